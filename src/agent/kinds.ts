@@ -1,0 +1,108 @@
+/** Every kind of record this agent writes or understands, and the shape of each value (JSON). */
+import type { HostId } from '../core.ts';
+
+/** Host scope: how a host came to belong to the mesh. Self-certifying; judged by `src/trust/admission.ts`. */
+export const ADMISSION = 'admission';
+/** Host scope, key '': where the host is and how it is reached. */
+export const HOST = 'host';
+/** Host scope, key = service id. */
+export const SERVICE = 'service';
+/** Host scope, key = check id: one check's present status. Written on change of status only. */
+export const CHECK = 'check';
+/** Policy scope, key = grant id. */
+export const GRANT = 'grant';
+/** Policy scope, key = `<kind>/<name>`: one of Consul's config entries. */
+export const CONFIG_ENTRY = 'config-entry';
+/** Policy scope, key = `g<generation>`: one root certificate of the trust bundle. */
+export const TRUST_ROOT = 'trust-root';
+
+export interface HostValue {
+  readonly name: string;
+  readonly datacenter: string;
+  readonly zone: string;
+  /** The advertised IP address. */
+  readonly address: string;
+  readonly gossipPort: number;
+  readonly inboundPort: number;
+  readonly version: string;
+}
+
+export type CheckStatus = 'passing' | 'warning' | 'critical';
+
+export interface CheckValue {
+  readonly name: string;
+  readonly status: CheckStatus;
+  readonly notes: string;
+  readonly output: string;
+  /** '' for a check of the host itself. */
+  readonly serviceId: string;
+  readonly type: CheckType;
+}
+
+export type CheckType = 'http' | 'tcp' | 'grpc' | 'ttl' | 'script' | 'maintenance';
+
+/** What is checked, how often, and how many results in a row change the status. */
+export interface CheckDefinition {
+  readonly id: string;
+  readonly name: string;
+  readonly notes: string;
+  readonly type: CheckType;
+  /** URL for http, `host:port` for tcp, `host:port[/service]` for grpc, '' else. */
+  readonly target: string;
+  readonly method: string;
+  readonly header: Readonly<{ [name: string]: readonly string[] }>;
+  readonly body: string;
+  readonly tlsSkipVerify: boolean;
+  /** argv of a script check; only ever from a file on this host's disk. */
+  readonly args: readonly string[];
+  /** 0 for ttl checks. */
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  /** 0 unless it is a ttl check. */
+  readonly ttlMs: number;
+  /** Consecutive results needed beyond the first: Consul's SuccessBeforePassing, FailuresBeforeCritical. */
+  readonly successBeforePassing: number;
+  readonly failuresBeforeCritical: number;
+  readonly failuresBeforeWarning: number;
+  /** 0 means never. */
+  readonly deregisterCriticalAfterMs: number;
+  readonly initialStatus: CheckStatus;
+}
+
+export interface UpstreamDefinition {
+  readonly destination: string;
+  readonly bindAddress: string;
+  readonly bindPort: number;
+  readonly datacenter: string;
+}
+
+/** The value of a `service` record: a Consul service definition, checked and completed. */
+export interface ServiceDefinition {
+  readonly id: string;
+  readonly name: string;
+  /** '' means the host's own address, and 127.0.0.1 for the host's proxy. */
+  readonly address: string;
+  readonly port: number;
+  readonly tags: readonly string[];
+  readonly meta: Readonly<{ [key: string]: string }>;
+  readonly weights: { readonly passing: number; readonly warning: number };
+  readonly enableTagOverride: boolean;
+  /** User name or decimal uid that the application runs as; '' when not said. */
+  readonly user: string;
+  /** `user` looked up on the registering host; null when not said. */
+  readonly uid: number | null;
+  /** False only when the definition says so: no inbound listener, not callable through the mesh. */
+  readonly inMesh: boolean;
+  readonly upstreams: readonly UpstreamDefinition[];
+  readonly checks: readonly CheckDefinition[];
+  /** `api`, or `file:<path>` for one that goes when its file goes. */
+  readonly source: string;
+}
+
+/** A service or host name: DNS labels. */
+export const serviceNamePattern: RegExp = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+/** How hosts are named in logs: the first eight hex digits. */
+export function shortId(id: HostId): string {
+  return id.slice(0, 8);
+}

@@ -1,0 +1,150 @@
+/** The agent as the HTTP API, the DNS server and the CLI's server side see it: what to read, what to ask for. */
+import type { HostId, Millis, Signer } from '../core.ts';
+import type { Hlc } from '../gossip/record.ts';
+import type { DataPlaneStats } from '../proxy/dataplane.ts';
+import type { MeshView } from '../proxy/view.ts';
+import type { Catalog, Topic } from './catalog.ts';
+import type { CheckDefinition, CheckStatus, ServiceDefinition } from './kinds.ts';
+
+/** A change somebody asks of this agent. `operator` signs what concerns the whole mesh, then is forgotten. */
+export type Command =
+  /** Replaces an instance of the same id on this host. */
+  | { readonly type: 'register-service'; readonly definition: ServiceDefinition }
+  | { readonly type: 'deregister-service'; readonly id: string }
+  /** A check beside those of its service's definition, or of the host (`serviceId` ''). */
+  | { readonly type: 'register-check'; readonly serviceId: string; readonly check: CheckDefinition }
+  | { readonly type: 'deregister-check'; readonly id: string }
+  /** The result an application reports for its TTL check. */
+  | {
+      readonly type: 'report-ttl';
+      readonly checkId: string;
+      readonly status: CheckStatus;
+      readonly output: string;
+    }
+  /** `serviceId` '' means the host. */
+  | {
+      readonly type: 'maintenance';
+      readonly serviceId: string;
+      readonly enable: boolean;
+      readonly reason: string;
+    }
+  /** `entry` was validated by `parseConfigEntry`. */
+  | {
+      readonly type: 'put-config-entry';
+      readonly kind: string;
+      readonly name: string;
+      readonly entry: object;
+      readonly operator: Signer;
+    }
+  | {
+      readonly type: 'delete-config-entry';
+      readonly kind: string;
+      readonly name: string;
+      readonly operator: Signer;
+    }
+  | {
+      readonly type: 'create-token';
+      readonly services: readonly string[];
+      readonly roles: readonly string[];
+      readonly uses: number;
+      readonly ttlMs: number;
+      readonly operator: Signer;
+    }
+  /** Drain, tell the mesh, stop. Resolves when told. */
+  | { readonly type: 'leave' };
+
+/** What `create-token` answers: shown once. `operatorSeed` (hex) only for the role `operator`. */
+export interface CreatedToken {
+  readonly id: string;
+  readonly token: string;
+  readonly operatorSeed: string | null;
+  readonly services: readonly string[];
+  readonly roles: readonly string[];
+  readonly uses: number;
+  readonly expiresAt: Millis;
+}
+
+/** One config entry with where it came from. */
+export interface StoredEntry {
+  readonly kind: string;
+  readonly name: string;
+  /** As written, completed with defaults, CamelCase keys as Consul's API. */
+  readonly entry: { readonly [field: string]: unknown };
+  readonly author: HostId;
+  readonly hlc: Hlc;
+  readonly createIndex: number;
+  readonly modifyIndex: number;
+}
+
+/** The entries in force on this host, by kind and name; `config` and `config:<kind>` are its topics. */
+export interface PolicyStore {
+  get(kind: string, name: string): StoredEntry | undefined;
+  /** Sorted by name. */
+  list(kind: string): readonly StoredEntry[];
+}
+
+export interface AgentSelf {
+  readonly id: HostId;
+  readonly name: string;
+  readonly datacenter: string;
+  readonly zone: string;
+  readonly version: string;
+  readonly advertise: string;
+  readonly gossipPort: number;
+  readonly inboundPort: number;
+  readonly trustDomain: string;
+  /** First eight bytes of the genesis hash, hex: which mesh this is. */
+  readonly meshId: string;
+  readonly domain: string;
+  readonly startedAt: Millis;
+  /** Founder's operator key, hex; who signs mesh-wide policy. */
+  readonly operatorKey: HostId;
+}
+
+export interface IdentityStatus {
+  readonly service: string;
+  readonly spiffeId: string;
+  readonly notBefore: Millis;
+  readonly notAfter: Millis;
+  /** Why there is none yet, or why the last renewal failed; null when all is well. */
+  readonly problem: string | null;
+}
+
+export interface RootStatus {
+  readonly generation: number;
+  readonly certPem: string;
+  readonly active: boolean;
+  readonly notAfter: Millis;
+}
+
+/** A finding of the agent's diagnosis of itself. */
+export interface Finding {
+  readonly grade: 'ok' | 'warning' | 'critical';
+  readonly subject: string;
+  readonly detail: string;
+  /** What to do about it; '' when all is well. */
+  readonly hint: string;
+}
+
+export interface AgentPort {
+  readonly self: AgentSelf;
+  readonly catalog: Catalog;
+  readonly policy: PolicyStore;
+  /** Definitions registered on this host, by id. */
+  localServices(): readonly ServiceDefinition[];
+  /** The view this host's proxy was last compiled from. */
+  view(): MeshView;
+  identities(): readonly IdentityStatus[];
+  roots(): readonly RootStatus[];
+  dataPlane(): DataPlaneStats | null;
+  check(): readonly Finding[];
+  /** Ready: own records loaded, listeners up, in touch with the mesh or alone by right. */
+  ready(): { readonly ready: boolean; readonly reason: string };
+  /** Prometheus text. */
+  metrics(): Promise<string>;
+  /** Carries out a command; resolves once what it wrote is durable. Throws `Fault`, nothing changed. */
+  command(command: Command): Promise<unknown>;
+  /** Calls back after every change with the topics it touched. Returns how to stop. */
+  onChange(listener: (topics: ReadonlySet<Topic>) => void): () => void;
+  now(): Millis;
+}

@@ -1,0 +1,63 @@
+/** What the gossip machine takes in, what it asks of its driver, and what it needs to know of trust. */
+import type { HostId, Millis } from '../core.ts';
+import type { Record } from './record.ts';
+
+/** SWIM's states; `left` is the graceful one, proven by the member's own signed record. */
+export type MemberState = 'alive' | 'suspect' | 'down' | 'left';
+
+export interface Member {
+  readonly id: HostId;
+  readonly state: MemberState;
+  readonly incarnation: number;
+  /** When this agent saw the state begin. */
+  readonly since: Millis;
+  /** Smoothed round trip, milliseconds; null until measured. */
+  readonly roundTripMs: number | null;
+}
+
+export type GossipInput =
+  | { readonly type: 'wake' }
+  /** One whole frame from an authenticated, admitted peer. */
+  | { readonly type: 'frame'; readonly from: HostId; readonly bytes: Uint8Array }
+  /** One batch of records that arrived by publish-subscribe, whoever relayed it. */
+  | { readonly type: 'delta'; readonly bytes: Uint8Array }
+  | { readonly type: 'connected'; readonly peer: HostId }
+  /** A hint that starts a probe; never a verdict. */
+  | { readonly type: 'disconnected'; readonly peer: HostId }
+  /** A frame could not be delivered (refused, timed out). Also only a hint. */
+  | { readonly type: 'unreachable'; readonly peer: HostId };
+
+export type StoreOp =
+  | { readonly type: 'put'; readonly key: string; readonly value: Uint8Array }
+  | { readonly type: 'delete'; readonly key: string };
+
+export type GossipEffect =
+  | { readonly type: 'send'; readonly to: HostId; readonly bytes: Uint8Array }
+  | { readonly type: 'publish'; readonly bytes: Uint8Array }
+  /** Write; only when it is durable (`sync`) release `then`, in order. */
+  | {
+      readonly type: 'persist';
+      readonly ops: readonly StoreOp[];
+      readonly sync: boolean;
+      readonly then: readonly GossipEffect[];
+    }
+  /** Records that won their slot, tombstones included, in the order they were applied. */
+  | { readonly type: 'applied'; readonly records: readonly Record[] }
+  | { readonly type: 'member'; readonly member: Member; readonly was: MemberState | null }
+  /** Keep a long-lived connection to this neighbour, or let it go. */
+  | { readonly type: 'connect'; readonly peer: HostId }
+  | { readonly type: 'disconnect'; readonly peer: HostId }
+  /** Something an operator should know, such as a writer who signed two records of one version. */
+  | { readonly type: 'alarm'; readonly code: string; readonly subject: HostId; readonly detail: string };
+
+/** Why a well-formed, well-signed record may not enter; `later` means it may once more is known. */
+export interface Refusal {
+  readonly code: string;
+  readonly later: boolean;
+}
+
+/** Declared here, answered by the agent: who may write what. Pure; may read the replica. */
+export interface Authority {
+  /** Null admits the record. Called after the signature was verified. */
+  judge(record: Record, now: Millis): Refusal | null;
+}

@@ -1,0 +1,94 @@
+/**
+ * What the proxy needs to know of the mesh, declared here because the proxy consumes it. The agent projects
+ * its replica into this; `compile` turns it into a `ProxyConfig`. Plain data, every list sorted by the
+ * producer so that equal meshes give equal views.
+ */
+import type { HostId } from '../core.ts';
+
+export type Protocol = 'auto' | 'tcp' | 'http' | 'http2' | 'grpc';
+
+/** One instance that may be called, anywhere in the mesh. */
+export interface InstanceView {
+  readonly id: string;
+  readonly host: HostId;
+  readonly hostName: string;
+  /** Where its host's inbound mTLS listener is: an IP address and a port. */
+  readonly address: string;
+  readonly inboundPort: number;
+  readonly datacenter: string;
+  readonly zone: string;
+  /** Relative share, 1 to 65535. */
+  readonly weight: number;
+  /** `critical` instances are in no balancer; they are listed so that a refusal can say why. */
+  readonly health: 'passing' | 'warning' | 'critical';
+  /** Its host is suspected by the membership protocol: lower its weight at once. */
+  readonly suspect: boolean;
+  readonly tags: readonly string[];
+  readonly meta: Readonly<{ [key: string]: string }>;
+}
+
+/** One service name, anywhere in the mesh. */
+export interface ServiceView {
+  readonly name: string;
+  readonly protocol: Protocol;
+  /** The loopback address this host hands out for it, and the port it listens on there; null without one. */
+  readonly vip: string | null;
+  readonly vipPort: number | null;
+  readonly instances: readonly InstanceView[];
+}
+
+/** An instance registered on this very host. */
+export interface LocalInstance {
+  readonly id: string;
+  readonly service: string;
+  /** Where the application itself listens, plaintext. */
+  readonly address: string;
+  readonly port: number;
+  readonly weight: number;
+  readonly health: 'passing' | 'warning' | 'critical';
+  /** The uid that its definition names as `user`, resolved; null when it names none. */
+  readonly uid: number | null;
+  readonly upstreams: readonly UpstreamView[];
+}
+
+export interface UpstreamView {
+  readonly destination: string;
+  readonly bindAddress: string;
+  readonly bindPort: number;
+}
+
+/** One service intention at L4. Wildcard `*` is allowed on either side. */
+export interface IntentionView {
+  readonly source: string;
+  readonly destination: string;
+  readonly action: 'allow' | 'deny';
+  /** Which record says so, for counters, logs and explanations: `service-intentions/<destination>`. */
+  readonly rule: string;
+}
+
+/** A service identity this host holds: the leaf certificate chain and its key, PEM. Never logged. */
+export interface IdentityView {
+  readonly service: string;
+  readonly spiffeId: string;
+  readonly certPem: string;
+  readonly keyPem: string;
+  /** Milliseconds since the epoch. */
+  readonly notAfter: number;
+}
+
+export interface MeshView {
+  readonly trustDomain: string;
+  readonly domain: string;
+  readonly host: HostId;
+  readonly datacenter: string;
+  readonly zone: string;
+  readonly defaultIntention: 'allow' | 'deny';
+  readonly inbound: { readonly address: string; readonly port: number };
+  readonly outbound: { readonly address: string; readonly port: number } | null;
+  readonly services: readonly ServiceView[];
+  readonly local: readonly LocalInstance[];
+  readonly intentions: readonly IntentionView[];
+  readonly identities: readonly IdentityView[];
+  /** PEM certificates of every root in the trust bundle. */
+  readonly roots: readonly string[];
+}
