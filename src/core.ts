@@ -1,7 +1,8 @@
 /**
  * What every room of the house shares: the `Machine` contract, seeded randomness, errors with stable
- * codes, identifiers, and a bounded byte reader and writer. No clock, no IO.
+ * codes, identifiers, Ed25519 signatures, and a bounded byte reader and writer. No clock, no IO.
  */
+import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 
 /** Milliseconds since the Unix epoch, never going backwards within one process. */
 export type Millis = number;
@@ -59,6 +60,47 @@ export interface Signer {
 
 /** Checks an Ed25519 signature by the key `publicKey` (hex); false for anything malformed. */
 export type Verify = (publicKey: HostId, message: Uint8Array, signature: Uint8Array) => boolean;
+
+/** DER of an Ed25519 private key (RFC 8410, section 7) up to its 32-byte seed. */
+const pkcs8Prefix = Buffer.from('302e020100300506032b657004220420', 'hex');
+/** DER of an Ed25519 public key (RFC 8410, section 4) up to its 32 bytes. */
+const spkiPrefix = Buffer.from('302a300506032b6570032100', 'hex');
+
+/** The signer behind a 32-byte Ed25519 seed (RFC 8032). The seed itself is not kept. */
+export function ed25519Signer(seed: Uint8Array): Signer {
+  assert(seed.length === 32, 'an Ed25519 seed has 32 bytes');
+  const key = createPrivateKey({ key: Buffer.concat([pkcs8Prefix, seed]), format: 'der', type: 'pkcs8' });
+  const spki = createPublicKey(key).export({ format: 'der', type: 'spki' });
+  return {
+    publicKey: spki.subarray(spkiPrefix.length).toString('hex'),
+    sign: (message) => sign(null, message, key),
+  };
+}
+
+/** How many parsed public keys `ed25519Verify` keeps; parsing one costs about a third of a verification. */
+const maxCachedKeys = 4096;
+const cachedKeys = new Map<HostId, KeyObject>();
+
+/** The parsed key, from a cache that forgets the key parsed longest ago. */
+function publicKeyObject(publicKey: HostId): KeyObject {
+  const cached = cachedKeys.get(publicKey);
+  if (cached !== undefined) return cached;
+  const spki = Buffer.concat([spkiPrefix, Buffer.from(publicKey, 'hex')]);
+  const key = createPublicKey({ key: spki, format: 'der', type: 'spki' });
+  if (cachedKeys.size >= maxCachedKeys)
+    for (const oldest of cachedKeys.keys()) {
+      cachedKeys.delete(oldest);
+      break;
+    }
+  cachedKeys.set(publicKey, key);
+  return key;
+}
+
+/** Ed25519 verification (RFC 8032) by OpenSSL; about 7,000 a second. */
+export const ed25519Verify: Verify = (publicKey, message, signature) => {
+  if (!isHex(publicKey, 32) || signature.length !== 64) return false;
+  return verify(null, message, publicKeyObject(publicKey), signature);
+};
 
 /**
  * An expected failure: something a user, a peer, a file or the system did. `code` is stable kebab-case and
