@@ -46,6 +46,8 @@ export interface LocalInstance {
   readonly port: number;
   readonly weight: number;
   readonly health: 'passing' | 'warning' | 'critical';
+  /** False: it may call through the mesh but has no inbound listener. */
+  readonly inMesh: boolean;
   /** The uid that its definition names as `user`, resolved; null when it names none. */
   readonly uid: number | null;
   readonly upstreams: readonly UpstreamView[];

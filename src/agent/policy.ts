@@ -1,0 +1,45 @@
+/** The config entries in force on this host, as the replica last said. Pure; changed only through `record`. */
+import { byCodeUnit } from '../core.ts';
+import type { Record } from '../gossip/record.ts';
+import type { Topic } from './catalog.ts';
+import type { PolicyStore, StoredEntry } from './port.ts';
+
+export class Policies implements PolicyStore {
+  private readonly byKind = new Map<string, Map<string, StoredEntry>>();
+
+  /** Takes in a `config-entry` record (a tombstone removes); `index` is the catalog's, for blocking queries. */
+  record(record: Record, value: unknown, index: number): void {
+    const slash = record.key.indexOf('/');
+    const kind = record.key.slice(0, slash);
+    const name = record.key.slice(slash + 1);
+    const entries = this.byKind.get(kind);
+    if (record.deleted) {
+      entries?.delete(name);
+      return;
+    }
+    const stored: StoredEntry = {
+      kind,
+      name,
+      entry: value as StoredEntry['entry'],
+      author: record.author,
+      hlc: record.hlc,
+      createIndex: entries?.get(name)?.createIndex ?? index,
+      modifyIndex: index,
+    };
+    if (entries === undefined) this.byKind.set(kind, new Map([[name, stored]]));
+    else entries.set(name, stored);
+  }
+
+  get(kind: string, name: string): StoredEntry | undefined {
+    return this.byKind.get(kind)?.get(name);
+  }
+
+  list(kind: string): readonly StoredEntry[] {
+    return [...(this.byKind.get(kind)?.values() ?? [])].sort((a, b) => byCodeUnit(a.name, b.name));
+  }
+
+  /** The topics that a change of the record under `key` touches. */
+  static topicsOf(key: string): Topic[] {
+    return ['config', `config:${key.slice(0, key.indexOf('/'))}`];
+  }
+}
