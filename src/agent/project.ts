@@ -56,7 +56,7 @@ export function project(input: ProjectionInput): MeshView {
 }
 
 function protocolOf(policy: PolicyStore, service: string): Protocol {
-  const protocol = policy.get('service-defaults', service)?.entry['Protocol'];
+  const protocol = policy.get('service-defaults', service)?.entry.Protocol;
   return protocol === 'tcp' || protocol === 'http' ? protocol : 'auto';
 }
 

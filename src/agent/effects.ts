@@ -1,0 +1,76 @@
+/** What the agent core takes in and what it asks of its driver: the shell in production, the simulator else. */
+import type { Fault, HostId } from '../core.ts';
+import type { StoreOp } from '../gossip/port.ts';
+import type { ProxyConfig } from '../proxy/config.ts';
+import type { Topic } from './catalog.ts';
+import type { CheckDefinition, CheckStatus, ServiceDefinition } from './kinds.ts';
+import type { Command } from './port.ts';
+
+export type AgentInput =
+  /** Once, first: what the store held under every prefix the core asks for. */
+  | { readonly type: 'start' }
+  | { readonly type: 'wake' }
+  /** One whole frame from an authenticated, admitted peer. */
+  | { readonly type: 'frame'; readonly from: HostId; readonly bytes: Uint8Array }
+  | { readonly type: 'delta'; readonly bytes: Uint8Array }
+  | { readonly type: 'connected'; readonly peer: HostId }
+  | { readonly type: 'disconnected'; readonly peer: HostId }
+  | { readonly type: 'unreachable'; readonly peer: HostId }
+  /** A stranger asks to be admitted; answered by `join-reply` with the same `exchange`. */
+  | { readonly type: 'join-request'; readonly exchange: number; readonly bytes: Uint8Array }
+  /** A local caller asks for a change; answered by `reply` or `fail` with the same `request`. */
+  | { readonly type: 'command'; readonly request: number; readonly command: Command }
+  /** Every definition that files now hold; those of files that are gone are deregistered. */
+  | { readonly type: 'files'; readonly definitions: readonly ServiceDefinition[] }
+  | {
+      readonly type: 'check-result';
+      readonly checkId: string;
+      readonly status: CheckStatus;
+      readonly output: string;
+    }
+  /** Answers `make-key`. */
+  | {
+      readonly type: 'key-made';
+      readonly service: string;
+      readonly csr: Uint8Array;
+      readonly keyPem: string;
+    };
+
+export type AgentEffect =
+  | { readonly type: 'send'; readonly to: HostId; readonly bytes: Uint8Array }
+  | { readonly type: 'publish'; readonly bytes: Uint8Array }
+  | { readonly type: 'connect'; readonly peer: HostId }
+  | { readonly type: 'disconnect'; readonly peer: HostId }
+  /**
+   * Write `ops`, in the order of the effects; once they are durable (`sync`) or handed over (not `sync`)
+   * carry out `then`, in order. An empty synced write is a barrier behind all that came before.
+   */
+  | {
+      readonly type: 'persist';
+      readonly ops: readonly StoreOp[];
+      readonly sync: boolean;
+      readonly then: readonly AgentEffect[];
+    }
+  | { readonly type: 'input'; readonly input: AgentInput }
+  | { readonly type: 'join-reply'; readonly exchange: number; readonly bytes: Uint8Array }
+  | { readonly type: 'reply'; readonly request: number; readonly value: unknown }
+  | { readonly type: 'fail'; readonly request: number; readonly fault: Fault }
+  | { readonly type: 'run-check'; readonly check: CheckDefinition }
+  /** Make a key and a signing request for it; answer with `key-made`. */
+  | {
+      readonly type: 'make-key';
+      readonly service: string;
+      readonly spiffeId: string;
+      readonly dnsNames: readonly string[];
+    }
+  /** A new configuration for the data plane; sent only when it differs from the one before. */
+  | { readonly type: 'configure'; readonly config: ProxyConfig }
+  | { readonly type: 'changed'; readonly topics: ReadonlySet<Topic> }
+  | {
+      readonly type: 'log';
+      readonly level: 'debug' | 'info' | 'warn' | 'error';
+      readonly event: string;
+      readonly fields: { readonly [name: string]: string | number | boolean };
+    }
+  /** Told the mesh: the process may stop. */
+  | { readonly type: 'stop' };

@@ -1,0 +1,328 @@
+/**
+ * How an agent is told what to be: flags over environment over config file over defaults, checked in one
+ * place. Pure; where the strings come from is the shell's business.
+ */
+import { Fault, ipVersion } from '../core.ts';
+import { serviceNamePattern } from './kinds.ts';
+import { parseVipRange, type VipRange } from './vips.ts';
+
+export interface SocketAddress {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** `address` and `port`, or the path of a unix socket. */
+export type HttpAddress = SocketAddress | { readonly path: string };
+
+export type ProxyMode = 'embedded' | 'none';
+
+export interface AgentSettings {
+  readonly dataDir: string;
+  readonly name: string;
+  readonly datacenter: string;
+  readonly zone: string;
+  readonly bind: string;
+  readonly advertise: string;
+  readonly gossipPort: number;
+  readonly inboundPort: number;
+  readonly outbound: SocketAddress | null;
+  readonly http: HttpAddress;
+  readonly dns: SocketAddress | null;
+  readonly domain: string;
+  readonly vipRange: VipRange;
+  readonly bootstrap: boolean;
+  readonly join: readonly SocketAddress[];
+  readonly token: string | null;
+  readonly services: string | null;
+  readonly proxy: ProxyMode;
+  readonly defaultIntention: 'allow' | 'deny';
+  readonly dev: boolean;
+  readonly svidTtlMs: number;
+  readonly logFormat: 'json' | 'text';
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+}
+
+/** One option as its source spelled it: a string, a list of strings, or a switch. */
+export type RawOption = string | number | boolean | readonly (string | number)[];
+export type RawOptions = { readonly [name: string]: RawOption | undefined };
+
+/** What the machine says about itself, for defaults. */
+export interface MachineFacts {
+  readonly hostName: string;
+  readonly isRoot: boolean;
+  /** The default route's address; null when there is none. */
+  readonly routeAddress: string | null;
+  /** A fresh temporary directory, made only when asked. */
+  temporaryDirectory(): string;
+  /** Contents of a file, for `--token-file`. */
+  readText(path: string): string;
+}
+
+/** Every option name, with whether it may be repeated or is a switch. */
+export const optionNames: { readonly [name: string]: 'value' | 'list' | 'switch' } = {
+  'data-dir': 'value',
+  name: 'value',
+  datacenter: 'value',
+  zone: 'value',
+  bind: 'value',
+  advertise: 'value',
+  'gossip-port': 'value',
+  'inbound-port': 'value',
+  outbound: 'value',
+  http: 'value',
+  dns: 'value',
+  domain: 'value',
+  'vip-range': 'value',
+  bootstrap: 'switch',
+  join: 'list',
+  token: 'value',
+  'token-file': 'value',
+  services: 'value',
+  proxy: 'value',
+  'default-intention': 'value',
+  dev: 'switch',
+  'svid-ttl': 'value',
+  'log-format': 'value',
+  'log-level': 'value',
+};
+
+/** The environment variable of an option: `--gossip-port` is `STARLING_GOSSIP_PORT`. */
+export function environmentName(option: string): string {
+  return `STARLING_${option.toUpperCase().replaceAll('-', '_')}`;
+}
+
+/** Picks this agent's options out of the environment. Lists are comma-separated. */
+export function optionsFromEnvironment(environment: {
+  readonly [name: string]: string | undefined;
+}): RawOptions {
+  const found: { [name: string]: RawOption } = {};
+  for (const [option, shape] of Object.entries(optionNames)) {
+    const value = environment[environmentName(option)];
+    if (value === undefined) continue;
+    if (shape === 'list') found[option] = value.split(',').map((item) => item.trim());
+    else if (shape === 'switch') found[option] = switchOf(option, value);
+    else found[option] = value;
+  }
+  return found;
+}
+
+/** Checks the shape of a config file's contents; snake_case and dashes both name an option. */
+export function optionsFromFile(contents: unknown, path: string): RawOptions {
+  if (typeof contents !== 'object' || contents === null || Array.isArray(contents))
+    throw new Fault('bad-config', `${path}: expected an object of options`, { field: path });
+  const found: { [name: string]: RawOption } = {};
+  for (const [key, value] of Object.entries(contents)) {
+    const option = key.replaceAll('_', '-');
+    const shape = optionNames[option];
+    if (shape === undefined)
+      throw new Fault('bad-config', `${path}: unknown option "${key}"`, { field: key });
+    if (shape === 'switch' && typeof value !== 'boolean')
+      throw new Fault('bad-config', `${path}: "${key}" must be true or false`, { field: key });
+    if (shape === 'value' && typeof value !== 'string' && typeof value !== 'number')
+      throw new Fault('bad-config', `${path}: "${key}" must be text or a number`, { field: key });
+    if (shape === 'list' && typeof value !== 'string' && !isTextList(value))
+      throw new Fault('bad-config', `${path}: "${key}" must be a list of text`, { field: key });
+    found[option] = shape === 'list' && typeof value === 'string' ? [value] : (value as RawOption);
+  }
+  return found;
+}
+
+function isTextList(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
+}
+
+function switchOf(option: string, text: string): boolean {
+  if (/^(1|true|yes|on)$/i.test(text)) return true;
+  if (/^(0|false|no|off|)$/i.test(text)) return false;
+  throw new Fault('bad-option', `--${option}: "${text}" is neither true nor false`, { field: option });
+}
+
+/** Merges the sources (first one wins) and checks everything. Throws `Fault` naming the option. */
+export function agentSettings(sources: readonly RawOptions[], machine: MachineFacts): AgentSettings {
+  const reader = new OptionReader(sources);
+  const dev = reader.flag('dev');
+  const bind = reader.ip('bind', dev ? '127.0.0.1' : '0.0.0.0');
+  const bootstrap = reader.flag('bootstrap') || dev;
+  const join = reader.list('join').map((text) => socketAddress('join', text, 7946));
+  if (bootstrap && join.length > 0)
+    throw new Fault('bad-option', 'choose one: --bootstrap starts a new mesh, --join enters one', {
+      field: 'join',
+    });
+  const intention = reader.text('default-intention');
+  if (intention !== null && !bootstrap)
+    throw new Fault(
+      'bad-option',
+      '--default-intention is fixed when a mesh is made: use it with --bootstrap',
+      {
+        field: 'default-intention',
+      },
+    );
+  return {
+    dataDir: reader.text('data-dir') ?? defaultDataDir(dev, machine),
+    name: reader.label('name', machine.hostName.split('.')[0]!.toLowerCase()),
+    datacenter: reader.label('datacenter', 'dc1'),
+    zone: reader.zone(),
+    bind,
+    advertise: advertised(reader, bind, machine),
+    gossipPort: reader.port('gossip-port', 7946),
+    inboundPort: reader.port('inbound-port', 21000),
+    outbound: reader.socket('outbound', '127.0.0.1:15001'),
+    http: httpAddress(reader.text('http') ?? '127.0.0.1:8500'),
+    dns: reader.socket('dns', '127.0.0.1:8600'),
+    domain: reader.domain(),
+    vipRange: parseVipRange(reader.text('vip-range') ?? '127.64.0.0/16'),
+    bootstrap,
+    join,
+    token: tokenText(reader, machine),
+    services: reader.text('services'),
+    proxy: proxyMode(reader.text('proxy') ?? 'embedded'),
+    defaultIntention: reader.choice('default-intention', ['allow', 'deny'], 'deny'),
+    dev,
+    svidTtlMs: reader.duration('svid-ttl', 12 * 3_600_000, 10_000, 7 * 24 * 3_600_000),
+    logFormat: reader.choice('log-format', ['json', 'text'], 'text'),
+    logLevel: reader.choice('log-level', ['debug', 'info', 'warn', 'error'], 'info'),
+  };
+}
+
+function defaultDataDir(dev: boolean, machine: MachineFacts): string {
+  if (dev) return machine.temporaryDirectory();
+  return machine.isRoot ? '/var/lib/starling' : './starling-data';
+}
+
+function advertised(reader: OptionReader, bind: string, machine: MachineFacts): string {
+  const wildcard = bind === '0.0.0.0' || bind === '::';
+  const address = reader.ip('advertise', wildcard ? (machine.routeAddress ?? '') : bind);
+  if (address === '' || address === '0.0.0.0' || address === '::')
+    throw new Fault(
+      'bad-option',
+      '--advertise: this machine has no default route; say which address others reach',
+      {
+        field: 'advertise',
+      },
+    );
+  return address;
+}
+
+function tokenText(reader: OptionReader, machine: MachineFacts): string | null {
+  const inline = reader.text('token');
+  const file = reader.text('token-file');
+  if (inline !== null && file !== null)
+    throw new Fault('bad-option', 'choose one: --token or --token-file', { field: 'token-file' });
+  return file === null ? inline : machine.readText(file).trim();
+}
+
+function proxyMode(text: string): ProxyMode {
+  if (text === 'embedded' || text === 'none') return text;
+  if (text === 'haproxy' || text === 'envoy')
+    throw new Fault('unsupported', `--proxy ${text}: this version has the embedded proxy only`, {
+      field: 'proxy',
+    });
+  throw new Fault('bad-option', `--proxy: "${text}" is not one of embedded, none`, { field: 'proxy' });
+}
+
+/** `ADDR:PORT`, `[V6]:PORT`, or with `defaultPort` just `ADDR`; the address is an IP or a host name. */
+export function socketAddress(
+  option: string,
+  text: string,
+  defaultPort: number | null = null,
+): SocketAddress {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+))(?::(\d+))?$/.exec(text);
+  const address = match?.[1] ?? match?.[2];
+  const port = match?.[3] === undefined ? defaultPort : Number(match[3]);
+  if (address === undefined || port === null || port > 65535)
+    throw new Fault('bad-option', `--${option}: "${text}" is not ADDRESS:PORT`, { field: option });
+  return { address, port };
+}
+
+/** `ADDR:PORT` or `unix:PATH`. */
+export function httpAddress(text: string): HttpAddress {
+  return text.startsWith('unix:') ? { path: text.slice(5) } : socketAddress('http', text);
+}
+
+class OptionReader {
+  private readonly sources: readonly RawOptions[];
+  constructor(sources: readonly RawOptions[]) {
+    this.sources = sources;
+  }
+  private raw(option: string): RawOption | undefined {
+    for (const source of this.sources) if (source[option] !== undefined) return source[option];
+    return undefined;
+  }
+  text(option: string): string | null {
+    const value = this.raw(option);
+    if (value === undefined) return null;
+    const text = String(value);
+    if (text === '') throw new Fault('bad-option', `--${option} is empty`, { field: option });
+    return text;
+  }
+  flag(option: string): boolean {
+    return this.raw(option) === true;
+  }
+  list(option: string): readonly string[] {
+    const value = this.raw(option);
+    return Array.isArray(value) ? value.map(String) : value === undefined ? [] : [String(value)];
+  }
+  choice<T extends string>(option: string, choices: readonly T[], otherwise: T): T {
+    const text = this.text(option) ?? otherwise;
+    const found = choices.find((choice) => choice === text);
+    if (found === undefined)
+      throw new Fault('bad-option', `--${option}: "${text}" is not one of ${choices.join(', ')}`, {
+        field: option,
+      });
+    return found;
+  }
+  label(option: string, otherwise: string): string {
+    const text = this.text(option) ?? otherwise;
+    if (!serviceNamePattern.test(text))
+      throw new Fault('bad-option', `--${option}: "${text}" is not a DNS label (a-z, 0-9, -; at most 63)`, {
+        field: option,
+      });
+    return text;
+  }
+  zone(): string {
+    const value = this.raw('zone');
+    return value === undefined || value === '' ? '' : this.label('zone', '');
+  }
+  domain(): string {
+    const text = (this.text('domain') ?? 'mesh').replace(/\.$/, '').toLowerCase();
+    if (text.length > 200 || !text.split('.').every((label) => serviceNamePattern.test(label)))
+      throw new Fault('bad-option', `--domain: "${text}" is not a domain name`, { field: 'domain' });
+    return text;
+  }
+  ip(option: string, otherwise: string): string {
+    const text = this.text(option);
+    if (text === null) return otherwise;
+    if (ipVersion(text) === 0)
+      throw new Fault('bad-option', `--${option}: "${text}" is not an IP address`, { field: option });
+    return text;
+  }
+  port(option: string, otherwise: number): number {
+    const text = this.text(option);
+    if (text === null) return otherwise;
+    const port = Number(text);
+    if (!/^\d+$/.test(text) || port < 1 || port > 65535)
+      throw new Fault('bad-option', `--${option}: "${text}" is not a port (1 to 65535)`, { field: option });
+    return port;
+  }
+  /** `none` switches it off. */
+  socket(option: string, otherwise: string): SocketAddress | null {
+    const text = this.text(option) ?? otherwise;
+    return text === 'none' ? null : socketAddress(option, text);
+  }
+  duration(option: string, otherwise: number, least: number, most: number): number {
+    const text = this.text(option);
+    if (text === null) return otherwise;
+    const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text);
+    const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[match?.[2] ?? ''] ?? 0;
+    const value = Math.round(Number(match?.[1]) * unit);
+    if (match === null || value < least || value > most)
+      throw new Fault(
+        'bad-option',
+        `--${option}: "${text}" is not a duration such as 12h, within ${least / 1000}s to ${most / 3_600_000}h`,
+        {
+          field: option,
+        },
+      );
+    return value;
+  }
+}
