@@ -1,0 +1,116 @@
+/**
+ * Drives the agent core: one input, every effect in order, then the next input; one timer for its one
+ * deadline; `then` of a write only once the store says it is durable.
+ */
+import { Fault, type Machine, type Millis, messageOf } from '../../core.ts';
+import type { StoreOp } from '../../gossip/port.ts';
+import type { AgentEffect, AgentInput } from '../effects.ts';
+
+export interface WritableStore {
+  /** Resolves once the operations are durable (`sync`) or in the log (not `sync`). */
+  write(ops: readonly StoreOp[], sync: boolean): Promise<void>;
+}
+
+/** Carries out every effect but writes, which the driver orders itself. */
+export type EffectHandler = (effect: Exclude<AgentEffect, { type: 'persist' | 'input' }>) => void;
+
+export interface DriverOptions {
+  readonly core: Machine<AgentInput, AgentEffect>;
+  readonly store: WritableStore;
+  readonly now: () => Millis;
+  readonly carryOut: EffectHandler;
+  /** A write failed: what it released has been answered with this fault. */
+  readonly storeFailed: (fault: Fault) => void;
+}
+
+/** Inputs waiting while one is being processed; more than this is a bug, not load. */
+const maxQueuedInputs = 100_000;
+/** setTimeout's limit is 2^31 - 1; a wake this far off is re-armed anyway. */
+const longestTimerMs = 60_000;
+
+export class Driver {
+  private readonly options: DriverOptions;
+  private readonly queue: AgentInput[] = [];
+  private draining = false;
+  private stopped = false;
+  private timer: NodeJS.Timeout | null = null;
+  private armedFor: Millis | null = null;
+  private lastWrite: Promise<void> = Promise.resolve();
+
+  constructor(options: DriverOptions) {
+    this.options = options;
+  }
+
+  /** Feeds one input; every effect that needs no disk has been carried out when this returns. */
+  feed(input: AgentInput): void {
+    if (this.stopped) return;
+    this.queue.push(input);
+    if (this.queue.length > maxQueuedInputs) throw new Error('bug: the agent core feeds itself without end');
+    if (this.draining) return;
+    this.draining = true;
+    try {
+      for (let next = this.queue.shift(); next !== undefined; next = this.queue.shift())
+        this.carryOutAll(this.options.core.step(next, this.options.now()));
+    } finally {
+      this.draining = false;
+    }
+    this.arm();
+  }
+
+  /** No further input is processed and the timer is gone. Resolves when every write has ended. */
+  stop(): Promise<void> {
+    this.stopped = true;
+    if (this.timer !== null) clearTimeout(this.timer);
+    return this.lastWrite;
+  }
+
+  private carryOutAll(effects: readonly AgentEffect[]): void {
+    for (const effect of effects) {
+      if (effect.type === 'persist') this.persist(effect);
+      else if (effect.type === 'input') this.feed(effect.input);
+      else this.options.carryOut(effect);
+    }
+  }
+
+  private persist(effect: Extract<AgentEffect, { type: 'persist' }>): void {
+    const before = this.lastWrite;
+    const written = effect.ops.length === 0 ? before : this.options.store.write(effect.ops, effect.sync);
+    // Writes are handed over in order; releases wait for all earlier ones, so an empty one is a barrier.
+    this.lastWrite = Promise.all([before, written]).then(
+      () => {
+        this.carryOutAll(effect.then);
+        this.arm();
+      },
+      (error: unknown) => this.release(effect.then, error),
+    );
+  }
+
+  private release(then: readonly AgentEffect[], error: unknown): void {
+    const fault =
+      error instanceof Fault
+        ? error
+        : new Fault('storage-failed', `the data directory cannot be written: ${messageOf(error)}`, {
+            changed: true,
+          });
+    for (const effect of then) {
+      if (effect.type === 'reply') this.options.carryOut({ type: 'fail', request: effect.request, fault });
+      else if (effect.type === 'persist') this.release(effect.then, fault);
+    }
+    this.options.storeFailed(fault);
+  }
+
+  private arm(): void {
+    if (this.stopped) return;
+    const wake = this.options.core.nextWake();
+    if (wake === this.armedFor && this.timer !== null) return;
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.armedFor = wake;
+    this.timer = null;
+    if (wake === null) return;
+    const delay = Math.min(Math.max(0, wake - this.options.now()), longestTimerMs);
+    this.timer = setTimeout(() => {
+      this.timer = null;
+      this.feed({ type: 'wake' });
+    }, Math.ceil(delay));
+  }
+}
