@@ -9,6 +9,10 @@ export const HOST = 'host';
 export const SERVICE = 'service';
 /** Host scope, key = check id: one check's present status. Written on change of status only. */
 export const CHECK = 'check';
+/** Host scope, key = check id: a check registered beside its service's definition, or of the host. */
+export const CHECK_DEFINITION = 'check-definition';
+/** Host scope, key '': whether the host is here or has left, with the incarnation that says so. */
+export const LIFECYCLE = 'lifecycle';
 /** Policy scope, key = grant id. */
 export const GRANT = 'grant';
 /** Policy scope, key = `<kind>/<name>`: one of Consul's config entries. */
@@ -97,6 +101,13 @@ export interface ServiceDefinition {
   readonly checks: readonly CheckDefinition[];
   /** `api`, or `file:<path>` for one that goes when its file goes. */
   readonly source: string;
+}
+
+/** The value of a `check-definition` record. */
+export interface StandaloneCheck {
+  /** '' for a check of the host itself. */
+  readonly serviceId: string;
+  readonly check: CheckDefinition;
 }
 
 /** A service or host name: DNS labels. */
