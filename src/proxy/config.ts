@@ -74,6 +74,16 @@ export interface SourceRule {
   readonly rule: string;
 }
 
+/** A listener that was left out of the configuration because another one has its address and port. */
+export interface ListenerConflict {
+  /** The id of the listener that is missing. */
+  readonly id: string;
+  readonly address: string;
+  readonly port: number;
+  /** Whose the address and port are: a listener's id, or `inbound`. */
+  readonly takenBy: string;
+}
+
 export interface ProxyConfig {
   readonly trustDomain: string;
   /** DNS suffix of mesh names, such as `mesh`. */
@@ -86,8 +96,11 @@ export interface ProxyConfig {
     /** Keyed by SNI, as an array sorted by it. */
     readonly services: readonly InboundService[];
   };
+  /** Sorted by id; no two of them, nor one of them and the inbound listener, bind the same port. */
   readonly outbound: readonly OutboundListener[];
-  /** Sorted by service. */
+  /** Sorted by id. */
+  readonly conflicts: readonly ListenerConflict[];
+  /** Sorted by service; every destination of a listener is among them. */
   readonly clusters: readonly Cluster[];
   /** Sorted by service. */
   readonly identities: readonly IdentityView[];
