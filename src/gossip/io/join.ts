@@ -1,0 +1,222 @@
+/**
+ * Join requests over UDP, for those who are not admitted yet and so get no connection: one datagram with a
+ * self-certifying record, one datagram back. What both carry is the agent's business.
+ *
+ * Layout: version (1 byte, 1), type (1 byte: 1 request, 2 reply), nonce (16 bytes, echoed), payload length
+ * (2 bytes, big-endian), payload, zeroes. A reply is never longer than its request, so that nobody can use
+ * an agent to multiply traffic towards a forged source; a request is padded to leave room for the reply.
+ */
+import { randomBytes } from 'node:crypto';
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import { isIPv6 } from 'node:net';
+import { assert, Fault, messageOf } from '../../core.ts';
+
+const version = 1;
+const requestType = 1;
+const replyType = 2;
+const nonceBytes = 16;
+const headerBytes = 2 + nonceBytes + 2;
+/** A request is at least this long: the largest datagram that every IPv6 path carries whole is 1,232. */
+const minRequestBytes = 1200;
+/** Larger requests travel in IP fragments; more than this is refused. */
+const maxRequestBytes = 8192;
+/** The largest payload of a request, bytes. */
+export const maxJoinPayloadBytes = maxRequestBytes - headerBytes;
+
+/** Requests a server hands on per second, and at once after a quiet second; the rest is dropped. */
+const requestsPerSecond = 50;
+/** How long a joiner waits before it sends its request again. */
+const retransmitMs = 300;
+
+interface Datagram {
+  readonly type: number;
+  readonly nonce: Buffer;
+  readonly payload: Buffer;
+}
+
+function encode(
+  { type, nonce, payload }: { type: number; nonce: Uint8Array; payload: Uint8Array },
+  minBytes: number,
+): Buffer {
+  const datagram = Buffer.alloc(Math.max(minBytes, headerBytes + payload.length));
+  datagram[0] = version;
+  datagram[1] = type;
+  datagram.set(nonce, 2);
+  datagram.writeUInt16BE(payload.length, 2 + nonceBytes);
+  datagram.set(payload, headerBytes);
+  return datagram;
+}
+
+/** Null for anything that is not ours. */
+function decode(datagram: Buffer): Datagram | null {
+  if (datagram.length < headerBytes || datagram.length > maxRequestBytes || datagram[0] !== version)
+    return null;
+  const payloadBytes = datagram.readUInt16BE(2 + nonceBytes);
+  if (payloadBytes > datagram.length - headerBytes) return null;
+  return {
+    type: datagram[1]!,
+    nonce: datagram.subarray(2, 2 + nonceBytes),
+    payload: datagram.subarray(headerBytes, headerBytes + payloadBytes),
+  };
+}
+
+/** Answers with at most as many bytes as the request had; false, and nothing sent, if `payload` is longer. */
+export type JoinReply = (payload: Uint8Array) => boolean;
+export type JoinHandler = (payload: Uint8Array, reply: JoinReply) => void;
+
+/** Receives join requests on the gossip port. */
+export class JoinServer {
+  readonly counters = {
+    requests: 0,
+    replies: 0,
+    /** Over the rate. */
+    dropped: 0,
+    malformed: 0,
+    repliesTooLarge: 0,
+    errors: 0,
+  };
+  readonly port: number;
+  private readonly socket: Socket;
+  private readonly handle: JoinHandler;
+  private tokens = requestsPerSecond;
+  private refilledAt = performance.now();
+  private closed = false;
+
+  private constructor(socket: Socket, handle: JoinHandler) {
+    this.socket = socket;
+    this.handle = handle;
+    this.port = socket.address().port;
+    socket.on('message', (datagram, from) => this.receive(datagram, from));
+    // A send that the network refused; the joiner asks again.
+    socket.on('error', () => {
+      this.counters.errors += 1;
+    });
+  }
+
+  /** Binds; `port` 0 takes any. Throws `Fault('address-in-use')` or `Fault('bind-failed')`. */
+  static async bind(address: string, port: number, handle: JoinHandler): Promise<JoinServer> {
+    const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
+    try {
+      socket.bind({ address, port, exclusive: true });
+      await once(socket, 'listening');
+    } catch (error) {
+      socket.close();
+      throw bindFault(error, `UDP ${address}:${port}`);
+    }
+    return new JoinServer(socket, handle);
+  }
+
+  stop(): Promise<void> {
+    if (this.closed) return Promise.resolve();
+    this.closed = true;
+    return new Promise((resolve) => this.socket.close(() => resolve()));
+  }
+
+  private receive(bytes: Buffer, from: RemoteInfo): void {
+    const datagram = bytes.length < minRequestBytes ? null : decode(bytes);
+    if (datagram === null || datagram.type !== requestType) {
+      this.counters.malformed += 1;
+      return;
+    }
+    if (!this.takeToken()) {
+      this.counters.dropped += 1;
+      return;
+    }
+    this.counters.requests += 1;
+    const nonce = Buffer.from(datagram.nonce);
+    this.handle(Uint8Array.prototype.slice.call(datagram.payload), (payload) => {
+      if (headerBytes + payload.length > bytes.length) {
+        this.counters.repliesTooLarge += 1;
+        return false;
+      }
+      if (this.closed) return false;
+      this.counters.replies += 1;
+      this.socket.send(encode({ type: replyType, nonce, payload }, 0), from.port, from.address, (error) => {
+        if (error !== null) this.counters.errors += 1;
+      });
+      return true;
+    });
+  }
+
+  private takeToken(): boolean {
+    const now = performance.now();
+    const earned = ((now - this.refilledAt) / 1000) * requestsPerSecond;
+    this.tokens = Math.min(requestsPerSecond, this.tokens + earned);
+    this.refilledAt = now;
+    if (this.tokens < 1) return false;
+    this.tokens -= 1;
+    return true;
+  }
+}
+
+/** A bind error as a fault that names the address. */
+export function bindFault(error: unknown, where: string): Fault {
+  const message = messageOf(error);
+  return message.includes('EADDRINUSE')
+    ? new Fault('address-in-use', `${where} is in use by another process`, { cause: error })
+    : new Fault('bind-failed', `cannot listen on ${where}: ${message}`, { cause: error });
+}
+
+export interface JoinRequest {
+  readonly address: string;
+  readonly port: number;
+  /** At most `maxJoinPayloadBytes`. The reply can carry at least 1,180 bytes. */
+  readonly payload: Uint8Array;
+  /** How long to wait for an answer after the last attempt was sent. */
+  readonly timeoutMs: number;
+  /** How often to send, `retransmitMs` apart. */
+  readonly attempts: number;
+}
+
+/**
+ * Asks a running agent; resolves with its reply, which the caller must verify: the nonce proves only that
+ * the answerer saw the request. Throws `Fault('join-unanswered')` or `Fault('join-request-too-large')`.
+ */
+export async function requestJoin(request: JoinRequest): Promise<Uint8Array> {
+  assert(request.attempts >= 1, 'at least one attempt');
+  if (request.payload.length > maxJoinPayloadBytes)
+    throw new Fault('join-request-too-large', `a join request holds ${maxJoinPayloadBytes} bytes`);
+  const nonce = randomBytes(nonceBytes);
+  const datagram = encode({ type: requestType, nonce, payload: request.payload }, minRequestBytes);
+  const socket = createSocket(isIPv6(request.address) ? 'udp6' : 'udp4');
+  try {
+    return await exchange(socket, datagram, nonce, request);
+  } finally {
+    socket.close();
+  }
+}
+
+function exchange(
+  socket: Socket,
+  datagram: Buffer,
+  nonce: Buffer,
+  request: JoinRequest,
+): Promise<Uint8Array> {
+  const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
+  let timer: NodeJS.Timeout | undefined;
+  let sent = 0;
+  let lastError: unknown;
+  const attempt = (): void => {
+    sent += 1;
+    socket.send(datagram, request.port, request.address, (error) => {
+      if (error !== null) lastError = error;
+    });
+    timer =
+      sent < request.attempts ? setTimeout(attempt, retransmitMs) : setTimeout(giveUp, request.timeoutMs);
+  };
+  const giveUp = (): void => {
+    const reason = lastError === undefined ? '' : `: ${messageOf(lastError)}`;
+    const message = `no agent answered at ${request.address}:${request.port}${reason}`;
+    reject(new Fault('join-unanswered', message, { cause: lastError }));
+  };
+  socket.on('error', (error) => {
+    lastError = error;
+  });
+  socket.on('message', (bytes) => {
+    const reply = decode(bytes);
+    if (reply?.type === replyType && reply.nonce.equals(nonce)) resolve(new Uint8Array(reply.payload));
+  });
+  attempt();
+  return promise.finally(() => clearTimeout(timer));
+}

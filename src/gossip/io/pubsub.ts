@@ -1,0 +1,139 @@
+/** Deltas over gossipsub: validation, delivery, and a short wait for the first peer that can take one. */
+import { type Message, TopicValidatorResult } from '@chainsafe/libp2p-gossipsub';
+import { deltaTopic, type Libp2pNode, maxDeltaBytes } from './node.ts';
+
+export type Verdict = 'accept' | 'ignore' | 'reject';
+
+/** Deltas kept while no peer can take one; beyond either bound the oldest is dropped and counted. */
+const maxHeldDeltas = 256;
+const maxHeldBytes = 4 * 1024 * 1024;
+
+const verdicts: { readonly [verdict in Verdict]: TopicValidatorResult } = {
+  accept: TopicValidatorResult.Accept,
+  ignore: TopicValidatorResult.Ignore,
+  reject: TopicValidatorResult.Reject,
+};
+
+export interface PubsubHandlers {
+  /** Judges a delta before it is delivered and relayed; called once per content. */
+  validate(delta: Uint8Array): Verdict;
+  delta(bytes: Uint8Array): void;
+}
+
+/**
+ * gossipsub drops a message that it can send to nobody, and says so to nobody. So what is published before
+ * the first peer has subscribed is held here and published with that subscription, or at the next
+ * heartbeat. A peer that connects later learns of it by anti-entropy.
+ */
+export class DeltaPubsub {
+  readonly counters = {
+    published: 0,
+    received: 0,
+    ignored: 0,
+    rejected: 0,
+    /** Published while nobody could take it, and kept. */
+    held: 0,
+    /** Pushed out of the waiting room, larger than `maxDeltaBytes`, or refused by a broken stream. */
+    dropped: 0,
+  };
+  private readonly node: Libp2pNode;
+  private readonly handlers: PubsubHandlers;
+  private readonly waiting: Uint8Array[] = [];
+  private waitingBytes = 0;
+  private readonly onMessage = (event: CustomEvent<Message>): void => {
+    if (event.detail.topic !== deltaTopic) return;
+    this.counters.received += 1;
+    this.handlers.delta(event.detail.data);
+  };
+  private readonly onChange = (): void => this.release();
+
+  constructor(node: Libp2pNode, handlers: PubsubHandlers) {
+    this.node = node;
+    this.handlers = handlers;
+  }
+
+  /** Subscribes; the node must have been started. */
+  start(): void {
+    const { pubsub } = this.node.services;
+    pubsub.topicValidators.set(deltaTopic, (_from, message) => verdicts[this.judge(message.data)]);
+    pubsub.addEventListener('message', this.onMessage);
+    pubsub.addEventListener('subscription-change', this.onChange);
+    pubsub.addEventListener('gossipsub:heartbeat', this.onChange);
+    pubsub.subscribe(deltaTopic);
+  }
+
+  stop(): void {
+    const { pubsub } = this.node.services;
+    pubsub.removeEventListener('message', this.onMessage);
+    pubsub.removeEventListener('subscription-change', this.onChange);
+    pubsub.removeEventListener('gossipsub:heartbeat', this.onChange);
+    this.counters.dropped += this.waiting.length;
+    this.waiting.length = 0;
+  }
+
+  /** Sends a delta to the mesh, or holds it until there is one. */
+  publish(bytes: Uint8Array): void {
+    if (bytes.length > maxDeltaBytes) {
+      this.counters.dropped += 1;
+      return;
+    }
+    if (this.waiting.length === 0 && this.readyPeers() > 0) {
+      this.hand(bytes);
+      return;
+    }
+    this.counters.held += 1;
+    this.waiting.push(bytes);
+    this.waitingBytes += bytes.length;
+    while (this.waiting.length > maxHeldDeltas || this.waitingBytes > maxHeldBytes) {
+      this.waitingBytes -= this.waiting.shift()!.length;
+      this.counters.dropped += 1;
+    }
+  }
+
+  /** Subscribed peers to whom a stream is open, so that a message handed over now leaves for them. */
+  readyPeers(): number {
+    return this.node.services.pubsub
+      .getSubscribers(deltaTopic)
+      .filter((peer) =>
+        this.node
+          .getConnections(peer)
+          .some((connection) =>
+            connection.streams.some(
+              (stream) =>
+                stream.direction === 'outbound' &&
+                stream.protocol.startsWith('/meshsub/') &&
+                stream.status === 'open',
+            ),
+          ),
+      ).length;
+  }
+
+  private release(): void {
+    if (this.waiting.length === 0 || this.readyPeers() === 0) return;
+    this.waitingBytes = 0;
+    for (const bytes of this.waiting.splice(0)) this.hand(bytes);
+  }
+
+  private hand(bytes: Uint8Array): void {
+    this.counters.published += 1;
+    this.node.services.pubsub.publish(deltaTopic, bytes).catch(() => {
+      // A neighbour's stream broke while it was written to; anti-entropy brings the neighbour up to date.
+      this.counters.dropped += 1;
+    });
+  }
+
+  private judge(delta: Uint8Array): Verdict {
+    try {
+      const verdict = this.handlers.validate(delta);
+      if (verdict === 'ignore') this.counters.ignored += 1;
+      else if (verdict === 'reject') this.counters.rejected += 1;
+      return verdict;
+    } catch (bug) {
+      // gossipsub would swallow it; a bug stops the process.
+      process.nextTick(() => {
+        throw bug;
+      });
+      return 'ignore';
+    }
+  }
+}
