@@ -1,0 +1,79 @@
+/**
+ * What a run does, as data: hosts, the network's quality, and a timeline of faults and actions. A scenario
+ * draws a plan from its random stream; the plan itself holds no chance, so it can be printed and replayed.
+ */
+import type { Random } from '../src/core.ts';
+import type { LinkQuality } from './links.ts';
+
+export type Step =
+  /** The process is killed at once (SIGKILL); the host answers for it with refusals. */
+  | { readonly do: 'kill'; readonly host: number }
+  /** Power off: process and host vanish without a word. */
+  | { readonly do: 'power-off'; readonly host: number }
+  /** Starts the agent again on what its disk kept. No effect on one that runs or has left. */
+  | { readonly do: 'restart'; readonly host: number }
+  | { readonly do: 'freeze'; readonly host: number }
+  | { readonly do: 'thaw'; readonly host: number }
+  /** Says goodbye and stops. */
+  | { readonly do: 'leave'; readonly host: number }
+  /** Each list is a side; hosts in no list form one more. */
+  | { readonly do: 'partition'; readonly sides: readonly (readonly number[])[] }
+  | { readonly do: 'cut-one-way'; readonly from: number; readonly to: number }
+  /** Ends the partition and all one-way cuts. */
+  | { readonly do: 'mend' }
+  | { readonly do: 'quality'; readonly quality: Partial<LinkQuality> }
+  | { readonly do: 'clock-step'; readonly host: number; readonly byMs: number }
+  | { readonly do: 'slow-disk'; readonly host: number; readonly syncLatencyMs: number }
+  | { readonly do: 'register'; readonly host: number; readonly service: string }
+  | { readonly do: 'deregister'; readonly host: number; readonly service: string }
+  /** The application behind a service's check starts or stops answering. */
+  | { readonly do: 'application'; readonly host: number; readonly service: string; readonly up: boolean }
+  /** An operator writes an intention through this host. */
+  | {
+      readonly do: 'intention';
+      readonly host: number;
+      readonly source: string;
+      readonly destination: string;
+      readonly action: 'allow' | 'deny';
+    };
+
+export interface TimedStep {
+  /** Milliseconds after the mesh has formed. */
+  readonly atMs: number;
+  readonly step: Step;
+}
+
+export interface Plan {
+  readonly hosts: number;
+  /** Host `i > 0` starts to join `joinAtMs[i]` after the founder is up. */
+  readonly joinAtMs: readonly number[];
+  /** Offset (milliseconds) and drift (parts per million) of each host's clock. */
+  readonly clocks: readonly { readonly offsetMs: number; readonly driftPpm: number }[];
+  /** Services each host registers before the timeline begins. */
+  readonly services: readonly (readonly string[])[];
+  /** From the start of the timeline until every fault is mended. */
+  readonly activeMs: number;
+  readonly timeline: readonly TimedStep[];
+  readonly quality: Partial<LinkQuality>;
+  /** Whether publish-subscribe heals its own gaps; off, anti-entropy must. */
+  readonly lazyPublish: boolean;
+}
+
+/** The promises a run is held to. All in virtual milliseconds. */
+export interface Bounds {
+  /** From the founder's start (or the last host's, if later) until every host knows every other as alive. */
+  readonly formMs: number;
+  /** From a death until every live host that could know holds it down. */
+  readonly detectMs: number;
+  /** How long a host may hold a healthy, reachable one down. */
+  readonly falseDownMs: number;
+  /** From the mending of all faults until all replicas and compiled endpoints agree. */
+  readonly convergeMs: number;
+}
+
+export interface Scenario {
+  readonly name: string;
+  readonly summary: string;
+  readonly bounds: Bounds;
+  plan(hosts: number, random: Random): Plan;
+}

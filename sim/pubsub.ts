@@ -1,0 +1,189 @@
+/**
+ * Publish-subscribe as gossipsub 1.1 does it, modelled: each member pushes at once along a mesh of a few
+ * neighbours, and repairs gaps by telling others now and then what it has seen. The real GossipSub class runs
+ * in production; here only its shape matters: who gets a message, when, and by how many hops.
+ */
+import { hash } from 'node:crypto';
+import { type Millis, type Random, randomInt } from '../src/core.ts';
+import type { Network } from './network.ts';
+import type { World } from './world.ts';
+
+/** The settings production gives gossipsub (gossipsub 1.1, "Parameters"). */
+export const meshDegree = 5;
+const meshDegreeLow = 3;
+const meshDegreeHigh = 8;
+const heartbeatMs = 1_000;
+/** Members outside the mesh that are told of recent messages, each heartbeat. */
+const lazyDegree = 3;
+/** Heartbeats for which a message is still told of and kept. */
+const historyHeartbeats = 5;
+/** How long a message is remembered so as not to be delivered twice. */
+const seenMs = 120_000;
+
+interface Seen {
+  readonly at: Millis;
+  readonly bytes: Uint8Array;
+}
+
+class Subscriber {
+  readonly mesh = new Set<number>();
+  readonly seen = new Map<string, Seen>();
+  readonly random: Random;
+  running = false;
+  life = 0;
+
+  constructor(random: Random) {
+    this.random = random;
+  }
+}
+
+export interface PublishCounters {
+  published: number;
+  delivered: number;
+  duplicates: number;
+  /** Deliveries that the eager mesh missed and the lazy part healed. */
+  healed: number;
+}
+
+export class Pubsub {
+  readonly counters: PublishCounters = { published: 0, delivered: 0, duplicates: 0, healed: 0 };
+  private readonly world: World;
+  private readonly network: Network;
+  private readonly subscribers: Subscriber[] = [];
+  private readonly deliver: (host: number, bytes: Uint8Array) => void;
+  /** Whether gaps are healed; a scenario may switch it off to lean on anti-entropy alone. */
+  lazy = true;
+
+  /** `deliver` hands a new message to a host's process. */
+  constructor(world: World, network: Network, deliver: (host: number, bytes: Uint8Array) => void) {
+    this.world = world;
+    this.network = network;
+    this.deliver = deliver;
+  }
+
+  processStarted(host: number): void {
+    this.subscribers[host] ??= new Subscriber(this.world.random(`pubsub/${host}`));
+    const subscriber = this.subscribers[host];
+    subscriber.running = true;
+    const life = ++subscriber.life;
+    this.world.after(subscriber.random.next() * heartbeatMs, () => this.heartbeat(host, life));
+  }
+
+  processDied(host: number): void {
+    const subscriber = this.subscribers[host];
+    if (subscriber === undefined) return;
+    subscriber.running = false;
+    subscriber.mesh.clear();
+    subscriber.seen.clear();
+  }
+
+  /** A new neighbour is grafted at once while the mesh is thin. */
+  connected(host: number, peer: number): void {
+    if (this.subscriber(host).mesh.size < meshDegree) this.graft(host, peer);
+  }
+
+  disconnected(host: number, peer: number): void {
+    this.subscriber(host).mesh.delete(peer);
+  }
+
+  publish(host: number, bytes: Uint8Array): void {
+    this.counters.published++;
+    this.subscriber(host).seen.set(hash('md5', bytes), { at: this.world.now, bytes });
+    this.push(host, null, bytes);
+  }
+
+  /** A message arrived over a connection. */
+  receive(host: number, from: number, bytes: Uint8Array): void {
+    const subscriber = this.subscriber(host);
+    if (!subscriber.running) return;
+    const id = hash('md5', bytes);
+    if (subscriber.seen.has(id)) {
+      this.counters.duplicates++;
+      return;
+    }
+    subscriber.seen.set(id, { at: this.world.now, bytes });
+    this.counters.delivered++;
+    this.push(host, from, bytes);
+    this.deliver(host, bytes);
+  }
+
+  private subscriber(host: number): Subscriber {
+    return this.subscribers[host]!;
+  }
+
+  private push(host: number, except: number | null, bytes: Uint8Array): void {
+    const open = new Set(this.network.openPeers(host));
+    for (const peer of this.subscriber(host).mesh)
+      if (peer !== except && open.has(peer)) this.network.send(host, peer, 'publish', bytes);
+  }
+
+  private graft(host: number, peer: number): void {
+    const other = this.subscribers[peer];
+    if (other === undefined || !other.running || other.mesh.size >= meshDegreeHigh) return;
+    this.subscriber(host).mesh.add(peer);
+    other.mesh.add(host);
+  }
+
+  private heartbeat(host: number, life: number): void {
+    const subscriber = this.subscriber(host);
+    if (!subscriber.running || subscriber.life !== life) return;
+    const peers = this.network.openPeers(host);
+    this.mend(host, peers);
+    if (this.lazy) this.tellOthers(host, peers);
+    for (const [id, seen] of subscriber.seen) {
+      if (this.world.now - seen.at < seenMs) break;
+      subscriber.seen.delete(id);
+    }
+    this.world.after(heartbeatMs, () => this.heartbeat(host, life));
+  }
+
+  /** Keeps the mesh between its bounds and made of open connections only. */
+  private mend(host: number, peers: readonly number[]): void {
+    const { mesh, random } = this.subscriber(host);
+    const open = new Set(peers);
+    for (const peer of mesh) if (!open.has(peer)) mesh.delete(peer);
+    if (mesh.size < meshDegreeLow)
+      for (const peer of shuffled(peers, random)) {
+        if (mesh.size >= meshDegree) break;
+        if (!mesh.has(peer)) this.graft(host, peer);
+      }
+    if (mesh.size > meshDegreeHigh)
+      for (const peer of shuffled([...mesh], random).slice(meshDegree)) {
+        mesh.delete(peer);
+        this.subscribers[peer]?.mesh.delete(host);
+      }
+  }
+
+  /** IHAVE, IWANT and the message: what a peer outside the mesh missed reaches it three path delays later. */
+  private tellOthers(host: number, peers: readonly number[]): void {
+    const { mesh, seen, random } = this.subscriber(host);
+    const recent = [...seen].filter(
+      ([, { at }]) => this.world.now - at <= historyHeartbeats * heartbeatMs && this.world.now > at,
+    );
+    if (recent.length === 0) return;
+    const outside = shuffled(
+      peers.filter((peer) => !mesh.has(peer)),
+      random,
+    ).slice(0, lazyDegree);
+    for (const peer of outside)
+      for (const [id, { bytes }] of recent) {
+        if (this.subscribers[peer]?.seen.has(id) ?? true) continue;
+        if (!this.network.links.isOpen(host, peer)) continue;
+        this.counters.healed++;
+        const delayMs = this.network.links.delayMs() + this.network.links.delayMs();
+        this.world.after(delayMs, () => {
+          if (this.subscriber(host).running && this.network.openPeers(host).includes(peer))
+            this.network.send(host, peer, 'publish', bytes);
+        });
+      }
+  }
+}
+
+function shuffled(values: readonly number[], random: Random): number[] {
+  const mixed = [...values];
+  for (let i = mixed.length - 1; i > 0; i--) {
+    const j = randomInt(random, i + 1);
+    [mixed[i], mixed[j]] = [mixed[j]!, mixed[i]!];
+  }
+  return mixed;
+}

@@ -1,0 +1,194 @@
+/** The simulator's own engine: order of events, streams of chance, clocks, disks and traces. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { HostClock } from '../../sim/clock.ts';
+import { Disk } from '../../sim/disk.ts';
+import { Heap } from '../../sim/heap.ts';
+import { Samples } from '../../sim/statistics.ts';
+import { distributionPlot } from '../../sim/svg.ts';
+import { Trace } from '../../sim/trace.ts';
+import { epoch, World } from '../../sim/world.ts';
+import { randomInt, seededRandom } from '../../src/core.ts';
+
+test('the heap gives events by time, and those of one time in the order they came', () => {
+  const heap = new Heap();
+  const random = seededRandom(1);
+  const expected: { readonly time: number; readonly slot: number }[] = [];
+  for (let slot = 0; slot < 5_000; slot++) {
+    const time = randomInt(random, 50);
+    heap.push(time, slot);
+    expected.push({ time, slot });
+  }
+  expected.sort((a, b) => a.time - b.time || a.slot - b.slot);
+  for (const { time, slot } of expected) {
+    assert.equal(heap.firstTime, time);
+    assert.equal(heap.pop(), slot);
+  }
+  assert.equal(heap.size, 0);
+});
+
+test('the heap keeps that order when pushes and pops alternate', () => {
+  const heap = new Heap();
+  const random = seededRandom(2);
+  let now = 0;
+  let lastSlotAtNow = -1;
+  const timeOf: number[] = [];
+  for (let slot = 0; slot < 20_000; slot++) {
+    timeOf[slot] = now + randomInt(random, 5);
+    heap.push(timeOf[slot], slot);
+    if (random.next() < 0.5) continue;
+    const time = heap.firstTime;
+    const popped = heap.pop();
+    assert.equal(timeOf[popped], time);
+    assert.ok(time > now || (time === now && popped > lastSlotAtNow), 'time and insertion only grow');
+    now = time;
+    lastSlotAtNow = popped;
+  }
+});
+
+test('events run in order, may plan others, and stop at the time asked for', () => {
+  const world = new World(1);
+  const seen: string[] = [];
+  world.after(10, () => {
+    seen.push('a');
+    world.after(0, () => seen.push('c'));
+    world.at(epoch, () => seen.push('d, planned for the past'));
+  });
+  world.after(10, () => seen.push('b'));
+  world.after(11, () => seen.push('too late'));
+  world.runUntil(epoch + 10);
+  assert.deepEqual(seen, ['a', 'b', 'c', 'd, planned for the past']);
+  assert.equal(world.elapsedMs, 10);
+  assert.equal(world.pending, 1);
+});
+
+test('streams of chance depend on seed and purpose alone', () => {
+  const first = new World(7);
+  const second = new World(7);
+  second.random('host/9').next();
+  assert.equal(first.random('host/1').next(), second.random('host/1').next());
+  assert.notEqual(first.random('host/1').next(), first.random('host/2').next());
+  assert.notEqual(first.random('host/1').next(), new World(8).random('host/1').next());
+});
+
+test('a clock that is wrong still shows each of its milliseconds at the moment it says', () => {
+  for (const [offsetMs, driftPpm] of [
+    [0, 0],
+    [-45_000, 200],
+    [90_000, -500],
+  ] as const) {
+    const clock = new HostClock(epoch, offsetMs, driftPpm);
+    const start = clock.local(epoch);
+    for (let ms = 1; ms < 5_000_000; ms = ms * 3 + 1) {
+      const at = clock.worldTime(start + ms);
+      assert.ok(clock.local(at) >= start + ms, `${ms} ms have passed`);
+      assert.ok(clock.local(at - 0.01) < start + ms, `${ms} ms had not passed before`);
+    }
+  }
+});
+
+test('stepping a clock forward never lets it run backwards', () => {
+  const clock = new HostClock(epoch, 0, 0);
+  clock.stepForward(epoch + 100, 5_000);
+  assert.equal(clock.local(epoch + 100), epoch + 5_100);
+  clock.stepForward(epoch + 200, -5_000);
+  assert.equal(clock.local(epoch + 200), epoch + 5_200);
+});
+
+function bytes(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+test('a crash keeps all that was synced, and of the rest only a first part', () => {
+  const survivors = new Set<number>();
+  for (let seed = 0; seed < 40; seed++) {
+    const world = new World(seed);
+    const disk = new Disk(world, world.random('disk'));
+    let synced = false;
+    disk.write([{ type: 'put', key: 'a', value: bytes('1') }]);
+    disk.sync(() => {
+      synced = true;
+    });
+    world.runUntil(epoch + 10);
+    assert.ok(synced);
+    for (const key of ['b', 'c', 'd']) disk.write([{ type: 'put', key, value: bytes(key) }]);
+    disk.write([{ type: 'delete', key: 'a' }]);
+    disk.crash();
+    const keys = disk.entries().map(([key]) => key);
+    assert.ok(
+      [['a'], ['a', 'b'], ['a', 'b', 'c'], ['a', 'b', 'c', 'd'], ['b', 'c', 'd']].some(
+        (prefix) => prefix.join() === keys.join(),
+      ),
+      `${keys.join()} is a prefix of what was written`,
+    );
+    survivors.add(keys.length);
+  }
+  assert.ok(survivors.size > 2, 'crashes differ in how much survives');
+});
+
+test('a sync that a crash interrupts never reports success', () => {
+  const world = new World(1);
+  const disk = new Disk(world, world.random('disk'));
+  disk.write([{ type: 'put', key: 'a', value: bytes('1') }]);
+  disk.sync(() => assert.fail('the machine had stopped'));
+  disk.crash();
+  world.runUntil(epoch + 1_000);
+  disk.write([{ type: 'put', key: 'b', value: bytes('2') }]);
+  let synced = 0;
+  disk.sync(() => synced++);
+  world.runUntil(epoch + 2_000);
+  disk.crash();
+  assert.equal(synced, 1);
+  assert.ok(disk.entries().some(([key]) => key === 'b'));
+});
+
+test('syncs complete in the order they were asked for', () => {
+  const world = new World(3);
+  const disk = new Disk(world, world.random('disk'));
+  const done: number[] = [];
+  for (let i = 0; i < 50; i++) {
+    disk.write([{ type: 'put', key: String(i), value: bytes('x') }]);
+    disk.sync(() => done.push(i));
+  }
+  world.runUntil(epoch + 1_000);
+  assert.deepEqual(
+    done,
+    [...done].sort((a, b) => a - b),
+  );
+  assert.equal(done.length, 50);
+});
+
+test('the trace tells apart order, value and length', () => {
+  const digest = (...values: readonly string[]): string => {
+    const trace = new Trace();
+    for (const value of values) trace.text(value);
+    return trace.digest();
+  };
+  const all = [digest(), digest('a'), digest('b'), digest('a', 'b'), digest('b', 'a'), digest('ab')];
+  assert.equal(new Set(all).size, all.length);
+  assert.equal(digest('a', 'b'), digest('a', 'b'));
+  const raw = new Set([0, 1, 2, 3, 4, 5].map((length) => new Trace().bytes(new Uint8Array(length)).digest()));
+  assert.equal(raw.size, 6);
+});
+
+test('quantiles are values that were measured', () => {
+  const samples = new Samples();
+  assert.equal(samples.quantile(0.5), null);
+  for (const value of [40, 10, 30, 20]) samples.add(value);
+  assert.equal(samples.quantile(0), 10);
+  assert.equal(samples.quantile(0.5), 20);
+  assert.equal(samples.quantile(0.99), 40);
+  assert.equal(samples.max, 40);
+});
+
+test('the plot is well-formed and escapes its texts', () => {
+  const svg = distributionPlot('a < b & c', [
+    { name: 'convergence', values: [12, 40, 900, 4_000] },
+    { name: 'nothing', values: [] },
+  ]);
+  assert.match(svg, /^<svg [^>]*>/);
+  assert.ok(svg.trimEnd().endsWith('</svg>'));
+  assert.ok(!svg.includes('a < b'));
+  assert.equal(svg.match(/<polyline/g)?.length, 1);
+  assert.ok(!/NaN|undefined|Infinity/.test(svg));
+});
