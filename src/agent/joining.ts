@@ -1,0 +1,51 @@
+/**
+ * What a joiner and its sponsor say to each other before there is a connection. The request is the joiner's
+ * signed `admission` record; the answer is the genesis, which the joiner checks against its token's hash, or
+ * why not. Nothing in either is secret, and nothing in the answer is believed unchecked.
+ */
+import { ByteReader, ByteWriter, Fault, type HostId } from '../core.ts';
+
+export type JoinAnswer =
+  | { readonly outcome: 'welcome'; readonly sponsor: HostId; readonly genesis: Uint8Array }
+  | {
+      readonly outcome: 'refused';
+      readonly code: string;
+      readonly message: string;
+      /** Asking again soon may succeed, with this use of the grant. */
+      readonly retryUse: number | null;
+    };
+
+const version = 1;
+const maxCodeBytes = 64;
+const maxMessageBytes = 400;
+const maxGenesisBytes = 8192;
+
+export function encodeJoinAnswer(answer: JoinAnswer): Uint8Array {
+  const writer = new ByteWriter().u8(version);
+  if (answer.outcome === 'welcome') return writer.u8(1).hex(answer.sponsor).bytes(answer.genesis).done();
+  return writer
+    .u8(2)
+    .string(answer.code.slice(0, maxCodeBytes))
+    .string(Buffer.from(answer.message).subarray(0, maxMessageBytes).toString())
+    .varint(answer.retryUse === null ? 0 : answer.retryUse + 1)
+    .done();
+}
+
+/** Throws `Fault('malformed')` for anything that is not an answer. */
+export function decodeJoinAnswer(bytes: Uint8Array): JoinAnswer {
+  const reader = new ByteReader(bytes);
+  if (reader.u8() !== version) throw new Fault('malformed', 'an answer of another version');
+  const outcome = reader.u8();
+  if (outcome === 1) {
+    const sponsor = reader.hex(32);
+    const genesis = Uint8Array.from(reader.bytes(maxGenesisBytes));
+    reader.end();
+    return { outcome: 'welcome', sponsor, genesis };
+  }
+  if (outcome !== 2) throw new Fault('malformed', 'an answer of unknown kind');
+  const code = reader.string(maxCodeBytes);
+  const message = reader.string(maxMessageBytes * 3);
+  const use = reader.varint(1_000_000);
+  reader.end();
+  return { outcome: 'refused', code, message, retryUse: use === 0 ? null : use - 1 };
+}
