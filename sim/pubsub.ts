@@ -8,17 +8,19 @@ import { type Millis, type Random, randomInt } from '../src/core.ts';
 import type { Network } from './network.ts';
 import type { World } from './world.ts';
 
-/** The settings production gives gossipsub (gossipsub 1.1, "Parameters"). */
+/** The settings that `src/gossip/io/node.ts` gives gossipsub. */
 export const meshDegree = 5;
 const meshDegreeLow = 3;
 const meshDegreeHigh = 8;
-const heartbeatMs = 1_000;
+const heartbeatMs = 700;
 /** Members outside the mesh that are told of recent messages, each heartbeat. */
-const lazyDegree = 3;
-/** Heartbeats for which a message is still told of and kept. */
-const historyHeartbeats = 5;
+const lazyDegree = 5;
+/** Heartbeats for which a message is told of. */
+const historyHeartbeats = 4;
 /** How long a message is remembered so as not to be delivered twice. */
-const seenMs = 120_000;
+const seenMs = 150_000;
+/** Messages kept while there is nobody to give them to; beyond it the oldest is dropped. */
+const heldMax = 256;
 
 interface Seen {
   readonly at: Millis;
@@ -29,6 +31,8 @@ class Subscriber {
   readonly mesh = new Set<number>();
   readonly seen = new Map<string, Seen>();
   readonly random: Random;
+  /** Published while no neighbour was there. */
+  readonly held: Uint8Array[] = [];
   running = false;
   life = 0;
 
@@ -75,11 +79,14 @@ export class Pubsub {
     subscriber.running = false;
     subscriber.mesh.clear();
     subscriber.seen.clear();
+    subscriber.held.length = 0;
   }
 
   /** A new neighbour is grafted at once while the mesh is thin. */
   connected(host: number, peer: number): void {
-    if (this.subscriber(host).mesh.size < meshDegree) this.graft(host, peer);
+    const { mesh, held } = this.subscriber(host);
+    if (mesh.size < meshDegree) this.graft(host, peer);
+    if (mesh.size > 0) for (const bytes of held.splice(0)) this.publish(host, bytes);
   }
 
   disconnected(host: number, peer: number): void {
@@ -87,6 +94,12 @@ export class Pubsub {
   }
 
   publish(host: number, bytes: Uint8Array): void {
+    const { mesh, held } = this.subscriber(host);
+    if (mesh.size === 0) {
+      held.push(bytes);
+      if (held.length > heldMax) held.shift();
+      return;
+    }
     this.counters.published++;
     this.subscriber(host).seen.set(hash('md5', bytes), { at: this.world.now, bytes });
     this.push(host, null, bytes);
