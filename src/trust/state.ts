@@ -1,0 +1,201 @@
+/** Who belongs to the mesh and what each may do, kept up to date from the replica's records. */
+import { Fault, type HostId, type Millis, type Verify } from '../core.ts';
+import {
+  type AdmissionContext,
+  type AdmissionValue,
+  type JoinRefusal,
+  judgeJoinBytes,
+  parseAdmission,
+  precedes,
+} from './admission.ts';
+import { type AuthorityContext, judgeRecord } from './authority.ts';
+import { TrustBundle } from './bundle.ts';
+import type { Genesis } from './genesis.ts';
+import { type GrantValue, grantCovers, grantsService, parseGrant } from './grant.ts';
+import { admissionKind, grantKind, type Refusal, type SignedStatement, trustRootKind } from './statement.ts';
+
+/** An admission with the host it admits. */
+export interface Admission extends AdmissionValue {
+  readonly host: HostId;
+}
+
+/**
+ * A function of the set of records applied, whatever their order: two hosts with equal replicas answer every
+ * question alike. Grows with grants and admissions, which only operators can multiply.
+ */
+export class TrustState implements AuthorityContext {
+  readonly genesis: Genesis;
+  readonly verify: Verify;
+  readonly bundle: TrustBundle;
+  private readonly grants = new Map<string, GrantValue>();
+  /** Grants by the operator key they give. */
+  private readonly operators = new Map<HostId, Set<string>>();
+  private readonly admissions = new Map<HostId, Admission>();
+  /** Hosts that claim one use of a grant, `<grant id>/<use>`; nearly always one. */
+  private readonly claims = new Map<string, Set<HostId>>();
+  private readonly names = new Map<string, Set<HostId>>();
+
+  constructor(genesis: Genesis, verify: Verify) {
+    this.genesis = genesis;
+    this.verify = verify;
+    this.bundle = new TrustBundle(genesis, verify);
+  }
+
+  /** Takes over a record that won its slot. Kinds that do not concern trust change nothing. */
+  apply(statement: SignedStatement): void {
+    if (statement.deleted) return;
+    if (statement.scope === 'policy' && statement.kind === trustRootKind) this.bundle.apply(statement);
+    try {
+      if (statement.scope === 'policy' && statement.kind === grantKind)
+        this.applyGrant(parseGrant(statement.value, statement.key));
+      if (statement.scope === 'host' && statement.kind === admissionKind)
+        this.applyAdmission({ ...parseAdmission(statement.value), host: statement.author });
+    } catch (error) {
+      // A record that another version admitted and this one cannot read gives nobody anything.
+      if (!(error instanceof Fault)) throw error;
+    }
+  }
+
+  private applyGrant(grant: GrantValue): void {
+    this.grants.set(grant.id, grant);
+    if (grant.operatorKey !== null) add(this.operators, grant.operatorKey, grant.id);
+  }
+
+  private applyAdmission(admission: Admission): void {
+    const was = this.admissions.get(admission.host);
+    if (was !== undefined) {
+      remove(this.claims, claimOf(was), was.host);
+      remove(this.names, was.name, was.host);
+    }
+    this.admissions.set(admission.host, admission);
+    add(this.claims, claimOf(admission), admission.host);
+    add(this.names, admission.name, admission.host);
+  }
+
+  /** Null admits a record into the replica; see `judgeRecord` for the codes. */
+  judge(statement: SignedStatement, now: Millis): Refusal | null {
+    return judgeRecord(statement, this, now);
+  }
+
+  /**
+   * Null lets a stranger in; see `judgeJoin` for the codes. A name is free again once every host that bore it
+   * `isGone` (has left, or is down): a machine set up anew keeps its name and has a new key.
+   */
+  judgeJoin(
+    author: HostId,
+    admission: Uint8Array,
+    now: Millis,
+    isGone: (host: HostId) => boolean,
+  ): JoinRefusal | null {
+    const context: AdmissionContext = {
+      genesis: this.genesis,
+      verify: this.verify,
+      grant: (id) => this.grant(id),
+      holderOf: (grantId, use) => this.holderOf(grantId, use),
+      nameHolder: (name, except) => this.nameHolder(name, except, isGone),
+    };
+    return judgeJoinBytes(admission, author, context, now);
+  }
+
+  grant(id: string): GrantValue | undefined {
+    return this.grants.get(id);
+  }
+
+  /** Every grant, revoked and expired ones too, the newest first. */
+  allGrants(): GrantValue[] {
+    return [...this.grants.values()].sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1));
+  }
+
+  /** How many hosts joined by a grant. */
+  usesOf(grantId: string): number {
+    let count = 0;
+    for (const [claim] of this.claims) if (claim.startsWith(`${grantId}/`)) count++;
+    return count;
+  }
+
+  holderOf(grantId: string, use: number): Admission | undefined {
+    return this.winnerOf(`${grantId}/${use}`);
+  }
+
+  private winnerOf(claim: string): Admission | undefined {
+    let winner: Admission | undefined;
+    for (const host of this.claims.get(claim) ?? []) {
+      const admission = this.admissions.get(host)!;
+      if (winner === undefined || precedes(admission, winner)) winner = admission;
+    }
+    return winner;
+  }
+
+  nameHolder(
+    name: string,
+    except: HostId,
+    isGone: (host: HostId) => boolean = () => false,
+  ): HostId | undefined {
+    for (const host of this.names.get(name) ?? [])
+      if (host !== except && this.isAdmitted(host) && !isGone(host)) return host;
+    return undefined;
+  }
+
+  /** A host's admission in force: not one that lost its use to an earlier host. */
+  admissionOf(host: HostId): Admission | undefined {
+    const admission = this.admissions.get(host);
+    if (admission === undefined || admission.founder) return admission;
+    return this.winnerOf(claimOf(admission)) === admission ? admission : undefined;
+  }
+
+  isAdmitted(host: HostId): boolean {
+    return this.admissionOf(host) !== undefined;
+  }
+
+  /** Admissions in force by seniority: the earlier admitted, then the lower host id. */
+  admitted(): Admission[] {
+    return [...this.admissions.values()]
+      .filter((admission) => this.isAdmitted(admission.host))
+      .sort((a, b) => (precedes(a, b) ? -1 : 1));
+  }
+
+  /** Whether a host may be the service `name`: the founder any, others what their grant says, even if revoked since. */
+  mayServe(host: HostId, name: string): boolean {
+    const admission = this.admissionOf(host);
+    if (admission === undefined) return false;
+    if (admission.founder) return true;
+    const grant = this.grants.get(admission.grantId);
+    return grant !== undefined && grantsService(grant, name);
+  }
+
+  /**
+   * What lets `key` sign policy at `at`, the time a record claims: the genesis for ever, a grant of the role
+   * `operator` until it expires or is revoked. Use it again where records are put into force: one written
+   * after a revocation may have entered the replica before the revocation did.
+   */
+  operatorStanding(key: HostId, at: Millis): 'operator' | 'expired' | 'revoked' | 'unknown' {
+    if (key === this.genesis.operatorKey) return 'operator';
+    let standing: 'expired' | 'revoked' | 'unknown' = 'unknown';
+    for (const id of this.operators.get(key) ?? []) {
+      const covered = grantCovers(this.grants.get(id)!, at);
+      if (covered === 'covered') return 'operator';
+      standing = covered === 'revoked' ? 'revoked' : 'expired';
+    }
+    return standing;
+  }
+
+  isOperator(key: HostId, at: Millis): boolean {
+    return this.operatorStanding(key, at) === 'operator';
+  }
+}
+
+function claimOf(admission: Admission): string {
+  return admission.founder ? 'founder' : `${admission.grantId}/${admission.use}`;
+}
+
+function add(index: Map<string, Set<string>>, key: string, value: string): void {
+  const values = index.get(key);
+  if (values === undefined) index.set(key, new Set([value]));
+  else values.add(value);
+}
+
+function remove(index: Map<string, Set<string>>, key: string, value: string): void {
+  const values = index.get(key);
+  values?.delete(value);
+  if (values?.size === 0) index.delete(key);
+}
