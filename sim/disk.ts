@@ -14,6 +14,8 @@ export const syncLatencyMs = 0.4;
 
 /** The kernel writes back what nobody synced after so long. */
 const writeBackMs = 5_000;
+/** A write that is not synced: a system call. */
+const handOverMs = 0.02;
 
 export class Disk {
   private readonly world: World;
@@ -23,7 +25,7 @@ export class Disk {
   /** Written since, in order, the first entry being operation number `durableCount`. */
   private log: DiskOp[] = [];
   private durableCount = 0;
-  private lastSyncAt = 0;
+  private lastDoneAt = 0;
   private latencyMs = syncLatencyMs;
   /** Grows with each crash: a sync under way then never completes. */
   private life = 0;
@@ -38,28 +40,34 @@ export class Disk {
     this.latencyMs = latencyMs;
   }
 
-  write(ops: readonly DiskOp[]): void {
+  /**
+   * Writes, and calls back once that is durable (`sync`) or in the kernel's hands (not `sync`); in the order
+   * of the writes, and never after a crash. Writing nothing is a barrier behind all that came before.
+   */
+  write(ops: readonly DiskOp[], sync: boolean, done: () => void): void {
     for (const op of ops) this.log.push(op);
+    const upTo = this.durableCount + this.log.length;
+    const durationMs = ops.length === 0 ? 0 : sync ? this.latencyMs * (0.5 + this.random.next()) : handOverMs;
+    this.lastDoneAt = Math.max(this.lastDoneAt, this.world.now + durationMs);
+    const life = this.life;
+    this.world.at(this.lastDoneAt, () => {
+      if (life !== this.life) return;
+      if (sync) this.settle(upTo - this.durableCount);
+      done();
+    });
+    this.writeBackLater();
+  }
+
+  private writeBackLater(): void {
     if (this.writingBack || this.log.length === 0) return;
     this.writingBack = true;
     const upTo = this.durableCount + this.log.length;
     const life = this.life;
     this.world.after(writeBackMs, () => {
       this.writingBack = false;
-      if (life === this.life) this.settle(upTo - this.durableCount);
-    });
-  }
-
-  /** Calls back once everything written so far is durable; in order, and never after a crash. */
-  sync(done: () => void): void {
-    const upTo = this.durableCount + this.log.length;
-    const life = this.life;
-    const at = Math.max(this.lastSyncAt, this.world.now + this.latencyMs * (0.5 + this.random.next()));
-    this.lastSyncAt = at;
-    this.world.at(at, () => {
       if (life !== this.life) return;
       this.settle(upTo - this.durableCount);
-      done();
+      this.writeBackLater();
     });
   }
 
@@ -69,7 +77,7 @@ export class Disk {
     this.settle(randomInt(this.random, this.log.length + 1));
     this.durableCount += this.log.length;
     this.log = [];
-    this.lastSyncAt = 0;
+    this.lastDoneAt = 0;
   }
 
   /** Everything a process finds when it opens the store, sorted by key as level gives it. */

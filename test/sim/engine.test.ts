@@ -105,14 +105,14 @@ test('a crash keeps all that was synced, and of the rest only a first part', () 
     const world = new World(seed);
     const disk = new Disk(world, world.random('disk'));
     let synced = false;
-    disk.write([{ type: 'put', key: 'a', value: bytes('1') }]);
-    disk.sync(() => {
+    disk.write([{ type: 'put', key: 'a', value: bytes('1') }], true, () => {
       synced = true;
     });
     world.runUntil(epoch + 10);
     assert.ok(synced);
-    for (const key of ['b', 'c', 'd']) disk.write([{ type: 'put', key, value: bytes(key) }]);
-    disk.write([{ type: 'delete', key: 'a' }]);
+    const late = (): void => assert.fail('the machine had stopped');
+    for (const key of ['b', 'c', 'd']) disk.write([{ type: 'put', key, value: bytes(key) }], false, late);
+    disk.write([{ type: 'delete', key: 'a' }], true, late);
     disk.crash();
     const keys = disk.entries().map(([key]) => key);
     assert.ok(
@@ -129,26 +129,24 @@ test('a crash keeps all that was synced, and of the rest only a first part', () 
 test('a sync that a crash interrupts never reports success', () => {
   const world = new World(1);
   const disk = new Disk(world, world.random('disk'));
-  disk.write([{ type: 'put', key: 'a', value: bytes('1') }]);
-  disk.sync(() => assert.fail('the machine had stopped'));
+  disk.write([{ type: 'put', key: 'a', value: bytes('1') }], true, () => assert.fail('it had stopped'));
   disk.crash();
   world.runUntil(epoch + 1_000);
-  disk.write([{ type: 'put', key: 'b', value: bytes('2') }]);
   let synced = 0;
-  disk.sync(() => synced++);
+  disk.write([{ type: 'put', key: 'b', value: bytes('2') }], true, () => synced++);
   world.runUntil(epoch + 2_000);
   disk.crash();
   assert.equal(synced, 1);
   assert.ok(disk.entries().some(([key]) => key === 'b'));
 });
 
-test('syncs complete in the order they were asked for', () => {
+test('writes complete in the order they were asked for, an empty one behind all before it', () => {
   const world = new World(3);
   const disk = new Disk(world, world.random('disk'));
   const done: number[] = [];
   for (let i = 0; i < 50; i++) {
-    disk.write([{ type: 'put', key: String(i), value: bytes('x') }]);
-    disk.sync(() => done.push(i));
+    const ops = i % 5 === 4 ? [] : [{ type: 'put', key: String(i), value: bytes('x') } as const];
+    disk.write(ops, i % 2 === 0, () => done.push(i));
   }
   world.runUntil(epoch + 1_000);
   assert.deepEqual(
