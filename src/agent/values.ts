@@ -1,0 +1,139 @@
+/**
+ * Record values as peers sent them, checked before anything reads them. A value of the wrong shape counts as
+ * absent: its author is admitted, but nobody vouches for what it writes. Fields of later versions are let be.
+ */
+import Type, { type Static, type TSchema } from 'typebox';
+import { Compile } from 'typebox/compile';
+import { Fault, ipVersion, parseJson } from '../core.ts';
+import type { Record } from '../gossip/record.ts';
+import {
+  CHECK,
+  CHECK_DEFINITION,
+  type CheckDefinition,
+  type CheckValue,
+  HOST,
+  type HostValue,
+  SERVICE,
+  type ServiceDefinition,
+  type StandaloneCheck,
+  serviceNamePattern,
+} from './kinds.ts';
+
+const text = (maxLength: number) => Type.String({ maxLength });
+const name = Type.String({ pattern: serviceNamePattern.source });
+const port = Type.Integer({ minimum: 0, maximum: 65535 });
+const milliseconds = Type.Integer({ minimum: 0, maximum: 366 * 24 * 3_600_000 });
+const count = Type.Integer({ minimum: 0, maximum: 10_000 });
+const status = Type.Union([Type.Literal('passing'), Type.Literal('warning'), Type.Literal('critical')]);
+const checkType = Type.Union(
+  (['http', 'tcp', 'grpc', 'ttl', 'script', 'maintenance'] as const).map((type) => Type.Literal(type)),
+);
+
+const host = Type.Object({
+  name,
+  datacenter: name,
+  zone: text(63),
+  address: text(45),
+  gossipPort: port,
+  inboundPort: port,
+  version: text(64),
+});
+
+const check = Type.Object({
+  name: text(256),
+  status,
+  notes: text(4096),
+  output: text(8192),
+  serviceId: text(256),
+  type: checkType,
+});
+
+const checkDefinition = Type.Object({
+  id: text(256),
+  name: text(256),
+  notes: text(4096),
+  type: checkType,
+  target: text(2048),
+  method: text(16),
+  header: Type.Record(Type.String(), Type.Array(text(4096))),
+  body: text(8192),
+  tlsSkipVerify: Type.Boolean(),
+  args: Type.Array(text(4096), { maxItems: 64 }),
+  intervalMs: milliseconds,
+  timeoutMs: milliseconds,
+  ttlMs: milliseconds,
+  successBeforePassing: count,
+  failuresBeforeCritical: count,
+  failuresBeforeWarning: count,
+  deregisterCriticalAfterMs: milliseconds,
+  initialStatus: status,
+});
+
+const weight = Type.Integer({ minimum: 0, maximum: 65535 });
+
+const service = Type.Object({
+  id: text(256),
+  name,
+  address: text(253),
+  port,
+  tags: Type.Array(text(256), { maxItems: 256 }),
+  meta: Type.Record(Type.String(), text(512)),
+  weights: Type.Object({ passing: weight, warning: weight }),
+  enableTagOverride: Type.Boolean(),
+  user: text(64),
+  uid: Type.Union([Type.Integer({ minimum: 0, maximum: 0xffffffff }), Type.Null()]),
+  inMesh: Type.Boolean(),
+  upstreams: Type.Array(
+    Type.Object({ destination: name, bindAddress: text(45), bindPort: port, datacenter: text(63) }),
+    { maxItems: 256 },
+  ),
+  checks: Type.Array(checkDefinition, { maxItems: 64 }),
+  source: text(4200),
+});
+
+const standaloneCheck = Type.Object({ serviceId: text(256), check: checkDefinition });
+
+const shapes: ReadonlyMap<
+  string,
+  { Check(value: unknown): boolean; Errors(value: unknown): readonly object[] }
+> = new Map(
+  Object.entries({
+    [HOST]: Compile(host),
+    [SERVICE]: Compile(service),
+    [CHECK]: Compile(check),
+    [CHECK_DEFINITION]: Compile(standaloneCheck),
+  }),
+);
+
+/** The schemas must stay assignable to the types they guard. */
+type Guards<S extends TSchema, T> = Static<S> extends T ? true : never;
+const guards: [
+  Guards<typeof host, HostValue>,
+  Guards<typeof check, CheckValue>,
+  Guards<typeof service, ServiceDefinition>,
+  Guards<typeof checkDefinition, CheckDefinition>,
+  Guards<typeof standaloneCheck, StandaloneCheck>,
+] = [true, true, true, true, true];
+void guards;
+
+/**
+ * The value of a record of a kind that this agent reads: null for a tombstone. Throws `Fault('malformed')`
+ * when it is not of its kind's shape, or says it is another slot's.
+ */
+export function decodeValue(record: Record): unknown {
+  if (record.deleted) return null;
+  const value = parseJson(record.value);
+  const shape = shapes.get(record.kind);
+  if (shape !== undefined && !shape.Check(value)) {
+    const [first] = shape.Errors(value) as readonly { instancePath: string; message: string }[];
+    throw new Fault(
+      'malformed',
+      `${record.kind}${first?.instancePath ?? ''} ${first?.message ?? 'is malformed'}`,
+    );
+  }
+  if (record.kind === SERVICE && (value as ServiceDefinition).id !== record.key)
+    throw new Fault('malformed', 'service/id is not the key of its record');
+  if (record.kind === HOST && ipVersion((value as HostValue).address) === 0)
+    throw new Fault('malformed', 'host/address is not an IP address');
+  return value;
+}
