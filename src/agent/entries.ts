@@ -194,5 +194,5 @@ function readSource(source: unknown, destination: string): IntentionSource {
   };
 }
 
-/** What `sourceOf` writes: any other field is a newer version's, and may narrow what is allowed. */
+/** What `sourceOf` writes. A field besides is a newer version's, and may narrow what is allowed. */
 const sourceFields: ReadonlySet<string> = new Set(['Name', 'Action', 'Precedence', 'Type', 'Description']);
