@@ -1,0 +1,57 @@
+/** Service identities on disk, so that a restart serves at once: one file a service, certificate and key. */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Fault, messageOf } from '../../core.ts';
+import { labelPattern } from '../spiffe.ts';
+import { maxServices, type SavedIdentity } from '../svid.ts';
+import { deleteSecret, readSecret, writeSecret } from './keys.ts';
+
+const suffix = '.identity.pem';
+const keyMark = '-----BEGIN PRIVATE KEY-----';
+
+function pathOf(folder: string, service: string): string {
+  if (!labelPattern.test(service)) throw new Fault('service-name-malformed', 'not a service name');
+  return join(folder, `${service}${suffix}`);
+}
+
+/** Replaces what was there, whole and durable, mode 0600. Faults of `writeSecret`. */
+export function saveIdentity(folder: string, identity: SavedIdentity): Promise<void> {
+  const content = Buffer.from(identity.certPem + identity.keyPem);
+  return writeSecret(pathOf(folder, identity.service), content);
+}
+
+/** None there is fine. */
+export function deleteIdentity(folder: string, service: string): Promise<void> {
+  return deleteSecret(pathOf(folder, service));
+}
+
+/**
+ * Every identity in the folder; none when there is no folder. What cannot be read is handed to `problem` and
+ * left out: a new one will be issued. The contents are not checked here.
+ */
+export async function loadIdentities(
+  folder: string,
+  problem: (fault: Fault) => void,
+): Promise<SavedIdentity[]> {
+  let names: string[];
+  try {
+    names = await readdir(folder);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    throw new Fault('secret-unreadable', `cannot list ${folder}: ${messageOf(error)}`, { cause: error });
+  }
+  const identities: SavedIdentity[] = [];
+  for (const name of names.filter((one) => one.endsWith(suffix)).slice(0, maxServices)) {
+    try {
+      const text = (await readSecret(join(folder, name)))?.toString('utf8') ?? '';
+      const split = text.indexOf(keyMark);
+      if (split < 0) throw new Fault('secret-damaged', `${join(folder, name)} holds no key`);
+      const service = name.slice(0, -suffix.length);
+      identities.push({ service, certPem: text.slice(0, split), keyPem: text.slice(split) });
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      problem(error);
+    }
+  }
+  return identities;
+}

@@ -1,0 +1,413 @@
+/**
+ * Keeps every service of this host in certificates: a key, a request, a check of what comes back, and the
+ * next one in good time. Renewal starts at a third of the lifetime, so that with certificates of twelve hours
+ * eight hours without any issuer hurt nobody.
+ */
+import { createPublicKey } from 'node:crypto';
+import {
+  assert,
+  earliest,
+  Fault,
+  type Machine,
+  type Millis,
+  messageOf,
+  type Random,
+  type Verify,
+} from '../core.ts';
+import type { TrustBundle } from './bundle.ts';
+import { certificatesOfPem, parseCertificate } from './certificate.ts';
+import { decodeIssueReply, encodeIssueRequest, type IssueReply } from './issuance.ts';
+import { backdateMs, type Root, wholeSeconds } from './root.ts';
+import { dnsNamesOf, formatSpiffeId, type ServiceIdentity } from './spiffe.ts';
+import { type Svid, verifySvidProfile } from './svid-profile.ts';
+import { certificateProfile, pemOf } from './x509.ts';
+
+/** An identity as it lies on disk between two runs. `keyPem` is a secret. */
+export interface SavedIdentity {
+  readonly service: string;
+  /** The certificate, then whatever links it to older roots. */
+  readonly certPem: string;
+  readonly keyPem: string;
+}
+
+export type SvidInput =
+  | { readonly type: 'wake' }
+  /** The complete set of services that this host has now. */
+  | { readonly type: 'services'; readonly services: readonly string[] }
+  /** Identities from disk, before or after their services are named. */
+  | { readonly type: 'restore'; readonly saved: readonly SavedIdentity[] }
+  /** Answers `make-key`. */
+  | {
+      readonly type: 'key-made';
+      readonly service: string;
+      readonly csr: Uint8Array;
+      readonly keyPem: string;
+    }
+  /** A reply frame, from whichever trustee. */
+  | { readonly type: 'reply'; readonly bytes: Uint8Array }
+  /** No trustee could be asked. */
+  | { readonly type: 'request-failed'; readonly requestId: number; readonly reason: string }
+  /** The trust bundle changed: what another root than the active one signed is renewed soon. */
+  | { readonly type: 'bundle-changed' };
+
+export type SvidEffect =
+  /** Make a P-256 key and a signing request for it (`createCsr`); answer with `key-made`. */
+  | {
+      readonly type: 'make-key';
+      readonly service: string;
+      readonly spiffeId: string;
+      readonly dnsNames: readonly string[];
+    }
+  /** Send to the present trustees; answer with `reply` or `request-failed`. */
+  | {
+      readonly type: 'request';
+      readonly service: string;
+      readonly requestId: number;
+      readonly bytes: Uint8Array;
+    }
+  /** A certificate to use and to keep on disk. `keyPem` is a secret. */
+  | {
+      readonly type: 'identity';
+      readonly service: string;
+      readonly spiffeId: string;
+      readonly certPem: string;
+      readonly keyPem: string;
+      readonly notBefore: Millis;
+      readonly notAfter: Millis;
+    }
+  /** The service is gone from this host: stop using its identity and delete it. */
+  | { readonly type: 'forget'; readonly service: string };
+
+export interface SvidOptions {
+  readonly trustDomain: string;
+  readonly datacenter: string;
+  readonly bundle: Pick<TrustBundle, 'active' | 'believed'>;
+  readonly verify: Verify;
+  readonly random: Random;
+  /** Lifetime asked for. */
+  readonly ttlMs: number;
+}
+
+/** One service's identity as status pages show it. */
+export interface SvidStatus {
+  readonly service: string;
+  readonly spiffeId: string;
+  /** 0 while there is none. */
+  readonly notBefore: Millis;
+  readonly notAfter: Millis;
+  /** Why there is none yet, or why the last renewal failed; null when all is well. */
+  readonly problem: string | null;
+}
+
+/** Services of one host that get identities; what is named beyond them gets none and says so. */
+export const maxServices = 1024;
+const answerTimeoutMs = 10_000;
+const firstBackoffMs = 1000;
+const longestBackoffMs = 60_000;
+
+type Phase = 'held' | 'key' | 'reply' | 'backoff';
+
+interface Held {
+  readonly svid: Svid;
+  readonly certPem: string;
+  readonly keyPem: string;
+  /** Key of the root that signed it. */
+  readonly root: string;
+}
+
+interface Entry {
+  readonly identity: ServiceIdentity;
+  phase: Phase;
+  /** When the phase ends by itself. */
+  deadline: Millis;
+  failures: number;
+  problem: string | null;
+  /** A key that has no certificate yet; kept over failures. */
+  key: { readonly csr: Uint8Array; readonly keyPem: string } | null;
+  requestId: number;
+  held: Held | null;
+}
+
+export class SvidKeeper implements Machine<SvidInput, SvidEffect> {
+  private readonly options: SvidOptions;
+  private readonly entries = new Map<string, Entry>();
+  /** Restored, and not yet asked for by `services`. */
+  private readonly restored = new Map<string, SavedIdentity>();
+  private readonly refused = new Set<string>();
+  private lastRequestId = 0;
+
+  constructor(options: SvidOptions) {
+    this.options = options;
+  }
+
+  nextWake(): Millis | null {
+    let wake: Millis | null = null;
+    for (const entry of this.entries.values()) wake = earliest(wake, entry.deadline);
+    return wake;
+  }
+
+  step(input: SvidInput, now: Millis): readonly SvidEffect[] {
+    switch (input.type) {
+      case 'wake':
+        return this.wake(now);
+      case 'services':
+        return this.setServices(input.services, now);
+      case 'restore':
+        return this.restore(input.saved, now);
+      case 'key-made':
+        return this.keyMade(input.service, { csr: input.csr, keyPem: input.keyPem }, now);
+      case 'reply':
+        return this.reply(input.bytes, now);
+      case 'request-failed': {
+        const entry = this.awaiting(input.requestId);
+        if (entry !== undefined) this.fail(entry, input.reason, 0, now);
+        return [];
+      }
+      case 'bundle-changed':
+        return this.bundleChanged(now);
+    }
+  }
+
+  /** By service name. */
+  statuses(now: Millis): SvidStatus[] {
+    const statuses: SvidStatus[] = [];
+    for (const { identity, held, problem } of this.entries.values()) {
+      const notAfter = held?.svid.notAfter ?? 0;
+      const expired = held !== null && now >= notAfter ? 'the certificate has expired' : null;
+      const pending = held === null ? 'waiting for the first certificate' : null;
+      statuses.push({
+        service: identity.service,
+        spiffeId: formatSpiffeId(identity),
+        notBefore: held?.svid.notBefore ?? 0,
+        notAfter,
+        problem: problem ?? expired ?? pending,
+      });
+    }
+    for (const service of this.refused)
+      statuses.push({
+        service,
+        spiffeId: formatSpiffeId(this.identityOf(service)),
+        notBefore: 0,
+        notAfter: 0,
+        problem: `one host has identities for ${maxServices} services at most`,
+      });
+    return statuses.sort((a, b) => (a.service < b.service ? -1 : 1));
+  }
+
+  private identityOf(service: string): ServiceIdentity {
+    const { trustDomain, datacenter } = this.options;
+    return { trustDomain, datacenter, service };
+  }
+
+  private setServices(services: readonly string[], now: Millis): SvidEffect[] {
+    const effects: SvidEffect[] = [];
+    const wanted = new Set(services);
+    for (const service of this.entries.keys())
+      if (!wanted.has(service)) {
+        this.entries.delete(service);
+        effects.push({ type: 'forget', service });
+      }
+    this.refused.clear();
+    for (const service of wanted) {
+      if (this.entries.has(service)) continue;
+      if (this.entries.size >= maxServices) this.refused.add(service);
+      else effects.push(...this.add(service, now));
+    }
+    return effects;
+  }
+
+  private add(service: string, now: Millis): SvidEffect[] {
+    const entry: Entry = {
+      identity: this.identityOf(service),
+      phase: 'backoff',
+      deadline: now,
+      failures: 0,
+      problem: null,
+      key: null,
+      requestId: 0,
+      held: null,
+    };
+    this.entries.set(service, entry);
+    const saved = this.restored.get(service);
+    this.restored.delete(service);
+    const restored = saved === undefined ? null : this.adopt(entry, saved, now);
+    return restored === null ? this.start(entry, now) : [restored];
+  }
+
+  private restore(saved: readonly SavedIdentity[], now: Millis): SvidEffect[] {
+    const effects: SvidEffect[] = [];
+    for (const one of saved) {
+      const entry = this.entries.get(one.service);
+      if (entry === undefined) {
+        if (this.restored.size < maxServices) this.restored.set(one.service, one);
+      } else if (entry.held === null) {
+        const restored = this.adopt(entry, one, now);
+        if (restored !== null) effects.push(restored);
+      }
+    }
+    return effects;
+  }
+
+  /** Uses a saved identity if it is still good; else there will be a new one soon enough. */
+  private adopt(entry: Entry, saved: SavedIdentity, now: Millis): SvidEffect | null {
+    try {
+      const chain = certificatesOfPem(saved.certPem);
+      return this.accept(entry, chain, saved.keyPem, now);
+    } catch (error) {
+      if (error instanceof Fault) return null;
+      throw error;
+    }
+  }
+
+  private wake(now: Millis): SvidEffect[] {
+    const effects: SvidEffect[] = [];
+    for (const entry of this.entries.values()) {
+      if (now < entry.deadline) continue;
+      if (entry.phase === 'key') this.fail(entry, 'no key was made in time', 0, now);
+      else if (entry.phase === 'reply') this.fail(entry, 'no issuer answered in time', 0, now);
+      else effects.push(...this.start(entry, now));
+    }
+    return effects;
+  }
+
+  private start(entry: Entry, now: Millis): SvidEffect[] {
+    if (entry.key !== null) return this.request(entry, entry.key.csr, now);
+    entry.phase = 'key';
+    entry.deadline = now + answerTimeoutMs;
+    return [
+      {
+        type: 'make-key',
+        service: entry.identity.service,
+        spiffeId: formatSpiffeId(entry.identity),
+        dnsNames: dnsNamesOf(entry.identity),
+      },
+    ];
+  }
+
+  private keyMade(service: string, key: NonNullable<Entry['key']>, now: Millis): SvidEffect[] {
+    const entry = this.entries.get(service);
+    if (entry === undefined || entry.phase !== 'key') return [];
+    entry.key = key;
+    return this.request(entry, key.csr, now);
+  }
+
+  private request(entry: Entry, csr: Uint8Array, now: Millis): SvidEffect[] {
+    const root = this.options.bundle.active();
+    if (root === undefined) {
+      this.fail(entry, 'the trust bundle has no active root', 0, now);
+      return [];
+    }
+    this.lastRequestId = (this.lastRequestId % 0xffff_ffff) + 1;
+    entry.requestId = this.lastRequestId;
+    entry.phase = 'reply';
+    entry.deadline = now + answerTimeoutMs;
+    const bytes = encodeIssueRequest({
+      requestId: entry.requestId,
+      profile: certificateProfile,
+      generation: root.generation,
+      csr,
+      issuedAt: wholeSeconds(now),
+      ttlMs: this.options.ttlMs,
+    });
+    return [{ type: 'request', service: entry.identity.service, requestId: entry.requestId, bytes }];
+  }
+
+  private awaiting(requestId: number): Entry | undefined {
+    for (const entry of this.entries.values())
+      if (entry.phase === 'reply' && entry.requestId === requestId) return entry;
+    return undefined;
+  }
+
+  /** A late, repeated or foreign reply finds nobody waiting and changes nothing. */
+  private reply(bytes: Uint8Array, now: Millis): SvidEffect[] {
+    let reply: IssueReply;
+    try {
+      reply = decodeIssueReply(bytes);
+    } catch (error) {
+      if (error instanceof Fault) return [];
+      throw error;
+    }
+    const entry = this.awaiting(reply.requestId);
+    if (entry === undefined) return [];
+    if (reply.type === 'refused') {
+      this.fail(entry, `${reply.code}: ${reply.message}`, reply.retryAfterMs, now);
+      return [];
+    }
+    assert(entry.key !== null, 'a request is only sent for a key');
+    try {
+      const effect = this.accept(entry, reply.chain, entry.key.keyPem, now);
+      entry.key = null;
+      return [effect];
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      this.fail(entry, `the issuer sent a wrong certificate: ${error.message}`, 0, now);
+      return [];
+    }
+  }
+
+  /** Checks a certificate as if nobody could be trusted to have made it well; throws a Fault. */
+  private accept(
+    entry: Entry,
+    chain: readonly Uint8Array[],
+    keyPem: string,
+    now: Millis,
+  ): SvidEffect & { type: 'identity' } {
+    const leaf = chain[0]!;
+    const svid = verifySvidProfile(leaf, this.options.trustDomain, now);
+    if (svid.spiffeId !== formatSpiffeId(entry.identity))
+      throw new Fault('svid-names', `the certificate is for ${svid.spiffeId}`);
+    const certificate = parseCertificate(leaf);
+    if (!certificate.spki.equals(publicKeyOf(keyPem)))
+      throw new Fault('svid-key', 'the certificate is for another key');
+    const root = this.options.bundle
+      .believed()
+      .find((one: Root) => this.options.verify(one.publicKey, certificate.tbs, certificate.signature));
+    if (root === undefined)
+      throw new Fault('svid-untrusted', 'the certificate is not signed by a root of the trust bundle');
+
+    const certPem = chain.map((der) => pemOf(der)).join('');
+    entry.held = { svid, certPem, keyPem, root: root.publicKey };
+    entry.phase = 'held';
+    entry.failures = 0;
+    entry.problem = null;
+    entry.deadline = this.renewalOf(svid);
+    const { spiffeId, notBefore, notAfter } = svid;
+    return { type: 'identity', service: svid.service, spiffeId, certPem, keyPem, notBefore, notAfter };
+  }
+
+  /** Between a third and half of the life of the certificate, spread so that hosts do not renew together. */
+  private renewalOf(svid: Svid): Millis {
+    const issuedAt = Math.min(svid.notBefore + backdateMs, svid.notAfter);
+    return issuedAt + (svid.notAfter - issuedAt) * (1 / 3 + this.options.random.next() / 6);
+  }
+
+  private bundleChanged(now: Millis): SvidEffect[] {
+    const active = this.options.bundle.active();
+    for (const entry of this.entries.values())
+      if (entry.phase === 'held' && active !== undefined && entry.held?.root !== active.publicKey)
+        entry.deadline = Math.min(
+          entry.deadline,
+          now + this.options.random.next() * Math.min(60_000, this.options.ttlMs / 12),
+        );
+    return [];
+  }
+
+  /** Tries again after a pause that doubles up to a minute (less for short-lived certificates), and is spread. */
+  private fail(entry: Entry, problem: string, retryAfterMs: number, now: Millis): void {
+    const cap = Math.min(longestBackoffMs, Math.max(firstBackoffMs, this.options.ttlMs / 12));
+    const pause = Math.min(cap, firstBackoffMs * 2 ** Math.min(entry.failures, 16));
+    entry.failures++;
+    entry.problem = problem;
+    entry.phase = 'backoff';
+    entry.deadline = now + Math.max(pause * (0.5 + this.options.random.next() / 2), retryAfterMs);
+  }
+}
+
+/** DER of the public half of a PEM key. Throws `Fault('svid-key')`. */
+function publicKeyOf(keyPem: string): Uint8Array {
+  try {
+    return createPublicKey(keyPem).export({ type: 'spki', format: 'der' });
+  } catch (error) {
+    throw new Fault('svid-key', `the private key cannot be read: ${messageOf(error)}`);
+  }
+}
