@@ -40,7 +40,7 @@ export interface GrantValue extends GrantTerms {
 export const grantIdBytes = 8;
 export const maxGrantUses = 10_000;
 export const maxGrantServices = 64;
-const roles: readonly GrantRole[] = ['agent', 'operator', 'trustee'];
+const grantRoles: readonly GrantRole[] = ['agent', 'operator', 'trustee'];
 
 function idOf(terms: GrantTerms): string {
   const writer = new ByteWriter().string('starling-grant-1').hex(terms.publicKey);
@@ -67,8 +67,8 @@ function checkTerms(terms: GrantTerms): void {
 
 /** A new grant. Throws `Fault('grant-malformed')` for terms that `parseGrant` would not take. */
 export function createGrant(terms: GrantTerms): GrantValue {
-  const grant: GrantValue = { id: idOf(terms), ...terms, revokedAt: null };
-  return parseGrant(encodeGrant(grant), grant.id);
+  const checked = readTerms(new Fields(terms, 'grant-malformed'));
+  return { id: idOf(checked), ...checked, revokedAt: null };
 }
 
 /** The same grant, revoked: nobody joins by it any more, and its operator key writes nothing after `at`. */
@@ -81,21 +81,31 @@ export function encodeGrant(grant: GrantValue): Uint8Array {
   return encodeJson(grant);
 }
 
-/** Reads the value of the `grant` record of key `key`. Throws `Fault('grant-malformed')`. */
-export function parseGrant(value: Uint8Array, key: string): GrantValue {
-  const fields = Fields.parse(value, 'grant-malformed');
+function roleNamed(name: string): GrantRole {
+  const role = grantRoles.find((one) => one === name);
+  if (role === undefined)
+    throw new Fault('grant-malformed', `roles are ${grantRoles.join(', ')}`, { field: 'roles' });
+  return role;
+}
+
+function readTerms(fields: Fields): GrantTerms {
   const terms: GrantTerms = {
     publicKey: fields.hex('publicKey', 32),
     services: fields.texts('services', labelPattern, maxLabelLength, maxGrantServices),
-    roles: fields
-      .texts('roles', /^(agent|operator|trustee)$/, 8, roles.length)
-      .map((role) => role as GrantRole),
+    roles: fields.texts('roles', /^[a-z]+$/, 8, grantRoles.length).map(roleNamed),
     uses: fields.integer('uses', 1, maxGrantUses),
     createdAt: fields.time('createdAt'),
     expiresAt: fields.time('expiresAt'),
     operatorKey: fields.has('operatorKey') ? fields.hex('operatorKey', 32) : null,
   };
   checkTerms(terms);
+  return terms;
+}
+
+/** Reads the value of the `grant` record of key `key`. Throws `Fault('grant-malformed')`. */
+export function parseGrant(value: Uint8Array, key: string): GrantValue {
+  const fields = Fields.parse(value, 'grant-malformed');
+  const terms = readTerms(fields);
   const id = fields.hex('id', grantIdBytes);
   if (id !== key || id !== idOf(terms))
     throw new Fault('grant-malformed', 'the id is not the hash of the terms', { field: 'id' });

@@ -225,7 +225,6 @@ export class RootIssuer implements Issuer {
     const tbs = buildLeafTbs(leaf);
     const chain = [assembleCertificate(tbs, this.signer.sign(tbs))];
     const reply = this.reply(from, { type: 'issued', requestId: request.requestId, chain });
-    // biome-ignore lint/suspicious/noThenProperty: effects are data and never awaited
     return [{ type: 'persist', ops, sync: true, then: [reply] }];
   }
 }
