@@ -1,14 +1,25 @@
 /** What the agent core takes in and what it asks of its driver: the shell in production, the simulator else. */
 import type { Fault, HostId } from '../core.ts';
 import type { StoreOp } from '../gossip/port.ts';
+import type { Record } from '../gossip/record.ts';
 import type { ProxyConfig } from '../proxy/config.ts';
+import type { SavedIdentity } from '../trust/svid.ts';
 import type { Topic } from './catalog.ts';
 import type { CheckDefinition, CheckStatus, ServiceDefinition } from './kinds.ts';
 import type { Command } from './port.ts';
 
+/** What an earlier run of this agent left behind. */
+export interface SavedState {
+  /** The store's entries under the keys that the core wrote with `persist`. */
+  readonly entries: readonly { readonly key: string; readonly value: Uint8Array }[];
+  readonly identities: readonly SavedIdentity[];
+  /** This host's signed `admission` record, from joining; null when the store has it or the host founded the mesh. */
+  readonly admission: Uint8Array | null;
+}
+
 export type AgentInput =
-  /** Once, first: what the store held under every prefix the core asks for. */
-  | { readonly type: 'start' }
+  /** Once, first. */
+  | { readonly type: 'start'; readonly saved: SavedState }
   | { readonly type: 'wake' }
   /** One whole frame from an authenticated, admitted peer. */
   | { readonly type: 'frame'; readonly from: HostId; readonly bytes: Uint8Array }
@@ -19,7 +30,15 @@ export type AgentInput =
   /** A stranger asks to be admitted; answered by `join-reply` with the same `exchange`. */
   | { readonly type: 'join-request'; readonly exchange: number; readonly bytes: Uint8Array }
   /** A local caller asks for a change; answered by `reply` or `fail` with the same `request`. */
-  | { readonly type: 'command'; readonly request: number; readonly command: Command }
+  | {
+      readonly type: 'command';
+      readonly request: number;
+      readonly command: Command;
+      /** Fresh randomness for secrets the command may have to make: 64 bytes that nobody else has seen. */
+      readonly entropy: Uint8Array;
+    }
+  /** Own writes that are durable, and from now on visible to everybody. */
+  | { readonly type: 'durable'; readonly records: readonly Record[] }
   /** Every definition that files now hold; those of files that are gone are deregistered. */
   | { readonly type: 'files'; readonly definitions: readonly ServiceDefinition[] }
   | {
@@ -63,6 +82,9 @@ export type AgentEffect =
       readonly spiffeId: string;
       readonly dnsNames: readonly string[];
     }
+  /** Keep a service's certificate and key (a secret) for the next start; or delete it. */
+  | { readonly type: 'keep-identity'; readonly identity: SavedIdentity }
+  | { readonly type: 'drop-identity'; readonly service: string }
   /** A new configuration for the data plane; sent only when it differs from the one before. */
   | { readonly type: 'configure'; readonly config: ProxyConfig }
   | { readonly type: 'changed'; readonly topics: ReadonlySet<Topic> }

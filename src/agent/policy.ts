@@ -6,6 +6,12 @@ import type { PolicyStore, StoredEntry } from './port.ts';
 
 export class Policies implements PolicyStore {
   private readonly byKind = new Map<string, Map<string, StoredEntry>>();
+  private readonly isInForce: (entry: StoredEntry) => boolean;
+
+  /** `isInForce` says whether an entry's author may still be heard: an operator can lose its standing later. */
+  constructor(isInForce: (entry: StoredEntry) => boolean) {
+    this.isInForce = isInForce;
+  }
 
   /** Takes in a `config-entry` record (a tombstone removes); `index` is the catalog's, for blocking queries. */
   record(record: Record, value: unknown, index: number): void {
@@ -13,7 +19,7 @@ export class Policies implements PolicyStore {
     const kind = record.key.slice(0, slash);
     const name = record.key.slice(slash + 1);
     const entries = this.byKind.get(kind);
-    if (record.deleted) {
+    if (value === null) {
       entries?.delete(name);
       return;
     }
@@ -31,11 +37,13 @@ export class Policies implements PolicyStore {
   }
 
   get(kind: string, name: string): StoredEntry | undefined {
-    return this.byKind.get(kind)?.get(name);
+    const entry = this.byKind.get(kind)?.get(name);
+    return entry !== undefined && this.isInForce(entry) ? entry : undefined;
   }
 
   list(kind: string): readonly StoredEntry[] {
-    return [...(this.byKind.get(kind)?.values() ?? [])].sort((a, b) => byCodeUnit(a.name, b.name));
+    const entries = [...(this.byKind.get(kind)?.values() ?? [])].filter(this.isInForce);
+    return entries.sort((a, b) => byCodeUnit(a.name, b.name));
   }
 
   /** The topics that a change of the record under `key` touches. */

@@ -2,7 +2,7 @@
  * What this host says of its own services and checks, and which records a change to them takes. Pure: reads
  * the catalog and the standalone checks, returns writes; the caller makes them durable in one go.
  */
-import { Fault } from '../core.ts';
+import { Fault, type HostId } from '../core.ts';
 import type { Catalog, HostEntry } from './catalog.ts';
 import {
   CHECK,
@@ -35,10 +35,10 @@ export function maintenanceCheckId(serviceId: string): string {
 
 export class Registry {
   private readonly catalog: Catalog;
-  private readonly selfId: string;
+  readonly selfId: HostId;
   private readonly standalone = new Map<string, StandaloneCheck>();
 
-  constructor(selfId: string, catalog: Catalog) {
+  constructor(selfId: HostId, catalog: Catalog) {
     this.selfId = selfId;
     this.catalog = catalog;
   }

@@ -1,0 +1,163 @@
+/**
+ * Certificates for this host's services, and, where this host holds a root, for everybody's: the requesting
+ * and the issuing machine of `src/trust`, tied to the agent's frames and store. Which host issues is decided
+ * here and nowhere else.
+ */
+import { earliest, type HostId, type Millis, type Random, type Signer, type Verify } from '../core.ts';
+import type { IdentityView } from '../proxy/view.ts';
+import { type IssuerEffect, RootIssuer } from '../trust/issuer.ts';
+import type { TrustState } from '../trust/state.ts';
+import { type SavedIdentity, type SvidEffect, type SvidInput, SvidKeeper } from '../trust/svid.ts';
+import type { AgentEffect } from './effects.ts';
+import { seal } from './envelope.ts';
+import type { IdentityStatus } from './port.ts';
+
+export interface CertifierOptions {
+  readonly self: HostId;
+  readonly datacenter: string;
+  readonly trust: TrustState;
+  readonly verify: Verify;
+  readonly random: Random;
+  readonly ttlMs: number;
+  /** The key of the genesis root; null on every host but the founder. */
+  readonly rootSigner: Signer | null;
+  /** What the store held under `issuerPrefix`. */
+  readonly issued: readonly (readonly [key: string, value: Uint8Array])[];
+}
+
+export class Certifier {
+  private readonly options: CertifierOptions;
+  private readonly keeper: SvidKeeper;
+  private readonly issuer: RootIssuer | null;
+  private readonly held = new Map<string, IdentityView>();
+  /** Requests under way by the host that was asked. */
+  private readonly asked = new Map<HostId, Set<number>>();
+  private services: readonly string[] = [];
+
+  /** Throws `Fault('issuance-log-broken')`. */
+  constructor(options: CertifierOptions) {
+    const { trust, verify, random, ttlMs, datacenter, rootSigner } = options;
+    this.options = options;
+    this.keeper = new SvidKeeper({
+      trustDomain: trust.genesis.trustDomain,
+      datacenter,
+      bundle: trust.bundle,
+      verify,
+      random,
+      ttlMs,
+    });
+    this.issuer =
+      rootSigner === null
+        ? null
+        : new RootIssuer({
+            root: trust.genesis.root,
+            signer: rootSigner,
+            context: {
+              admissionOf: (host) => trust.admissionOf(host),
+              mayServe: (host, service) => trust.mayServe(host, service),
+              isDenied: () => false, // No kind of record denies a host yet; when one does, it is asked here.
+            },
+            saved: options.issued,
+          });
+  }
+
+  nextWake(): Millis | null {
+    return earliest(this.keeper.nextWake(), this.issuer?.nextWake() ?? null);
+  }
+
+  wake(now: Millis): AgentEffect[] {
+    return this.keep({ type: 'wake' }, now);
+  }
+
+  /** Takes over what was saved before this start. */
+  restore(saved: readonly SavedIdentity[], now: Millis): AgentEffect[] {
+    return this.keep({ type: 'restore', saved }, now);
+  }
+
+  /** The complete set of services that need an identity. */
+  setServices(services: readonly string[], now: Millis): AgentEffect[] {
+    if (services.length === this.services.length && services.every((name, i) => name === this.services[i]))
+      return [];
+    this.services = services;
+    return this.keep({ type: 'services', services }, now);
+  }
+
+  keyMade(service: string, csr: Uint8Array, keyPem: string, now: Millis): AgentEffect[] {
+    return this.keep({ type: 'key-made', service, csr, keyPem }, now);
+  }
+
+  bundleChanged(now: Millis): AgentEffect[] {
+    return this.keep({ type: 'bundle-changed' }, now);
+  }
+
+  /** A request from an authenticated peer, or from this host itself. */
+  request(from: HostId, bytes: Uint8Array, now: Millis): AgentEffect[] {
+    return (this.issuer?.step({ type: 'request', from, bytes }, now) ?? []).map((effect) =>
+      this.issuerEffect(effect),
+    );
+  }
+
+  reply(bytes: Uint8Array, now: Millis): AgentEffect[] {
+    return this.keep({ type: 'reply', bytes }, now);
+  }
+
+  /** A host that may have been asked cannot be reached: whoever waits for it tries again later. */
+  unreachable(peer: HostId, now: Millis): AgentEffect[] {
+    const requests = this.asked.get(peer);
+    this.asked.delete(peer);
+    return [...(requests ?? [])].flatMap((requestId) =>
+      this.keep({ type: 'request-failed', requestId, reason: 'the issuing host cannot be reached' }, now),
+    );
+  }
+
+  /** Identities in use, by service. */
+  identities(): IdentityView[] {
+    return [...this.held.values()].sort((a, b) => (a.service < b.service ? -1 : 1));
+  }
+
+  statuses(now: Millis): IdentityStatus[] {
+    return this.keeper.statuses(now);
+  }
+
+  private keep(input: SvidInput, now: Millis): AgentEffect[] {
+    return this.keeper.step(input, now).flatMap((effect) => this.keeperEffect(effect));
+  }
+
+  private keeperEffect(effect: SvidEffect): AgentEffect[] {
+    switch (effect.type) {
+      case 'make-key':
+        return [effect];
+      case 'request':
+        return [this.ask(effect.requestId, effect.bytes)];
+      case 'identity': {
+        const { service, spiffeId, certPem, keyPem, notAfter } = effect;
+        this.held.set(service, { service, spiffeId, certPem, keyPem, notAfter });
+        return [{ type: 'keep-identity', identity: { service, certPem, keyPem } }];
+      }
+      case 'forget':
+        this.held.delete(effect.service);
+        return [{ type: 'drop-identity', service: effect.service }];
+    }
+  }
+
+  /** The holder of the genesis root is the one issuer there is until a quorum of trustees takes over. */
+  private ask(requestId: number, bytes: Uint8Array): AgentEffect {
+    const issuer = this.options.trust.genesis.founder;
+    const frame = seal('issueRequest', bytes);
+    if (issuer === this.options.self)
+      return { type: 'input', input: { type: 'frame', from: issuer, bytes: frame } };
+    const requests = this.asked.get(issuer) ?? new Set<number>();
+    if (requests.size >= 4096) requests.clear(); // Long answered or timed out: the keeper bounds what is under way.
+    this.asked.set(issuer, requests.add(requestId));
+    return { type: 'send', to: issuer, bytes: frame };
+  }
+
+  private issuerEffect(effect: IssuerEffect): AgentEffect {
+    if (effect.type === 'persist')
+      return { ...effect, then: effect.then.map((released) => this.issuerEffect(released)) };
+    const frame = seal('issueReply', effect.bytes);
+    return effect.to === this.options.self
+      ? { type: 'input', input: { type: 'frame', from: effect.to, bytes: frame } }
+      : { type: 'send', to: effect.to, bytes: frame };
+  }
+}
