@@ -145,7 +145,7 @@ export function messageOf(error: unknown): string {
 }
 
 const HEX = /^[0-9a-f]*$/;
-const utf8 = new TextDecoder('utf-8', { fatal: true });
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const utf8Encoder = new TextEncoder();
 
 /** Grows as needed; integers are big-endian, lengths LEB128. The counterpart of `ByteReader`. */

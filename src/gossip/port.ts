@@ -25,7 +25,9 @@ export type GossipInput =
   /** A hint that starts a probe; never a verdict. */
   | { readonly type: 'disconnected'; readonly peer: HostId }
   /** A frame could not be delivered (refused, timed out). Also only a hint. */
-  | { readonly type: 'unreachable'; readonly peer: HostId };
+  | { readonly type: 'unreachable'; readonly peer: HostId }
+  /** What a `commit` effect held: own writes that are durable, and from now on visible to everybody. */
+  | { readonly type: 'durable'; readonly records: readonly Record[] };
 
 export type StoreOp =
   | { readonly type: 'put'; readonly key: string; readonly value: Uint8Array }
@@ -41,6 +43,12 @@ export type GossipEffect =
       readonly sync: boolean;
       readonly then: readonly GossipEffect[];
     }
+  /**
+   * Found only in the `then` of a synced `persist`: feed `{ type: 'durable', records }` back into the
+   * machine. Only then does the write enter the replica, is announced as `applied` and published; a write
+   * that the disk refused was never made.
+   */
+  | { readonly type: 'commit'; readonly records: readonly Record[] }
   /** Records that won their slot, tombstones included, in the order they were applied. */
   | { readonly type: 'applied'; readonly records: readonly Record[] }
   | { readonly type: 'member'; readonly member: Member; readonly was: MemberState | null }

@@ -1,0 +1,569 @@
+/**
+ * Who is there: SWIM (Das et al. 2002) with Lifeguard (Dadgar et al. 2018) and three rules of its own.
+ * Nobody is found down but by a failed probe of one's own; only a member raises its own incarnation, which
+ * it proves by a signature; and a fresh suspicion asks others to look at once instead of waiting for their
+ * round. A lost connection is a hint that starts a probe, never a verdict.
+ */
+import { assert, earliest, type HostId, type Machine, type Millis, type Random } from '../core.ts';
+import { Deadlines } from './deadlines.ts';
+import type { Belief, Digest, Rumor, SwimFrame } from './frames.ts';
+import { maxRumors } from './frames.ts';
+import { LocalHealth } from './health.ts';
+import { outranks, type Standing } from './member.ts';
+import { Members } from './members.ts';
+import { defaultSwimParameters, type SwimParameters } from './parameters.ts';
+import type { GossipEffect, Member, MemberState } from './port.ts';
+import { type Probe, type ProbeOwner, Prober } from './prober.ts';
+import { Roster } from './roster.ts';
+import { Rumors } from './rumors.ts';
+import { Suspicion } from './suspicion.ts';
+import { View } from './view.ts';
+
+export type MembershipInput =
+  | { readonly type: 'wake' }
+  | { readonly type: 'frame'; readonly from: HostId; readonly frame: SwimFrame }
+  | { readonly type: 'connected' | 'disconnected' | 'unreachable'; readonly peer: HostId };
+
+export type MembershipEffect =
+  | { readonly type: 'send'; readonly to: HostId; readonly frame: SwimFrame }
+  /** A peer said what its replica's digest is. */
+  | { readonly type: 'root'; readonly peer: HostId; readonly root: Digest }
+  | (GossipEffect & { type: 'member' | 'connect' | 'disconnect' });
+
+export interface MembershipOptions {
+  readonly self: HostId;
+  readonly random: Random;
+  /** Where this agent's incarnations begin: above all of its earlier runs. */
+  readonly incarnation: number;
+  /** Signs this agent's claim to be alive at an incarnation; 64 bytes. */
+  readonly prove: (incarnation: number) => Uint8Array;
+  /** Checks such a claim of another. */
+  readonly isProof: (id: HostId, incarnation: number, proof: Uint8Array) => boolean;
+  /** The digest of this agent's replica, for acks. */
+  readonly root: () => Digest;
+  readonly parameters?: SwimParameters;
+  /** A roster whose hosts are all members from the start, shared by simulated agents of one process. */
+  readonly presumedRoster?: Roster;
+  readonly startedAt?: Millis;
+}
+
+/** How far above its own incarnation a member believes a claim about itself: its store may be older. */
+const maxIncarnationLeap = 2 ** 24;
+
+export interface MembershipStats {
+  probesSent: number;
+  probesAcked: number;
+  probesFailed: number;
+  suspicions: number;
+  refutations: number;
+  stalls: number;
+  badProofs: number;
+}
+
+export class Membership implements Machine<MembershipInput, MembershipEffect>, ProbeOwner {
+  readonly stats: MembershipStats = {
+    probesSent: 0,
+    probesAcked: 0,
+    probesFailed: 0,
+    suspicions: 0,
+    refutations: 0,
+    stalls: 0,
+    badProofs: 0,
+  };
+  private readonly options: MembershipOptions;
+  private readonly parameters: SwimParameters;
+  private readonly table: Members;
+  private readonly prober: Prober;
+  private readonly view: View;
+  private readonly rumors: Rumors;
+  private readonly health: LocalHealth;
+  private readonly suspicions = new Map<number, Suspicion>();
+  private readonly verdicts = new Deadlines<number>();
+  private ownIncarnation: number;
+  private leaving = false;
+  /** End of the last stall: what was due before it is no sign of another. */
+  private resumedAt: Millis = 0;
+  private nextRoundAt: Millis | null = null;
+  private nextRumorAt: Millis | null = null;
+  private nextDownProbeAt: Millis | null = null;
+  private effects: MembershipEffect[] = [];
+
+  constructor(options: MembershipOptions) {
+    const { self, random, presumedRoster } = options;
+    this.options = options;
+    this.parameters = options.parameters ?? defaultSwimParameters;
+    this.ownIncarnation = options.incarnation;
+    const roster = presumedRoster ?? new Roster();
+    this.table = new Members(self, random, roster, presumedRoster !== undefined, options.startedAt ?? 0);
+    this.prober = new Prober(this.parameters, this, random);
+    this.rumors = new Rumors(this.parameters.rumorMultiplier);
+    this.health = new LocalHealth(this.parameters.worstHealth);
+    this.view = new View(this.table, random, this.parameters.view, (effect) => {
+      assert(effect.type === 'connect' || effect.type === 'disconnect', `view asked for ${effect.type}`);
+      this.effects.push(effect);
+    });
+    this.rumors.add(this.ownRumor());
+  }
+
+  get incarnation(): number {
+    return this.ownIncarnation;
+  }
+
+  get localHealth(): number {
+    return this.health.score;
+  }
+
+  /** Members other than this agent, whatever their state. */
+  get count(): number {
+    return this.table.count;
+  }
+
+  neighbours(): Iterable<HostId> {
+    return this.view.neighbours;
+  }
+
+  all(): IterableIterator<Member> {
+    return this.table.all();
+  }
+
+  get(id: HostId): Member | undefined {
+    const index = this.table.indexOf(id);
+    return index === undefined ? undefined : this.table.describe(index);
+  }
+
+  nextWake(): Millis | null {
+    const rounds = earliest(this.nextRoundAt, this.nextRumorAt, this.nextDownProbeAt);
+    return earliest(rounds, this.prober.nextWake(), this.verdicts.next(), this.view.nextWake());
+  }
+
+  step(input: MembershipInput, now: Millis): readonly MembershipEffect[] {
+    const due = this.nextWake();
+    const lateMs = due === null ? 0 : now - Math.max(due, this.resumedAt);
+    if (lateMs > this.parameters.stallMs) this.stalled(lateMs, now);
+    switch (input.type) {
+      case 'wake':
+        this.wake(now);
+        break;
+      case 'frame':
+        this.receive(input.from, input.frame, now);
+        break;
+      case 'connected':
+        this.greet(input.peer, now);
+        break;
+      case 'disconnected':
+        this.view.lost(input.peer, now);
+        this.hint(input.peer, now);
+        break;
+      case 'unreachable':
+        this.view.lost(input.peer, now);
+        if (!this.prober.unreachable(input.peer, now)) this.hint(input.peer, now);
+    }
+    return this.drain(now);
+  }
+
+  /** Effects of the methods below that were called outside of `step`. */
+  drain(now: Millis): readonly MembershipEffect[] {
+    this.arm(now);
+    const effects = this.effects;
+    this.effects = [];
+    return effects;
+  }
+
+  /** `id` was admitted. Follow with `drain`, as after each of the next four. */
+  add(id: HostId, now: Millis): void {
+    if (!this.table.add(id, now)) return;
+    this.effects.push({ type: 'member', member: this.table.describe(this.indexOf(id)), was: null });
+    this.view.fill();
+  }
+
+  /** The admission of `id` was taken back. */
+  remove(id: HostId): void {
+    const index = this.table.indexOf(id);
+    if (index === undefined) return;
+    const was = this.table.state(index);
+    const member = { ...this.table.describe(index), state: 'left' as const };
+    this.acquit(index);
+    this.table.remove(index);
+    this.rumors.drop(id);
+    this.view.drop(id);
+    this.effects.push({ type: 'member', member, was });
+    this.view.fill();
+  }
+
+  /** `id` said, in a record signed by itself, that it left (or is back) at this incarnation. */
+  noteLifecycle(id: HostId, state: 'active' | 'left', incarnation: number, now: Millis): void {
+    const index = this.table.indexOf(id);
+    if (index === undefined) return;
+    this.assume(index, { state: state === 'left' ? 'left' : 'alive', incarnation }, now);
+  }
+
+  /** This agent leaves: it no longer refutes, probes or accuses. */
+  leave(): void {
+    this.leaving = true;
+  }
+
+  /** This agent stays, or is back after having left: above the incarnation at which it had. */
+  rejoin(leftAt: number): void {
+    this.leaving = false;
+    this.ownIncarnation = Math.max(this.ownIncarnation, leftAt + 1);
+    this.rumors.add(this.ownRumor());
+  }
+
+  /** Sets what timers are missing; all stand still while there is nobody to talk to. */
+  private arm(now: Millis): void {
+    const { probeIntervalMs, rumorIntervalMs, downProbeIntervalMs } = this.parameters;
+    const random = this.options.random;
+    const company = this.table.count > 0;
+    if (!company || this.leaving) this.nextRoundAt = null;
+    else this.nextRoundAt ??= now + random.next() * probeIntervalMs;
+    if (!company || this.rumors.size === 0) this.nextRumorAt = null;
+    else this.nextRumorAt ??= now + random.next() * rumorIntervalMs;
+    if (this.table.downCount === 0 || this.leaving) this.nextDownProbeAt = null;
+    else this.nextDownProbeAt ??= now + downProbeIntervalMs * (0.5 + random.next());
+  }
+
+  private wake(now: Millis): void {
+    this.prober.wake(now);
+    for (let index = this.verdicts.takeDue(now); index !== undefined; index = this.verdicts.takeDue(now))
+      this.judge(index, now);
+    this.view.wake(now);
+    if (isDue(this.nextRoundAt, now)) this.probeRound(now);
+    if (isDue(this.nextDownProbeAt, now)) this.probeDown(now);
+    if (isDue(this.nextRumorAt, now)) this.spreadRumors(now);
+  }
+
+  private probeRound(now: Millis): void {
+    this.nextRoundAt = now + this.health.scale(this.parameters.probeIntervalMs);
+    const target = this.table.nextInRound();
+    if (target !== undefined) this.prober.start(this.idAt(target), 'round', now);
+  }
+
+  private probeDown(now: Millis): void {
+    this.nextDownProbeAt = null;
+    const target = this.table.randomDown();
+    if (target !== undefined) this.prober.start(this.idAt(target), 'greet', now);
+  }
+
+  private spreadRumors(now: Millis): void {
+    this.nextRumorAt = now + this.parameters.rumorIntervalMs;
+    for (const index of this.table.sample(this.parameters.rumorFanout, undefined)) {
+      const rumors = this.takeRumors();
+      if (rumors.length === 0) return;
+      this.send(this.idAt(index), { type: 'rumors', rumors });
+    }
+  }
+
+  /**
+   * This process was stopped for a while: its expired timeouts say nothing about anybody else, and answers
+   * may be waiting unread.
+   */
+  private stalled(lateMs: Millis, now: Millis): void {
+    this.stats.stalls++;
+    this.resumedAt = now;
+    this.health.worse(2);
+    this.prober.postpone(now);
+    for (const [index, suspicion] of this.suspicions) {
+      suspicion.extend(lateMs);
+      this.schedule(index, suspicion, now);
+    }
+  }
+
+  private receive(from: HostId, frame: SwimFrame, now: Millis): void {
+    if ('belief' in frame) this.heed(frame.belief);
+    if ('rumors' in frame) for (const rumor of frame.rumors) this.hear(rumor, now);
+    switch (frame.type) {
+      case 'ping':
+        this.witness(from, frame.incarnation, now);
+        this.send(from, {
+          type: 'ack',
+          sequence: frame.sequence,
+          incarnation: this.ownIncarnation,
+          belief: this.beliefOf(from),
+          root: this.options.root(),
+          rumors: this.takeRumors(),
+        });
+        break;
+      case 'ack':
+        this.witness(from, frame.incarnation, now);
+        this.prober.acknowledged(from, frame.sequence, now);
+        this.effects.push({ type: 'root', peer: from, root: frame.root });
+        break;
+      case 'ping-req':
+        if (this.table.indexOf(frame.target) !== undefined)
+          this.prober.start(frame.target, 'relay', now, { id: from, sequence: frame.sequence });
+        break;
+      case 'relayed-ack':
+        this.prober.relayed(frame.sequence, now);
+        break;
+      case 'nack':
+        this.prober.refused(frame.sequence, now);
+        break;
+      case 'corroborate':
+        this.corroborate(frame.target, now);
+        break;
+      case 'rumors':
+    }
+  }
+
+  /** A new connection: measure it, and tell the peer who is impaired, which rumors may be over about. */
+  private greet(peer: HostId, now: Millis): void {
+    this.view.connected(peer);
+    const impaired = this.table.impaired(maxRumors - 1).filter((member) => member.id !== peer);
+    const rumors = impaired.map(
+      (member): Rumor => ({
+        state: member.state === 'down' ? 'down' : 'suspect',
+        id: member.id,
+        incarnation: member.incarnation,
+        accuser: this.options.self,
+      }),
+    );
+    this.send(peer, { type: 'rumors', rumors: [this.ownRumor(), ...rumors] });
+    this.prober.start(peer, 'greet', now);
+  }
+
+  /** Something went wrong on the way to `peer`: look at once, instead of at its turn. */
+  private hint(peer: HostId, now: Millis): void {
+    const index = this.table.indexOf(peer);
+    if (index === undefined || this.leaving || this.table.state(index) !== 'alive') return;
+    if (!this.prober.isJudging(peer)) this.prober.start(peer, 'round', now);
+  }
+
+  private corroborate(target: HostId, now: Millis): void {
+    const index = this.table.indexOf(target);
+    if (index === undefined || this.leaving) return;
+    const state = this.table.state(index);
+    if ((state === 'alive' || state === 'suspect') && !this.prober.isJudging(target))
+      this.prober.start(target, 'corroborate', now);
+  }
+
+  /** What a peer believes about this agent; refuted when it is wrong. */
+  private heed(belief: Belief): void {
+    if (belief.state === 'unknown' || this.leaving) return;
+    if (belief.incarnation > this.ownIncarnation + maxIncarnationLeap) return;
+    if (belief.state === 'alive') this.ownIncarnation = Math.max(this.ownIncarnation, belief.incarnation);
+    else if (belief.incarnation >= this.ownIncarnation) this.refute(belief.incarnation);
+  }
+
+  private refute(incarnation: number): void {
+    this.ownIncarnation = incarnation + 1;
+    this.stats.refutations++;
+    this.health.worse();
+    this.rumors.add(this.ownRumor());
+  }
+
+  /** An authentic frame says its sender's incarnation, which is proof enough for this agent. */
+  private witness(from: HostId, incarnation: number, now: Millis): void {
+    const index = this.table.indexOf(from);
+    if (index !== undefined) this.assume(index, { state: 'alive', incarnation }, now);
+  }
+
+  private hear(rumor: Rumor, now: Millis): void {
+    if (rumor.id === this.options.self) {
+      if (rumor.state !== 'alive') this.heed(rumor);
+      return;
+    }
+    const index = this.table.indexOf(rumor.id);
+    if (index === undefined) return;
+    if (rumor.state === 'alive') this.hearAlive(index, rumor, now);
+    else if (rumor.incarnation >= this.table.incarnation(index)) this.accuse(index, rumor, now);
+  }
+
+  private hearAlive(index: number, rumor: Rumor & { state: 'alive' }, now: Millis): void {
+    if (rumor.incarnation <= this.table.incarnation(index)) return;
+    if (!this.options.isProof(rumor.id, rumor.incarnation, rumor.proof)) {
+      this.stats.badProofs++;
+      return;
+    }
+    if (this.assume(index, rumor, now)) this.rumors.add(rumor);
+  }
+
+  /**
+   * Somebody, perhaps this agent, could not reach a member. At most a suspicion follows; a claim that it is
+   * down makes this agent look for itself at once.
+   */
+  private accuse(index: number, claim: Rumor & { state: 'suspect' | 'down' }, now: Millis): void {
+    const incarnation = this.table.incarnation(index);
+    const rumor: Rumor = { ...claim, state: 'suspect', incarnation };
+    const running = this.suspicions.get(index);
+    if (running !== undefined) {
+      if (running.confirm(claim.accuser)) this.rumors.add(rumor);
+      if (claim.state === 'down') running.hurry(now);
+      this.schedule(index, running, now);
+      return;
+    }
+    if (!outranks({ state: 'suspect', incarnation }, this.standing(index))) return;
+    const suspicion = new Suspicion(incarnation, claim.accuser, this.suspicionBounds(), now);
+    if (claim.state === 'down') suspicion.hurry(now);
+    this.stats.suspicions++;
+    this.change(index, { state: 'suspect', incarnation }, now);
+    this.suspicions.set(index, suspicion);
+    this.rumors.add(rumor);
+    this.schedule(index, suspicion, now);
+  }
+
+  private suspicionBounds() {
+    const { suspicionMinMs, suspicionMaxFactor, confirmations } = this.parameters;
+    const minMs = suspicionMinMs * Math.max(1, Math.log10(this.table.count + 1));
+    const others = Math.max(0, this.table.reachableCount - 2);
+    return { minMs, maxMs: minMs * suspicionMaxFactor, confirmations: Math.min(confirmations, others) };
+  }
+
+  /** The next moment a suspicion needs attention: first for the own check, then for the verdict. */
+  private schedule(index: number, suspicion: Suspicion, now: Millis): void {
+    const { checkAttempts, probeTimeoutMs } = this.parameters;
+    const leadMs = this.health.scale(checkAttempts * probeTimeoutMs);
+    if (suspicion.check === 'pending') this.verdicts.set(index, Math.max(now, suspicion.deadline() - leadMs));
+    else if (suspicion.check === 'failed') this.verdicts.set(index, Math.max(now, suspicion.deadline()));
+  }
+
+  private judge(index: number, now: Millis): void {
+    const suspicion = this.suspicions.get(index);
+    if (suspicion === undefined || this.leaving) return;
+    if (suspicion.check === 'pending') {
+      suspicion.check = 'running';
+      if (!this.prober.start(this.idAt(index), 'check', now)) {
+        suspicion.check = 'pending';
+        this.verdicts.set(index, now + this.parameters.probeTimeoutMs);
+      }
+    } else if (suspicion.check === 'failed') this.findDown(index, suspicion, now);
+  }
+
+  private findDown(index: number, suspicion: Suspicion, now: Millis): void {
+    const standing: Standing = { state: 'down', incarnation: suspicion.incarnation };
+    this.acquit(index);
+    this.change(index, standing, now);
+    const id = this.idAt(index);
+    this.rumors.add({ ...standing, state: 'down', id, accuser: this.options.self });
+    this.view.drop(id);
+    this.view.fill();
+  }
+
+  /** Takes over a standing if it outranks the one held; true if it did. */
+  private assume(index: number, standing: Standing, now: Millis): boolean {
+    if (!outranks(standing, this.standing(index))) return false;
+    this.acquit(index);
+    this.change(index, standing, now);
+    const id = this.idAt(index);
+    if (standing.state === 'left') {
+      this.rumors.drop(id);
+      this.view.drop(id);
+    }
+    this.view.fill();
+    return true;
+  }
+
+  private acquit(index: number): void {
+    this.suspicions.delete(index);
+    this.verdicts.delete(index);
+  }
+
+  private change(index: number, standing: Standing, now: Millis): void {
+    const was: MemberState = this.table.state(index);
+    this.table.set(index, { state: standing.state, incarnation: standing.incarnation }, now);
+    if (was === standing.state) return;
+    this.effects.push({ type: 'member', member: this.table.describe(index), was });
+    if (was === 'down' && this.table.downCount > 0)
+      this.nextDownProbeAt = now + this.parameters.healProbeIntervalMs;
+  }
+
+  sendPing(target: HostId, sequence: number): void {
+    this.stats.probesSent++;
+    const belief = this.beliefOf(target);
+    const rumors = this.takeRumors();
+    this.send(target, { type: 'ping', sequence, incarnation: this.ownIncarnation, belief, rumors });
+  }
+
+  sendPingRequests(target: HostId, sequence: number): number {
+    const helpers = this.table.sample(this.parameters.indirectProbes, this.table.indexOf(target));
+    for (const helper of helpers)
+      this.send(this.idAt(helper), { type: 'ping-req', sequence, target, rumors: this.takeRumors() });
+    return helpers.length;
+  }
+
+  answerRelay(probe: Probe, reached: boolean): void {
+    if (probe.origin === null) return;
+    const { id, sequence } = probe.origin;
+    this.send(id, { type: reached ? 'relayed-ack' : 'nack', sequence });
+  }
+
+  probeSucceeded(probe: Probe, now: Millis): void {
+    this.stats.probesAcked++;
+    this.health.better();
+    const index = this.table.indexOf(probe.target);
+    if (index === undefined) return;
+    // An ack of a repeated ping cannot be told apart (Karn's rule), one by helpers is no round trip.
+    if (probe.stage === 'direct' && probe.attempts === 1)
+      this.table.noteRoundTrip(index, Math.max(0, now - probe.sentAt));
+    const suspicion = this.suspicions.get(index);
+    if (suspicion === undefined || probe.purpose !== 'check') return;
+    // It answered, yet has not refuted: whatever keeps it from doing so, it is not down.
+    suspicion.restart(now);
+    this.schedule(index, suspicion, now);
+  }
+
+  probeFailed(probe: Probe, now: Millis): void {
+    this.stats.probesFailed++;
+    const index = this.table.indexOf(probe.target);
+    if (index === undefined || this.leaving) return;
+    if (probe.purpose === 'round') this.health.worse(probe.helpers === 0 ? 1 : probe.helpers - probe.nacks);
+    if (probe.purpose === 'greet') return;
+    const incarnation = this.table.incarnation(index);
+    const wasSuspect = this.suspicions.has(index);
+    const id = probe.target;
+    this.accuse(index, { state: 'suspect', id, incarnation, accuser: this.options.self }, now);
+    const suspicion = this.suspicions.get(index);
+    if (suspicion === undefined) return;
+    if (!wasSuspect) this.askToCorroborate(index);
+    else if (probe.purpose === 'check') {
+      suspicion.check = 'failed';
+      this.schedule(index, suspicion, now);
+    }
+  }
+
+  private askToCorroborate(index: number): void {
+    const frame = { target: this.idAt(index), incarnation: this.table.incarnation(index) };
+    for (const helper of this.table.sample(this.parameters.corroborators, index))
+      this.send(this.idAt(helper), { type: 'corroborate', ...frame, rumors: this.takeRumors() });
+  }
+
+  scaled(milliseconds: Millis): Millis {
+    return this.health.scale(milliseconds);
+  }
+
+  private beliefOf(id: HostId): Belief {
+    const index = this.table.indexOf(id);
+    return index === undefined ? { state: 'unknown', incarnation: 0 } : this.standing(index);
+  }
+
+  private standing(index: number): Standing {
+    return { state: this.table.state(index), incarnation: this.table.incarnation(index) };
+  }
+
+  private ownRumor(): Rumor {
+    const { self, prove } = this.options;
+    const incarnation = this.ownIncarnation;
+    return { state: 'alive', id: self, incarnation, proof: prove(incarnation) };
+  }
+
+  private takeRumors(): Rumor[] {
+    return this.rumors.take(this.parameters.rumorsPerFrame, this.table.count);
+  }
+
+  private indexOf(id: HostId): number {
+    const index = this.table.indexOf(id);
+    assert(index !== undefined, `${id} is no member`);
+    return index;
+  }
+
+  private idAt(index: number): HostId {
+    return this.table.roster.idAt(index);
+  }
+
+  private send(to: HostId, frame: SwimFrame): void {
+    this.effects.push({ type: 'send', to, frame });
+  }
+}
+
+function isDue(deadline: Millis | null, now: Millis): boolean {
+  return deadline !== null && deadline <= now;
+}

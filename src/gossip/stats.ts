@@ -1,0 +1,65 @@
+/** Counters of the gossip room, for metrics and for the simulator's checkers. */
+import type { AntiEntropy, SyncStats } from './antientropy.ts';
+import type { Intake } from './intake.ts';
+import type { Membership, MembershipStats } from './membership.ts';
+import type { Replica } from './replica.ts';
+
+/** All grow only, but the second group, which is as of now. */
+export interface GossipStats {
+  readonly membership: Readonly<MembershipStats>;
+  readonly sync: Readonly<SyncStats>;
+  readonly syncBytesIn: number;
+  readonly syncBytesOut: number;
+  readonly deltasIn: number;
+  readonly deltasOut: number;
+  /** Frames and deltas that were malformed or of a later release. */
+  readonly badFrames: number;
+  readonly recordsApplied: number;
+  readonly recordsKnown: number;
+  readonly recordsStale: number;
+  /** By code. */
+  readonly recordsRefused: ReadonlyMap<string, number>;
+  readonly parkedDropped: number;
+
+  readonly parked: number;
+  /** 0 is well; see `LocalHealth`. */
+  readonly localHealth: number;
+  readonly records: number;
+  readonly recordBytes: number;
+  readonly members: number;
+  readonly syncSessions: number;
+}
+
+export interface Counters {
+  readonly deltasIn: number;
+  readonly deltasOut: number;
+  readonly badFrames: number;
+  readonly syncBytesIn: number;
+  readonly syncBytesOut: number;
+}
+
+/** A copy: what the machine counts on does not show in it. */
+export function gossipStats(
+  counters: Counters,
+  membership: Membership,
+  intake: Intake,
+  sync: AntiEntropy,
+  replica: Replica,
+): GossipStats {
+  return {
+    ...counters,
+    membership: { ...membership.stats },
+    sync: { ...sync.stats },
+    recordsApplied: intake.stats.applied,
+    recordsKnown: intake.stats.known,
+    recordsStale: intake.stats.stale,
+    recordsRefused: new Map(intake.stats.refused),
+    parkedDropped: intake.parking.dropped,
+    parked: intake.parking.size,
+    localHealth: membership.localHealth,
+    records: replica.size,
+    recordBytes: replica.totalBytes,
+    members: membership.count,
+    syncSessions: sync.sessions,
+  };
+}

@@ -1,0 +1,100 @@
+/**
+ * The active view: the bounded set of members this agent keeps a long-lived connection to. A small mesh is
+ * fully connected; in a larger one each agent keeps a few random neighbours, and the union of all choices
+ * is connected with overwhelming probability (degree 12 for 10,000 hosts; cf. HyParView, Leitão et al. 2007).
+ */
+import type { HostId, Millis, Random } from '../core.ts';
+import { Deadlines } from './deadlines.ts';
+import type { Members } from './members.ts';
+import type { GossipEffect } from './port.ts';
+
+export interface ViewParameters {
+  /** Up to this many members are all connected; beyond, this is the largest number of chosen neighbours. */
+  readonly maxNeighbours: number;
+  /** A larger mesh's view is refilled up to this many once it has fewer. */
+  readonly minNeighbours: number;
+  /** First and longest wait before a lost neighbour is dialled again, before jitter. */
+  readonly redialMs: number;
+  readonly maxRedialMs: number;
+}
+
+export const defaultViewParameters: ViewParameters = {
+  maxNeighbours: 16,
+  minNeighbours: 12,
+  redialMs: 500,
+  maxRedialMs: 30_000,
+};
+
+export class View {
+  private readonly members: Members;
+  private readonly random: Random;
+  private readonly parameters: ViewParameters;
+  private readonly emit: (effect: GossipEffect) => void;
+  /** Chosen neighbours and how long to wait before the next dial of each. */
+  private readonly chosen = new Map<HostId, { redialMs: number }>();
+  private readonly redials = new Deadlines<HostId>();
+
+  constructor(
+    members: Members,
+    random: Random,
+    parameters: ViewParameters,
+    emit: (effect: GossipEffect) => void,
+  ) {
+    this.members = members;
+    this.random = random;
+    this.parameters = parameters;
+    this.emit = emit;
+  }
+
+  get neighbours(): IterableIterator<HostId> {
+    return this.chosen.keys();
+  }
+
+  nextWake(): Millis | null {
+    return this.redials.next();
+  }
+
+  /** Chooses neighbours until there are enough. Called after every change of who is reachable. */
+  fill(): void {
+    const { maxNeighbours, minNeighbours } = this.parameters;
+    const reachable = this.members.reachableCount;
+    if (reachable > maxNeighbours && this.chosen.size >= minNeighbours) return;
+    const target = Math.min(reachable, maxNeighbours);
+    while (this.chosen.size < target) {
+      const found = this.members.randomReachable(
+        (index) => !this.chosen.has(this.members.roster.idAt(index)),
+      );
+      if (found === undefined) return;
+      const peer = this.members.roster.idAt(found);
+      this.chosen.set(peer, { redialMs: this.parameters.redialMs });
+      this.emit({ type: 'connect', peer });
+    }
+  }
+
+  /** The member is down, has left or is no member any more. */
+  drop(peer: HostId): void {
+    if (!this.chosen.delete(peer)) return;
+    this.redials.delete(peer);
+    this.emit({ type: 'disconnect', peer });
+  }
+
+  connected(peer: HostId): void {
+    const neighbour = this.chosen.get(peer);
+    if (neighbour === undefined) return;
+    neighbour.redialMs = this.parameters.redialMs;
+    this.redials.delete(peer);
+  }
+
+  /** A lost or failed connection is dialled again after a wait that doubles, jittered by half. */
+  lost(peer: HostId, now: Millis): void {
+    const neighbour = this.chosen.get(peer);
+    if (neighbour === undefined || this.redials.get(peer) !== null) return;
+    this.redials.set(peer, now + neighbour.redialMs * (0.5 + this.random.next()));
+    neighbour.redialMs = Math.min(neighbour.redialMs * 2, this.parameters.maxRedialMs);
+  }
+
+  wake(now: Millis): void {
+    for (let peer = this.redials.takeDue(now); peer !== undefined; peer = this.redials.takeDue(now))
+      if (this.chosen.has(peer)) this.emit({ type: 'connect', peer });
+  }
+}

@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { type TestContext, test } from 'node:test';
+import { Fault } from '../../../../src/core.ts';
+import {
+  type JoinHandler,
+  JoinServer,
+  maxJoinPayloadBytes,
+  requestJoin,
+} from '../../../../src/gossip/io/join.ts';
+import { bytesOf, textOf } from './helpers.ts';
+
+const hasCode =
+  (code: string) =>
+  (error: unknown): boolean =>
+    error instanceof Fault && error.code === code;
+
+async function startServer(t: TestContext, handle: JoinHandler): Promise<JoinServer> {
+  const server = await JoinServer.bind('127.0.1.50', 0, handle);
+  t.after(() => server.stop());
+  return server;
+}
+
+const ask = (port: number, payload: Uint8Array, attempts = 3): Promise<Uint8Array> =>
+  requestJoin({ address: '127.0.1.50', port, payload, timeoutMs: 300, attempts });
+
+test('a joiner gets the answer to its request', async (t) => {
+  const server = await startServer(t, (payload, reply) => void reply(bytesOf(`welcome ${textOf(payload)}`)));
+  assert.equal(textOf(await ask(server.port, bytesOf('falcon'))), 'welcome falcon');
+  const largest = new Uint8Array(maxJoinPayloadBytes).fill(65);
+  assert.equal(
+    (await ask(server.port, largest.subarray(20))).length,
+    'welcome '.length + largest.length - 20,
+  );
+  await assert.rejects(
+    ask(server.port, new Uint8Array(maxJoinPayloadBytes + 1)),
+    hasCode('join-request-too-large'),
+  );
+});
+
+test('a reply is never longer than the request that asked for it', async (t) => {
+  const { promise, resolve } = Promise.withResolvers<boolean[]>();
+  const server = await startServer(t, (_payload, reply) => {
+    resolve([reply(new Uint8Array(1181)), reply(new Uint8Array(1180))]);
+  });
+  assert.equal((await ask(server.port, bytesOf('short'))).length, 1180);
+  assert.deepEqual(await promise, [false, true]);
+  assert.equal(server.counters.repliesTooLarge, 1);
+});
+
+test('a lost request is sent again', async (t) => {
+  const socket = createSocket('udp4');
+  t.after(() => socket.close());
+  let seen = 0;
+  socket.on('message', (request, from) => {
+    seen += 1;
+    if (seen < 3) return;
+    const reply = Buffer.from(request);
+    reply[1] = 2;
+    const forged = Buffer.from(reply);
+    forged[5]! ^= 1;
+    socket.send(forged, from.port, from.address);
+    socket.send(reply, from.port, from.address);
+  });
+  socket.bind(0, '127.0.1.50');
+  await once(socket, 'listening');
+  assert.equal(textOf(await ask(socket.address().port, bytesOf('again'), 5)), 'again');
+  assert.equal(seen, 3);
+});
+
+test('silence is a fault that names the address', async () => {
+  const server = await JoinServer.bind('127.0.1.50', 0, () => undefined);
+  const error = await ask(server.port, bytesOf('anyone'), 1).then(
+    () => null,
+    (reason: unknown) => reason,
+  );
+  await server.stop();
+  assert.ok(error instanceof Fault);
+  assert.equal(error.code, 'join-unanswered');
+  assert.match(error.message, new RegExp(`127\\.0\\.1\\.50:${server.port}`));
+});
+
+test('a flood is cut to the rate, and what is not a request never reaches the handler', async (t) => {
+  let handled = 0;
+  const server = await startServer(t, (_payload, reply) => {
+    handled += 1;
+    reply(bytesOf('ok'));
+  });
+  const socket = createSocket('udp4');
+  t.after(() => socket.close());
+  const send = (bytes: Uint8Array): Promise<void> =>
+    new Promise((done) => socket.send(bytes, server.port, '127.0.1.50', () => done()));
+  const request = Buffer.alloc(1200);
+  request.set([1, 1]);
+  const wrongVersion = Buffer.from(request);
+  wrongVersion[0] = 9;
+  const wrongType = Buffer.from(request);
+  wrongType[1] = 2;
+  const wrongLength = Buffer.from(request);
+  wrongLength.writeUInt16BE(1181, 18);
+  for (const bytes of [wrongVersion, wrongType, wrongLength, request.subarray(0, 100), new Uint8Array(0)])
+    await send(bytes);
+  for (let i = 0; i < 150; i++) await send(request);
+  // Datagrams on loopback keep their order: the last reply says that all were seen.
+  while (server.counters.malformed + server.counters.requests + server.counters.dropped < 155)
+    await new Promise((next) => setImmediate(next));
+  assert.equal(server.counters.malformed, 5);
+  assert.equal(handled, server.counters.requests);
+  assert.ok(handled >= 50 && handled < 100, `${handled} of 150 were handled`);
+});
+
+test('a port that is taken is a fault', async (t) => {
+  const server = await startServer(t, () => undefined);
+  await assert.rejects(
+    JoinServer.bind('127.0.1.50', server.port, () => undefined),
+    hasCode('address-in-use'),
+  );
+});

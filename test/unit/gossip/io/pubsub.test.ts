@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import type { TransportOptions } from '../../../../src/gossip/io/transport.ts';
+import { bytesOf, Directory, type Host, startHost, textOf } from './helpers.ts';
+
+/** Hosts in a row, each connected to the one before, stopped after the test. */
+async function startRow(
+  t: TestContext,
+  count: number,
+  overrides: Partial<TransportOptions> = {},
+): Promise<Host[]> {
+  const directory = new Directory();
+  const hosts: Host[] = [];
+  t.after(() => Promise.all(hosts.map((host) => host.transport.stop())));
+  for (let number = 1; number <= count; number++) {
+    hosts.push(await startHost(directory, number, overrides));
+    if (number === 1) continue;
+    hosts[number - 1]!.transport.connect(hosts[number - 2]!.id);
+    await hosts[number - 2]!.untilConnected(hosts[number - 1]!);
+  }
+  return hosts;
+}
+
+const others = (hosts: readonly Host[], host: Host): Host[] => hosts.filter((other) => other !== host);
+
+/** Resolves once a delta of each host has reached every other. */
+async function untilMeshed(hosts: readonly Host[]): Promise<void> {
+  for (const host of hosts) {
+    host.transport.publish(bytesOf(`first of ${host.id}`));
+    for (const other of others(hosts, host)) await other.untilText('delta', `first of ${host.id}`);
+  }
+}
+
+for (const count of [2, 3])
+  test(`among ${count} hosts a delta reaches every other within 100 ms, and its author never`, async (t) => {
+    const hosts = await startRow(t, count);
+    await untilMeshed(hosts);
+    const tookMs: number[] = [];
+    for (let i = 0; i < 15; i++) {
+      const host = hosts[i % count]!;
+      const publishedAt = performance.now();
+      host.transport.publish(bytesOf(`delta ${i}`));
+      for (const other of others(hosts, host)) await other.untilText('delta', `delta ${i}`);
+      tookMs.push(performance.now() - publishedAt);
+      assert.ok(!host.seen.some((seen) => seen.type === 'delta' && seen.text === `delta ${i}`));
+    }
+    const median = tookMs.sort((a, b) => a - b)[7]!;
+    assert.ok(median < 100, `${median.toFixed(1)} ms`);
+  });
+
+test('the same delta is delivered once, however often it is published', async (t) => {
+  const hosts = await startRow(t, 2);
+  const [a, b] = hosts as [Host, Host];
+  await untilMeshed(hosts);
+  for (let i = 0; i < 5; i++) a.transport.publish(bytesOf('same'));
+  a.transport.publish(bytesOf('other'));
+  await b.untilText('delta', 'other');
+  assert.equal(b.seen.filter((seen) => seen.type === 'delta' && seen.text === 'same').length, 1);
+});
+
+test('deltas published before anyone listens are held and delivered to the first peer, in order', async (t) => {
+  const directory = new Directory();
+  const a = await startHost(directory, 1);
+  t.after(() => a.transport.stop());
+  for (let i = 0; i < 20; i++) a.transport.publish(bytesOf(`early ${i}`));
+  assert.equal(a.transport.stats().deltas.held, 20);
+  const b = await startHost(directory, 2);
+  t.after(() => b.transport.stop());
+  b.transport.connect(a.id);
+  await b.untilText('delta', 'early 19');
+  assert.equal(b.count('delta'), 20);
+  assert.equal(a.transport.stats().deltas.published, 20);
+});
+
+test('what is held is bounded: the oldest goes first and is counted', async (t) => {
+  const directory = new Directory();
+  const a = await startHost(directory, 1);
+  t.after(() => a.transport.stop());
+  for (let i = 0; i < 300; i++) a.transport.publish(bytesOf(`early ${i}`));
+  a.transport.publish(new Uint8Array(256 * 1024 + 1));
+  assert.equal(a.transport.stats().deltas.dropped, 45);
+  const b = await startHost(directory, 2);
+  t.after(() => b.transport.stop());
+  b.transport.connect(a.id);
+  await b.untilText('delta', 'early 299');
+  assert.equal(b.count('delta'), 256);
+  assert.ok(!b.seen.some((seen) => seen.type === 'delta' && seen.text === 'early 43'));
+});
+
+test('a delta that is rejected or ignored is neither delivered nor relayed', async (t) => {
+  const hosts = await startRow(t, 3, {
+    validate: (delta) => {
+      const text = textOf(delta);
+      return text.startsWith('bad') ? 'reject' : text.startsWith('odd') ? 'ignore' : 'accept';
+    },
+  });
+  const [a, b, c] = hosts as [Host, Host, Host];
+  await untilMeshed(hosts);
+  a.transport.publish(bytesOf('bad'));
+  a.transport.publish(bytesOf('odd'));
+  a.transport.publish(bytesOf('good'));
+  await c.untilText('delta', 'good');
+  for (const host of [b, c])
+    assert.ok(!host.seen.some((seen) => seen.type === 'delta' && /bad|odd/.test(seen.text)));
+  assert.equal(b.transport.stats().deltas.rejected, 1);
+  assert.equal(b.transport.stats().deltas.ignored, 1);
+  assert.equal(c.transport.stats().deltas.rejected + c.transport.stats().deltas.ignored, 0);
+});
+
+test('a peer that keeps sending rejected deltas is no longer listened to', async (t) => {
+  let judged = 0;
+  const hosts = await startRow(t, 2, {
+    validate: (delta) => {
+      if (!textOf(delta).startsWith('bad')) return 'accept';
+      judged += 1;
+      return 'reject';
+    },
+  });
+  const [a, b] = hosts as [Host, Host];
+  await untilMeshed(hosts);
+  // The score of a peer is cached for a heartbeat; each delta here is sent after the one before was judged.
+  for (let i = 0; b.transport.stats().deltas.ignoredPeers === 0; i++) {
+    a.transport.publish(bytesOf(`bad ${i}`));
+    while (judged <= i && b.transport.stats().deltas.ignoredPeers === 0)
+      await new Promise((next) => setImmediate(next));
+  }
+  assert.ok(judged < 200, `${judged} were judged`);
+});
