@@ -40,6 +40,11 @@ export class Disk {
     this.latencyMs = latencyMs;
   }
 
+  /** The disk is as fast as ever. */
+  mend(): void {
+    this.latencyMs = syncLatencyMs;
+  }
+
   /**
    * Writes, and calls back once that is durable (`sync`) or in the kernel's hands (not `sync`); in the order
    * of the writes, and never after a crash. Writing nothing is a barrier behind all that came before.

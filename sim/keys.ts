@@ -12,13 +12,13 @@ import {
   type Verify,
 } from '../src/core.ts';
 
-/** 32 bytes drawn from `random`: never a secret. */
-export function drawSeed(random: Random): Uint8Array {
-  return Uint8Array.from({ length: 32 }, () => randomInt(random, 256));
+/** Bytes drawn from `random`: never a secret. */
+export function drawBytes(random: Random, count: number): Uint8Array {
+  return Uint8Array.from({ length: count }, () => randomInt(random, 256));
 }
 
 export function drawSigner(random: Random): Signer {
-  return ed25519Signer(drawSeed(random));
+  return ed25519Signer(drawBytes(random, 32));
 }
 
 /** How many verdicts are remembered; the older half is forgotten when full. */

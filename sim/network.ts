@@ -95,6 +95,8 @@ export class Network implements ConnectionOwner {
     overflows: 0,
     queuedBytesMax: 0,
   };
+  /** Drops the frames it says true to, for tests of the checkers. */
+  sabotage: ((from: number, to: number, frame: Uint8Array) => boolean) | null = null;
   private readonly world: World;
   private readonly limits: NetworkLimits;
   private readonly ports: Port[] = [];
@@ -201,6 +203,7 @@ export class Network implements ConnectionOwner {
   }
 
   arrived(at: End, from: number, channel: Channel, bytes: Uint8Array): void {
+    if (channel === 'frame' && this.sabotage?.(from, at.host, bytes)) return;
     this.tell(at.host, at.life, (user) => user.frame(from, channel, bytes));
   }
 

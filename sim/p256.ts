@@ -8,7 +8,7 @@ import { createECDH, createHash, createPrivateKey, hash, type KeyObject } from '
 import type { Random } from '../src/core.ts';
 import { createCsr, maxCsrBytes } from '../src/trust/csr.ts';
 import { bitString, embed, encode, readDer, sequence, tags, unsignedInteger } from '../src/trust/der.ts';
-import { drawSeed } from './keys.ts';
+import { drawBytes } from './keys.ts';
 
 /** Order of the group (FIPS 186-4, D.1.2.3). */
 const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
@@ -20,7 +20,7 @@ export interface ServiceKey {
 
 /** A key drawn from `random` and a request for it to be certified under these names. */
 export function drawServiceKey(random: Random, spiffeId: string, dnsNames: readonly string[]): ServiceKey {
-  const secret = (toInteger(drawSeed(random)) % (order - 1n)) + 1n;
+  const secret = (toInteger(drawBytes(random, 32)) % (order - 1n)) + 1n;
   const key = keyObject(secret);
   return {
     csr: resign(createCsr(key, spiffeId, dnsNames), secret),

@@ -1,0 +1,218 @@
+/**
+ * The promises that every run is held to. Safety is looked at all along the way; agreement once the faults
+ * are mended. Each broken promise is a `Violation` that says what, when and who.
+ */
+import type { Verify } from '../src/core.ts';
+import { isAuthentic } from '../src/gossip/codec.ts';
+import type { Record } from '../src/gossip/record.ts';
+import { slotOf } from '../src/gossip/record.ts';
+import type { Flock } from './flock.ts';
+import type { Host } from './host.ts';
+import { networkLimits } from './network.ts';
+import type { Bounds } from './plan.ts';
+import { Violation } from './violation.ts';
+
+/** How often the running checks look, virtual milliseconds. */
+export const sweepMs = 500;
+
+/** What one observer's process last said of things that may only grow. */
+interface Growth {
+  process: object;
+  catalogIndex: number;
+  readonly incarnations: Map<string, number>;
+}
+
+export class Checkers {
+  private readonly flock: Flock;
+  private readonly bounds: Bounds;
+  private readonly verify: Verify;
+  /** `observer subject` -> since when it is held down although healthy and reachable. */
+  private readonly heldDownSince = new Map<number, number>();
+  private readonly growth = new Map<number, Growth>();
+  /** `slot version` of a host's own records -> bytes, over all its lives. */
+  private readonly ownVersions = new Map<string, Uint8Array>();
+  private readonly authentic = new WeakSet<Record>();
+
+  constructor(flock: Flock, bounds: Bounds, verify: Verify) {
+    this.flock = flock;
+    this.bounds = bounds;
+    this.verify = verify;
+  }
+
+  /** Everything that must hold at any moment. */
+  sweep(): void {
+    const awake = this.flock.awake();
+    for (const observer of awake) {
+      this.membership(observer);
+      this.onlyGrows(observer);
+      this.singleVersions(observer);
+    }
+    this.boundedQueues();
+  }
+
+  /** Everything that must hold once all agree. */
+  final(): void {
+    for (const host of this.flock.awake()) {
+      this.durability(host);
+      this.authenticity(host);
+      this.truth(host);
+    }
+  }
+
+  /** What still differs between hosts; null when all agree. */
+  disagreement(): string | null {
+    const awake = this.flock.awake();
+    const first = awake[0];
+    if (first === undefined) return null;
+    const root = first.agent!.root();
+    const endpoints = endpointsOf(first);
+    for (const host of awake) {
+      if (host.agent!.root() !== root) return `replicas of ${first.name} and ${host.name} differ`;
+      if (endpointsOf(host) !== endpoints) return `endpoints of ${first.name} and ${host.name} differ`;
+      const wrong = this.wrongMember(host);
+      if (wrong !== null) return wrong;
+    }
+    return null;
+  }
+
+  /** The first member that `observer` sees otherwise than it is. */
+  wrongMember(observer: Host): string | null {
+    for (const subject of this.flock.hosts) {
+      if (subject.state === 'waiting' || subject.state === 'joining' || subject === observer) continue;
+      const state = observer.agent!.member(subject.id)?.state ?? 'unknown';
+      const right = subject.isRunning ? state === 'alive' : state === 'down' || state === 'left';
+      if (!right) return `${observer.name} holds ${subject.name} ${state}, it is ${subject.state}`;
+    }
+    return null;
+  }
+
+  private violate(checker: string, detail: string): never {
+    throw new Violation(checker, this.flock.world, detail);
+  }
+
+  /** No healthy, reachable member held down beyond the bound; every dead one known down within it. */
+  private membership(observer: Host): void {
+    const { world, network, networkChangedAt } = this.flock;
+    for (const subject of this.flock.hosts) {
+      if (subject === observer || subject.state === 'waiting' || subject.state === 'joining') continue;
+      const state = observer.agent!.member(subject.id)?.state;
+      if (state === undefined) continue;
+      const since = Math.max(networkChangedAt, observer.since, subject.since);
+      if (subject.state === 'dead' && state !== 'down' && state !== 'left') {
+        if (world.now - since > this.bounds.detectMs)
+          this.violate(
+            'detection',
+            `${observer.name} holds ${subject.name} ${state}, dead for ${Math.round(world.now - subject.since)} ms`,
+          );
+      }
+      const pair = observer.number * 65_536 + subject.number;
+      const well =
+        subject.isRunning && !subject.frozen && network.links.isOpen(observer.number, subject.number);
+      if (!well || state !== 'down') {
+        this.heldDownSince.delete(pair);
+        continue;
+      }
+      const downSince = Math.max(since, this.heldDownSince.get(pair) ?? world.now);
+      if (!this.heldDownSince.has(pair)) {
+        this.heldDownSince.set(pair, world.now);
+        if (world.now - since > this.bounds.falseDownMs) this.flock.ledger.falseDowns++;
+      }
+      if (world.now - downSince > this.bounds.falseDownMs)
+        this.violate(
+          'false-down',
+          `${observer.name} holds ${subject.name} down for ${Math.round(world.now - downSince)} ms though it is well`,
+        );
+    }
+  }
+
+  /** Incarnations and the catalog's index never fall while one process lives. */
+  private onlyGrows(observer: Host): void {
+    const agent = observer.agent!;
+    let growth = this.growth.get(observer.number);
+    if (growth === undefined || growth.process !== agent) {
+      growth = { process: agent, catalogIndex: 0, incarnations: new Map() };
+      this.growth.set(observer.number, growth);
+    }
+    if (agent.catalog.index < growth.catalogIndex)
+      this.violate('monotonicity', `${observer.name}: catalog index fell to ${agent.catalog.index}`);
+    growth.catalogIndex = agent.catalog.index;
+    for (const subject of this.flock.hosts) {
+      const incarnation = agent.member(subject.id)?.incarnation;
+      if (incarnation === undefined) continue;
+      const before = growth.incarnations.get(subject.id) ?? 0;
+      if (incarnation < before)
+        this.violate(
+          'monotonicity',
+          `${observer.name}: incarnation of ${subject.name} fell from ${before} to ${incarnation}`,
+        );
+      growth.incarnations.set(subject.id, incarnation);
+    }
+  }
+
+  /** A host never signs two records of one version, not even across a crash. */
+  private singleVersions(host: Host): void {
+    for (const record of host.agent!.ownRecords()) {
+      const key = `${slotOf(record)} ${record.version}`;
+      const known = this.ownVersions.get(key);
+      if (known === undefined) this.ownVersions.set(key, record.bytes);
+      else if (known !== record.bytes && Buffer.compare(known, record.bytes) !== 0)
+        this.violate('single-version', `${host.name} signed two records of ${key}`);
+    }
+  }
+
+  private boundedQueues(): void {
+    const { queuedBytesMax, overflows } = this.flock.network.counters;
+    if (overflows > 0 || queuedBytesMax > networkLimits.queueBytesMax / 2)
+      this.violate(
+        'bounded-queues',
+        `${queuedBytesMax} bytes waited for one peer, ${overflows} frames dropped`,
+      );
+  }
+
+  /** Every acknowledged write is held by every host, or a later one in its slot. */
+  private durability(host: Host): void {
+    for (const { slot, version, hlc, host: writer } of this.flock.ledger.allAcknowledged()) {
+      const record = host.agent!.record(slot);
+      const kept = slot.startsWith('host/') ? (record?.version ?? 0) >= version : (record?.hlc ?? 0) >= hlc;
+      if (!kept)
+        this.violate(
+          'durability',
+          `${host.name} holds ${record === undefined ? 'nothing' : `version ${record.version}`} in ${slot}, host-${writer} had acknowledged ${version}`,
+        );
+    }
+  }
+
+  /** Every record anybody holds is signed by its author. */
+  private authenticity(host: Host): void {
+    for (const record of host.agent!.records()) {
+      if (this.authentic.has(record)) continue;
+      if (!isAuthentic(record, this.verify))
+        this.violate('authenticity', `${host.name} holds ${slotOf(record)} with a wrong signature`);
+      this.authentic.add(record);
+    }
+  }
+
+  /** What the data planes balance to is what really runs. */
+  private truth(observer: Host): void {
+    for (const subject of this.flock.hosts)
+      for (const [service, state] of this.flock.ledger.servicesOf(subject.number)) {
+        if (state === 'unknown') continue;
+        const answers = subject.isRunning && !subject.silentApplications.has(service);
+        const expected = state === 'present' && answers;
+        const cluster = observer.config?.clusters.find((one) => one.service === service);
+        const found = cluster?.endpoints.some((endpoint) => endpoint.id === subject.id) ?? false;
+        if (found !== expected)
+          this.violate(
+            'truth',
+            `${observer.name} ${found ? 'balances' : 'does not balance'} ${service} to ${subject.name}, which is ${subject.state}, ${state}${answers ? '' : ', not answering'}`,
+          );
+      }
+  }
+}
+
+/** All compiled endpoints as one text, to be compared. */
+function endpointsOf(host: Host): string {
+  return JSON.stringify(
+    host.config?.clusters.map(({ service, endpoints, outOfRotation }) => [service, endpoints, outOfRotation]),
+  );
+}

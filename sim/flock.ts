@@ -1,0 +1,253 @@
+/**
+ * All hosts of a run in one world: starts them, joins them, breaks and mends them as a plan says, and keeps
+ * the ledger of what they promised.
+ */
+
+import { upsertIntention } from '../src/agent/intentions.ts';
+import { CONFIG_ENTRY, SERVICE } from '../src/agent/kinds.ts';
+import { assert, type HostId, type Signer } from '../src/core.ts';
+import { Births, type Founding } from './births.ts';
+import { HostClock } from './clock.ts';
+import { Host, type HostWatcher, type Surroundings } from './host.ts';
+import { drawSigner } from './keys.ts';
+import { Ledger } from './ledger.ts';
+import { Links } from './links.ts';
+import { Network } from './network.ts';
+import type { Plan, Step } from './plan.ts';
+import { Pubsub } from './pubsub.ts';
+import { serviceDefinition } from './services.ts';
+import type { World } from './world.ts';
+
+export interface FlockOptions {
+  readonly plan: Plan;
+  /** Takes each line that an agent logs; null where nobody reads them. */
+  readonly log: ((line: string) => void) | null;
+  /** Breaks something on purpose, to see that the checkers notice. */
+  readonly sabotage: Sabotage | null;
+}
+
+/** `no-anti-entropy`: frames that mend replicas are dropped. `deaf-swim`: so are those that probe. */
+export type Sabotage = (from: number, to: number, frame: Uint8Array) => boolean;
+
+export class Flock {
+  readonly world: World;
+  readonly network: Network;
+  readonly pubsub: Pubsub;
+  readonly ledger: Ledger;
+  readonly hosts: Host[] = [];
+  /** World time of the last change to the network as a whole. */
+  networkChangedAt: number;
+  /** Hosts that are cut off from some other, or may be: their views need not agree. */
+  isPartitioned = false;
+  private readonly plan: Plan;
+  private readonly births: Births;
+  private readonly numbers = new Map<HostId, number>();
+  private founding: Founding | null = null;
+
+  constructor(world: World, options: FlockOptions) {
+    this.world = world;
+    this.plan = options.plan;
+    this.network = new Network(world, new Links(world.random('network')));
+    this.network.sabotage = options.sabotage;
+    this.pubsub = new Pubsub(world, this.network, (host, bytes) => this.hosts[host]!.delta(bytes));
+    this.pubsub.lazy = options.plan.lazyPublish;
+    this.ledger = new Ledger(world);
+    this.networkChangedAt = world.now;
+    this.births = new Births(world, this.network, (number) => this.hosts[number]!);
+    const around = this.surroundings(options.log);
+    for (let number = 0; number < options.plan.hosts; number++) {
+      const { offsetMs, driftPpm } = options.plan.clocks[number] ?? { offsetMs: 0, driftPpm: 0 };
+      const clock = new HostClock(world.now, offsetMs, driftPpm);
+      const host = new Host(around, drawSigner(world.random(`key/${number}`)), clock);
+      this.hosts.push(host);
+      this.numbers.set(host.id, number);
+    }
+    this.network.links.setQuality(options.plan.quality);
+  }
+
+  /** Founds the mesh on host 0 and plans when each other host joins and registers its services. */
+  form(): void {
+    const founder = this.hosts[0]!;
+    this.births.found(founder, this.plan.hosts, (founding) => {
+      this.founding = founding;
+      for (const host of this.hosts.slice(1))
+        this.world.after(this.plan.joinAtMs[host.number] ?? 0, () => this.join(host));
+    });
+    this.registerPlanned(founder);
+  }
+
+  /** Hosts whose agent runs and is not frozen. */
+  awake(): Host[] {
+    return this.hosts.filter((host) => host.isRunning && !host.frozen);
+  }
+
+  get operator(): Signer {
+    assert(this.founding !== null, 'the mesh is not founded yet');
+    return this.founding.operator;
+  }
+
+  apply(step: Step): void {
+    switch (step.do) {
+      case 'kill':
+        this.die(this.host(step.host), false);
+        break;
+      case 'power-off':
+        this.die(this.host(step.host), true);
+        break;
+      case 'restart':
+        this.restart(this.host(step.host));
+        break;
+      case 'freeze':
+        this.ledger.disturb();
+        this.host(step.host).freeze();
+        break;
+      case 'thaw':
+        this.host(step.host).thaw();
+        break;
+      case 'leave':
+        this.host(step.host).command({ type: 'leave' }, () => undefined);
+        break;
+      case 'clock-step':
+        this.host(step.host).clock.stepForward(this.world.now, step.byMs);
+        break;
+      case 'slow-disk':
+        this.host(step.host).disk.setSyncLatencyMs(step.syncLatencyMs);
+        break;
+      case 'register':
+        this.register(this.host(step.host), step.service);
+        break;
+      case 'deregister':
+        this.deregister(this.host(step.host), step.service);
+        break;
+      case 'application':
+        if (step.up) this.host(step.host).silentApplications.delete(step.service);
+        else this.host(step.host).silentApplications.add(step.service);
+        break;
+      case 'intention':
+        this.intend(this.host(step.host), step);
+        break;
+      default:
+        this.changeNetwork(step);
+    }
+  }
+
+  private host(number: number): Host {
+    const host = this.hosts[number];
+    assert(host !== undefined, `the plan names host ${number} of ${this.hosts.length}`);
+    return host;
+  }
+
+  private surroundings(log: FlockOptions['log']): Surroundings {
+    const watcher: HostWatcher = {
+      configured: (host) => this.ledger.configured(host),
+      changed: (host, topics) => this.ledger.changed(host, topics),
+      stopped: (host) => this.ledger.gone(host),
+      logged: (host, { level, event, fields }) =>
+        log?.(
+          `${(this.world.elapsedMs / 1000).toFixed(3)} ${host.name} ${level} ${event} ${JSON.stringify(fields)}`,
+        ),
+    };
+    return {
+      world: this.world,
+      network: this.network,
+      pubsub: this.pubsub,
+      watcher,
+      numberOf: (id) => this.numbers.get(id) ?? null,
+      idOf: (number) => this.host(number).id,
+      joinDatagram: (at, from, bytes) => this.births.datagram(at, from, bytes),
+    };
+  }
+
+  private join(host: Host): void {
+    assert(this.founding !== null, 'the mesh is not founded yet');
+    if (host.state !== 'waiting') return;
+    this.births.join(host, this.founding, () => this.registerPlanned(host));
+  }
+
+  private registerPlanned(host: Host): void {
+    for (const service of this.plan.services[host.number] ?? []) this.register(host, service);
+  }
+
+  private die(host: Host, power: boolean): void {
+    if (!host.isRunning) return;
+    if (power) this.network.links.isolate(host.number);
+    host.stop('dead');
+    this.ledger.gone(host);
+    if (!this.isPartitioned) this.ledger.watchDeath(host, this.awake());
+  }
+
+  private restart(host: Host): void {
+    if (host.state !== 'dead') return;
+    this.network.links.rejoin(host.number);
+    this.ledger.disturb();
+    this.births.restart(host);
+  }
+
+  private changeNetwork(step: Extract<Step, { do: 'partition' | 'cut-one-way' | 'mend' | 'quality' }>): void {
+    this.networkChangedAt = this.world.now;
+    this.ledger.disturb();
+    const { links } = this.network;
+    if (step.do === 'partition') {
+      links.partition(step.sides);
+      this.isPartitioned = true;
+    } else if (step.do === 'cut-one-way') links.cutOneWay(step.from, step.to);
+    else if (step.do === 'quality') links.setQuality(step.quality);
+    else {
+      links.mendAll();
+      this.isPartitioned = false;
+    }
+  }
+
+  private register(host: Host, service: string): void {
+    if (!host.isRunning) return;
+    this.ledger.setService(host.number, service, 'unknown');
+    host.command({ type: 'register-service', definition: serviceDefinition(service) }, (outcome) => {
+      assert(
+        !('fault' in outcome),
+        `register ${service}: ${'fault' in outcome ? outcome.fault.message : ''}`,
+      );
+      this.ledger.setService(host.number, service, 'present');
+      this.ledger.acknowledge(host, `host/${host.id}/${SERVICE}/${service}`);
+      this.ledger.watchWrite(
+        `service:${service}`,
+        this.awake(),
+        ({ catalog }) => catalog.host(host.id)?.services.has(service) ?? false,
+      );
+    });
+  }
+
+  private deregister(host: Host, service: string): void {
+    if (!host.isRunning || this.ledger.servicesOf(host.number).get(service) !== 'present') return;
+    this.ledger.setService(host.number, service, 'unknown');
+    host.command({ type: 'deregister-service', id: service }, (outcome) => {
+      assert(!('fault' in outcome), `deregister ${service}`);
+      this.ledger.setService(host.number, service, 'absent');
+      this.ledger.acknowledge(host, `host/${host.id}/${SERVICE}/${service}`);
+      this.ledger.watchWrite(
+        `service:${service}`,
+        this.awake(),
+        ({ catalog }) => !(catalog.host(host.id)?.services.has(service) ?? false),
+      );
+    });
+  }
+
+  /** An operator changes one intention through this host, as the HTTP API does. */
+  private intend(host: Host, step: Extract<Step, { do: 'intention' }>): void {
+    const policy = host.agent?.policy;
+    if (!host.isRunning || policy === undefined) return;
+    const wish = { action: step.action, description: '' };
+    const parsed = upsertIntention(policy, step.source, step.destination, wish);
+    host.command({ type: 'put-config-entry', ...parsed, operator: this.operator }, (outcome) => {
+      assert(!('fault' in outcome), `intention: ${'fault' in outcome ? outcome.fault.message : ''}`);
+      const slot = `policy/${CONFIG_ENTRY}/${parsed.kind}/${parsed.name}`;
+      this.ledger.acknowledge(host, slot);
+      const written = host.agent?.record(slot);
+      if (written === undefined) return;
+      const seen = (agent: NonNullable<Host['agent']>): boolean => {
+        const record = agent.record(slot);
+        return record !== undefined && record.hlc >= written.hlc;
+      };
+      this.ledger.watchWrite(`config:${parsed.kind}`, this.awake(), seen);
+    });
+  }
+}

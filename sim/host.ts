@@ -1,0 +1,383 @@
+/**
+ * One simulated machine: a disk, a clock that may be wrong, a network port, the applications it runs, and the
+ * agent process on it. It carries out every effect of the agent core as the real shell does, in order.
+ */
+
+import type { Catalog, Topic } from '../src/agent/catalog.ts';
+import type { AgentEffect, AgentInput } from '../src/agent/effects.ts';
+import type { CheckDefinition } from '../src/agent/kinds.ts';
+import type { Command, PolicyStore } from '../src/agent/port.ts';
+import { assert, type Fault, type HostId, type Machine, type Random, type Signer } from '../src/core.ts';
+import type { Member } from '../src/gossip/port.ts';
+import type { Record } from '../src/gossip/record.ts';
+import type { ProxyConfig } from '../src/proxy/config.ts';
+import type { SavedIdentity } from '../src/trust/svid.ts';
+import type { HostClock } from './clock.ts';
+import type { Channel } from './connection.ts';
+import { Disk } from './disk.ts';
+import { drawBytes } from './keys.ts';
+import type { Network, NetworkUser } from './network.ts';
+import { drawServiceKey } from './p256.ts';
+import { Process } from './process.ts';
+import type { Pubsub } from './pubsub.ts';
+import type { Trace } from './trace.ts';
+import type { World } from './world.ts';
+
+/** The machine, what the transport asks of it, and what the checkers look at. */
+export interface SimulatedAgent extends Machine<AgentInput, AgentEffect> {
+  readonly catalog: Catalog;
+  readonly policy: PolicyStore;
+  isAdmitted(host: HostId): boolean;
+  knowsAddressOf(host: HostId): boolean;
+  member(id: HostId): Member | undefined;
+  /** Digest of the whole replica. */
+  root(): string;
+  records(): Iterable<Record>;
+  /** Those of this host's own scope. */
+  ownRecords(): Iterable<Record>;
+  record(slot: string): Record | undefined;
+}
+
+/** `waiting`: not started yet. `dead`: killed or without power, may come back. `left`: for good. */
+export type HostState = 'waiting' | 'joining' | 'running' | 'dead' | 'left';
+
+/** Who watches what agents do, for measurements and promises. */
+export interface HostWatcher {
+  configured(host: Host): void;
+  changed(host: Host, topics: ReadonlySet<Topic>): void;
+  logged(host: Host, effect: Extract<AgentEffect, { type: 'log' }>): void;
+  stopped(host: Host): void;
+}
+
+/** What all hosts share. */
+export interface Surroundings {
+  readonly world: World;
+  readonly network: Network;
+  readonly pubsub: Pubsub;
+  readonly watcher: HostWatcher;
+  /** The host's number; null for a key that belongs to none. */
+  numberOf(id: HostId): number | null;
+  idOf(number: number): HostId;
+  joinDatagram(at: Host, from: number, bytes: Uint8Array): void;
+}
+
+type Answer = (outcome: { readonly value: unknown } | { readonly fault: Fault }) => void;
+
+/** How long an application takes to answer its check. */
+const checkLatencyMs = 3;
+/** What a frozen process may have left to do; the oldest are what a real one would find in its buffers. */
+const frozenActionsMax = 50_000;
+
+export class Host implements NetworkUser {
+  readonly number: number;
+  readonly signer: Signer;
+  readonly name: string;
+  readonly address: string;
+  readonly clock: HostClock;
+  readonly disk: Disk;
+  readonly random: Random;
+  state: HostState = 'waiting';
+  frozen = false;
+  agent: SimulatedAgent | null = null;
+  /** What the agent last gave its data plane. */
+  config: ProxyConfig | null = null;
+  /** World time of the last change of `state` or `frozen`. */
+  since: number;
+  /** Services whose application does not answer its check. */
+  readonly silentApplications = new Set<string>();
+  /** Certificates and keys, in files of their own. */
+  private readonly identities = new Map<string, SavedIdentity>();
+  private readonly around: Surroundings;
+  private process: Process<AgentInput, AgentEffect> | null = null;
+  private readonly requests = new Map<number, Answer>();
+  private readonly exchanges = new Map<number, number>();
+  /** What a frozen process would have done by itself. */
+  private readonly whenThawed: (() => void)[] = [];
+  private counter = 0;
+
+  constructor(around: Surroundings, signer: Signer, clock: HostClock) {
+    this.around = around;
+    this.number = around.network.plug(this);
+    this.signer = signer;
+    this.clock = clock;
+    this.name = `host-${this.number}`;
+    this.address = `10.${this.number >> 16}.${(this.number >> 8) & 255}.${this.number & 255}`;
+    this.random = around.world.random(`host/${this.number}`);
+    this.disk = new Disk(around.world, around.world.random(`disk/${this.number}`));
+    this.since = around.world.now;
+  }
+
+  get id(): HostId {
+    return this.signer.publicKey;
+  }
+
+  get isRunning(): boolean {
+    return this.state === 'running';
+  }
+
+  /** Local time, as the process reads it. */
+  get now(): number {
+    return this.clock.local(this.around.world.now);
+  }
+
+  /** How many inputs the present process handled. */
+  get steps(): number {
+    return this.process?.steps ?? 0;
+  }
+
+  /** The process is up and serves. */
+  start(agent: SimulatedAgent, admission: Uint8Array | null): void {
+    assert(this.process === null, `${this.name} runs already`);
+    const { world, network, pubsub } = this.around;
+    this.agent = agent;
+    this.process = new Process<AgentInput, AgentEffect>({
+      world,
+      clock: this.clock,
+      machine: agent,
+      host: this.number,
+      wake: { type: 'wake' },
+      perform: (effect) => this.perform(effect),
+      describe,
+    });
+    network.processStarted(this.number);
+    pubsub.processStarted(this.number);
+    this.enter('running');
+    const entries = this.disk.entries().map(([key, value]) => ({ key, value }));
+    const identities = [...this.identities.values()];
+    this.process.feed({ type: 'start', saved: { entries, identities, admission } });
+  }
+
+  /** The process is gone at once. `crashDisk`: so is what the kernel had not written. */
+  stop(state: 'dead' | 'left'): void {
+    if (this.process === null) return;
+    const { network, pubsub } = this.around;
+    this.process.kill();
+    this.process = null;
+    this.agent = null;
+    this.config = null;
+    this.frozen = false;
+    this.requests.clear();
+    this.exchanges.clear();
+    this.whenThawed.length = 0;
+    this.disk.crash();
+    pubsub.processDied(this.number);
+    network.processDied(this.number);
+    this.enter(state);
+  }
+
+  freeze(): void {
+    if (this.process === null || this.frozen) return;
+    this.frozen = true;
+    this.since = this.around.world.now;
+    this.process.freeze();
+    this.around.network.setFrozen(this.number, true);
+  }
+
+  thaw(): void {
+    if (!this.frozen) return;
+    this.frozen = false;
+    this.since = this.around.world.now;
+    this.around.network.setFrozen(this.number, false);
+    this.process?.thaw();
+    for (const action of this.whenThawed.splice(0)) action();
+  }
+
+  /** Does it now, or once the process is no longer frozen. */
+  private whenAwake(action: () => void): void {
+    if (!this.frozen) action();
+    else if (this.whenThawed.length < frozenActionsMax) this.whenThawed.push(action);
+  }
+
+  enter(state: HostState): void {
+    this.state = state;
+    this.since = this.around.world.now;
+  }
+
+  /** A local caller's command; `answer` is called once, unless the process dies first. */
+  command(command: Command, answer: Answer): void {
+    const request = ++this.counter;
+    this.requests.set(request, answer);
+    this.process?.feed({ type: 'command', request, command, entropy: drawBytes(this.random, 64) });
+  }
+
+  admits(peer: number): boolean {
+    return this.agent?.isAdmitted(this.around.idOf(peer)) ?? false;
+  }
+
+  knowsAddressOf(peer: number): boolean {
+    return this.agent?.knowsAddressOf(this.around.idOf(peer)) ?? false;
+  }
+
+  frame(from: number, channel: Channel, bytes: Uint8Array): void {
+    if (channel === 'publish') this.whenAwake(() => this.around.pubsub.receive(this.number, from, bytes));
+    else this.process?.feed({ type: 'frame', from: this.around.idOf(from), bytes });
+  }
+
+  delta(bytes: Uint8Array): void {
+    this.process?.feed({ type: 'delta', bytes });
+  }
+
+  connected(peer: number): void {
+    this.around.pubsub.connected(this.number, peer);
+    this.process?.feed({ type: 'connected', peer: this.around.idOf(peer) });
+  }
+
+  disconnected(peer: number): void {
+    this.around.pubsub.disconnected(this.number, peer);
+    this.process?.feed({ type: 'disconnected', peer: this.around.idOf(peer) });
+  }
+
+  unreachable(peer: number): void {
+    this.process?.feed({ type: 'unreachable', peer: this.around.idOf(peer) });
+  }
+
+  datagram(from: number, bytes: Uint8Array): void {
+    this.around.joinDatagram(this, from, bytes);
+  }
+
+  /** A stranger's join request, to be answered by a datagram. */
+  joinRequest(from: number, bytes: Uint8Array): void {
+    const exchange = ++this.counter;
+    this.exchanges.set(exchange, from);
+    this.process?.feed({ type: 'join-request', exchange, bytes });
+  }
+
+  private perform(effect: AgentEffect): void {
+    const { network, pubsub, watcher } = this.around;
+    switch (effect.type) {
+      case 'send':
+        this.toPeer(effect.to, (peer) => network.send(this.number, peer, 'frame', effect.bytes));
+        break;
+      case 'publish':
+        pubsub.publish(this.number, effect.bytes);
+        break;
+      case 'connect':
+        this.toPeer(effect.peer, (peer) => network.connect(this.number, peer));
+        break;
+      case 'disconnect':
+        this.toPeer(effect.peer, (peer) => network.disconnect(this.number, peer));
+        break;
+      case 'persist':
+        this.persist(effect);
+        break;
+      case 'input':
+        this.process?.feed(effect.input);
+        break;
+      case 'join-reply':
+        this.joinReply(effect.exchange, effect.bytes);
+        break;
+      case 'reply':
+        this.answer(effect.request, { value: effect.value });
+        break;
+      case 'fail':
+        this.answer(effect.request, { fault: effect.fault });
+        break;
+      case 'run-check':
+        this.runCheck(effect.check);
+        break;
+      case 'make-key':
+        this.makeKey(effect.service, effect.spiffeId, effect.dnsNames);
+        break;
+      case 'keep-identity':
+        this.identities.set(effect.identity.service, effect.identity);
+        break;
+      case 'drop-identity':
+        this.identities.delete(effect.service);
+        break;
+      case 'configure':
+        this.config = effect.config;
+        watcher.configured(this);
+        break;
+      case 'changed':
+        watcher.changed(this, effect.topics);
+        break;
+      case 'log':
+        watcher.logged(this, effect);
+        break;
+      case 'stop':
+        this.stop('left');
+        watcher.stopped(this);
+        break;
+    }
+  }
+
+  /** A peer nobody has heard of is one that cannot be reached. */
+  private toPeer(id: HostId, what: (peer: number) => void): void {
+    const peer = this.around.numberOf(id);
+    if (peer === null || peer === this.number) this.process?.feed({ type: 'unreachable', peer: id });
+    else what(peer);
+  }
+
+  private persist(effect: Extract<AgentEffect, { type: 'persist' }>): void {
+    const process = this.process;
+    const release = (): void => {
+      for (const released of effect.then) {
+        if (this.process !== process) return;
+        this.perform(released);
+      }
+    };
+    this.disk.write(effect.ops, effect.sync, () => this.whenAwake(release));
+  }
+
+  private joinReply(exchange: number, bytes: Uint8Array): void {
+    const to = this.exchanges.get(exchange);
+    this.exchanges.delete(exchange);
+    if (to !== undefined) this.around.network.sendDatagram(this.number, to, bytes);
+  }
+
+  private answer(request: number, outcome: Parameters<Answer>[0]): void {
+    const answer = this.requests.get(request);
+    this.requests.delete(request);
+    answer?.(outcome);
+  }
+
+  /** The application behind a check is named by the check's target. */
+  private runCheck(check: CheckDefinition): void {
+    const process = this.process;
+    this.around.world.after(checkLatencyMs * (0.5 + this.random.next()), () => {
+      const up = !this.silentApplications.has(check.name);
+      process?.feed({
+        type: 'check-result',
+        checkId: check.id,
+        status: up ? 'passing' : 'critical',
+        output: up ? 'HTTP 200' : 'connect ECONNREFUSED',
+      });
+    });
+  }
+
+  private makeKey(service: string, spiffeId: string, dnsNames: readonly string[]): void {
+    const process = this.process;
+    const { csr, keyPem } = drawServiceKey(this.random, spiffeId, dnsNames);
+    this.around.world.after(1, () => process?.feed({ type: 'key-made', service, csr, keyPem }));
+  }
+}
+
+/** What tells one input from another in a trace. */
+function describe(input: AgentInput, trace: Trace): void {
+  trace.text(input.type);
+  switch (input.type) {
+    case 'frame':
+      trace.text(input.from).bytes(input.bytes);
+      break;
+    case 'delta':
+    case 'join-request':
+      trace.bytes(input.bytes);
+      break;
+    case 'connected':
+    case 'disconnected':
+    case 'unreachable':
+      trace.text(input.peer);
+      break;
+    case 'command':
+      trace.text(input.command.type);
+      break;
+    case 'check-result':
+      trace.text(input.checkId).text(input.status);
+      break;
+    case 'key-made':
+      trace.text(input.service).bytes(input.csr);
+      break;
+    default:
+      break;
+  }
+}

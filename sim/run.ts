@@ -1,0 +1,164 @@
+/**
+ * One run: form the mesh, play the plan while safety is watched, mend everything, and demand agreement within
+ * the bound. Pure: how long it took for real is for the caller to measure.
+ */
+import type { Random } from '../src/core.ts';
+import { Checkers, sweepMs } from './checkers.ts';
+import { Flock, type Sabotage } from './flock.ts';
+import { rememberingVerify } from './keys.ts';
+import { localNetwork } from './links.ts';
+import type { NetworkCounters } from './network.ts';
+import type { Plan, Scenario } from './plan.ts';
+import type { PublishCounters } from './pubsub.ts';
+import type { Samples } from './statistics.ts';
+import { Violation } from './violation.ts';
+import { World } from './world.ts';
+
+export interface RunOptions {
+  readonly scenario: Scenario;
+  readonly hosts: number;
+  readonly seed: number;
+  readonly log?: (line: string) => void;
+  readonly sabotage?: Sabotage;
+}
+
+export interface RunReport {
+  readonly scenario: string;
+  readonly hosts: number;
+  readonly seed: number;
+  readonly virtualMs: number;
+  readonly events: number;
+  /** Equal for equal seeds: every input of every host, with its time and bytes. */
+  readonly traceHash: string;
+  /** From the founder's start until all knew all. */
+  readonly formedMs: number;
+  /** From the mending of all faults until all agreed. */
+  readonly agreedMs: number;
+  readonly convergence: Samples;
+  readonly delivery: Samples;
+  readonly detection: Samples;
+  readonly ejection: Samples;
+  readonly falseDowns: number;
+  readonly network: NetworkCounters;
+  readonly publish: PublishCounters;
+}
+
+/** How often agreement is looked for, virtual milliseconds: the resolution of `formedMs` and `agreedMs`. */
+const pollMs = 50;
+/** Agreement must last. */
+const steadyMs = 5_000;
+
+/** Throws `Violation` when a promise is broken. */
+export function run(options: RunOptions): RunReport {
+  const world = new World(options.seed);
+  const plan = options.scenario.plan(options.hosts, planRandom(world));
+  const flock = new Flock(world, {
+    plan,
+    log: options.log ?? null,
+    sabotage: options.sabotage ?? null,
+  });
+  const runner = new Runner(world, flock, plan, options.scenario);
+  const formedMs = runner.form();
+  runner.play();
+  const agreedMs = runner.mendAndAgree();
+  return {
+    scenario: options.scenario.name,
+    hosts: options.hosts,
+    seed: options.seed,
+    virtualMs: world.elapsedMs,
+    events: world.events,
+    traceHash: world.trace.digest(),
+    formedMs,
+    agreedMs,
+    convergence: flock.ledger.convergence,
+    delivery: flock.ledger.delivery,
+    detection: flock.ledger.detection,
+    ejection: flock.ledger.ejection,
+    falseDowns: flock.ledger.falseDowns,
+    network: flock.network.counters,
+    publish: flock.pubsub.counters,
+  };
+}
+
+function planRandom(world: World): Random {
+  return world.random('plan');
+}
+
+class Runner {
+  private readonly world: World;
+  private readonly flock: Flock;
+  private readonly plan: Plan;
+  private readonly scenario: Scenario;
+  private readonly checkers: Checkers;
+
+  constructor(world: World, flock: Flock, plan: Plan, scenario: Scenario) {
+    this.world = world;
+    this.flock = flock;
+    this.plan = plan;
+    this.scenario = scenario;
+    this.checkers = new Checkers(flock, scenario.bounds, rememberingVerify());
+  }
+
+  /** Starts all hosts and waits until every one knows every other. */
+  form(): number {
+    const startedAt = this.world.now;
+    const lastJoinMs = this.plan.joinAtMs.reduce((last, at) => Math.max(last, at), 0);
+    this.flock.form();
+    this.untilAgreed('formation', startedAt, lastJoinMs + this.scenario.bounds.formMs);
+    return this.world.now - startedAt;
+  }
+
+  /** Plays the timeline, with all faults and actions. */
+  play(): void {
+    const startedAt = this.world.now;
+    for (const { atMs, step } of this.plan.timeline)
+      this.world.at(startedAt + atMs, () => this.flock.apply(step));
+    this.runWithSweeps(startedAt + this.plan.activeMs);
+  }
+
+  /** Mends network, disks and frozen processes; the dead stay dead. Then all must agree, and stay so. */
+  mendAndAgree(): number {
+    this.flock.apply({ do: 'mend' });
+    this.flock.apply({ do: 'quality', quality: localNetwork });
+    for (const host of this.flock.hosts) {
+      host.thaw();
+      host.disk.mend();
+    }
+    const mendedAt = this.world.now;
+    this.untilAgreed('convergence', mendedAt, this.scenario.bounds.convergeMs);
+    const agreedMs = this.world.now - mendedAt;
+    this.runWithSweeps(this.world.now + steadyMs);
+    const relapse = this.checkers.disagreement();
+    if (relapse !== null) throw new Violation('stability', this.world, `after agreement: ${relapse}`);
+    this.checkers.final();
+    return agreedMs;
+  }
+
+  private untilAgreed(checker: string, sinceMs: number, withinMs: number): void {
+    for (;;) {
+      const differs = this.unfinished() ?? this.checkers.disagreement();
+      if (differs === null) return;
+      if (this.world.now - sinceMs > withinMs)
+        throw new Violation(checker, this.world, `not within ${withinMs} ms: ${differs}`);
+      this.runWithSweeps(this.world.now + pollMs);
+    }
+  }
+
+  /** Hosts that still wait to join, or are at it. */
+  private unfinished(): string | null {
+    const late = this.flock.hosts.find(({ state }) => state === 'waiting' || state === 'joining');
+    return late === undefined ? null : `${late.name} is still ${late.state}`;
+  }
+
+  private nextSweepAt = 0;
+
+  private runWithSweeps(until: number): void {
+    while (this.world.now < until) {
+      if (this.world.now >= this.nextSweepAt) {
+        this.checkers.sweep();
+        this.nextSweepAt = this.world.now + sweepMs;
+      }
+      this.world.runUntil(Math.min(until, this.nextSweepAt));
+    }
+  }
+}

@@ -1,0 +1,127 @@
+/** Each seed draws its own mix of network, faults and writes (swarm testing: Groce et al., ISSTA 2012). */
+import { type Random, randomInt } from '../../src/core.ts';
+import type { LinkQuality } from '../links.ts';
+import type { Plan, Scenario, Step, TimedStep } from '../plan.ts';
+import { allOf, background, basePlan, forAWhile, ordinaryBounds, sample } from './common.ts';
+
+/** A kind of fault is on in a given run or not, so that runs differ in kind and not only in detail. */
+type Fault = (plan: Plan, random: Random) => TimedStep[];
+
+const faults: readonly Fault[] = [
+  kills,
+  freezes,
+  partitions,
+  oneWayCuts,
+  slowDisks,
+  clockSteps,
+  badWeather,
+  departures,
+];
+
+export const swarm: Scenario = {
+  name: 'swarm',
+  summary: 'each seed draws its own mix of every fault there is',
+  bounds: { ...ordinaryBounds, formMs: 60_000, convergeMs: 40_000 },
+  plan(hosts, random) {
+    const base = basePlan(hosts, random, random.next() < 0.3 ? 300 : 5_000);
+    const plan: Plan = {
+      ...base,
+      activeMs: 30_000 + randomInt(random, 30_000),
+      quality: weather(random),
+      lazyPublish: random.next() < 0.8,
+    };
+    const writes = background(hosts, plan.activeMs, 300 + randomInt(random, 3_000), random);
+    const chosen = faults.filter(() => random.next() < 0.5);
+    return { ...plan, timeline: [...writes, ...chosen.flatMap((fault) => fault(plan, random))] };
+  },
+};
+
+function weather(random: Random): Partial<LinkQuality> {
+  if (random.next() < 0.5) return {};
+  return {
+    lossRate: random.next() * 0.1,
+    duplicateRate: random.next() * 0.05,
+    baseMs: random.next() * 20,
+    jitterMs: random.next() * 10,
+    tailRate: random.next() * 0.01,
+    tailMs: random.next() * 300,
+  };
+}
+
+function some(plan: Plan, share: number, random: Random): number[] {
+  return sample(
+    allOf(plan.hosts),
+    1 + randomInt(random, Math.max(1, Math.floor(plan.hosts * share))),
+    random,
+  );
+}
+
+function within(plan: Plan, random: Random): number {
+  return random.next() * plan.activeMs * 0.7;
+}
+
+/** Half of the victims stay dead. */
+function kills(plan: Plan, random: Random): TimedStep[] {
+  return some(plan, 0.2, random).flatMap((host) => {
+    const begin: Step = { do: random.next() < 0.5 ? 'kill' : 'power-off', host };
+    const steps = forAWhile(within(plan, random), 200 + random.next() * 15_000, begin, {
+      do: 'restart',
+      host,
+    });
+    return random.next() < 0.5 ? steps : steps.slice(0, 1);
+  });
+}
+
+function freezes(plan: Plan, random: Random): TimedStep[] {
+  return some(plan, 0.1, random).flatMap((host) =>
+    forAWhile(within(plan, random), random.next() * 8_000, { do: 'freeze', host }, { do: 'thaw', host }),
+  );
+}
+
+function partitions(plan: Plan, random: Random): TimedStep[] {
+  const side = sample(allOf(plan.hosts), 1 + randomInt(random, plan.hosts - 1), random);
+  return forAWhile(
+    within(plan, random),
+    1_000 + random.next() * 30_000,
+    { do: 'partition', sides: [side] },
+    { do: 'mend' },
+  );
+}
+
+function oneWayCuts(plan: Plan, random: Random): TimedStep[] {
+  return some(plan, 0.1, random).flatMap((from) => {
+    const to = (from + 1 + randomInt(random, plan.hosts - 1)) % plan.hosts;
+    return [{ atMs: Math.floor(within(plan, random)), step: { do: 'cut-one-way', from, to } as const }];
+  });
+}
+
+function slowDisks(plan: Plan, random: Random): TimedStep[] {
+  return some(plan, 0.2, random).map((host) => ({
+    atMs: Math.floor(within(plan, random)),
+    step: { do: 'slow-disk', host, syncLatencyMs: random.next() * 800 },
+  }));
+}
+
+function clockSteps(plan: Plan, random: Random): TimedStep[] {
+  return some(plan, 0.1, random).map((host) => ({
+    atMs: Math.floor(within(plan, random)),
+    step: { do: 'clock-step', host, byMs: Math.floor(random.next() * 30_000) },
+  }));
+}
+
+function badWeather(plan: Plan, random: Random): TimedStep[] {
+  const worse = { lossRate: random.next() * 0.3, jitterMs: random.next() * 50 };
+  return forAWhile(
+    within(plan, random),
+    random.next() * 15_000,
+    { do: 'quality', quality: worse },
+    { do: 'quality', quality: { lossRate: 0, jitterMs: 0.15, ...plan.quality } },
+  );
+}
+
+function departures(plan: Plan, random: Random): TimedStep[] {
+  return some(plan, 0.1, random).map((host) => ({
+    atMs: Math.floor(within(plan, random)),
+    step: { do: 'leave', host },
+  }));
+}
