@@ -15,6 +15,8 @@ export const minIntervalMs = 100;
 /** Consul's default timeouts. */
 export const defaultTimeoutMs = 10_000;
 export const defaultScriptTimeoutMs = 30_000;
+/** Consul knows no bound; a run that may take longer than this says nothing about health. */
+export const maxTimeoutMs = 10 * 60_000;
 /** Results in a row that a threshold may ask for. */
 const maxThreshold = 1000;
 const maxArguments = 64;
@@ -241,6 +243,8 @@ function timing(
   if (intervalMs === 0) throw fields.fault('missing-field', 'Interval', `is required for a ${type} check`);
   if (intervalMs < minIntervalMs)
     throw fields.fault('invalid-field', 'Interval', `is shorter than ${minIntervalMs} ms`);
+  if (timeoutMs > maxTimeoutMs)
+    throw fields.fault('invalid-field', 'Timeout', `is longer than ${goDuration(maxTimeoutMs)}`);
   const otherwise = type === 'script' ? defaultScriptTimeoutMs : defaultTimeoutMs;
   return { intervalMs, timeoutMs: timeoutMs === 0 ? otherwise : timeoutMs, ttlMs: 0 };
 }
