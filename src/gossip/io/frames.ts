@@ -46,7 +46,7 @@ export class FrameReader {
         this.neededBytes = headerBytes + bodyBytes;
         break;
       }
-      bodies.push(Uint8Array.prototype.slice.call(held, offset + headerBytes, end));
+      bodies.push(new Uint8Array(held.subarray(offset + headerBytes, end)));
       offset = end;
     }
     this.chunks = offset === held.length ? [] : [held.subarray(offset)];

@@ -125,7 +125,7 @@ export class JoinServer {
     }
     this.counters.requests += 1;
     const nonce = Buffer.from(datagram.nonce);
-    this.handle(Uint8Array.prototype.slice.call(datagram.payload), (payload) => {
+    this.handle(new Uint8Array(datagram.payload), (payload) => {
       if (headerBytes + payload.length > bytes.length) {
         this.counters.repliesTooLarge += 1;
         return false;

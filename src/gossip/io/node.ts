@@ -68,9 +68,11 @@ function deltaPubsub() {
     Dlazy: 5,
     Dscore: 3,
     Dout: 1,
-    heartbeatInterval: 700,
-    mcacheLength: 6,
-    mcacheGossip: 4,
+    // A new neighbour gets nothing relayed before it is grafted, at the next heartbeat.
+    heartbeatInterval: 300,
+    // Heartbeats for which a delta can be asked for, and for which it is offered.
+    mcacheLength: 14,
+    mcacheGossip: 9,
     seenTTL: seenMs,
     maxInboundDataLength: maxDeltaBytes + 4096,
     maxOutboundBufferSize: maxOutboundBufferBytes,

@@ -1,5 +1,5 @@
 /** Deltas over gossipsub: validation, delivery, and a short wait for the first peer that can take one. */
-import { type Message, TopicValidatorResult } from '@chainsafe/libp2p-gossipsub';
+import { type MeshPeer, type Message, TopicValidatorResult } from '@chainsafe/libp2p-gossipsub';
 import { deltaTopic, type Libp2pNode, maxDeltaBytes } from './node.ts';
 
 export type Verdict = 'accept' | 'ignore' | 'reject';
@@ -23,7 +23,8 @@ export interface PubsubHandlers {
 /**
  * gossipsub drops a message that it can send to nobody, and says so to nobody. So what is published before
  * the first peer has subscribed is held here and published with that subscription, or at the next
- * heartbeat. A peer that connects later learns of it by anti-entropy.
+ * heartbeat. A peer that connects later learns of it by anti-entropy; so does one that is connected but not
+ * yet in the mesh when a delta is relayed, which lasts at most one heartbeat.
  */
 export class DeltaPubsub {
   readonly counters = {
@@ -46,6 +47,15 @@ export class DeltaPubsub {
     this.handlers.delta(event.detail.data);
   };
   private readonly onChange = (): void => this.release();
+  /** Peers in the mesh, by libp2p id; those who disconnected are sorted out when it is read. */
+  private readonly grafted = new Set<string>();
+  private readonly onGraft = (event: CustomEvent<MeshPeer>): void => {
+    this.grafted.add(event.detail.peerId);
+    this.release();
+  };
+  private readonly onPrune = (event: CustomEvent<MeshPeer>): void => {
+    this.grafted.delete(event.detail.peerId);
+  };
 
   constructor(node: Libp2pNode, handlers: PubsubHandlers) {
     this.node = node;
@@ -59,6 +69,8 @@ export class DeltaPubsub {
     pubsub.addEventListener('message', this.onMessage);
     pubsub.addEventListener('subscription-change', this.onChange);
     pubsub.addEventListener('gossipsub:heartbeat', this.onChange);
+    pubsub.addEventListener('gossipsub:graft', this.onGraft);
+    pubsub.addEventListener('gossipsub:prune', this.onPrune);
     pubsub.subscribe(deltaTopic);
   }
 
@@ -67,6 +79,8 @@ export class DeltaPubsub {
     pubsub.removeEventListener('message', this.onMessage);
     pubsub.removeEventListener('subscription-change', this.onChange);
     pubsub.removeEventListener('gossipsub:heartbeat', this.onChange);
+    pubsub.removeEventListener('gossipsub:graft', this.onGraft);
+    pubsub.removeEventListener('gossipsub:prune', this.onPrune);
     this.counters.dropped += this.waiting.length;
     this.waiting.length = 0;
   }
@@ -106,6 +120,13 @@ export class DeltaPubsub {
             ),
           ),
       ).length;
+  }
+
+  /** Peers to whom every delta is relayed at once. */
+  meshPeers(): number {
+    const connected = new Set(this.node.getPeers().map(String));
+    for (const peer of this.grafted) if (!connected.has(peer)) this.grafted.delete(peer);
+    return this.grafted.size;
   }
 
   private release(): void {

@@ -36,13 +36,14 @@ export interface TransportOptions {
   /** Judges a delta before it is delivered and relayed: `reject` for what no honest peer would relay. */
   readonly validate: (delta: Uint8Array) => Verdict;
   readonly handlers: TransportHandlers;
+  /**
+   * Connections opened by us for a passing frame that may stay; beyond it the least recently used one is
+   * closed. Neighbours (`connect`) and connections that peers opened do not count. 64 unless given.
+   */
+  readonly maxCasualConnections?: number;
 }
 
-/**
- * Connections opened by us for a passing frame that may stay; beyond it the least recently used one is
- * closed. Neighbours (`connect`) and connections that peers opened do not count.
- */
-export const maxCasualConnections = 64;
+const defaultCasualConnections = 64;
 /** How often an ephemeral port is tried anew when it is free for UDP but not for TCP. */
 const portAttempts = 8;
 
@@ -165,7 +166,7 @@ export class Transport {
     return {
       connections: this.connected.size,
       neighbours: this.neighbours.size,
-      deltaPeers: this.pubsub.readyPeers(),
+      meshPeers: this.pubsub.meshPeers(),
       refusedConnections: this.counters.refusedConnections,
       frames: { ...this.links.counters },
       deltas: { ...this.pubsub.counters },
@@ -202,7 +203,7 @@ export class Transport {
     this.options.handlers.disconnected(host);
   }
 
-  /** Closes the least recently used casual connections beyond `maxCasualConnections`. */
+  /** Closes the least recently used casual connections beyond their limit. */
   private trim(): void {
     const casual = new Set<HostId>();
     for (const connection of this.node.getConnections()) {
@@ -210,7 +211,7 @@ export class Transport {
       if (host !== null && connection.direction === 'outbound' && !this.neighbours.has(host))
         casual.add(host);
     }
-    let excess = casual.size - maxCasualConnections;
+    let excess = casual.size - (this.options.maxCasualConnections ?? defaultCasualConnections);
     if (excess <= 0) return;
     const used = this.links.leastRecentlyUsed();
     const unused = [...casual].filter((host) => this.links.queuedFrames(host) === 0 && !used.includes(host));

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { Fault } from '../../../../src/core.ts';
 import { dialAddress } from '../../../../src/gossip/io/dialer.ts';
 import { maxFrameBytes } from '../../../../src/gossip/io/frames.ts';
@@ -140,7 +141,7 @@ test('frames of a peer whose admission ended are dropped even before its connect
   a.transport.send(b.id, bytesOf('second'));
   b.transport.send(a.id, bytesOf('marker'));
   await a.untilText('frame', 'marker');
-  while (b.transport.stats().frames.streamsRefused === 0) await new Promise((next) => setImmediate(next));
+  while (b.transport.stats().frames.streamsRefused === 0) await setImmediate();
   assert.equal(b.count('frame'), 1);
 });
 
