@@ -1,0 +1,39 @@
+/** Which HTTP status a failure is answered with. */
+import type { Fault } from '../../../core.ts';
+
+const statusByCode: { readonly [code: string]: number } = {
+  'acl-disabled': 401,
+  malformed: 400,
+  'bad-query': 400,
+  unsupported: 400,
+  denied: 403,
+  'foreign-host': 403,
+  'operator-needed': 403,
+  'not-operator': 403,
+  'not-found': 404,
+  'unknown-service': 404,
+  'unknown-check': 404,
+  'unknown-entry': 404,
+  'unknown-intention': 404,
+  'wrong-method': 405,
+  conflict: 409,
+  'too-many-services': 409,
+  'too-many-checks': 409,
+  'too-many-waiting': 429,
+  'no-datacenter': 500,
+  'not-built': 501,
+  unavailable: 503,
+  'not-ready': 503,
+  'no-quorum': 503,
+};
+
+/** A failure that names a field is the caller's mistake; one nobody listed is ours. */
+export function statusOf(fault: Fault): number {
+  return statusByCode[fault.code] ?? (fault.field === undefined ? 500 : 400);
+}
+
+/** The fault's message as one line of text, with the field in front unless the message names it. */
+export function lineOf(fault: Fault): string {
+  const { field, message } = fault;
+  return field === undefined || field === '' || message.includes(field) ? message : `${field}: ${message}`;
+}

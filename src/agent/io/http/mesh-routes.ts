@@ -1,0 +1,152 @@
+/** `/v1/mesh`: what Starling has that Consul has not, and the trust bundle at Consul's paths. */
+import { Type } from 'typebox';
+import { Value } from 'typebox/value';
+import { Fault } from '../../../core.ts';
+import { caRootsJson } from '../../consul-roots.ts';
+import { parseDuration } from '../../duration.ts';
+import {
+  type Answer,
+  type ApiContext,
+  bodyJson,
+  json,
+  operatorOf,
+  type Route,
+  switchedOn,
+  text,
+} from './route.ts';
+
+const starlingRead = { method: 'GET', style: 'starling', access: 'read' } as const;
+
+/** How long a token may wait to be used. */
+const maxTokenTtlMs = 30 * 24 * 3_600_000;
+const defaultTokenTtlMs = 3_600_000;
+
+export const tokenBody = Type.Object(
+  {
+    services: Type.Optional(Type.Array(Type.String({ maxLength: 63 }), { maxItems: 100 })),
+    roles: Type.Optional(Type.Array(Type.Literal('operator'), { maxItems: 8 })),
+    uses: Type.Optional(Type.Integer({ minimum: 1, maximum: 100_000 })),
+    ttl: Type.Optional(Type.String({ maxLength: 32 })),
+  },
+  { additionalProperties: false },
+);
+
+function status({ agent }: ApiContext): object {
+  const { self, catalog } = agent;
+  const counts = { alive: 0, suspect: 0, down: 0, left: 0 };
+  for (const host of catalog.allHosts()) counts[host.state]++;
+  const data = agent.dataPlane();
+  return {
+    name: self.name,
+    id: self.id,
+    datacenter: self.datacenter,
+    zone: self.zone,
+    version: self.version,
+    mesh: self.meshId,
+    trustDomain: self.trustDomain,
+    domain: self.domain,
+    advertise: self.advertise,
+    gossipPort: self.gossipPort,
+    inboundPort: self.inboundPort,
+    startedAt: self.startedAt,
+    operatorKey: self.operatorKey,
+    ready: agent.ready(),
+    members: counts,
+    services: catalog.serviceNames().length,
+    localServices: agent.localServices().map(({ id, name }) => ({ id, name })),
+    listeners: data?.listeners ?? [],
+    defaultIntention: agent.view().defaultIntention,
+    index: catalog.index,
+  };
+}
+
+function caStatus({ agent }: ApiContext): object {
+  return {
+    trustDomain: agent.self.trustDomain,
+    roots: agent.roots().map(({ generation, active, notAfter }) => ({ generation, active, notAfter })),
+    identities: agent.identities(),
+  };
+}
+
+function roots(context: ApiContext, pem: boolean): Answer {
+  const { agent } = context;
+  if (pem)
+    return text(
+      agent
+        .roots()
+        .map((root) => root.certPem)
+        .join(''),
+      200,
+      'application/pem-certificate-chain',
+    );
+  return json(caRootsJson(agent.self.trustDomain, agent.roots(), agent.catalog.indexOf('roots')));
+}
+
+const rootsPaths = ['/v1/connect/ca/roots', '/v1/agent/connect/ca/roots'];
+
+export const meshRoutes: readonly Route[] = [
+  ...rootsPaths.map(
+    (path): Route => ({
+      method: 'GET',
+      style: 'consul',
+      access: 'read',
+      path,
+      summary: 'The trust bundle; `?pem` for the certificates alone',
+      query: ['pem'],
+      topic: () => 'roots',
+      answer: (context, request) => roots(context, switchedOn(request, 'pem')),
+    }),
+  ),
+  {
+    ...starlingRead,
+    path: '/v1/mesh/status',
+    summary: 'This agent and how it sees the mesh',
+    answer: (context) => json(status(context)),
+  },
+  {
+    ...starlingRead,
+    path: '/v1/mesh/stat',
+    summary: 'Traffic counted by the proxy of this host, by source and destination',
+    answer: ({ agent }) => json(agent.dataPlane()),
+  },
+  {
+    ...starlingRead,
+    path: '/v1/mesh/ca',
+    summary: 'Roots of the trust bundle and the identities this host holds',
+    answer: (context) => json(caStatus(context)),
+  },
+  {
+    ...starlingRead,
+    path: '/v1/mesh/check',
+    summary: "The agent's diagnosis of itself",
+    answer: ({ agent }) => json(agent.check()),
+  },
+  {
+    method: 'POST',
+    style: 'starling',
+    access: 'mesh',
+    path: '/v1/mesh/tokens',
+    summary: 'Makes a token that admits hosts, or an operator; shown once',
+    bodySchema: tokenBody,
+    answer: async ({ agent }, request) => {
+      const body = bodyJson(request);
+      if (!Value.Check(tokenBody, body)) {
+        const [first] = Value.Errors(tokenBody, body);
+        const field = first?.instancePath.replace(/^\//, '').replaceAll('/', '.');
+        throw new Fault('malformed', first?.message ?? 'not a token request', { field });
+      }
+      const ttlMs = body.ttl === undefined ? defaultTokenTtlMs : parseDuration(body.ttl, 'ttl');
+      if (ttlMs < 1000 || ttlMs > maxTokenTtlMs)
+        throw new Fault('malformed', 'must be a duration such as 1h, from 1s to 720h', { field: 'ttl' });
+      const created = await agent.command({
+        type: 'create-token',
+        services: body.services ?? [],
+        roles: body.roles ?? [],
+        uses: body.uses ?? 1,
+        ttlMs,
+        operator: operatorOf(request),
+      });
+      return { ...json(created), headers: { 'Cache-Control': 'no-store' } };
+    },
+  },
+];

@@ -1,0 +1,318 @@
+/**
+ * The local HTTP API: takes requests in, decides whether they may, waits when they block, and hands them to
+ * the route table. What each path answers is in the `*-routes.ts` files.
+ */
+import { chmod } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { Fault, type HostId, messageOf, type Signer } from '../../../core.ts';
+import { refusalOf } from '../../access.ts';
+import { maxWaiting, Waiters } from '../../blocking.ts';
+import type { AgentPort } from '../../port.ts';
+import type { HttpAddress } from '../../settings.ts';
+import { agentRoutes } from './agent-routes.ts';
+import { waitForChange } from './blocked.ts';
+import { CallerLookup } from './caller.ts';
+import { catalogRoutes } from './catalog-routes.ts';
+import { checkRoutes } from './check-routes.ts';
+import { configRoutes } from './config-routes.ts';
+import { lineOf, statusOf } from './failure.ts';
+import { healthRoutes } from './health-routes.ts';
+import { intentionRoutes } from './intention-routes.ts';
+import { meshRoutes } from './mesh-routes.ts';
+import { operationRoutes } from './operation-routes.ts';
+import { refusalOfOrigin } from './origin.ts';
+import type { Answer, ApiContext, ApiRequest, Route } from './route.ts';
+import { removeStaleSocket } from './stale-socket.ts';
+import { notBuilt } from './unsupported.ts';
+
+/** Request bodies larger than this are answered 413. A config entry is at most 32 KB. */
+const maxBodyBytes = 1024 * 1024;
+/** A header and body must arrive within this. */
+const requestTimeoutMs = 30_000;
+const maxParameterLength = 512;
+
+export interface HttpServerOptions {
+  readonly agent: AgentPort;
+  /** Port 0 picks a free one. */
+  readonly listen: HttpAddress;
+  /** The signer behind an operator token's text; throws `Fault` when it is none. */
+  readonly parseOperator: (text: string) => Signer;
+  /** Whether a key may sign for the mesh; only the founder's may by default. */
+  readonly isOperator?: (key: HostId) => boolean;
+  /** uid of a user name of this host; null when there is none. */
+  readonly uidOfUser: (name: string) => number | null;
+  /** Names beside IP literals and localhost by which this agent may be addressed. */
+  readonly hostNames?: readonly string[];
+  readonly agentUid?: number;
+  readonly maxWaiting?: number;
+  /** Told of requests that failed through no fault of the caller. */
+  readonly onError?: (event: {
+    readonly method: string;
+    readonly path: string;
+    readonly error: string;
+  }) => void;
+}
+
+export interface HttpServer {
+  /** `ADDR:PORT` or `unix:PATH`, with the port really bound. */
+  readonly address: string;
+  readonly waiting: () => number;
+  /** Answers what waits, finishes what runs for at most `graceMs`, then cuts. */
+  close(graceMs?: number): Promise<void>;
+}
+
+/** Every path there is. */
+export const allRoutes: readonly Route[] = [
+  ...agentRoutes,
+  ...checkRoutes,
+  ...catalogRoutes,
+  ...healthRoutes,
+  ...configRoutes,
+  ...intentionRoutes,
+  ...meshRoutes,
+  ...operationRoutes,
+];
+
+/** Starts listening; resolves once requests are accepted. */
+export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
+  const api = new Api(options);
+  const app = api.build();
+  const { listen } = options;
+  if ('path' in listen) {
+    await removeStaleSocket(listen.path);
+    await app.listen({ path: listen.path });
+    await chmod(listen.path, 0o660);
+  } else await app.listen({ host: listen.address, port: listen.port });
+  const stopListening = options.agent.onChange((topics) => api.waiters.wake(topics));
+  return {
+    address: boundAddress(app, listen),
+    waiting: () => api.waiters.count,
+    async close(graceMs = 2000) {
+      stopListening();
+      api.stop();
+      const cut = setTimeout(() => app.server.closeAllConnections(), graceMs);
+      await app.close();
+      clearTimeout(cut);
+    },
+  };
+}
+
+function boundAddress(app: FastifyInstance, listen: HttpAddress): string {
+  if ('path' in listen) return `unix:${listen.path}`;
+  const bound = app.server.address();
+  const port = typeof bound === 'object' && bound !== null ? bound.port : listen.port;
+  return isIP(listen.address) === 6 ? `[${listen.address}]:${port}` : `${listen.address}:${port}`;
+}
+
+class Api {
+  readonly waiters: Waiters;
+  private readonly options: HttpServerOptions;
+  private readonly context: ApiContext;
+  private readonly callers: CallerLookup;
+  private readonly agentUid: number;
+  private stopping = false;
+
+  constructor(options: HttpServerOptions) {
+    this.options = options;
+    this.waiters = new Waiters(options.maxWaiting ?? maxWaiting);
+    this.context = {
+      agent: options.agent,
+      routes: allRoutes,
+      uidOfUser: options.uidOfUser,
+      inTurn: oneAtATime(),
+    };
+    this.callers = new CallerLookup('path' in options.listen);
+    this.agentUid = options.agentUid ?? process.getuid?.() ?? -1;
+  }
+
+  stop(): void {
+    this.stopping = true;
+    this.waiters.wakeAll();
+  }
+
+  build(): FastifyInstance {
+    const app = fastify({
+      bodyLimit: maxBodyBytes,
+      requestTimeout: requestTimeoutMs,
+      exposeHeadRoutes: false,
+      forceCloseConnections: 'idle',
+      routerOptions: { maxParamLength: maxParameterLength },
+    });
+    // Consul's clients send JSON under any content type, or none.
+    app.removeAllContentTypeParsers();
+    app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+    if (!('path' in this.options.listen))
+      app.addHook('onRequest', async (request) => {
+        const { host, origin } = request.headers;
+        const refusal = refusalOfOrigin(host, origin, this.options.hostNames ?? []);
+        if (refusal !== null) throw refusal;
+      });
+    for (const route of allRoutes)
+      app.route({
+        method: route.method,
+        url: route.path,
+        handler: (request, reply) => this.handle(route, request, reply),
+        errorHandler: (error, request, reply) => this.fail(route.style, error, request, reply),
+      });
+    for (const { path, allowed, refused } of wrongMethods())
+      app.route({
+        method: refused,
+        url: path,
+        handler: (request, reply) => {
+          reply.header('Allow', allowed.join(', '));
+          throw new Fault('wrong-method', `method ${request.method} not allowed`);
+        },
+      });
+    app.setErrorHandler((error, request, reply) => this.fail('consul', error, request, reply));
+    app.setNotFoundHandler((request, reply) => this.unknown(request, reply));
+    return app;
+  }
+
+  private async handle(route: Route, raw: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    const request = await this.admit(route, raw);
+    const { context } = this;
+    if (route.topic !== undefined) {
+      refuseFilter(request);
+      const topic = route.topic(context, request);
+      const outcome = await waitForChange({
+        route,
+        topic,
+        context,
+        request,
+        waiters: this.waiters,
+        response: reply.raw,
+        stopping: () => this.stopping,
+      });
+      if (outcome === 'gone') return reply.hijack();
+      const index = context.agent.catalog.indexOf(topic);
+      return this.send(reply, request, await route.answer(context, request), index);
+    }
+    if (route.method === 'GET' && route.style === 'consul') refuseFilter(request);
+    const answer = await route.answer(context, request);
+    return this.send(reply, request, answer, context.agent.catalog.index);
+  }
+
+  /** Decodes a request and finds out who sent it; throws the refusal if they may not. */
+  private async admit(route: Route, raw: FastifyRequest): Promise<ApiRequest> {
+    const operator = this.operatorBehind(raw);
+    const caller =
+      route.access === 'read' && this.callers.isLoopback(raw.raw.socket)
+        ? ({ type: 'local', uid: null } as const)
+        : await this.callers.of(raw.raw.socket);
+    const query = raw.url.indexOf('?');
+    const request: ApiRequest = {
+      params: raw.params as ApiRequest['params'],
+      query: new URLSearchParams(query < 0 ? '' : raw.url.slice(query + 1)),
+      body: Buffer.isBuffer(raw.body) ? raw.body : new Uint8Array(0),
+      caller,
+      authority: { agentUid: this.agentUid, operator: operator !== null },
+      operator,
+    };
+    const demand =
+      typeof route.access === 'function' ? route.access(this.context, request) : { type: route.access };
+    const refusal = refusalOf(caller, demand, request.authority);
+    if (refusal !== null) throw refusal;
+    return request;
+  }
+
+  /** The operator whose token came along. A token that is none of ours counts as no token, as in Consul. */
+  private operatorBehind(raw: FastifyRequest): Signer | null {
+    const header = raw.headers['x-consul-token'];
+    const bearer = /^Bearer\s+(\S+)$/i.exec(raw.headers.authorization ?? '')?.[1];
+    const text = typeof header === 'string' && header !== '' ? header : bearer;
+    if (text === undefined) return null;
+    const isOperator = this.options.isOperator ?? ((key) => key === this.options.agent.self.operatorKey);
+    try {
+      const signer = this.options.parseOperator(text.trim());
+      return isOperator(signer.publicKey) ? signer : null;
+    } catch (error) {
+      if (error instanceof Fault) return null;
+      throw error;
+    }
+  }
+
+  private send(reply: FastifyReply, request: ApiRequest, answer: Answer, index: number): unknown {
+    reply.code(answer.status ?? 200);
+    reply.header('X-Consul-Index', String(Math.max(1, index)));
+    reply.header('X-Consul-KnownLeader', 'true');
+    reply.header('X-Consul-LastContact', '0');
+    reply.header('X-Consul-Default-ACL-Policy', this.context.agent.view().defaultIntention);
+    reply.header('Vary', 'Accept-Encoding');
+    if (request.query.has('cached')) {
+      reply.header('X-Cache', 'HIT');
+      reply.header('Age', '0');
+    }
+    for (const [name, value] of Object.entries(answer.headers ?? {})) reply.header(name, value);
+    if (answer.contentType !== undefined) return reply.type(answer.contentType).send(answer.body);
+    const indent = request.query.has('pretty') ? 4 : 0;
+    return reply.type('application/json').send(JSON.stringify(answer.body ?? null, null, indent));
+  }
+
+  private fail(style: Route['style'], error: unknown, request: FastifyRequest, reply: FastifyReply): unknown {
+    const fault = asFault(error);
+    const status = fault.code === 'transport' ? statusOfTransport(error) : statusOf(fault);
+    if (status === 500)
+      this.options.onError?.({
+        method: request.method,
+        path: request.routeOptions.url ?? '',
+        error: fault.message,
+      });
+    reply.code(status);
+    if (style === 'starling')
+      return reply
+        .type('application/json')
+        .send(JSON.stringify({ code: fault.code, message: fault.message, field: fault.field }));
+    return reply.type('text/plain; charset=utf-8').send(lineOf(fault));
+  }
+
+  private unknown(request: FastifyRequest, reply: FastifyReply): unknown {
+    const path = request.url.split('?')[0]!;
+    const unsupported = notBuilt(path);
+    const message = 'Invalid URL path: not a recognized HTTP API endpoint';
+    return this.fail('consul', unsupported ?? new Fault('not-found', message), request, reply);
+  }
+}
+
+/** Starts each change once the one before has ended, however it ended. */
+function oneAtATime(): ApiContext['inTurn'] {
+  let last: Promise<unknown> = Promise.resolve();
+  return (change) => {
+    const result = last.then(change, change);
+    last = result.catch(() => undefined);
+    return result;
+  };
+}
+
+/** Each path with the methods it has not, which are refused by name instead of as an unknown path. */
+function wrongMethods(): { readonly path: string; readonly allowed: string[]; readonly refused: string[] }[] {
+  const byPath = new Map<string, Set<string>>();
+  for (const { path, method } of allRoutes) byPath.set(path, (byPath.get(path) ?? new Set()).add(method));
+  return [...byPath].map(([path, allowed]) => ({
+    path,
+    allowed: [...allowed],
+    refused: ['GET', 'PUT', 'POST', 'DELETE'].filter((method) => !allowed.has(method)),
+  }));
+}
+
+/** A filter that is not applied would hand out rows the caller asked not to see. */
+function refuseFilter(request: ApiRequest): void {
+  if (request.query.has('filter'))
+    throw new Fault('unsupported', 'filter expressions are not supported; filter the answer yourself', {
+      field: 'filter',
+    });
+}
+
+function asFault(error: unknown): Fault {
+  if (error instanceof Fault) return error;
+  return new Fault(isTransport(error) ? 'transport' : 'internal', messageOf(error));
+}
+
+/** fastify's own refusals carry a status: a body too large, a broken content length. */
+function isTransport(error: unknown): error is Error & { statusCode: number } {
+  return error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number';
+}
+
+function statusOfTransport(error: unknown): number {
+  return isTransport(error) && error.statusCode >= 400 && error.statusCode < 500 ? error.statusCode : 500;
+}

@@ -1,0 +1,262 @@
+/**
+ * An agent's face without an agent: a real catalog and policy store, fed by records as the core feeds them,
+ * behind the port that the API, the DNS server and the CLI talk to. Alone in its mesh unless hosts are added.
+ */
+import { Catalog, type Topic } from '../../src/agent/catalog.ts';
+import {
+  CHECK,
+  CHECK_DEFINITION,
+  CONFIG_ENTRY,
+  HOST,
+  type HostValue,
+  SERVICE,
+  type ServiceDefinition,
+  type StandaloneCheck,
+} from '../../src/agent/kinds.ts';
+import { Policies } from '../../src/agent/policy.ts';
+import type { AgentPort, AgentSelf, Command, CreatedToken, RootStatus } from '../../src/agent/port.ts';
+import { type OwnWrite, Registry } from '../../src/agent/registry.ts';
+import { Fault, type HostId } from '../../src/core.ts';
+import type { MemberState } from '../../src/gossip/port.ts';
+import type { DataPlaneStats } from '../../src/proxy/dataplane.ts';
+import type { MeshView } from '../../src/proxy/view.ts';
+
+export const selfId: HostId = 'a'.repeat(64);
+export const operatorKey: HostId = 'f'.repeat(64);
+
+/** A definition with everything at its default but what is given. */
+export function definitionOf(
+  given: Partial<ServiceDefinition> & { readonly name: string },
+): ServiceDefinition {
+  return {
+    id: given.name,
+    address: '',
+    port: 8080,
+    tags: [],
+    meta: {},
+    weights: { passing: 1, warning: 1 },
+    enableTagOverride: false,
+    user: '',
+    uid: null,
+    inMesh: true,
+    upstreams: [],
+    checks: [],
+    source: 'api',
+    ...given,
+  };
+}
+
+export function hostValue(name: string, address: string, more: Partial<HostValue> = {}): HostValue {
+  return {
+    name,
+    datacenter: 'dc1',
+    zone: '',
+    address,
+    gossipPort: 7946,
+    inboundPort: 21000,
+    version: '0.1.0',
+    ...more,
+  };
+}
+
+export class MemoryAgent implements AgentPort {
+  readonly catalog = new Catalog();
+  readonly policy = new Policies();
+  readonly registry = new Registry(selfId, this.catalog);
+  /** Every command that was carried out, in order. */
+  readonly commands: Command[] = [];
+  vips: { [service: string]: string } = {};
+  rootList: RootStatus[] = [];
+  defaultIntention: 'allow' | 'deny' = 'deny';
+  readiness = { ready: true, reason: '' };
+  private readonly listeners = new Set<(topics: ReadonlySet<Topic>) => void>();
+  private currentView: MeshView | null = null;
+  readonly self: AgentSelf = {
+    id: selfId,
+    name: 'one',
+    datacenter: 'dc1',
+    zone: '',
+    version: '0.1.0',
+    advertise: '127.0.0.1',
+    gossipPort: 7946,
+    inboundPort: 21000,
+    trustDomain: 'flock.test',
+    meshId: '0011223344556677',
+    domain: 'mesh',
+    startedAt: 0,
+    operatorKey,
+  };
+
+  constructor() {
+    this.addHost(selfId, hostValue('one', '127.0.0.1'));
+  }
+
+  addHost(id: HostId, value: HostValue): void {
+    this.member(id, 'alive');
+    this.catalog.record(id, HOST, '', value);
+    this.changed();
+  }
+
+  member(id: HostId, state: MemberState, roundTripMs: number | null = null): void {
+    this.catalog.member({ id, state, incarnation: 0, since: 0, roundTripMs });
+    this.changed();
+  }
+
+  /** What a host says of one of its services. */
+  addService(id: HostId, definition: ServiceDefinition): void {
+    this.catalog.record(id, SERVICE, definition.id, definition);
+    for (const check of definition.checks)
+      this.catalog.record(id, CHECK, check.id, {
+        name: check.name,
+        status: check.initialStatus,
+        notes: '',
+        output: '',
+        serviceId: definition.id,
+        type: check.type,
+      });
+    this.changed();
+  }
+
+  private apply(writes: readonly OwnWrite[]): void {
+    for (const { kind, key, value } of writes) {
+      if (kind === CHECK_DEFINITION) this.registry.checkDefinition(key, value as StandaloneCheck | null);
+      this.catalog.record(selfId, kind, key, value);
+    }
+    this.changed();
+  }
+
+  changed(): void {
+    this.currentView = null;
+    const topics = this.catalog.takeChanged();
+    if (topics.size > 0) for (const listener of [...this.listeners]) listener(topics);
+  }
+
+  get listenerCount(): number {
+    return this.listeners.size;
+  }
+
+  localServices(): readonly ServiceDefinition[] {
+    return this.registry.services();
+  }
+
+  view(): MeshView {
+    this.currentView ??= {
+      trustDomain: this.self.trustDomain,
+      domain: 'mesh',
+      host: selfId,
+      datacenter: 'dc1',
+      zone: '',
+      defaultIntention: this.defaultIntention,
+      inbound: { address: '127.0.0.1', port: 21000 },
+      outbound: null,
+      services: this.catalog.serviceNames().map((name) => ({
+        name,
+        protocol: 'auto',
+        vip: this.vips[name] ?? null,
+        vipPort: 8080,
+        instances: [],
+      })),
+      local: [],
+      intentions: [],
+      identities: [],
+      roots: [],
+    };
+    return this.currentView;
+  }
+
+  identities(): [] {
+    return [];
+  }
+  roots(): readonly RootStatus[] {
+    return this.rootList;
+  }
+  dataPlane(): DataPlaneStats | null {
+    return { traffic: [], listeners: [], activeConnections: 0, handshakeFailures: {} };
+  }
+  check(): ReturnType<AgentPort['check']> {
+    return [
+      { grade: 'ok', subject: 'mesh', detail: '1 of 1 members alive', hint: '' },
+      { grade: 'warning', subject: 'clock', detail: '3 s off', hint: 'run a time daemon' },
+    ];
+  }
+  ready(): { readonly ready: boolean; readonly reason: string } {
+    return this.readiness;
+  }
+  async metrics(): Promise<string> {
+    return '# TYPE starling_requests_total counter\nstarling_requests_total{source="web"} 3\nup 1\n';
+  }
+  onChange(listener: (topics: ReadonlySet<Topic>) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+  now(): number {
+    return 1_700_000_000_000;
+  }
+
+  async command(command: Command): Promise<unknown> {
+    const result = this.carryOut(command);
+    this.commands.push(command);
+    return result;
+  }
+
+  private carryOut(command: Command): unknown {
+    switch (command.type) {
+      case 'register-service':
+        return this.apply(this.registry.register(command.definition));
+      case 'deregister-service':
+        return this.apply(this.registry.deregister(command.id));
+      case 'register-check':
+        return this.apply(this.registry.registerCheck(command.serviceId, command.check));
+      case 'deregister-check':
+        return this.apply(this.registry.deregisterCheck(command.id));
+      case 'report-ttl':
+        return this.apply(this.registry.status(command.checkId, command.status, command.output));
+      case 'maintenance':
+        return this.apply(this.registry.maintenance(command.serviceId, command.enable, command.reason));
+      case 'put-config-entry':
+        return this.entry(command.kind, command.name, command.entry, command.operator.publicKey);
+      case 'delete-config-entry':
+        return this.entry(command.kind, command.name, null, command.operator.publicKey);
+      case 'create-token':
+        return this.token(command);
+      case 'leave':
+        return undefined;
+    }
+  }
+
+  private token(command: Command & { readonly type: 'create-token' }): CreatedToken {
+    const { services, roles, uses, ttlMs } = command;
+    if (command.operator.publicKey !== operatorKey) throw new Fault('not-operator', 'not an operator');
+    const operatorSeed = roles.includes('operator') ? '07'.repeat(32) : null;
+    return {
+      id: 'grant-1',
+      token: 'st1.token',
+      operatorSeed,
+      services,
+      roles,
+      uses,
+      expiresAt: this.now() + ttlMs,
+    };
+  }
+
+  private entry(kind: string, name: string, entry: object | null, author: HostId): void {
+    const key = `${kind}/${name}`;
+    const index = this.catalog.touch(...Policies.topicsOf(key));
+    this.policy.record(
+      {
+        scope: 'policy',
+        author,
+        kind: CONFIG_ENTRY,
+        key,
+        version: index,
+        hlc: this.now() * 1024,
+        deleted: entry === null,
+        value: new Uint8Array(0),
+        bytes: new Uint8Array(0),
+      },
+      entry,
+      index,
+    );
+    this.changed();
+  }
+}
