@@ -45,10 +45,15 @@ export function emptyConfig(): ProxyConfig {
     clusters: [],
     identities: [],
     roots: [testAuthority().rootPem],
+    conflicts: [],
   };
 }
 
-export function inboundService(service: string, ports: readonly number[], more: Partial<InboundService> = {}): InboundService {
+export function inboundService(
+  service: string,
+  ports: readonly number[],
+  more: Partial<InboundService> = {},
+): InboundService {
   return {
     service,
     sni: sniOf(service),
@@ -102,7 +107,8 @@ export function startPlane(t: TestContext, more: Partial<DataPlaneOptions> = {})
 
 export function portOf(plane: DataPlane, id: string): number {
   const status = plane.stats().listeners.find((each) => each.id === id);
-  if (status === undefined || status.error !== null) throw new Error(`${id}: ${status?.error ?? 'no such listener'}`);
+  if (status === undefined || status.error !== null)
+    throw new Error(`${id}: ${status?.error ?? 'no such listener'}`);
   return status.port;
 }
 
@@ -139,7 +145,14 @@ export async function startMesh(
     identities: [identityOf('web')],
   };
   await caller.apply(callerConfig);
-  return { caller, callee, callerConfig, calleeConfig, port: portOf(caller, 'upstream/web/api'), inboundPort };
+  return {
+    caller,
+    callee,
+    callerConfig,
+    calleeConfig,
+    port: portOf(caller, 'upstream/web/api'),
+    inboundPort,
+  };
 }
 
 export async function listenOn(t: TestContext, server: Server): Promise<number> {
@@ -147,7 +160,8 @@ export async function listenOn(t: TestContext, server: Server): Promise<number> 
   await once(server, 'listening');
   t.after(() => {
     server.close();
-    if ('closeAllConnections' in server && typeof server.closeAllConnections === 'function') server.closeAllConnections();
+    if ('closeAllConnections' in server && typeof server.closeAllConnections === 'function')
+      server.closeAllConnections();
   });
   return (server.address() as AddressInfo).port;
 }
@@ -189,7 +203,11 @@ export async function exchange(
   return { text: Buffer.concat(received).toString('latin1'), cut };
 }
 
-export function trafficOf(plane: DataPlane, reporter: TrafficRow['reporter'], protocol: TrafficRow['protocol'] = 'http'): TrafficRow {
+export function trafficOf(
+  plane: DataPlane,
+  reporter: TrafficRow['reporter'],
+  protocol: TrafficRow['protocol'] = 'http',
+): TrafficRow {
   const row = plane.stats().traffic.find((each) => each.reporter === reporter && each.protocol === protocol);
   if (row === undefined) throw new Error(`no ${protocol} traffic counted at the ${reporter}`);
   return row;

@@ -1,0 +1,154 @@
+/**
+ * Finds where a chunked body ends (RFC 9112 section 7.1) without touching it: the bytes are forwarded as they
+ * came, so what is let through must read the same to every parser behind.
+ */
+import { carriageReturn, colon, hexValue, isFieldValue, isToken, lineFeed, semicolon } from './bytes.ts';
+import { isForbiddenTrailer } from './names.ts';
+
+/** The most hexadecimal digits of a chunk size. */
+const maxSizeDigits = 16;
+/** The most bytes of extensions behind one chunk size. */
+const maxExtensionBytes = 256;
+/** The longest trailer section, and the longest name in it, bytes. */
+const maxTrailerBytes = 8192;
+const maxTrailerNameBytes = 128;
+
+const State = {
+  sizeStart: 0,
+  size: 1,
+  extension: 2,
+  sizeLineFeed: 3,
+  data: 4,
+  dataCarriageReturn: 5,
+  dataLineFeed: 6,
+  trailerStart: 7,
+  trailerName: 8,
+  trailerValue: 9,
+  trailerLineFeed: 10,
+  lastLineFeed: 11,
+  done: 12,
+} as const;
+
+/** The bytes are not a chunked body. */
+export const chunkedMalformed = -1;
+
+export class ChunkedTracker {
+  private state: number = State.sizeStart;
+  private remaining = 0;
+  private digits = 0;
+  private extensionBytes = 0;
+  private trailerBytes = 0;
+  private readonly trailerName = new Uint8Array(maxTrailerNameBytes);
+  private nameLength = 0;
+
+  get done(): boolean {
+    return this.state === State.done;
+  }
+
+  reset(): void {
+    this.state = State.sizeStart;
+    this.remaining = 0;
+    this.trailerBytes = 0;
+  }
+
+  /**
+   * Follows the body through `bytes[at, end)`. Returns the offset one past what belongs to it, which is `end`
+   * until `done`, or `chunkedMalformed`.
+   */
+  feed(bytes: Uint8Array, at: number, end: number): number {
+    let i = at;
+    while (i < end && this.state !== State.done) {
+      if (this.state === State.data) {
+        const count = Math.min(this.remaining, end - i);
+        this.remaining -= count;
+        i += count;
+        if (this.remaining === 0) this.state = State.dataCarriageReturn;
+        continue;
+      }
+      if (!(this.state < State.data ? this.sizeByte(bytes[i]) : this.markByte(bytes[i])))
+        return chunkedMalformed;
+      i++;
+    }
+    return i;
+  }
+
+  /** One byte of the line that gives a chunk's size. */
+  private sizeByte(byte: number): boolean {
+    const digit = hexValue[byte];
+    switch (this.state) {
+      case State.sizeStart:
+        if (digit < 0) return false;
+        this.remaining = digit;
+        this.digits = 1;
+        this.extensionBytes = 0;
+        this.state = State.size;
+        return true;
+      case State.size:
+        if (digit >= 0) {
+          this.remaining = this.remaining * 16 + digit;
+          // Sixteen digits may be zeros in front; what counts must be exact in a double.
+          return ++this.digits <= maxSizeDigits && this.remaining <= Number.MAX_SAFE_INTEGER;
+        }
+        if (byte === carriageReturn) this.state = State.sizeLineFeed;
+        else if (byte === semicolon) this.state = State.extension;
+        else return false;
+        return true;
+      case State.extension:
+        if (byte === carriageReturn) this.state = State.sizeLineFeed;
+        else return isFieldValue[byte] === 1 && ++this.extensionBytes <= maxExtensionBytes;
+        return true;
+      default:
+        if (byte !== lineFeed) return false;
+        this.state = this.remaining === 0 ? State.trailerStart : State.data;
+        return true;
+    }
+  }
+
+  /** One byte after a chunk's data, or of the trailer section. */
+  private markByte(byte: number): boolean {
+    switch (this.state) {
+      case State.dataCarriageReturn:
+        this.state = State.dataLineFeed;
+        return byte === carriageReturn;
+      case State.dataLineFeed:
+        this.state = State.sizeStart;
+        return byte === lineFeed;
+      case State.lastLineFeed:
+        this.state = State.done;
+        return byte === lineFeed;
+      default:
+        return this.trailerByte(byte);
+    }
+  }
+
+  private trailerByte(byte: number): boolean {
+    if (++this.trailerBytes > maxTrailerBytes) return false;
+    switch (this.state) {
+      case State.trailerStart:
+        this.nameLength = 0;
+        if (byte === carriageReturn) {
+          this.state = State.lastLineFeed;
+          return true;
+        }
+        this.state = State.trailerName;
+        return this.trailerNameByte(byte);
+      case State.trailerName:
+        if (byte !== colon) return this.trailerNameByte(byte);
+        this.state = State.trailerValue;
+        return !isForbiddenTrailer(this.trailerName, 0, this.nameLength);
+      case State.trailerValue:
+        if (byte === carriageReturn) this.state = State.trailerLineFeed;
+        else return isFieldValue[byte] === 1;
+        return true;
+      default:
+        this.state = State.trailerStart;
+        return byte === lineFeed;
+    }
+  }
+
+  private trailerNameByte(byte: number): boolean {
+    if (isToken[byte] !== 1 || this.nameLength === maxTrailerNameBytes) return false;
+    this.trailerName[this.nameLength++] = byte;
+    return true;
+  }
+}

@@ -1,0 +1,94 @@
+/** What of a head goes to the next hop: the lines not cut, and the lines the proxy adds, in one copy. */
+import type { Random } from '../../core.ts';
+import type { RequestHead, ResponseHead } from './head.ts';
+
+const requestIdPrefix = Buffer.from('x-request-id: ');
+const connectionUpgrade = Buffer.from('connection: upgrade\r\n');
+const connectionClose = Buffer.from('connection: close\r\n');
+const connectionKeepAlive = Buffer.from('connection: keep-alive\r\n');
+const hexDigits = Buffer.from('0123456789abcdef');
+const requestIdDigits = 32;
+const addedAtMost = 128;
+
+/**
+ * The head as it is forwarded, with `trailing` bytes of body behind it in the same buffer. `added` are whole
+ * lines, such as the caller's certificate. Returns a new buffer that nobody writes to again.
+ */
+export function forwardedRequest(
+  bytes: Buffer,
+  head: RequestHead,
+  bodyEnd: number,
+  added: Buffer | null,
+  random: Random,
+): Buffer {
+  const room = bodyEnd - head.start + addedAtMost + (added === null ? 0 : added.length);
+  const output = Buffer.allocUnsafe(room);
+  let length = 0;
+  let from = head.start;
+  if (head.pathStart !== head.targetStart) {
+    length += bytes.copy(output, 0, from, head.targetStart);
+    from = head.pathStart;
+    // `http://host` without a path asks for `/`.
+    if (head.pathStart === head.targetEnd) output[length++] = 0x2f;
+  }
+  length = copyKept(bytes, head.cuts, head.cutCount, from, head.end - 2, output, length);
+  if (!head.hasRequestId) length = writeRequestId(output, length, random);
+  if (added !== null) length += added.copy(output, length);
+  if (head.upgradesToWebSocket) length += connectionUpgrade.copy(output, length);
+  // The empty line, then what has come of the body.
+  length += bytes.copy(output, length, head.end - 2, bodyEnd);
+  return output.subarray(0, length);
+}
+
+/** What the connection to the client is told about its future. */
+export type ConnectionNotice = 'none' | 'close' | 'keep-alive' | 'upgrade';
+
+/** As `forwardedRequest`, for the head of a response. */
+export function forwardedResponse(
+  bytes: Buffer,
+  head: ResponseHead,
+  bodyEnd: number,
+  notice: ConnectionNotice,
+): Buffer {
+  if (head.cutCount === 0 && notice === 'none') return bytes.subarray(head.start, bodyEnd);
+  const output = Buffer.allocUnsafe(bodyEnd - head.start + addedAtMost);
+  let length = copyKept(bytes, head.cuts, head.cutCount, head.start, head.end - 2, output, 0);
+  if (notice === 'close') length += connectionClose.copy(output, length);
+  else if (notice === 'keep-alive') length += connectionKeepAlive.copy(output, length);
+  else if (notice === 'upgrade') length += connectionUpgrade.copy(output, length);
+  length += bytes.copy(output, length, head.end - 2, bodyEnd);
+  return output.subarray(0, length);
+}
+
+/** Copies `bytes[from, to)` without the cut spans; returns the new length of `output`. */
+function copyKept(
+  bytes: Buffer,
+  cuts: Int32Array,
+  cutCount: number,
+  from: number,
+  to: number,
+  output: Buffer,
+  at: number,
+): number {
+  let length = at;
+  let kept = from;
+  for (let i = 0; i < cutCount; i += 2) {
+    length += bytes.copy(output, length, kept, cuts[i]);
+    kept = cuts[i + 1];
+  }
+  return length + bytes.copy(output, length, kept, to);
+}
+
+/** `x-request-id:` with 128 random bits. It names a request in logs; it is no secret. */
+function writeRequestId(output: Buffer, at: number, random: Random): number {
+  let length = at + requestIdPrefix.copy(output, at);
+  let bits = 0;
+  for (let i = 0; i < requestIdDigits; i++) {
+    if (i % 8 === 0) bits = random.next() * 0x100000000;
+    output[length++] = hexDigits[bits & 15];
+    bits = bits >>> 4;
+  }
+  output[length++] = 13;
+  output[length++] = 10;
+  return length;
+}

@@ -1,0 +1,187 @@
+/**
+ * One authenticated connection to the inbound listener: whoever is behind it, and what it carries. What the
+ * peer may do is decided for each request and stream; the decision is remembered until the next configuration.
+ */
+
+import { detectProtocol } from '../detect.ts';
+import { Detection } from '../detection.ts';
+import { DownstreamConnection } from '../http1/downstream.ts';
+import { Refusal } from '../http1/refusal.ts';
+import type { HttpRoute, RefusedRoute, RequestRouter } from '../http1/route.ts';
+import type { MuxStream } from '../mux/stream.ts';
+import type { FirstBytes } from '../relay.ts';
+import { TcpConnection } from '../tcp.ts';
+import type { Transport } from '../transport.ts';
+import type { CarriedProtocol } from '../upstreams.ts';
+import type { LocalService } from './inbound-service.ts';
+import type { Plane, VerifiedPeer } from './options.ts';
+
+/** Where a peer looks up the service it called, in the configuration of the moment. */
+export interface LocalServices {
+  /** Changes with every configuration. */
+  readonly generation: number;
+  serviceFor(sni: string): LocalService | null;
+}
+
+interface Allowed extends HttpRoute {
+  readonly service: LocalService;
+}
+
+export class InboundPeer implements RequestRouter {
+  private readonly sni: string;
+  private readonly peer: VerifiedPeer;
+  private readonly services: LocalServices;
+  private readonly plane: Plane;
+  private readonly clientCertificate: Buffer;
+  private decidedAt = -1;
+  private decision: Allowed | RefusedRoute | null = null;
+  private readonly requests = new Set<DownstreamConnection>();
+  private readonly connections = new Set<TcpConnection>();
+  private draining = false;
+
+  constructor(sni: string, peer: VerifiedPeer, services: LocalServices, plane: Plane) {
+    this.sni = sni;
+    this.peer = peer;
+    this.services = services;
+    this.plane = plane;
+    // Envoy's form, so that applications read what they read elsewhere.
+    this.clientCertificate = Buffer.from(`x-forwarded-client-cert: URI=${peer.spiffeId}\r\n`);
+  }
+
+  get isUnused(): boolean {
+    return this.requests.size === 0 && this.connections.size === 0;
+  }
+
+  route(): HttpRoute | RefusedRoute {
+    return this.current();
+  }
+
+  private current(): Allowed | RefusedRoute {
+    if (this.decision === null || this.decidedAt !== this.services.generation) {
+      this.decidedAt = this.services.generation;
+      this.decision = this.decide();
+    }
+    return this.decision;
+  }
+
+  private decide(): Allowed | RefusedRoute {
+    const source = this.peer.service;
+    const service = this.services.serviceFor(this.sni);
+    if (service === null)
+      return { refusal: new Refusal(404, 'no-route', `no service ${this.sni} on this host`), counter: null };
+    const { traffic } = this.plane;
+    const counter = traffic.counter('destination', source, service.name, 'http');
+    const { action, rule } = service.decide(source);
+    if (action === 'deny') return { refusal: service.denial(source, rule), counter };
+    return {
+      service,
+      group: service.group,
+      counter,
+      addedHeaders: this.clientCertificate,
+      unavailable: () => service.unavailable(),
+    };
+  }
+
+  /** A stream of the peer's session. */
+  serveStream(stream: MuxStream, protocol: CarriedProtocol): void {
+    const service = this.services.serviceFor(this.sni);
+    if (this.draining) stream.refuse();
+    else if (service?.protocol === 'http') this.serveHttp(stream, null);
+    else if (protocol === 'http1' && (service === null || service.protocol === 'auto'))
+      this.serveHttp(stream, null);
+    else this.serveTcp(stream, Buffer.alloc(0), false, service?.protocol === 'auto');
+  }
+
+  /** A connection of a peer that is not a proxy of ours: `http/1.1` by ALPN, or whatever it turns out to be. */
+  serveConnection(transport: Transport, isHttp: boolean, onGone: () => void): void {
+    const service = this.services.serviceFor(this.sni);
+    if (isHttp || service?.protocol === 'http') this.serveHttp(transport, onGone);
+    else if (service !== null && service.protocol !== 'auto')
+      this.serveTcp(transport, Buffer.alloc(0), false, false, onGone);
+    else
+      new Detection(
+        transport,
+        this.plane.context,
+        (detected, first, finished, silent) => {
+          if (detected !== 'http1') this.serveTcp(transport, first, finished, silent, onGone);
+          else this.serveHttp(transport, onGone).onData(first, 0, first.length);
+        },
+        onGone,
+      );
+  }
+
+  private serveHttp(transport: Transport, onGone: (() => void) | null): DownstreamConnection {
+    const connection = new DownstreamConnection(transport, this, this.plane.context, (over) => {
+      this.requests.delete(over);
+      onGone?.();
+    });
+    this.requests.add(connection);
+    return connection;
+  }
+
+  /**
+   * `guarded` asks to look at the client's first bytes: a client that calls HTTP a byte stream would otherwise
+   * reach the application with identity headers of its own making.
+   */
+  private serveTcp(
+    transport: Transport,
+    first: Buffer,
+    finished: boolean,
+    guarded: boolean,
+    onGone: () => void = () => {},
+  ): void {
+    const decision = this.current();
+    if ('refusal' in decision) {
+      this.denyTcp(decision);
+      transport.destroy();
+      onGone();
+      return;
+    }
+    const { traffic, context } = this.plane;
+    const tcpCounter = traffic.counter('destination', this.peer.service, decision.service.name, 'tcp');
+    const route = { group: decision.group, tcpCounter };
+    const connection = new TcpConnection(transport, route, context, first, finished, (over) => {
+      this.connections.delete(over);
+      onGone();
+    });
+    this.connections.add(connection);
+    connection.start(guarded ? this.guard(transport, connection, onGone) : null);
+  }
+
+  private guard(transport: Transport, connection: TcpConnection, onGone: () => void): FirstBytes {
+    return (bytes, start, end) => {
+      const detected = detectProtocol(bytes.subarray(start, end));
+      if (detected === 'tcp' || detected === 'http2') return false;
+      connection.handOver();
+      this.connections.delete(connection);
+      this.serveHttp(transport, onGone).onData(bytes, start, end);
+      return true;
+    };
+  }
+
+  private denyTcp({ refusal }: RefusedRoute): void {
+    const service = this.services.serviceFor(this.sni);
+    const { traffic } = this.plane;
+    const counter = traffic.counter('destination', this.peer.service, service?.name ?? 'unknown', 'tcp');
+    counter.refuse(refusal.reason, refusal.rule);
+    counter.finished(refusal.status, 0);
+  }
+
+  /** A new configuration: byte streams that are not allowed any more are cut; requests are decided one by one. */
+  reconsider(): void {
+    if (!('refusal' in this.current())) return;
+    for (const connection of [...this.connections]) connection.abort();
+    for (const connection of [...this.requests]) if (connection.isTunnel) connection.abort();
+  }
+
+  /** Takes nothing new; what is under way may finish. */
+  drain(): void {
+    this.draining = true;
+    for (const connection of [...this.requests]) connection.drain();
+  }
+
+  abort(): void {
+    for (const connection of [...this.requests]) connection.abort();
+    for (const connection of [...this.connections]) connection.abort();
+  }
+}

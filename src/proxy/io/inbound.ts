@@ -1,0 +1,169 @@
+/** The mTLS listener of this host: authenticates every peer, then serves its streams and connections. */
+import { createServer, type SecureContext, type TLSSocket } from 'node:tls';
+import { Fault } from '../../core.ts';
+import type { ProxyConfig } from '../config.ts';
+import type { ListenerStatus } from '../dataplane.ts';
+import { alpnName } from '../mux/frames.ts';
+import { SessionCarrier } from './carrier.ts';
+import { InboundPeer, type LocalServices } from './inbound-peer.ts';
+import { LocalService } from './inbound-service.ts';
+import { BoundServer } from './listener.ts';
+import type { Plane } from './options.ts';
+import { SocketTransport } from './socket.ts';
+import { type ServiceContext, serverOptions } from './tls-contexts.ts';
+
+const handshakeTimeoutMs = 5000;
+/** Kinds of failure counted apart; OpenSSL's set is finite, but not ours to know. */
+const maxFailureCodes = 64;
+
+export class InboundListener implements LocalServices {
+  generation = 0;
+  readonly handshakeFailures: { [code: string]: number } = {};
+  private readonly plane: Plane;
+  private server: BoundServer | null = null;
+  private readonly services = new Map<string, LocalService>();
+  private contexts: ReadonlyMap<string, ServiceContext> = new Map();
+  private readonly connections = new Map<TLSSocket, InboundConnection>();
+
+  constructor(plane: Plane) {
+    this.plane = plane;
+  }
+
+  get connectionCount(): number {
+    return this.connections.size;
+  }
+
+  serviceFor(sni: string): LocalService | null {
+    return this.services.get(sni) ?? null;
+  }
+
+  /** From here on everything is decided by `config`; then binds if that is still to do. */
+  async apply(config: ProxyConfig, contexts: ReadonlyMap<string, ServiceContext>): Promise<void> {
+    this.contexts = contexts;
+    this.generation++;
+    this.updateServices(config);
+    for (const { peer } of this.connections.values()) peer.reconsider();
+    const { address, port } = config.inbound;
+    if (this.server?.serves(address, port)) return;
+    this.server?.close();
+    this.server = await BoundServer.bind('inbound', address, port, this.createServer());
+    if (!this.server.accepts) this.plane.log('error', 'listener-failed', { ...this.server.status });
+  }
+
+  private updateServices(config: ProxyConfig): void {
+    const wanted = new Set(config.inbound.services.map((service) => service.sni));
+    for (const [sni, service] of this.services)
+      if (!wanted.has(sni)) {
+        service.retire();
+        this.services.delete(sni);
+      }
+    for (const service of config.inbound.services) {
+      const known = this.services.get(service.sni);
+      if (known === undefined) this.services.set(service.sni, new LocalService(service, this.plane));
+      else known.update(service);
+    }
+  }
+
+  private createServer(): ReturnType<typeof createServer> {
+    const server = createServer({
+      ...serverOptions,
+      ALPNProtocols: [alpnName, 'http/1.1'],
+      requestCert: true,
+      rejectUnauthorized: true,
+      handshakeTimeout: handshakeTimeoutMs,
+      allowHalfOpen: true,
+      SNICallback: (sni, done) => this.chooseIdentity(sni, done),
+    });
+    server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+      const refused: unknown = socket.authorizationError;
+      this.countFailure(typeof refused === 'string' ? refused : (error.code ?? 'unknown'));
+    });
+    server.on('secureConnection', (socket) => this.accept(socket));
+    return server;
+  }
+
+  private chooseIdentity(sni: string, done: (error: Error | null, context?: SecureContext) => void): void {
+    const service = this.serviceFor(sni);
+    const identity = service === null ? undefined : this.contexts.get(service.name);
+    if (identity !== undefined) done(null, identity.context);
+    else done(new Fault('no-route', `no service ${sni} on this host`));
+  }
+
+  private countFailure(code: string): void {
+    const known =
+      code in this.handshakeFailures || Object.keys(this.handshakeFailures).length < maxFailureCodes;
+    const key = known ? code : 'other';
+    this.handshakeFailures[key] = (this.handshakeFailures[key] ?? 0) + 1;
+  }
+
+  private accept(socket: TLSSocket): void {
+    const certificate = socket.getPeerX509Certificate();
+    const verified =
+      certificate === undefined || !socket.authorized
+        ? { problem: 'no certificate' }
+        : this.plane.verifyPeer(certificate.raw);
+    if ('problem' in verified) {
+      this.countFailure('peer-identity');
+      this.plane.log('warn', 'peer-refused', { problem: verified.problem });
+      socket.on('error', () => {});
+      socket.destroy();
+      return;
+    }
+    const sni = typeof socket.servername === 'string' ? socket.servername : '';
+    const peer = new InboundPeer(sni, verified, this, this.plane);
+    if (socket.alpnProtocol === alpnName) this.serveSession(socket, peer);
+    else this.servePlain(socket, peer);
+  }
+
+  private serveSession(socket: TLSSocket, peer: InboundPeer): void {
+    socket.setNoDelay(true);
+    const carrier = new SessionCarrier(false, this.plane.context, {
+      onStream: (stream, protocol) => peer.serveStream(stream, protocol),
+      onGoAway: () => {},
+      onOver: (problem) => {
+        if (problem !== null) this.plane.log('warn', 'session-broken', { problem });
+        this.connections.delete(socket);
+      },
+    });
+    this.connections.set(socket, { peer, carrier });
+    carrier.attach(socket);
+    carrier.start();
+    // The client waits for a first sign that its certificate was accepted.
+    carrier.session.ping();
+  }
+
+  private servePlain(socket: TLSSocket, peer: InboundPeer): void {
+    const transport = new SocketTransport(socket, this.plane.context, true);
+    this.connections.set(socket, { peer, carrier: null });
+    socket.on('close', () => this.connections.delete(socket));
+    peer.serveConnection(transport, socket.alpnProtocol === 'http/1.1', () => {});
+  }
+
+  get status(): readonly ListenerStatus[] {
+    return this.server === null ? [] : [this.server.status];
+  }
+
+  /** Stops accepting, and lets what is under way finish. */
+  drain(): void {
+    this.server?.close();
+    for (const { peer, carrier } of this.connections.values()) {
+      peer.drain();
+      carrier?.session.retire();
+    }
+  }
+
+  destroy(): void {
+    for (const [socket, { peer, carrier }] of [...this.connections]) {
+      peer.abort();
+      carrier?.end(null, 'reset');
+      socket.destroy();
+    }
+    for (const service of this.services.values()) service.retire();
+  }
+}
+
+interface InboundConnection {
+  readonly peer: InboundPeer;
+  /** Null for a connection of a peer that does not speak starling/1. */
+  readonly carrier: SessionCarrier | null;
+}

@@ -1,0 +1,108 @@
+/** The way of one local service to one service of the mesh: its endpoints, sessions and counters. */
+import { Balancer } from '../balance.ts';
+import type { Cluster, Endpoint } from '../config.ts';
+import { Refusal } from '../http1/refusal.ts';
+import type { HttpRoute } from '../http1/route.ts';
+import type { TrafficCounter } from '../stats.ts';
+import type { TcpRoute } from '../tcp.ts';
+import { Upstream, UpstreamGroup } from '../upstreams.ts';
+import type { Plane } from './options.ts';
+import { SessionPool } from './pool.ts';
+import type { ServiceContext } from './tls-contexts.ts';
+
+interface RemoteUpstream {
+  readonly endpoint: Endpoint;
+  readonly pool: SessionPool;
+  readonly upstream: Upstream;
+}
+
+export class OutboundRoute implements HttpRoute, TcpRoute {
+  readonly group: UpstreamGroup;
+  readonly counter: TrafficCounter;
+  readonly tcpCounter: TrafficCounter;
+  readonly addedHeaders = null;
+  private readonly plane: Plane;
+  private cluster: Cluster;
+  private remotes: readonly RemoteUpstream[] = [];
+  private readonly abandoned = new Set<SessionPool>();
+
+  constructor(source: string, cluster: Cluster, identity: ServiceContext, plane: Plane) {
+    this.plane = plane;
+    this.cluster = cluster;
+    this.group = new UpstreamGroup(new Balancer(plane.context.random));
+    this.counter = plane.traffic.counter('source', source, cluster.service, 'http');
+    this.tcpCounter = plane.traffic.counter('source', source, cluster.service, 'tcp');
+    this.update(cluster, identity);
+  }
+
+  get protocol(): Cluster['protocol'] {
+    return this.cluster.protocol;
+  }
+
+  /** Takes on a new configuration; sessions to endpoints that stay are kept. */
+  update(cluster: Cluster, identity: ServiceContext): void {
+    const before = this.remotes;
+    this.remotes = cluster.endpoints.map((endpoint) => {
+      const known = before.find((remote) => remote.endpoint.id === endpoint.id);
+      if (known === undefined || !isReachedAlike(this.cluster, known.endpoint, cluster, endpoint))
+        return this.remoteFor(cluster, endpoint, identity);
+      known.pool.renew(identity);
+      return { ...known, endpoint };
+    });
+    this.cluster = cluster;
+    this.group.update(this.remotes.map(({ endpoint, upstream }) => ({ upstream, weight: endpoint.weight })));
+    const kept = new Set(this.remotes.map((remote) => remote.pool));
+    for (const { pool } of before) if (!kept.has(pool)) this.abandon(pool);
+  }
+
+  private remoteFor(cluster: Cluster, endpoint: Endpoint, identity: ServiceContext): RemoteUpstream {
+    const pool = new SessionPool(cluster, endpoint, identity, this.plane, () => upstream.renew());
+    const upstream = new Upstream(endpoint.id, pool, this.plane.context);
+    return { endpoint, pool, upstream };
+  }
+
+  /** Sessions finish what they carry; they are remembered only to be ended with the data plane. */
+  private abandon(pool: SessionPool): void {
+    pool.retire();
+    for (const earlier of this.abandoned) if (earlier.connectionCount === 0) this.abandoned.delete(earlier);
+    if (pool.connectionCount > 0) this.abandoned.add(pool);
+  }
+
+  /** Nothing new is sent this way. */
+  retire(): void {
+    this.group.update([]);
+    for (const { pool } of this.remotes) this.abandon(pool);
+    this.remotes = [];
+  }
+
+  /** Ends every session at once. */
+  destroy(): void {
+    for (const { pool } of this.remotes) pool.destroy();
+    for (const pool of this.abandoned) pool.destroy();
+  }
+
+  get isUnused(): boolean {
+    for (const pool of this.abandoned) if (pool.connectionCount > 0) return false;
+    return this.remotes.length === 0;
+  }
+
+  unavailable(): Refusal {
+    const { service, outOfRotation, endpoints } = this.cluster;
+    const detail =
+      endpoints.length === 0
+        ? `${service} has no instance in rotation (${outOfRotation} out of rotation)`
+        : `no other host serves ${service}`;
+    return new Refusal(503, 'no-healthy-upstream', detail);
+  }
+}
+
+/** Whether a session made for one would do for the other. */
+function isReachedAlike(a: Cluster, at: Endpoint, b: Cluster, bt: Endpoint): boolean {
+  return (
+    a.sni === b.sni &&
+    a.spiffeId === b.spiffeId &&
+    a.connectTimeoutMs === b.connectTimeoutMs &&
+    at.address === bt.address &&
+    at.port === bt.port
+  );
+}

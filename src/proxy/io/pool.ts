@@ -1,0 +1,204 @@
+/** The sessions of one local service to one endpoint of another: opened when needed, shared by all streams. */
+import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
+import type { Cluster, Endpoint } from '../config.ts';
+import { alpnName } from '../mux/frames.ts';
+import type { Transport } from '../transport.ts';
+import type { CarriedProtocol, Dialer } from '../upstreams.ts';
+import { SessionCarrier } from './carrier.ts';
+import type { Plane } from './options.ts';
+import { type ServiceContext, tlsVersions } from './tls-contexts.ts';
+
+export class SessionPool implements Dialer {
+  private readonly plane: Plane;
+  private readonly cluster: Cluster;
+  private readonly endpoint: Endpoint;
+  private identity: ServiceContext;
+  private readonly connections = new Set<ClientConnection>();
+  /** No session takes new streams: the server is going away, or the certificate was renewed. */
+  private readonly onRetired: () => void;
+
+  /** `onRetired` is told when what is idle should not be used again. */
+  constructor(
+    cluster: Cluster,
+    endpoint: Endpoint,
+    identity: ServiceContext,
+    plane: Plane,
+    onRetired: () => void,
+  ) {
+    this.cluster = cluster;
+    this.endpoint = endpoint;
+    this.identity = identity;
+    this.plane = plane;
+    this.onRetired = onRetired;
+  }
+
+  /** New connections prove the new certificate; existing ones finish what they carry and take nothing new. */
+  renew(identity: ServiceContext): void {
+    if (identity === this.identity) return;
+    this.identity = identity;
+    this.retire();
+  }
+
+  retire(): void {
+    for (const connection of this.connections) connection.retire();
+    this.onRetired();
+  }
+
+  /** Ends everything at once. */
+  destroy(): void {
+    for (const connection of [...this.connections]) connection.destroy();
+  }
+
+  get connectionCount(): number {
+    return this.connections.size;
+  }
+
+  dial(protocol: CarriedProtocol): Transport {
+    return this.available().carrier.session.open(protocol);
+  }
+
+  open(protocol: CarriedProtocol, done: (transport: Transport | null) => void): void {
+    const connection = this.available();
+    connection.whenReady((ready) => done(ready ? this.openOn(connection, protocol) : null));
+  }
+
+  /** Whoever waited together may be more than one session carries. */
+  private openOn(connection: ClientConnection, protocol: CarriedProtocol): Transport {
+    const { session } = connection.carrier;
+    return session.canOpen ? session.open(protocol) : this.dial(protocol);
+  }
+
+  private available(): ClientConnection {
+    for (const connection of this.connections) if (connection.carrier.session.canOpen) return connection;
+    const connection = new ClientConnection(this.cluster, this.endpoint, this.identity, this.plane, {
+      onOver: () => this.connections.delete(connection),
+      onGoAway: () => this.onRetired(),
+    });
+    this.connections.add(connection);
+    return connection;
+  }
+}
+
+interface ClientHooks {
+  onOver(): void;
+  onGoAway(): void;
+}
+
+/** One TLS connection of a pool with the session over it. */
+class ClientConnection {
+  readonly carrier: SessionCarrier;
+  deadlineMs: number;
+  private readonly cluster: Cluster;
+  private readonly endpoint: Endpoint;
+  private readonly plane: Plane;
+  private readonly socket: TLSSocket;
+  private ready = false;
+  private waiting: ((ready: boolean) => void)[] = [];
+  private failure = 'connection closed';
+
+  constructor(
+    cluster: Cluster,
+    endpoint: Endpoint,
+    identity: ServiceContext,
+    plane: Plane,
+    hooks: ClientHooks,
+  ) {
+    this.cluster = cluster;
+    this.endpoint = endpoint;
+    this.plane = plane;
+    const { context } = plane;
+    this.deadlineMs = context.now() + cluster.connectTimeoutMs;
+    this.carrier = new SessionCarrier(true, context, {
+      onStream() {},
+      onGoAway: () => hooks.onGoAway(),
+      onOver: (problem) => {
+        context.promptDeadlines.remove(this);
+        this.tell(false);
+        this.socket.destroy();
+        if (problem !== null) plane.log('warn', 'session-broken', { endpoint: endpoint.id, problem });
+        hooks.onOver();
+      },
+    });
+    this.socket = this.connect(identity);
+    context.promptDeadlines.add(this);
+  }
+
+  /** `tell` is told at once when it is ready already. */
+  whenReady(tell: (ready: boolean) => void): void {
+    if (this.ready) tell(true);
+    else this.waiting.push(tell);
+  }
+
+  /** Takes no further streams, and ends once the last is over. */
+  retire(): void {
+    this.carrier.session.retire();
+  }
+
+  destroy(): void {
+    this.carrier.end(null, 'reset');
+  }
+
+  onDeadline(): void {
+    this.failure = 'timeout';
+    this.fail();
+  }
+
+  private connect(identity: ServiceContext): TLSSocket {
+    const socket = connect({
+      host: this.endpoint.address,
+      port: this.endpoint.port,
+      servername: this.cluster.sni,
+      secureContext: identity.context,
+      ALPNProtocols: [alpnName],
+      rejectUnauthorized: true,
+      checkServerIdentity: (_name, certificate) => this.checkServer(certificate),
+      ...tlsVersions,
+    });
+    socket.setNoDelay(true);
+    socket.on('error', (error) => {
+      this.failure = error.message;
+      this.fail();
+    });
+    socket.on('close', () => this.fail());
+    socket.once('secureConnect', () => {
+      if (socket.alpnProtocol === alpnName) this.established();
+      else {
+        this.failure = `the server does not speak ${alpnName}`;
+        this.fail();
+      }
+    });
+    return socket;
+  }
+
+  /** The chain was verified; now the one name that counts. */
+  private checkServer(certificate: PeerCertificate): Error | undefined {
+    const peer = this.plane.verifyPeer(certificate.raw);
+    if ('problem' in peer) return new Error(`server certificate: ${peer.problem}`);
+    if (peer.spiffeId === this.cluster.spiffeId) return undefined;
+    return new Error(`the server is ${peer.spiffeId}, not ${this.cluster.spiffeId}`);
+  }
+
+  /**
+   * The server has still to accept our certificate: in TLS 1.3 it says so only by speaking. Nothing is sent
+   * before, so that until then every failure is one to connect, after which another server may be asked.
+   */
+  private established(): void {
+    this.carrier.attach(this.socket);
+    this.socket.once('data', () => {
+      this.ready = true;
+      this.plane.context.promptDeadlines.remove(this);
+      this.carrier.start();
+      this.tell(true);
+    });
+  }
+
+  private tell(ready: boolean): void {
+    for (const tell of this.waiting.splice(0)) tell(ready);
+  }
+
+  private fail(): void {
+    if (!this.ready && !this.carrier.session.isOver)
+      this.plane.log('warn', 'connect-failure', { endpoint: this.endpoint.id, problem: this.failure });
+    this.carrier.end(null, this.ready ? 'reset' : 'connect-failure');
+  }
+}

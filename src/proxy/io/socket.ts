@@ -1,0 +1,164 @@
+/** A kernel or TLS socket as a `Transport`. Everything written within one turn leaves in one system call. */
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import type { Millis } from '../../core.ts';
+import type { Timed } from '../deadlines.ts';
+import { type EngineContext, lingerMs } from '../engine.ts';
+import {
+  type CloseReason,
+  highWaterBytes,
+  nobody,
+  type Transport,
+  type TransportOwner,
+} from '../transport.ts';
+
+/** Probes on silent connections, so that a peer that vanished is noticed within minutes. */
+const keepAliveProbeMs = 30_000;
+
+/** Sockets with something to send in this turn; one callback serves them all. */
+const unflushed: SocketTransport[] = [];
+
+function flushAll(): void {
+  for (let i = 0; i < unflushed.length; i++) unflushed[i]!.flush();
+  unflushed.length = 0;
+}
+
+export class SocketTransport implements Transport, Timed {
+  owner: TransportOwner = nobody;
+  /** Of a connect, or of lingering. */
+  deadlineMs: Millis = Number.POSITIVE_INFINITY;
+  private readonly socket: Socket;
+  private readonly context: EngineContext;
+  private outgoing: Buffer[] = [];
+  private outgoingBytes = 0;
+  private established: boolean;
+  private paused = false;
+  private finishing = false;
+  private broken = false;
+  private hadPressure = false;
+
+  /** `established` is false while a connect is under way; then `watchConnect` says for how long. */
+  constructor(socket: Socket, context: EngineContext, established: boolean) {
+    this.socket = socket;
+    this.context = context;
+    this.established = established;
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, keepAliveProbeMs);
+    socket.on('data', (chunk: Buffer) => this.owner.onData(chunk, 0, chunk.length));
+    socket.on('end', () => this.owner.onFinish());
+    socket.on('drain', () => this.drained());
+    // What went wrong is told by the close that always follows.
+    socket.on('error', () => {
+      this.broken = true;
+    });
+    socket.on('close', () => this.closed());
+  }
+
+  /** Gives up a connect that takes longer; `onConnect` is told when it did not. */
+  watchConnect(timeoutMs: number, onConnect: () => void): void {
+    this.deadlineMs = this.context.now() + timeoutMs;
+    this.context.promptDeadlines.add(this);
+    this.socket.once('connect', () => {
+      this.established = true;
+      this.context.promptDeadlines.remove(this);
+      onConnect();
+    });
+  }
+
+  get pendingBytes(): number {
+    return this.outgoingBytes + this.socket.writableLength;
+  }
+
+  write(bytes: Buffer, start: number, end: number): void {
+    if (this.finishing || start === end || this.socket.destroyed) return;
+    if (this.outgoing.length === 0) this.flushLater();
+    this.outgoing.push(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
+    this.outgoingBytes += end - start;
+    if (this.outgoingBytes > highWaterBytes) this.hadPressure = true;
+  }
+
+  private flushLater(): void {
+    if (unflushed.length === 0) process.nextTick(flushAll);
+    unflushed.push(this);
+  }
+
+  /** Hands everything over to the kernel, or to the socket's queue where the kernel is full. */
+  flush(): void {
+    const { outgoing, socket } = this;
+    if (outgoing.length === 0) return;
+    if (!socket.destroyed) {
+      if (outgoing.length === 1) socket.write(outgoing[0]!);
+      else {
+        socket.cork();
+        for (const bytes of outgoing) socket.write(bytes);
+        socket.uncork();
+      }
+    }
+    outgoing.length = 0;
+    this.outgoingBytes = 0;
+    if (this.hadPressure && socket.writableLength === 0) this.drained();
+  }
+
+  private drained(): void {
+    this.hadPressure = false;
+    if (!this.finishing) this.owner.onDrain();
+  }
+
+  pause(): void {
+    if (this.paused) return;
+    this.paused = true;
+    this.socket.pause();
+  }
+
+  resume(): void {
+    if (!this.paused) return;
+    this.paused = false;
+    this.socket.resume();
+  }
+
+  finish(): void {
+    if (this.finishing) return;
+    this.flush();
+    this.finishing = true;
+    this.socket.end();
+  }
+
+  close(): void {
+    this.owner = nobody;
+    this.finish();
+    if (this.socket.destroyed) return;
+    // The peer may be in the middle of sending: closing at once would reset the connection under the answer.
+    this.resume();
+    this.deadlineMs = this.context.now() + lingerMs;
+    this.context.deadlines.add(this);
+  }
+
+  destroy(): void {
+    this.owner = nobody;
+    this.finishing = true;
+    this.outgoing.length = 0;
+    this.outgoingBytes = 0;
+    this.cutSocket();
+  }
+
+  /** A reset, not an end: the peer must not take what it has for everything. */
+  private cutSocket(): void {
+    if (this.established && !(this.socket instanceof TLSSocket)) this.socket.resetAndDestroy();
+    else this.socket.destroy();
+  }
+
+  onDeadline(): void {
+    this.deadlineMs = Number.POSITIVE_INFINITY;
+    this.broken = true;
+    this.cutSocket();
+  }
+
+  private closed(): void {
+    this.context.promptDeadlines.remove(this);
+    this.context.deadlines.remove(this);
+    const reason: CloseReason = !this.established ? 'connect-failure' : this.broken ? 'reset' : 'ended';
+    const owner = this.owner;
+    this.owner = nobody;
+    owner.onClose(reason);
+  }
+}

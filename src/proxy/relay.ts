@@ -1,0 +1,127 @@
+/** Two transports joined byte for byte, with back-pressure and half-close each way: TCP, and HTTP after 101. */
+import type { TrafficCounter } from './stats.ts';
+import { type CloseReason, highWaterBytes, type Transport, type TransportOwner } from './transport.ts';
+
+export type RelayEnd = 'ended' | 'connect-failure' | 'refused' | 'reset';
+
+/** Decides about the first bytes of the client before they are passed on; see `Relay.inspectFirst`. */
+export type FirstBytes = (bytes: Buffer, start: number, end: number) => boolean;
+
+export class Relay {
+  private readonly client: RelaySide;
+  private readonly upstream: RelaySide;
+  private readonly counter: TrafficCounter;
+  private readonly onEnd: (end: RelayEnd) => void;
+  /**
+   * Asked about the client's first bytes if the server has not spoken before. When it returns true it has
+   * taken the client over, and the relay lets go of it and drops the upstream.
+   */
+  inspectFirst: FirstBytes | null = null;
+  private over = false;
+
+  /** `onEnd` is told once how it went; by then both transports are given up. */
+  constructor(
+    client: Transport,
+    upstream: Transport,
+    counter: TrafficCounter,
+    onEnd: (end: RelayEnd) => void,
+  ) {
+    this.counter = counter;
+    this.onEnd = onEnd;
+    this.client = new RelaySide(client, this, true);
+    this.upstream = new RelaySide(upstream, this, false);
+    client.owner = this.client;
+    upstream.owner = this.upstream;
+  }
+
+  /** Bytes of the client that had been read before the relay was there. */
+  feedClient(bytes: Buffer): void {
+    if (bytes.length > 0) this.client.onData(bytes, 0, bytes.length);
+  }
+
+  /** The client had ended its side before the relay was there. */
+  finishClient(): void {
+    this.client.onFinish();
+  }
+
+  data(fromClient: boolean, bytes: Buffer, start: number, end: number): void {
+    if (this.over) return;
+    if (this.inspectFirst !== null) {
+      const inspect = this.inspectFirst;
+      this.inspectFirst = null;
+      if (fromClient && inspect(bytes, start, end)) {
+        this.over = true;
+        this.upstream.transport.destroy();
+        this.onEnd('ended');
+        return;
+      }
+    }
+    const source = fromClient ? this.client : this.upstream;
+    const target = fromClient ? this.upstream : this.client;
+    if (fromClient) this.counter.bytesSent += end - start;
+    else this.counter.bytesReceived += end - start;
+    target.transport.write(bytes, start, end);
+    if (target.transport.pendingBytes > highWaterBytes) source.transport.pause();
+  }
+
+  finished(fromClient: boolean): void {
+    if (this.over) return;
+    (fromClient ? this.client : this.upstream).ended = true;
+    if (this.client.ended && this.upstream.ended) {
+      this.client.transport.close();
+      this.upstream.transport.close();
+      this.end('ended');
+    } else (fromClient ? this.upstream : this.client).transport.finish();
+  }
+
+  /** A side broke or ended for good: the other one must not take that for an end in order. */
+  closed(fromClient: boolean, reason: CloseReason): void {
+    if (this.over) return;
+    const other = fromClient ? this.upstream : this.client;
+    if (reason === 'ended') other.transport.close();
+    else other.transport.destroy();
+    this.end(fromClient && reason !== 'ended' ? 'reset' : reason);
+  }
+
+  drained(intoClient: boolean): void {
+    if (!this.over) (intoClient ? this.upstream : this.client).transport.resume();
+  }
+
+  /** Breaks both sides, as when the pair is not allowed any more. */
+  cut(): void {
+    if (this.over) return;
+    this.client.transport.destroy();
+    this.upstream.transport.destroy();
+    this.end('reset');
+  }
+
+  private end(end: RelayEnd): void {
+    this.over = true;
+    this.onEnd(end);
+  }
+}
+
+class RelaySide implements TransportOwner {
+  readonly transport: Transport;
+  private readonly relay: Relay;
+  private readonly isClient: boolean;
+  ended = false;
+
+  constructor(transport: Transport, relay: Relay, isClient: boolean) {
+    this.transport = transport;
+    this.relay = relay;
+    this.isClient = isClient;
+  }
+  onData(bytes: Buffer, start: number, end: number): void {
+    this.relay.data(this.isClient, bytes, start, end);
+  }
+  onFinish(): void {
+    this.relay.finished(this.isClient);
+  }
+  onClose(reason: CloseReason): void {
+    this.relay.closed(this.isClient, reason);
+  }
+  onDrain(): void {
+    this.relay.drained(this.isClient);
+  }
+}

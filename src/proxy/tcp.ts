@@ -1,0 +1,146 @@
+/** One TCP connection of a client: finds it a server, trying another if the first cannot be reached, then relays. */
+import type { Millis } from '../core.ts';
+import type { BalancedEndpoint } from './balance.ts';
+import type { RefusalReason } from './dataplane.ts';
+import type { EngineContext } from './engine.ts';
+import { type FirstBytes, Relay } from './relay.ts';
+import type { TrafficCounter } from './stats.ts';
+import { type CloseReason, nobody, type Transport, type TransportOwner } from './transport.ts';
+import type { UpstreamGroup } from './upstreams.ts';
+
+export interface TcpRoute {
+  readonly group: UpstreamGroup;
+  readonly tcpCounter: TrafficCounter;
+}
+
+/** The first server and one other. */
+const maxAttempts = 2;
+
+/** Statuses under which the counters file a connection: there are only classes. */
+const servedStatus = 200;
+const failedStatus = 500;
+
+export class TcpConnection implements TransportOwner {
+  private readonly client: Transport;
+  private readonly route: TcpRoute;
+  private readonly context: EngineContext;
+  private readonly onOver: (connection: TcpConnection) => void;
+  private readonly startedAt: Millis;
+  /** What the client sent before there was a server. It is paused, so this is bounded by one read. */
+  private first: Buffer;
+  private clientFinished: boolean;
+  private attempts = 0;
+  private relay: Relay | null = null;
+  private over = false;
+  private inspectFirst: FirstBytes | null = null;
+
+  constructor(
+    client: Transport,
+    route: TcpRoute,
+    context: EngineContext,
+    first: Buffer,
+    clientFinished: boolean,
+    onOver: (connection: TcpConnection) => void,
+  ) {
+    this.client = client;
+    this.route = route;
+    this.context = context;
+    this.first = first;
+    this.clientFinished = clientFinished;
+    this.onOver = onOver;
+    this.startedAt = context.now();
+    client.owner = this;
+    client.pause();
+  }
+
+  /** See `Relay.inspectFirst`. */
+  start(inspectFirst: FirstBytes | null): void {
+    this.inspectFirst = inspectFirst;
+    if (!this.connect(undefined)) this.refuse('no-healthy-upstream');
+  }
+
+  private connect(exclude: string | undefined): boolean {
+    const endpoint = this.route.group.pick(this.context.now(), exclude);
+    if (endpoint === null) return false;
+    this.attempts++;
+    const { dialer } = this.route.group.upstreamOf(endpoint);
+    dialer.open('tcp', (transport) => {
+      if (transport === null) this.failedToConnect(endpoint);
+      else this.connected(endpoint, transport);
+    });
+    return true;
+  }
+
+  private failedToConnect(endpoint: BalancedEndpoint): void {
+    endpoint.end(this.context.now(), 'connect-failure');
+    if (this.over) return;
+    if (this.attempts < maxAttempts && this.connect(endpoint.id)) this.route.tcpCounter.retries++;
+    else this.refuse('connect-failure');
+  }
+
+  private connected(endpoint: BalancedEndpoint, transport: Transport): void {
+    if (this.over) {
+      endpoint.end(this.context.now(), 'ok');
+      transport.destroy();
+      return;
+    }
+    const { tcpCounter } = this.route;
+    const relay = new Relay(this.client, transport, tcpCounter, (end) => {
+      const now = this.context.now();
+      endpoint.end(now, end === 'ended' ? 'ok' : 'failed');
+      if (end === 'refused') tcpCounter.refuse('upstream-reset', null);
+      tcpCounter.finished(
+        end === 'ended' || end === 'reset' ? servedStatus : failedStatus,
+        now - this.startedAt,
+      );
+      this.leave();
+    });
+    this.relay = relay;
+    relay.inspectFirst = this.inspectFirst;
+    relay.feedClient(this.first);
+    this.first = Buffer.alloc(0);
+    if (this.clientFinished) relay.finishClient();
+    this.client.resume();
+  }
+
+  private refuse(reason: RefusalReason): void {
+    this.route.tcpCounter.refuse(reason, null);
+    this.route.tcpCounter.finished(failedStatus, this.context.now() - this.startedAt);
+    this.client.destroy();
+    this.leave();
+  }
+
+  private leave(): void {
+    if (this.over) return;
+    this.over = true;
+    this.onOver(this);
+  }
+
+  /** The client was taken over by another owner: nobody is told that this is over. */
+  handOver(): void {
+    this.over = true;
+  }
+
+  /** Breaks it, so that both ends see a cut. */
+  abort(): void {
+    if (this.over) return;
+    if (this.relay !== null) this.relay.cut();
+    else {
+      this.client.owner = nobody;
+      this.client.destroy();
+      this.leave();
+    }
+  }
+
+  /** Until the relay takes over, this is the owner of the client. */
+  onData(bytes: Buffer, start: number, end: number): void {
+    this.first = Buffer.concat([this.first, bytes.subarray(start, end)]);
+  }
+  onFinish(): void {
+    this.clientFinished = true;
+  }
+  onClose(_reason: CloseReason): void {
+    this.leave();
+  }
+  onDrain(): void {}
+}

@@ -1,0 +1,58 @@
+/**
+ * A two-way byte connection, whatever carries it: a kernel socket, TLS, or one stream of a starling/1
+ * session. The engines know only this, so each runs over all of them, and over bytes in memory in tests.
+ */
+
+/** Above this many bytes waiting to be sent, whoever feeds a transport stops reading its source. */
+export const highWaterBytes = 256 * 1024;
+
+/** Why a transport ended, as far as its own side can tell. */
+export type CloseReason =
+  /** Both directions ended in order. */
+  | 'ended'
+  /** It never came to be: nothing that was written reached the peer. */
+  | 'connect-failure'
+  /** The peer turned it away before reading anything from it. */
+  | 'refused'
+  /** It broke: bytes in either direction may be lost. */
+  | 'reset';
+
+export interface Transport {
+  /** Who is told what happens; replaced when the connection changes hands. */
+  owner: TransportOwner;
+  /** Bytes accepted by `write` that have not left yet. */
+  readonly pendingBytes: number;
+  /**
+   * Sends `bytes[start, end)`. The transport may keep the slice instead of copying it, so nobody changes
+   * those bytes again; received bytes are never reused either. Ignored once the transport is over.
+   */
+  write(bytes: Buffer, start: number, end: number): void;
+  /** Asks for no more input. A bounded amount may still come, and is to be taken. */
+  pause(): void;
+  resume(): void;
+  /** Ends this side in order, after everything written; the other side may go on sending. */
+  finish(): void;
+  /** Gives the connection up in order: what was written still leaves, what comes is dropped, nothing is told. */
+  close(): void;
+  /** Cuts both directions so that the peer sees a break, not an end. Nothing is told after it. */
+  destroy(): void;
+}
+
+/** What a transport tells. Calls never come from within the owner's own call of the transport. */
+export interface TransportOwner {
+  onData(bytes: Buffer, start: number, end: number): void;
+  /** The peer ended its side in order: no more data will come. */
+  onFinish(): void;
+  /** It is over. Told once, unless this side called `close` or `destroy`. */
+  onClose(reason: CloseReason): void;
+  /** What was written has left: a paused source may go on. */
+  onDrain(): void;
+}
+
+/** Takes everything and does nothing: the owner of a transport that was given up. */
+export const nobody: TransportOwner = {
+  onData() {},
+  onFinish() {},
+  onClose() {},
+  onDrain() {},
+};

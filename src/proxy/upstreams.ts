@@ -1,0 +1,114 @@
+/** The endpoints that can serve one destination: which is next, and its connections that wait for work. */
+import type { Millis } from '../core.ts';
+import type { BalancedEndpoint, Balancer } from './balance.ts';
+import type { EngineContext } from './engine.ts';
+import { UpstreamConnection } from './http1/upstream.ts';
+import type { Transport } from './transport.ts';
+
+/** What a connection is going to carry; the peer is told. */
+export type CarriedProtocol = 'http1' | 'tcp';
+
+/** The most idle connections kept for one endpoint. */
+const maxIdlePerEndpoint = 512;
+/** Retries that may have reached an endpoint: at most this share of requests on top, and a few to begin with. */
+const retryShare = 0.2;
+const retryReserve = 10;
+
+/** Opens connections to one endpoint. */
+export interface Dialer {
+  /** The owner is set by the caller before anything is told, so failures are told later, never at once. */
+  dial(protocol: CarriedProtocol): Transport;
+  /** As `dial`, for who must not send before the peer is there: `done` is told of it, or of null. */
+  open(protocol: CarriedProtocol, done: (transport: Transport | null) => void): void;
+}
+
+/** One endpoint of a group with its idle HTTP/1.1 connections, most recently used last. */
+export class Upstream {
+  readonly id: string;
+  readonly idle: UpstreamConnection[] = [];
+  /** Connections of an earlier generation are not used again. */
+  generation = 0;
+  readonly dialer: Dialer;
+  private readonly context: EngineContext;
+
+  constructor(id: string, dialer: Dialer, context: EngineContext) {
+    this.id = id;
+    this.dialer = dialer;
+    this.context = context;
+  }
+
+  /** An idle connection, or a new one. `fresh` asks for a new one, after an idle one turned out to be dead. */
+  take(fresh: boolean): UpstreamConnection {
+    const waiting = fresh ? undefined : this.idle.pop();
+    return waiting ?? new UpstreamConnection(this, this.dialer.dial('http1'), this.context);
+  }
+
+  /** Takes back a connection that finished its request; false when it is not wanted any more. */
+  give(connection: UpstreamConnection): boolean {
+    if (connection.generation !== this.generation || this.idle.length >= maxIdlePerEndpoint) return false;
+    this.idle.push(connection);
+    return true;
+  }
+
+  forget(connection: UpstreamConnection): void {
+    const index = this.idle.lastIndexOf(connection);
+    if (index >= 0) this.idle.splice(index, 1);
+  }
+
+  /** Makes every connection there is its last: idle ones close, busy ones close after their request. */
+  renew(): void {
+    this.generation++;
+    for (const connection of this.idle.splice(0)) connection.close();
+  }
+}
+
+export class UpstreamGroup {
+  private readonly balancer: Balancer;
+  private upstreams = new Map<string, Upstream>();
+  private retryTokens = retryReserve;
+
+  constructor(balancer: Balancer) {
+    this.balancer = balancer;
+  }
+
+  get all(): Iterable<Upstream> {
+    return this.upstreams.values();
+  }
+
+  get(id: string): Upstream | undefined {
+    return this.upstreams.get(id);
+  }
+
+  /** Replaces the endpoints; those that are gone finish what they have. */
+  update(endpoints: readonly { readonly upstream: Upstream; readonly weight: number }[]): void {
+    const upstreams = new Map(endpoints.map(({ upstream }) => [upstream.id, upstream]));
+    for (const [id, upstream] of this.upstreams) if (upstreams.get(id) !== upstream) upstream.renew();
+    this.upstreams = upstreams;
+    this.balancer.update(endpoints.map(({ upstream, weight }) => ({ id: upstream.id, weight })));
+  }
+
+  /** The balancer's choice, begun; null when there is none but the excluded one. */
+  pick(now: Millis, exclude: string | undefined): BalancedEndpoint | null {
+    const choice = this.balancer.pick(now, exclude);
+    if (choice === null || choice.id === exclude) return null;
+    choice.begin(now);
+    return choice;
+  }
+
+  /** The upstream of what `pick` gave. */
+  upstreamOf(choice: BalancedEndpoint): Upstream {
+    return this.upstreams.get(choice.id)!;
+  }
+
+  /** Each request earns a fraction of a retry. */
+  earnRetry(): void {
+    if (this.retryTokens < retryReserve) this.retryTokens += retryShare;
+  }
+
+  /** Whether one more request may be sent a second time. */
+  spendRetry(): boolean {
+    if (this.retryTokens < 1) return false;
+    this.retryTokens -= 1;
+    return true;
+  }
+}
