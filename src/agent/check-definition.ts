@@ -126,8 +126,7 @@ function typeOf(fields: Fields): CheckType {
     if (fields.strings(name, maxArguments, 4096).length > 0) asked.push([name, 'script']);
   if (fields.string('TTL', '') !== '') asked.push(['TTL', 'ttl']);
   const [first, second] = asked;
-  if (first === undefined)
-    throw fields.fault('missing-field', 'HTTP', 'a check needs one of http, tcp, args or ttl');
+  if (first === undefined) throw fields.missing('HTTP', 'a check needs one of http, tcp, args or ttl');
   if (second !== undefined)
     throw fields.fault(
       'conflicting-fields',
@@ -240,7 +239,7 @@ function timing(
       throw fields.fault('invalid-field', 'TTL', `is shorter than ${minIntervalMs} ms`);
     return { intervalMs: 0, timeoutMs: 0, ttlMs };
   }
-  if (intervalMs === 0) throw fields.fault('missing-field', 'Interval', `is required for a ${type} check`);
+  if (intervalMs === 0) throw fields.missing('Interval', `is required for a ${type} check`);
   if (intervalMs < minIntervalMs)
     throw fields.fault('invalid-field', 'Interval', `is shorter than ${minIntervalMs} ms`);
   if (timeoutMs > maxTimeoutMs)

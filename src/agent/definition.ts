@@ -227,7 +227,7 @@ function upstream(input: unknown, path: string): UpstreamDefinition {
       'LocalBindAddress',
       `"${bindAddress}" is not in 127.0.0.0/8: whoever reaches an upstream's port speaks as this service`,
     );
-  if (!fields.has('LocalBindPort')) throw fields.fault('missing-field', 'LocalBindPort', 'is required');
+  if (!fields.has('LocalBindPort')) throw fields.missing('LocalBindPort', 'is required');
   const bindPort = fields.integer('LocalBindPort', 0, 1, 65535);
   for (const name of ['DestinationNamespace', 'DestinationPartition'])
     fields.unsupported(name, noScopes, ['default']);

@@ -86,7 +86,9 @@ function serviceDefaults(fields: Fields): ParsedEntry {
   const given = fields.string('Protocol', '').toLowerCase();
   if (given === 'http2' || given === 'grpc')
     throw fields.fault('unsupported', 'Protocol', `"${given}" is not supported yet; use auto, http or tcp`);
-  const Protocol = given === '' ? 'auto' : fields.word('Protocol', ['auto', 'http', 'tcp'], 'auto');
+  const Protocol = given === '' ? 'auto' : given;
+  if (!['auto', 'http', 'tcp'].includes(Protocol))
+    throw fields.fault('invalid-field', 'Protocol', `"${given}" is none of auto, http, tcp`);
   for (const later of [
     'BalanceInboundConnections',
     'Destination',
@@ -119,7 +121,7 @@ function serviceIntentions(fields: Fields): ParsedEntry {
     sources.push(source);
   }
   if (sources.length === 0)
-    throw fields.fault('missing-field', 'Sources', 'at least one source is needed; delete the entry instead');
+    throw fields.missing('Sources', 'at least one source is needed; delete the entry instead');
   sources.sort((a, b) => b.Precedence - a.Precedence);
   const entry = { Kind: 'service-intentions', Name: name, Sources: sources, ...common(fields) };
   return { kind: 'service-intentions', name, entry };
@@ -129,8 +131,7 @@ function sourceOf(input: unknown, path: string, destination: string): IntentionS
   const fields = new Fields(input, path);
   const Name = party(fields, 'Name');
   fields.unsupported('Permissions', 'permissions by path, header or method are not supported yet');
-  if (fields.string('Action', '') === '')
-    throw fields.fault('missing-field', 'Action', 'is required: allow or deny');
+  if (fields.string('Action', '') === '') throw fields.missing('Action', 'is required: allow or deny');
   const Action = fields.word('Action', ['allow', 'deny'] as const, 'deny');
   fields.word('Type', ['consul'], 'consul');
   const Description = fields.string('Description', '', 512);

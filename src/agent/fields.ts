@@ -54,6 +54,19 @@ export class Fields {
     return fault(code, this.at(name), message);
   }
 
+  /** The fault of a field that is not there: `missing-field`, or `unknown-field` for one that it may be. */
+  missing(name: string, message: string): Fault {
+    const strange = [...this.entries.keys()].filter((key) => !this.known.has(key));
+    const near = nearest(normal(name), strange);
+    if (near === null) return this.fault('missing-field', name, message);
+    return this.unknown(this.entries.get(near)!.key, name);
+  }
+
+  private unknown(key: string, proper: string | null): Fault {
+    const hint = proper === null ? '' : `; did you mean "${this.snake ? snakeCase(proper) : proper}"?`;
+    return fault('unknown-field', this.join(key), `is not a field${hint}`);
+  }
+
   /** Whether the field is there with anything but null, which is how Go writes what is not set. */
   has(name: string): boolean {
     return this.value(name) !== undefined;
@@ -77,7 +90,7 @@ export class Fields {
   /** A string that is there, is not empty and matches; `what` says in words what the pattern asks for. */
   required(name: string, pattern: RegExp, what: string): string {
     const value = this.string(name, '');
-    if (value === '') throw this.fault('missing-field', name, 'is required');
+    if (value === '') throw this.missing(name, 'is required');
     if (!pattern.test(value)) throw this.fault('invalid-field', name, `"${value}" is not ${what}`);
     return value;
   }
@@ -171,9 +184,7 @@ export class Fields {
     for (const [name, { key }] of this.entries) {
       if (this.known.has(name)) continue;
       const near = nearest(name, [...this.known.keys()]);
-      const proper = near === null ? null : this.known.get(near)!;
-      const hint = proper === null ? '' : `; did you mean "${this.snake ? snakeCase(proper) : proper}"?`;
-      throw fault('unknown-field', this.join(key), `is not a field${hint}`);
+      throw this.unknown(key, near === null ? null : this.known.get(near)!);
     }
   }
 }

@@ -47,8 +47,7 @@ export function parseIntention(input: unknown): IntentionWish {
   fields.unsupported('Permissions', 'permissions by path, header or method are not supported yet');
   fields.unsupported('Meta', `belongs on the ${KIND} entry of the destination`);
   fields.word('SourceType', ['consul'], 'consul');
-  if (fields.string('Action', '') === '')
-    throw fields.fault('missing-field', 'Action', 'is required: allow or deny');
+  if (fields.string('Action', '') === '') throw fields.missing('Action', 'is required: allow or deny');
   const action = fields.word('Action', ['allow', 'deny'] as const, 'deny');
   const description = fields.string('Description', '', 512);
   fields.end();
