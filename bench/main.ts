@@ -1,0 +1,56 @@
+/** `npm run bench -- proxy [--json FILE] [--seconds N] [--rounds N]`: measures, prints a table, writes rows. */
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg } from 'node:os';
+import { type BenchCommand, readArguments } from './arguments.ts';
+import { benchProxy, proxyBenchTools } from './proxy.ts';
+import { table } from './rows.ts';
+import { Stage } from './stage.ts';
+import { assertTools } from './tools.ts';
+
+function complain(text: string): void {
+  process.stderr.write(`bench: ${text}\n`);
+}
+
+/** What a figure means little without. */
+function describeMachine(): string {
+  const haproxy = execFileSync('haproxy', ['-v'], { encoding: 'utf8' }).split(' ').slice(0, 3).join(' ');
+  const load = loadavg()[0]!;
+  const busy = load > 1 ? ': others are at work, expect noise' : '';
+  return (
+    `${availableParallelism()} cores of ${cpus()[0]?.model ?? 'unknown make'}, Node ${process.version}, ` +
+    `${haproxy}; load average ${load.toFixed(1)}${busy}`
+  );
+}
+
+async function measure(command: BenchCommand): Promise<void> {
+  assertTools(proxyBenchTools);
+  const stage = new Stage();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => {
+      complain('stopping');
+      stage.close().catch((error: Error) => complain(error.message));
+    });
+  try {
+    const machine = describeMachine();
+    complain(machine);
+    const rows = await benchProxy(stage, command, complain);
+    process.stdout.write(`${machine}\n\n${table(rows)}\n`);
+    if (command.json !== null) writeFileSync(command.json, `${JSON.stringify(rows, null, 2)}\n`);
+  } finally {
+    await stage.close();
+  }
+}
+
+const command = readArguments(process.argv.slice(2));
+if ('misuse' in command) {
+  complain(command.misuse);
+  process.exitCode = 2;
+} else {
+  try {
+    await measure(command);
+  } catch (error) {
+    complain(error instanceof Error ? error.message : String(error));
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readArguments } from '../../../bench/arguments.ts';
+
+function misuse(...args: string[]): string {
+  const command = readArguments(args);
+  assert.ok('misuse' in command, `${args.join(' ')} should be refused`);
+  assert.ok(!command.misuse.includes('\n'), 'a refusal is one line');
+  return command.misuse;
+}
+
+test('the proxy benchmark runs three rounds of five seconds and writes no file unless told', () => {
+  assert.deepEqual(readArguments(['proxy']), { bench: 'proxy', json: null, seconds: 5, rounds: 3 });
+  assert.deepEqual(readArguments(['proxy', '--json', 'out.json', '--seconds', '2', '--rounds', '7']), {
+    bench: 'proxy',
+    json: 'out.json',
+    seconds: 2,
+    rounds: 7,
+  });
+});
+
+test('a benchmark that this version lacks is named as such', () => {
+  for (const name of ['gossip', 'trust', 'policy'])
+    assert.match(misuse(name), new RegExp(`this version has no ${name} benchmark`));
+});
+
+test('an unknown benchmark, none, or two are refused with the usage', () => {
+  assert.match(misuse('speed'), /speed.*usage/);
+  assert.match(misuse(), /usage/);
+  assert.match(misuse('proxy', 'proxy'), /usage/);
+});
+
+test('lengths that are not whole numbers in range are refused by name of their flag', () => {
+  for (const seconds of ['0', '-1', '1.5', '1e3', '', '601', 'x'])
+    assert.match(misuse('proxy', `--seconds=${seconds}`), /--seconds must be a whole number from 1 to 600/);
+  assert.match(misuse('proxy', '--rounds', '101'), /--rounds must be a whole number from 1 to 100/);
+});
+
+test('an unknown flag is refused', () => {
+  assert.match(misuse('proxy', '--fast'), /--fast/);
+});
