@@ -37,6 +37,14 @@ const types = [
   'sync-close',
 ] as const satisfies readonly Frame['type'][];
 
+/**
+ * Whether an encoded frame needs a transport that neither loses nor reorders. Anti-entropy does; probes and
+ * rumors are made for datagrams.
+ */
+export function needsStream(bytes: Uint8Array): boolean {
+  return (types[bytes[0] ?? 0] ?? '').startsWith('sync-');
+}
+
 export function encodeFrame(frame: Frame): Uint8Array {
   const writer = new ByteWriter().u8(types.indexOf(frame.type));
   switch (frame.type) {

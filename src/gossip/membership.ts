@@ -5,18 +5,20 @@
  * round. A lost connection is a hint that starts a probe, never a verdict.
  */
 import { assert, earliest, type HostId, type Machine, type Millis, type Random } from '../core.ts';
-import { Deadlines } from './deadlines.ts';
 import type { Belief, Digest, Rumor, SwimFrame } from './frames.ts';
 import { maxRumors } from './frames.ts';
 import { LocalHealth } from './health.ts';
 import { outranks, type Standing } from './member.ts';
 import { Members } from './members.ts';
+import { OwnStanding } from './own.ts';
 import { defaultSwimParameters, type SwimParameters } from './parameters.ts';
 import type { GossipEffect, Member, MemberState } from './port.ts';
-import { type Probe, type ProbeOwner, Prober } from './prober.ts';
+import { type Probe, type ProbeOwner, Prober, type Purpose } from './prober.ts';
+import { Rhythm } from './rhythm.ts';
 import { Roster } from './roster.ts';
 import { Rumors } from './rumors.ts';
-import { Suspicion } from './suspicion.ts';
+import { type MembershipStats, noMembershipStats } from './stats.ts';
+import { Suspicions } from './suspicions.ts';
 import { View } from './view.ts';
 
 export type MembershipInput =
@@ -47,29 +49,8 @@ export interface MembershipOptions {
   readonly startedAt?: Millis;
 }
 
-/** How far above its own incarnation a member believes a claim about itself: its store may be older. */
-const maxIncarnationLeap = 2 ** 24;
-
-export interface MembershipStats {
-  probesSent: number;
-  probesAcked: number;
-  probesFailed: number;
-  suspicions: number;
-  refutations: number;
-  stalls: number;
-  badProofs: number;
-}
-
 export class Membership implements Machine<MembershipInput, MembershipEffect>, ProbeOwner {
-  readonly stats: MembershipStats = {
-    probesSent: 0,
-    probesAcked: 0,
-    probesFailed: 0,
-    suspicions: 0,
-    refutations: 0,
-    stalls: 0,
-    badProofs: 0,
-  };
+  readonly stats: MembershipStats = noMembershipStats();
   private readonly options: MembershipOptions;
   private readonly parameters: SwimParameters;
   private readonly table: Members;
@@ -77,36 +58,34 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   private readonly view: View;
   private readonly rumors: Rumors;
   private readonly health: LocalHealth;
-  private readonly suspicions = new Map<number, Suspicion>();
-  private readonly verdicts = new Deadlines<number>();
-  private ownIncarnation: number;
-  private leaving = false;
+  private readonly suspicions: Suspicions;
+  private readonly own: OwnStanding;
   /** End of the last stall: what was due before it is no sign of another. */
   private resumedAt: Millis = 0;
-  private nextRoundAt: Millis | null = null;
-  private nextRumorAt: Millis | null = null;
-  private nextDownProbeAt: Millis | null = null;
+  private readonly rhythm: Rhythm;
   private effects: MembershipEffect[] = [];
 
   constructor(options: MembershipOptions) {
     const { self, random, presumedRoster } = options;
     this.options = options;
     this.parameters = options.parameters ?? defaultSwimParameters;
-    this.ownIncarnation = options.incarnation;
+    this.own = new OwnStanding(self, options.incarnation, options.prove);
     const roster = presumedRoster ?? new Roster();
     this.table = new Members(self, random, roster, presumedRoster !== undefined, options.startedAt ?? 0);
     this.prober = new Prober(this.parameters, this, random);
+    this.rhythm = new Rhythm(this.parameters, random);
     this.rumors = new Rumors(this.parameters.rumorMultiplier);
     this.health = new LocalHealth(this.parameters.worstHealth);
+    this.suspicions = new Suspicions(this.parameters, (milliseconds) => this.scaled(milliseconds));
     this.view = new View(this.table, random, this.parameters.view, (effect) => {
       assert(effect.type === 'connect' || effect.type === 'disconnect', `view asked for ${effect.type}`);
       this.effects.push(effect);
     });
-    this.rumors.add(this.ownRumor());
+    this.rumors.add(this.own.rumor());
   }
 
   get incarnation(): number {
-    return this.ownIncarnation;
+    return this.own.incarnation;
   }
 
   get localHealth(): number {
@@ -132,8 +111,8 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   }
 
   nextWake(): Millis | null {
-    const rounds = earliest(this.nextRoundAt, this.nextRumorAt, this.nextDownProbeAt);
-    return earliest(rounds, this.prober.nextWake(), this.verdicts.next(), this.view.nextWake());
+    const others = earliest(this.suspicions.nextWake(), this.view.nextWake());
+    return earliest(this.rhythm.nextWake(), this.prober.nextWake(), others);
   }
 
   step(input: MembershipInput, now: Millis): readonly MembershipEffect[] {
@@ -163,7 +142,13 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
 
   /** Effects of the methods below that were called outside of `step`. */
   drain(now: Millis): readonly MembershipEffect[] {
-    this.arm(now);
+    const occasion = {
+      hasCompany: this.table.count > 0,
+      hasRumors: this.rumors.size > 0,
+      hasDown: this.table.downCount > 0,
+      leaving: this.own.leaving,
+    };
+    this.rhythm.arm(occasion, now);
     const effects = this.effects;
     this.effects = [];
     return effects;
@@ -182,7 +167,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     if (index === undefined) return;
     const was = this.table.state(index);
     const member = { ...this.table.describe(index), state: 'left' as const };
-    this.acquit(index);
+    this.suspicions.drop(index);
     this.table.remove(index);
     this.rumors.drop(id);
     this.view.drop(id);
@@ -199,53 +184,32 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
 
   /** This agent leaves: it no longer refutes, probes or accuses. */
   leave(): void {
-    this.leaving = true;
+    this.own.leave();
   }
 
-  /** This agent stays, or is back after having left: above the incarnation at which it had. */
+  /** This agent is back after having left at this incarnation. */
   rejoin(leftAt: number): void {
-    this.leaving = false;
-    this.ownIncarnation = Math.max(this.ownIncarnation, leftAt + 1);
-    this.rumors.add(this.ownRumor());
-  }
-
-  /** Sets what timers are missing; all stand still while there is nobody to talk to. */
-  private arm(now: Millis): void {
-    const { probeIntervalMs, rumorIntervalMs, downProbeIntervalMs } = this.parameters;
-    const random = this.options.random;
-    const company = this.table.count > 0;
-    if (!company || this.leaving) this.nextRoundAt = null;
-    else this.nextRoundAt ??= now + random.next() * probeIntervalMs;
-    if (!company || this.rumors.size === 0) this.nextRumorAt = null;
-    else this.nextRumorAt ??= now + random.next() * rumorIntervalMs;
-    if (this.table.downCount === 0 || this.leaving) this.nextDownProbeAt = null;
-    else this.nextDownProbeAt ??= now + downProbeIntervalMs * (0.5 + random.next());
+    this.own.rejoin(leftAt);
+    this.rumors.add(this.own.rumor());
   }
 
   private wake(now: Millis): void {
     this.prober.wake(now);
-    for (let index = this.verdicts.takeDue(now); index !== undefined; index = this.verdicts.takeDue(now))
-      this.judge(index, now);
+    const { suspicions } = this;
+    for (let due = suspicions.takeDue(now); due !== undefined; due = suspicions.takeDue(now))
+      this.judge(due, now);
     this.view.wake(now);
-    if (isDue(this.nextRoundAt, now)) this.probeRound(now);
-    if (isDue(this.nextDownProbeAt, now)) this.probeDown(now);
-    if (isDue(this.nextRumorAt, now)) this.spreadRumors(now);
+    if (this.rhythm.takeRound(this.scaled(this.parameters.probeIntervalMs), now))
+      this.startProbe(this.table.nextInRound(), 'round', now);
+    if (this.rhythm.takeDownProbe(now)) this.startProbe(this.table.randomDown(), 'greet', now);
+    if (this.rhythm.takeRumor(now)) this.spreadRumors();
   }
 
-  private probeRound(now: Millis): void {
-    this.nextRoundAt = now + this.health.scale(this.parameters.probeIntervalMs);
-    const target = this.table.nextInRound();
-    if (target !== undefined) this.prober.start(this.idAt(target), 'round', now);
+  private startProbe(index: number | undefined, purpose: Purpose, now: Millis): void {
+    if (index !== undefined) this.prober.start(this.idAt(index), purpose, now);
   }
 
-  private probeDown(now: Millis): void {
-    this.nextDownProbeAt = null;
-    const target = this.table.randomDown();
-    if (target !== undefined) this.prober.start(this.idAt(target), 'greet', now);
-  }
-
-  private spreadRumors(now: Millis): void {
-    this.nextRumorAt = now + this.parameters.rumorIntervalMs;
+  private spreadRumors(): void {
     for (const index of this.table.sample(this.parameters.rumorFanout, undefined)) {
       const rumors = this.takeRumors();
       if (rumors.length === 0) return;
@@ -262,10 +226,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     this.resumedAt = now;
     this.health.worse(2);
     this.prober.postpone(now);
-    for (const [index, suspicion] of this.suspicions) {
-      suspicion.extend(lateMs);
-      this.schedule(index, suspicion, now);
-    }
+    this.suspicions.extend(lateMs, now);
   }
 
   private receive(from: HostId, frame: SwimFrame, now: Millis): void {
@@ -277,7 +238,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
         this.send(from, {
           type: 'ack',
           sequence: frame.sequence,
-          incarnation: this.ownIncarnation,
+          incarnation: this.own.incarnation,
           belief: this.beliefOf(from),
           root: this.options.root(),
           rumors: this.takeRumors(),
@@ -317,20 +278,20 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
         accuser: this.options.self,
       }),
     );
-    this.send(peer, { type: 'rumors', rumors: [this.ownRumor(), ...rumors] });
+    this.send(peer, { type: 'rumors', rumors: [this.own.rumor(), ...rumors] });
     this.prober.start(peer, 'greet', now);
   }
 
   /** Something went wrong on the way to `peer`: look at once, instead of at its turn. */
   private hint(peer: HostId, now: Millis): void {
     const index = this.table.indexOf(peer);
-    if (index === undefined || this.leaving || this.table.state(index) !== 'alive') return;
+    if (index === undefined || this.own.leaving || this.table.state(index) !== 'alive') return;
     if (!this.prober.isJudging(peer)) this.prober.start(peer, 'round', now);
   }
 
   private corroborate(target: HostId, now: Millis): void {
     const index = this.table.indexOf(target);
-    if (index === undefined || this.leaving) return;
+    if (index === undefined || this.own.leaving) return;
     const state = this.table.state(index);
     if ((state === 'alive' || state === 'suspect') && !this.prober.isJudging(target))
       this.prober.start(target, 'corroborate', now);
@@ -338,17 +299,10 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
 
   /** What a peer believes about this agent; refuted when it is wrong. */
   private heed(belief: Belief): void {
-    if (belief.state === 'unknown' || this.leaving) return;
-    if (belief.incarnation > this.ownIncarnation + maxIncarnationLeap) return;
-    if (belief.state === 'alive') this.ownIncarnation = Math.max(this.ownIncarnation, belief.incarnation);
-    else if (belief.incarnation >= this.ownIncarnation) this.refute(belief.incarnation);
-  }
-
-  private refute(incarnation: number): void {
-    this.ownIncarnation = incarnation + 1;
+    if (!this.own.heed(belief)) return;
     this.stats.refutations++;
     this.health.worse();
-    this.rumors.add(this.ownRumor());
+    this.rumors.add(this.own.rumor());
   }
 
   /** An authentic frame says its sender's incarnation, which is proof enough for this agent. */
@@ -383,54 +337,35 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
    */
   private accuse(index: number, claim: Rumor & { state: 'suspect' | 'down' }, now: Millis): void {
     const incarnation = this.table.incarnation(index);
-    const rumor: Rumor = { ...claim, state: 'suspect', incarnation };
+    const { self } = this.options;
     const running = this.suspicions.get(index);
-    if (running !== undefined) {
-      if (running.confirm(claim.accuser)) this.rumors.add(rumor);
-      if (claim.state === 'down') running.hurry(now);
-      this.schedule(index, running, now);
-      return;
-    }
-    if (!outranks({ state: 'suspect', incarnation }, this.standing(index))) return;
-    const suspicion = new Suspicion(incarnation, claim.accuser, this.suspicionBounds(), now);
+    const standing: Standing = { state: 'suspect', incarnation };
+    if (running === undefined && !outranks(standing, this.standing(index))) return;
+    const suspicion = running ?? this.suspicions.begin(index, incarnation, claim.accuser, this.table, now);
+    const isNews = running === undefined || running.confirm(claim.accuser);
+    // One rumor a member is told at a time: that of an accuser which others cannot know of comes first.
+    if (isNews && (claim.accuser === self || !suspicion.isAccuser(self)))
+      this.rumors.add({ ...claim, state: 'suspect', incarnation });
     if (claim.state === 'down') suspicion.hurry(now);
-    this.stats.suspicions++;
-    this.change(index, { state: 'suspect', incarnation }, now);
-    this.suspicions.set(index, suspicion);
-    this.rumors.add(rumor);
-    this.schedule(index, suspicion, now);
+    if (running === undefined) {
+      this.stats.suspicions++;
+      this.change(index, standing, now);
+    }
+    this.suspicions.schedule(index, now);
   }
 
-  private suspicionBounds() {
-    const { suspicionMinMs, suspicionMaxFactor, confirmations } = this.parameters;
-    const minMs = suspicionMinMs * Math.max(1, Math.log10(this.table.count + 1));
-    const others = Math.max(0, this.table.reachableCount - 2);
-    return { minMs, maxMs: minMs * suspicionMaxFactor, confirmations: Math.min(confirmations, others) };
-  }
-
-  /** The next moment a suspicion needs attention: first for the own check, then for the verdict. */
-  private schedule(index: number, suspicion: Suspicion, now: Millis): void {
-    const { checkAttempts, probeTimeoutMs } = this.parameters;
-    const leadMs = this.health.scale(checkAttempts * probeTimeoutMs);
-    if (suspicion.check === 'pending') this.verdicts.set(index, Math.max(now, suspicion.deadline() - leadMs));
-    else if (suspicion.check === 'failed') this.verdicts.set(index, Math.max(now, suspicion.deadline()));
-  }
-
+  /** A suspicion's moment has come: for the own check, or for the verdict. */
   private judge(index: number, now: Millis): void {
     const suspicion = this.suspicions.get(index);
-    if (suspicion === undefined || this.leaving) return;
-    if (suspicion.check === 'pending') {
-      suspicion.check = 'running';
-      if (!this.prober.start(this.idAt(index), 'check', now)) {
-        suspicion.check = 'pending';
-        this.verdicts.set(index, now + this.parameters.probeTimeoutMs);
-      }
-    } else if (suspicion.check === 'failed') this.findDown(index, suspicion, now);
+    if (suspicion === undefined || this.own.leaving) return;
+    if (suspicion.check === 'failed') this.findDown(index, suspicion.incarnation, now);
+    else if (this.prober.start(this.idAt(index), 'check', now)) suspicion.check = 'running';
+    else this.suspicions.defer(index, now);
   }
 
-  private findDown(index: number, suspicion: Suspicion, now: Millis): void {
-    const standing: Standing = { state: 'down', incarnation: suspicion.incarnation };
-    this.acquit(index);
+  private findDown(index: number, incarnation: number, now: Millis): void {
+    const standing: Standing = { state: 'down', incarnation };
+    this.suspicions.drop(index);
     this.change(index, standing, now);
     const id = this.idAt(index);
     this.rumors.add({ ...standing, state: 'down', id, accuser: this.options.self });
@@ -441,7 +376,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   /** Takes over a standing if it outranks the one held; true if it did. */
   private assume(index: number, standing: Standing, now: Millis): boolean {
     if (!outranks(standing, this.standing(index))) return false;
-    this.acquit(index);
+    this.suspicions.drop(index);
     this.change(index, standing, now);
     const id = this.idAt(index);
     if (standing.state === 'left') {
@@ -452,25 +387,19 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     return true;
   }
 
-  private acquit(index: number): void {
-    this.suspicions.delete(index);
-    this.verdicts.delete(index);
-  }
-
   private change(index: number, standing: Standing, now: Millis): void {
     const was: MemberState = this.table.state(index);
     this.table.set(index, { state: standing.state, incarnation: standing.incarnation }, now);
     if (was === standing.state) return;
     this.effects.push({ type: 'member', member: this.table.describe(index), was });
-    if (was === 'down' && this.table.downCount > 0)
-      this.nextDownProbeAt = now + this.parameters.healProbeIntervalMs;
+    if (was === 'down' && this.table.downCount > 0) this.rhythm.hastenDownProbe(now);
   }
 
   sendPing(target: HostId, sequence: number): void {
     this.stats.probesSent++;
     const belief = this.beliefOf(target);
     const rumors = this.takeRumors();
-    this.send(target, { type: 'ping', sequence, incarnation: this.ownIncarnation, belief, rumors });
+    this.send(target, { type: 'ping', sequence, incarnation: this.own.incarnation, belief, rumors });
   }
 
   sendPingRequests(target: HostId, sequence: number): number {
@@ -498,17 +427,17 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     if (suspicion === undefined || probe.purpose !== 'check') return;
     // It answered, yet has not refuted: whatever keeps it from doing so, it is not down.
     suspicion.restart(now);
-    this.schedule(index, suspicion, now);
+    this.suspicions.schedule(index, now);
   }
 
   probeFailed(probe: Probe, now: Millis): void {
     this.stats.probesFailed++;
     const index = this.table.indexOf(probe.target);
-    if (index === undefined || this.leaving) return;
+    if (index === undefined || this.own.leaving) return;
     if (probe.purpose === 'round') this.health.worse(probe.helpers === 0 ? 1 : probe.helpers - probe.nacks);
     if (probe.purpose === 'greet') return;
     const incarnation = this.table.incarnation(index);
-    const wasSuspect = this.suspicions.has(index);
+    const wasSuspect = this.suspicions.get(index) !== undefined;
     const id = probe.target;
     this.accuse(index, { state: 'suspect', id, incarnation, accuser: this.options.self }, now);
     const suspicion = this.suspicions.get(index);
@@ -516,7 +445,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     if (!wasSuspect) this.askToCorroborate(index);
     else if (probe.purpose === 'check') {
       suspicion.check = 'failed';
-      this.schedule(index, suspicion, now);
+      this.suspicions.schedule(index, now);
     }
   }
 
@@ -539,12 +468,6 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     return { state: this.table.state(index), incarnation: this.table.incarnation(index) };
   }
 
-  private ownRumor(): Rumor {
-    const { self, prove } = this.options;
-    const incarnation = this.ownIncarnation;
-    return { state: 'alive', id: self, incarnation, proof: prove(incarnation) };
-  }
-
   private takeRumors(): Rumor[] {
     return this.rumors.take(this.parameters.rumorsPerFrame, this.table.count);
   }
@@ -562,8 +485,4 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   private send(to: HostId, frame: SwimFrame): void {
     this.effects.push({ type: 'send', to, frame });
   }
-}
-
-function isDue(deadline: Millis | null, now: Millis): boolean {
-  return deadline !== null && deadline <= now;
 }

@@ -132,16 +132,18 @@ export class Prober {
   }
 
   /**
-   * A frame to `target` could not be delivered. Ends the wait of its direct probes, except a `check`, whose
-   * attempts stay spread out: a process that is being restarted refuses for a moment. Returns whether any
-   * probe of it was under way.
+   * A frame to `target` could not be delivered. Ends the wait of its direct probes; a `check` halves it
+   * only, because a process that is being restarted refuses for a moment. Returns whether any probe of it
+   * was under way.
    */
   unreachable(target: HostId, now: Millis): boolean {
     let found = false;
     for (const probe of [...this.probes.values()]) {
       if (probe.target !== target) continue;
       found = true;
-      if (probe.stage === 'direct' && probe.purpose !== 'check') this.timedOut(probe, now, true);
+      if (probe.stage === 'indirect') continue;
+      if (probe.purpose !== 'check') this.timedOut(probe, now, true);
+      else this.deadlines.set(probe.sequence, probe.sentAt + this.parameters.probeTimeoutMs / 2);
     }
     return found;
   }
@@ -164,16 +166,19 @@ export class Prober {
     const again = !certain && probe.attempts < this.attemptsOf(probe.purpose);
     if (probe.stage === 'indirect') this.fail(probe, now);
     else if (again) this.ping(probe, now);
-    else if (probe.purpose === 'round') this.askHelpers(probe, now);
+    else if (probe.purpose === 'round') this.askHelpers(probe, now, certain);
     else this.fail(probe, now);
   }
 
-  private askHelpers(probe: Probe, now: Millis): void {
-    probe.stage = 'indirect';
+  /** With nobody to ask, as in a mesh of two, a silent target is pinged again instead. */
+  private askHelpers(probe: Probe, now: Millis, certain: boolean): void {
     probe.helpers = this.owner.sendPingRequests(probe.target, probe.sequence);
     const waitMs = this.owner.scaled(this.parameters.probeTimeoutMs * indirectTimeouts);
-    if (probe.helpers === 0) this.fail(probe, now);
-    else this.deadlines.set(probe.sequence, now + waitMs);
+    if (probe.helpers > 0) {
+      probe.stage = 'indirect';
+      this.deadlines.set(probe.sequence, now + waitMs);
+    } else if (certain || probe.attempts > indirectTimeouts) this.fail(probe, now);
+    else this.ping(probe, now);
   }
 
   private attemptsOf(purpose: Purpose): number {

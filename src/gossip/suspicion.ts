@@ -31,9 +31,14 @@ export class Suspicion {
 
   /** True when this accuser is new and still counts, hence worth passing on. */
   confirm(accuser: HostId): boolean {
-    if (this.accusers.size > this.bounds.confirmations || this.accusers.has(accuser)) return false;
+    const settled = this.accusers.size > this.bounds.confirmations;
+    if (settled || this.accusers.has(accuser)) return false;
     this.accusers.add(accuser);
     return true;
+  }
+
+  isAccuser(id: HostId): boolean {
+    return this.accusers.has(id);
   }
 
   /** Somebody claims to have the verdict already: nothing is left to wait for but the own check. */

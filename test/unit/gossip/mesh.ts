@@ -9,6 +9,7 @@ import {
   seededRandom,
   type Verify,
 } from '../../../src/core.ts';
+import { needsStream } from '../../../src/gossip/framecodec.ts';
 import { Gossip } from '../../../src/gossip/gossip.ts';
 import type { GossipParameters } from '../../../src/gossip/parameters.ts';
 import type { Authority, GossipEffect, GossipInput, MemberState } from '../../../src/gossip/port.ts';
@@ -64,6 +65,8 @@ export interface MeshHost {
   readonly waiting: GossipInput[];
   readonly store: Map<string, Uint8Array>;
   readonly connections: Set<HostId>;
+  /** When the last ordered frame to a peer arrives there: a stream keeps its order. */
+  readonly lastArrivalAt: Map<HostId, Millis>;
   wakeAt: Millis;
 }
 
@@ -117,6 +120,7 @@ export class Mesh {
       waiting: [],
       store: new Map(),
       connections: new Set(),
+      lastArrivalAt: new Map(),
       wakeAt: Number.POSITIVE_INFINITY,
     };
     this.byId.set(host.id, host);
@@ -214,9 +218,16 @@ export class Mesh {
   }
 
   private travel(from: MeshHost, to: MeshHost, input: GossipInput): void {
-    if (!this.passes(from.id, to.id) || this.random.next() < this.loss) return;
-    const delayMs = this.options.delayMs ?? 1;
-    this.later(delayMs * (0.5 + this.random.next()), () => this.feed(to, input));
+    const ordered = input.type === 'frame' && needsStream(input.bytes);
+    if (!this.passes(from.id, to.id) || (!ordered && this.random.next() < this.loss)) return;
+    const delayMs = (this.options.delayMs ?? 1) * (0.5 + this.random.next());
+    if (!ordered) {
+      this.later(delayMs, () => this.feed(to, input));
+      return;
+    }
+    const at = Math.max(this.now + delayMs, from.lastArrivalAt.get(to.id) ?? 0);
+    from.lastArrivalAt.set(to.id, at);
+    this.later(at - this.now, () => this.feed(to, input));
   }
 
   private connect(host: MeshHost, peer: HostId): void {
