@@ -64,8 +64,8 @@ export function p256KeyOf(spki: Buffer): KeyObject {
 
 /** The names asked for: the one attribute allowed is an extension request, and it may ask for names only. */
 function readNames(attributes: DerNode | null): AltNames {
-  if (attributes === null) throw new Fault('csr-names', 'the request names nothing');
-  const list = attributes.inside(contextTag(0));
+  const list = attributes?.inside(contextTag(0));
+  if (list === undefined || !list.more) throw new Fault('csr-names', 'the request names nothing');
   const attribute = list.next().inside(tags.sequence);
   list.end();
   if (attribute.next().oid() !== oidHex(extensionRequest))

@@ -32,6 +32,16 @@ async function syncFolder(path: string): Promise<void> {
   }
 }
 
+/** Deletes a file of ours that is of no use any more; what went wrong, to add to a message, or ''. */
+async function discard(path: string): Promise<string> {
+  try {
+    await unlink(path);
+    return '';
+  } catch (error) {
+    return codeOf(error) === 'ENOENT' ? '' : `; ${path} is left over: ${messageOf(error)}`;
+  }
+}
+
 /**
  * Writes a secret so that it appears whole or not at all: a file of mode 0600 beside it, synced, renamed over
  * it, and the folder synced. The folder is made (0700) if need be. Throws `Fault('secret-unwritable')`.
@@ -39,9 +49,11 @@ async function syncFolder(path: string): Promise<void> {
 export async function writeSecret(path: string, content: Uint8Array): Promise<void> {
   const folder = dirname(path);
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+  let begun = false;
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const file = await open(temporary, 'wx', 0o600);
+    begun = true;
     try {
       await file.writeFile(content);
       await file.sync();
@@ -51,11 +63,10 @@ export async function writeSecret(path: string, content: Uint8Array): Promise<vo
     await rename(temporary, path);
     await syncFolder(folder);
   } catch (error) {
-    await unlink(temporary).catch((reason: unknown) => {
-      // Gone already when it was renamed or never made; anything else is told with the first error.
-      if (codeOf(reason) !== 'ENOENT') throw reason;
+    const leftOver = begun ? await discard(temporary) : '';
+    throw new Fault('secret-unwritable', `cannot write ${path}: ${messageOf(error)}${leftOver}`, {
+      cause: error,
     });
-    throw new Fault('secret-unwritable', `cannot write ${path}: ${messageOf(error)}`, { cause: error });
   }
 }
 

@@ -1,0 +1,288 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { ByteWriter, ed25519Verify, Fault } from '../../src/core.ts';
+import { encodeAdmission, parseAdmission } from '../../src/trust/admission.ts';
+import { parseCertificate } from '../../src/trust/certificate.ts';
+import { createCsr, parseCsr } from '../../src/trust/csr.ts';
+import { parseGenesis } from '../../src/trust/genesis.ts';
+import { encodeGrant, parseGrant } from '../../src/trust/grant.ts';
+import {
+  decodeIssueReply,
+  decodeIssueRequest,
+  encodeIssueReply,
+  encodeIssueRequest,
+  leafFieldsOf,
+} from '../../src/trust/issuance.ts';
+import { decodeEntry } from '../../src/trust/issuance-log.ts';
+import { RateLimiter } from '../../src/trust/rate.ts';
+import {
+  dnsNamesOf,
+  formatSpiffeId,
+  parseServerName,
+  parseSpiffeId,
+  serverName,
+} from '../../src/trust/spiffe.ts';
+import type { SignedStatement } from '../../src/trust/statement.ts';
+import { verifySvidProfile } from '../../src/trust/svid-profile.ts';
+import { encodeToken, parseOperatorToken, parseToken, sealText } from '../../src/trust/token.ts';
+import { assembleCertificate, buildLeafTbs } from '../../src/trust/x509.ts';
+import {
+  admissionStatement,
+  foundedState,
+  founderStatement,
+  genesis,
+  grantStatement,
+  hour,
+  makeGrant,
+  p256,
+  rootSigner,
+  rootStatement,
+  signerOf,
+  startedAt,
+  statement,
+  trustDomain,
+} from '../unit/trust/mesh.ts';
+
+/** Runs `act`: only a Fault may come out of it. */
+function onlyFaults(act: () => unknown): boolean {
+  try {
+    act();
+    return true;
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    assert.ok(!error.message.includes('\n'), 'a fault is one line');
+    return false;
+  }
+}
+
+const identity = { trustDomain, datacenter: 'dc1', service: 'api' };
+const csr = createCsr(p256(), formatSpiffeId(identity), dnsNamesOf(identity));
+const tbs = buildLeafTbs(leafFieldsOf({ issuedAt: startedAt, ttlMs: hour }, parseCsr(csr), genesis.root));
+const leaf = assembleCertificate(tbs, rootSigner.sign(tbs));
+const grant = makeGrant('grant', { services: ['api'], uses: 3 });
+const admission = admissionStatement(signerOf('host'), 'grant', grant);
+const token = encodeToken(
+  {
+    trustDomain,
+    genesisHash: genesis.hash,
+    seeds: [{ address: '127.0.0.1', port: 1, host: signerOf('host').publicKey }],
+    grantId: grant.id,
+    expiresAt: startedAt,
+  },
+  new Uint8Array(32),
+);
+
+/** Any bytes, or `good` with a few of its bytes changed, cut off or repeated. */
+function mutations(good: Uint8Array): fc.Arbitrary<Uint8Array> {
+  const edits = fc.array(fc.tuple(fc.nat(good.length - 1), fc.nat(255)), { minLength: 1, maxLength: 4 });
+  return fc.oneof(
+    fc.uint8Array({ maxLength: 300 }),
+    edits.map((list) => {
+      const bytes = Uint8Array.from(good);
+      for (const [index, value] of list) bytes[index] = value;
+      return bytes;
+    }),
+    fc.nat(good.length).map((length) => good.slice(0, length)),
+    fc
+      .tuple(fc.nat(good.length), fc.uint8Array({ maxLength: 20 }))
+      .map(([at, more]) => Uint8Array.from([...good.slice(0, at), ...more, ...good.slice(at)])),
+  );
+}
+
+const parsers: [string, Uint8Array, (bytes: Uint8Array) => unknown][] = [
+  ['a CSR', csr, parseCsr],
+  ['a certificate', genesis.root.der, parseCertificate],
+  ['a service certificate', leaf, (bytes) => verifySvidProfile(bytes, trustDomain, startedAt)],
+  ['a genesis', genesis.bytes, (bytes) => parseGenesis(bytes, ed25519Verify)],
+  ['a grant', encodeGrant(grant), (bytes) => parseGrant(bytes, grant.id)],
+  ['an admission', admission.value, parseAdmission],
+  ['a token', Buffer.from(token), (bytes) => parseToken(Buffer.from(bytes).toString('latin1'))],
+  [
+    'an operator token',
+    Buffer.from(token),
+    (bytes) => parseOperatorToken(Buffer.from(bytes).toString('latin1')),
+  ],
+  [
+    'the inside of a token',
+    Buffer.from(token.split('.')[1]!, 'base64url').subarray(0, -4),
+    (bytes) => parseToken(sealText('starling-join-1', bytes)),
+  ],
+  [
+    'an issue request',
+    encodeIssueRequest({ requestId: 1, profile: 1, generation: 0, csr, issuedAt: 0, ttlMs: 0 }),
+    decodeIssueRequest,
+  ],
+  [
+    'an issue reply',
+    encodeIssueReply({ type: 'issued', requestId: 1, chain: [genesis.root.der] }),
+    decodeIssueReply,
+  ],
+  [
+    'a log entry',
+    new ByteWriter().varint(1).varint(1).raw(new Uint8Array(32)).string('x').raw(new Uint8Array(60)).done(),
+    decodeEntry,
+  ],
+];
+
+for (const [name, good, parse] of parsers)
+  test(`whatever is handed in as ${name}, only a Fault comes out`, () => {
+    fc.assert(
+      fc.property(mutations(good), (bytes) => {
+        onlyFaults(() => parse(bytes));
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+test('no changed request or genesis is accepted unless it says the very same', () => {
+  fc.assert(
+    fc.property(mutations(csr), (bytes) => {
+      if (onlyFaults(() => parseCsr(bytes))) assert.deepEqual(Buffer.from(bytes), csr);
+    }),
+    { numRuns: 400 },
+  );
+  fc.assert(
+    fc.property(mutations(genesis.bytes), (bytes) => {
+      if (onlyFaults(() => parseGenesis(bytes, ed25519Verify)))
+        assert.deepEqual(Buffer.from(bytes), Buffer.from(genesis.bytes));
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('any JSON as the value of any trust record is judged without an exception', () => {
+  const state = foundedState();
+  const fields = fc.constantFrom(
+    'founder',
+    'name',
+    'grantId',
+    'use',
+    'proof',
+    'id',
+    'uses',
+    'roles',
+    'services',
+    'generation',
+    'certPem',
+    'state',
+    'crossPem',
+    'admittedAt',
+    'genesisHash',
+    'publicKey',
+    'expiresAt',
+    '__proto__',
+  );
+  const values = fc.oneof(
+    fc.jsonValue({ maxDepth: 2 }),
+    fc.dictionary(fields, fc.jsonValue({ maxDepth: 1 })),
+  );
+  fc.assert(
+    fc.property(
+      fc.constantFrom('admission', 'grant', 'trust-root'),
+      values,
+      fc.string(),
+      (kind, value, key) => {
+        const scope = kind === 'admission' ? 'host' : 'policy';
+        const author = kind === 'admission' ? signerOf('host').publicKey : genesis.operatorKey;
+        const record = statement({ scope, kind, author, key, value: Buffer.from(JSON.stringify(value)) });
+        assert.notEqual(state.judge(record, startedAt), null);
+        state.apply(record);
+        assert.equal(state.admitted().length, 1);
+      },
+    ),
+    { numRuns: 300 },
+  );
+});
+
+const label = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?$/);
+
+test('ids, server names and tokens read back as they were written', () => {
+  fc.assert(
+    fc.property(label, label, label, label, (service, datacenter, left, right) => {
+      const one = { trustDomain: `${left}.${right}`, datacenter, service };
+      assert.deepEqual(parseSpiffeId(formatSpiffeId(one)), one);
+      assert.deepEqual(parseServerName(serverName(one), one.trustDomain), one);
+    }),
+  );
+  const hosts = fc
+    .uint8Array({ minLength: 32, maxLength: 32 })
+    .map((key) => Buffer.from(key).toString('hex'));
+  const seeds = fc.array(
+    fc
+      .tuple(fc.ipV4(), fc.integer({ min: 1, max: 65535 }), hosts)
+      .map(([address, port, host]) => ({ address, port, host })),
+    {
+      minLength: 1,
+      maxLength: 3,
+    },
+  );
+  fc.assert(
+    fc.property(seeds, fc.nat(), (list, expiresAt) => {
+      const fields = { trustDomain, genesisHash: genesis.hash, seeds: list, grantId: grant.id, expiresAt };
+      assert.deepEqual({ ...parseToken(encodeToken(fields, new Uint8Array(32))) }, fields);
+    }),
+  );
+});
+
+test('hosts that learn the same records in any order agree on who is admitted and for what', () => {
+  const hosts = ['a', 'b', 'c', 'd'].map(signerOf);
+  const other = makeGrant('other', { uses: 2 });
+  const claim = fc.tuple(fc.nat(3), fc.nat(2), fc.nat(3), fc.boolean()).map(([host, use, second, first]) =>
+    admissionStatement(hosts[host]!, first ? 'grant' : 'other', first ? grant : other, {
+      use,
+      name: `host-${host}`,
+      admittedAt: startedAt + second,
+    }),
+  );
+  const claims = fc.uniqueArray(claim, { selector: (one) => one.author, maxLength: 4 });
+  const orders = claims.chain((list) => {
+    const records: SignedStatement[] = [
+      ...list,
+      grantStatement(grant),
+      grantStatement(other),
+      founderStatement,
+      rootStatement,
+    ];
+    const order = fc.shuffledSubarray(records, { minLength: records.length });
+    return fc.tuple(order, order);
+  });
+  fc.assert(
+    fc.property(orders, ([left, right]) => {
+      const outcome = (records: SignedStatement[]) => {
+        const state = foundedState();
+        for (const record of records) state.apply(record);
+        const admitted = state.admitted();
+        const slots = admitted.map((one) => `${one.grantId}/${one.use}`);
+        assert.equal(new Set(slots).size, slots.length, 'one host for each use');
+        return admitted.map((one) => [one.host, one.name, state.mayServe(one.host, 'web')]);
+      };
+      assert.deepEqual(outcome(left), outcome(right));
+    }),
+    { numRuns: 150 },
+  );
+});
+
+test('a requester never gets more than its burst and its rate, and the table stays bounded', () => {
+  const limits = { burst: 5, perSecond: 2, maxRequesters: 10 };
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.nat(3000), fc.nat(30)), { maxLength: 200 }), (arrivals) => {
+      const limiter = new RateLimiter(limits);
+      let now = 0;
+      let taken = 0;
+      for (const [pause, noise] of arrivals) {
+        now += pause;
+        if (limiter.take('one', now) === 0) taken++;
+        if (noise < 9) limiter.take(`other-${noise}`, now);
+        assert.ok(limiter.size <= limits.maxRequesters);
+      }
+      assert.ok(taken <= limits.burst + (now / 1000) * limits.perSecond);
+    }),
+  );
+});
+
+test('an admission reads back as it was written', () => {
+  const value = parseAdmission(admission.value);
+  assert.deepEqual(parseAdmission(encodeAdmission(value)), value);
+  assert.ok(value.admittedAt < startedAt + hour);
+});
