@@ -1,0 +1,276 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { createReadStream, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { type CheckResult, CheckRunner, maxConcurrentRuns } from '../../../../src/agent/io/checks.ts';
+import type { CheckDefinition } from '../../../../src/agent/kinds.ts';
+
+function check(fields: Partial<CheckDefinition>): CheckDefinition {
+  return {
+    id: 'c',
+    name: 'check',
+    notes: '',
+    type: 'http',
+    target: '',
+    method: 'GET',
+    header: {},
+    body: '',
+    tlsSkipVerify: false,
+    args: [],
+    intervalMs: 10_000,
+    timeoutMs: 10_000,
+    ttlMs: 0,
+    successBeforePassing: 0,
+    failuresBeforeCritical: 0,
+    failuresBeforeWarning: 0,
+    deregisterCriticalAfterMs: 0,
+    initialStatus: 'critical',
+    ...fields,
+  };
+}
+
+const script = (...args: string[]) => check({ type: 'script', args });
+
+/** Runs one check to its end. */
+async function run(context: TestContext, definition: CheckDefinition): Promise<CheckResult> {
+  const { promise, resolve } = Promise.withResolvers<CheckResult>();
+  const runner = new CheckRunner(resolve);
+  context.after(() => runner.close());
+  runner.run(definition);
+  return promise;
+}
+
+async function listen(context: TestContext, server: Server): Promise<number> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  context.after(() => server.close());
+  return (server.address() as AddressInfo).port;
+}
+
+async function serve(context: TestContext, listener: RequestListener): Promise<string> {
+  const server = createServer(listener);
+  context.after(() => server.closeAllConnections());
+  return `http://127.0.0.1:${await listen(context, server)}`;
+}
+
+test('HTTP: 2xx passes, 429 warns, everything else is critical', async (context) => {
+  const url = await serve(context, (request, response) => {
+    response.statusCode = Number(request.url!.slice(1));
+    response.end('body');
+  });
+  for (const [code, status] of [
+    [200, 'passing'],
+    [204, 'passing'],
+    [429, 'warning'],
+    [404, 'critical'],
+    [500, 'critical'],
+  ] as const) {
+    const result = await run(context, check({ target: `${url}/${code}` }));
+    assert.equal(result.status, status, `${code}`);
+  }
+  const { checkId, output } = await run(context, check({ id: 'x', target: `${url}/503` }));
+  assert.deepEqual([checkId, output], ['x', `HTTP GET ${url}/503: 503 Service Unavailable Output: body`]);
+});
+
+test('HTTP: method, headers and body are sent as the definition says', async (context) => {
+  const seen: { request: IncomingMessage; body: string }[] = [];
+  const url = await serve(context, (request, response) => {
+    let body = '';
+    request.on('data', (chunk: Buffer) => {
+      body += chunk.toString();
+    });
+    request.on('end', () => {
+      seen.push({ request, body });
+      response.end();
+    });
+  });
+  const header = { Host: ['app.internal'], 'X-Probe': ['1', '2'], Accept: ['text/x'] };
+  await run(context, check({ target: url, method: 'PUT', header, body: 'ping' }));
+  const [{ request, body }] = seen as [(typeof seen)[0]];
+  assert.deepEqual(
+    [request.method, request.headers.host, request.headers['x-probe'], request.headers.accept, body],
+    ['PUT', 'app.internal', '1, 2', 'text/x', 'ping'],
+  );
+  assert.equal(request.headers['user-agent'], 'Starling Health Check');
+  assert.equal(request.headers.connection, 'close');
+});
+
+test('HTTP: redirects are followed, but not for ever', async (context) => {
+  const url = await serve(context, (request, response) => {
+    if (request.url === '/ready') return response.end('ready');
+    return response.writeHead(302, { location: request.url === '/' ? '/ready' : '/loop' }).end();
+  });
+  assert.equal((await run(context, check({ target: `${url}/` }))).status, 'passing');
+  assert.equal((await run(context, check({ target: `${url}/loop` }))).status, 'critical');
+});
+
+test('HTTP: an endless body is cut, and its connection closed', async (context) => {
+  const closed = Promise.withResolvers<void>();
+  const url = await serve(context, (request, response) => {
+    request.socket.once('close', () => closed.resolve());
+    const pump = (): void => {
+      while (response.write('x'.repeat(1024)));
+    };
+    response.on('drain', pump);
+    pump();
+  });
+  const { status, output } = await run(context, check({ target: url }));
+  assert.equal(status, 'passing');
+  assert.equal(output.length, `HTTP GET ${url}: 200 OK Output: `.length + 4096);
+  await closed.promise;
+});
+
+test('HTTP: silence is critical after the timeout, before and after the head', async (context) => {
+  const url = await serve(context, (request, response) => {
+    if (request.url === '/head') response.writeHead(200).flushHeaders();
+  });
+  for (const path of ['/', '/head']) {
+    const { status, output } = await run(context, check({ target: url + path, timeoutMs: 100 }));
+    assert.deepEqual([status, output], ['critical', `HTTP GET ${url}${path}: timed out after 100ms`]);
+  }
+});
+
+test('HTTP: a closed port is critical and says why', async (context) => {
+  const server = createTcpServer();
+  const port = await listen(context, server);
+  server.close();
+  await once(server, 'close');
+  const { status, output } = await run(context, check({ target: `http://127.0.0.1:${port}/` }));
+  assert.equal(status, 'critical');
+  assert.match(output, /ECONNREFUSED/);
+});
+
+test('HTTPS: a certificate nobody vouches for fails unless the check skips verification', async (context) => {
+  const folder = mkdtempSync(join(tmpdir(), 'starling-checks-'));
+  context.after(() => rmSync(folder, { recursive: true }));
+  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
+  const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+  execFileSync('openssl', [...request, '-subj', '/CN=x', '-keyout', key, '-out', cert], { stdio: 'ignore' });
+  const server = createTlsServer(
+    { key: readFileSync(key), cert: readFileSync(cert) },
+    (_request, response) => {
+      response.end('secret');
+    },
+  );
+  const target = `https://127.0.0.1:${await listen(context, server)}/`;
+  context.after(() => server.closeAllConnections());
+  assert.equal((await run(context, check({ target }))).status, 'critical');
+  assert.equal((await run(context, check({ target, tlsSkipVerify: true }))).status, 'passing');
+});
+
+test('TCP: an open port passes, a closed one is critical', async (context) => {
+  const server = createTcpServer((socket) => socket.destroy());
+  const port = await listen(context, server);
+  const target = `127.0.0.1:${port}`;
+  const open = await run(context, check({ type: 'tcp', target }));
+  assert.deepEqual([open.status, open.output], ['passing', `TCP connect ${target}: Success`]);
+  server.close();
+  await once(server, 'close');
+  const closed = await run(context, check({ type: 'tcp', target }));
+  assert.equal(closed.status, 'critical');
+  assert.match(closed.output, /ECONNREFUSED/);
+});
+
+test('TCP: an address in brackets is IPv6', async (context) => {
+  const { output } = await run(context, check({ type: 'tcp', target: '[::1]:1' }));
+  assert.match(output, /^TCP connect \[::1\]:1: .*(ECONNREFUSED|EADDRNOTAVAIL|EAFNOSUPPORT).*::1/);
+});
+
+test('scripts: exit 0 passes, 1 warns, everything else is critical, with what was printed', async (context) => {
+  for (const [code, status] of [
+    [0, 'passing'],
+    [1, 'warning'],
+    [2, 'critical'],
+  ] as const) {
+    const result = await run(context, script('/bin/sh', '-c', `echo out; echo err >&2; exit ${code}`));
+    assert.equal(result.status, status);
+    assert.deepEqual(result.output.split('\n').sort(), ['', 'err', 'out']);
+  }
+});
+
+test('scripts: arguments are passed as they are, without a shell', async (context) => {
+  const { output } = await run(context, script('/bin/echo', '$HOME', '; exit 2'));
+  assert.equal(output, '$HOME ; exit 2\n');
+});
+
+test('scripts: a program that is not there is critical', async (context) => {
+  const { status, output } = await run(context, script('/nowhere/program'));
+  assert.equal(status, 'critical');
+  assert.match(output, /ENOENT/);
+});
+
+test('scripts: the end of a long output is kept', async (context) => {
+  const { output } = await run(context, script('/bin/sh', '-c', 'seq 1 5000; echo last'));
+  assert.match(output, /^Captured 4096 of 23898 bytes\n\.\.\.\n/);
+  assert.ok(output.endsWith('\n5000\nlast\n'));
+});
+
+test("scripts: the agent's settings are not in the environment", async (context) => {
+  process.env.STARLING_TOKEN = 'join-me';
+  context.after(() => delete process.env.STARLING_TOKEN);
+  const { output } = await run(context, script('/usr/bin/env'));
+  assert.match(output, /^PATH=/m);
+  assert.doesNotMatch(output, /STARLING/);
+});
+
+test('scripts: at the timeout everything that was started is killed', async (context) => {
+  const folder = mkdtempSync(join(tmpdir(), 'starling-checks-'));
+  context.after(() => rmSync(folder, { recursive: true }));
+  // The pipe stays open as long as any of the children lives: its end shows that all are gone.
+  const pipe = join(folder, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const gone = once(createReadStream(pipe).resume(), 'end');
+  const definition = script('/bin/sh', '-c', `exec 3>${pipe}; echo begun; sleep 600 & sleep 600`);
+  const { status, output } = await run(context, { ...definition, timeoutMs: 200 });
+  assert.equal(status, 'critical');
+  assert.equal(output, 'Timed out (200ms) running check\n\nbegun\n');
+  await gone;
+});
+
+test('never more than a few runs at once, and every run is answered', async (context) => {
+  let [now, most] = [0, 0];
+  const held: (() => void)[] = [];
+  const url = await serve(context, (_request, response) => {
+    most = Math.max(most, ++now);
+    held.push(() => {
+      now--;
+      response.end();
+    });
+    // The first answers go out once the limit is reached: a runner without one would go past it.
+    if (held.length >= maxConcurrentRuns) for (const release of held.splice(0)) release();
+  });
+  const total = maxConcurrentRuns * 3;
+  let answered = 0;
+  const done = Promise.withResolvers<void>();
+  const runner = new CheckRunner(({ status }) => {
+    assert.equal(status, 'passing');
+    if (++answered === total) done.resolve();
+  });
+  context.after(() => runner.close());
+  for (let i = 0; i < total; i++) runner.run(check({ id: `c${i}`, target: url }));
+  await done.promise;
+  assert.equal(most, maxConcurrentRuns);
+});
+
+test('closing cuts what runs, and no result comes any more', async (context) => {
+  const arrived = Promise.withResolvers<void>();
+  const url = await serve(context, () => arrived.resolve());
+  const results: CheckResult[] = [];
+  const runner = new CheckRunner((result) => results.push(result));
+  runner.run(check({ target: url }));
+  runner.run(script('/bin/sleep', '600'));
+  runner.run(check({ type: 'tcp', target: '127.0.0.1:9' }));
+  await arrived.promise;
+  await runner.close();
+  runner.run(check({ target: url }));
+  assert.deepEqual(
+    results.filter(({ output }) => !output.includes('127.0.0.1:9')),
+    [],
+  );
+});
