@@ -23,34 +23,46 @@ function describeMachine(): string {
   );
 }
 
-async function measure(command: BenchCommand): Promise<void> {
+/** Exit codes after a signal, as shells have them. */
+const exitCodes = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+
+/** Resolves with the exit code. Whatever it started has ended by then, also after an error or a signal. */
+async function measure(command: BenchCommand): Promise<number> {
   assertTools(proxyBenchTools);
+  const machine = describeMachine();
+  complain(machine);
   const stage = new Stage();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  let interrupted: number | null = null;
+  for (const [signal, code] of Object.entries(exitCodes))
     process.once(signal, () => {
+      interrupted = code;
       complain('stopping');
       stage.close().catch((error: Error) => complain(error.message));
     });
   try {
-    const machine = describeMachine();
-    complain(machine);
     const rows = await benchProxy(stage, command, complain);
     process.stdout.write(`${machine}\n\n${table(rows)}\n`);
     if (command.json !== null) writeFileSync(command.json, `${JSON.stringify(rows, null, 2)}\n`);
+  } catch (error) {
+    if (interrupted === null) throw error;
   } finally {
     await stage.close();
   }
+  return interrupted ?? 0;
 }
 
-const command = readArguments(process.argv.slice(2));
-if ('misuse' in command) {
-  complain(command.misuse);
-  process.exitCode = 2;
-} else {
+async function main(): Promise<number> {
+  const command = readArguments(process.argv.slice(2));
+  if ('misuse' in command) {
+    complain(command.misuse);
+    return 2;
+  }
   try {
-    await measure(command);
+    return await measure(command);
   } catch (error) {
     complain(error instanceof Error ? error.message : String(error));
-    process.exitCode = 1;
+    return 1;
   }
 }
+
+process.exitCode = await main();

@@ -9,7 +9,7 @@ import { Flock, Program } from '../demo/flock.ts';
 
 const execute = promisify(execFile);
 
-/** Keeps what was started in order; `close` stops the last first, once. */
+/** Keeps what was started in order; `close` stops the last first. */
 export class Stage {
   readonly directory = mkdtempSync(join(tmpdir(), 'starling-bench-'));
   private readonly endings: (() => Promise<unknown>)[] = [];
@@ -57,16 +57,20 @@ export class Stage {
     if (this.closing !== null) throw new Error('stopped');
   }
 
-  /** Stops everything. Goes on to the next when one will not end, and rejects after the last. */
+  /**
+   * Stops everything and lets nothing new start; goes on to the next when one will not end, and rejects after the
+   * last. Called once more when the benchmark has settled, it stops what an agent's start, already under way at the
+   * first call, left running.
+   */
   close(): Promise<void> {
-    this.closing ??= this.end();
+    this.closing = (this.closing ?? Promise.resolve()).then(() => this.end());
     return this.closing;
   }
 
   private async end(): Promise<void> {
     this.tools.abort();
     const failures: unknown[] = [];
-    for (const ending of this.endings.reverse()) await ending().catch((error) => failures.push(error));
+    for (const ending of this.endings.toReversed()) await ending().catch((error) => failures.push(error));
     rmSync(this.directory, { recursive: true, force: true });
     if (failures.length > 0) throw new AggregateError(failures, `could not stop: ${failures.join('; ')}`);
   }
