@@ -1,0 +1,142 @@
+/** The agent's diagnosis of itself: what is wrong, how bad it is, and what to do about it. Pure. */
+import type { DataPlaneStats } from '../proxy/dataplane.ts';
+import type { AgentCore } from './core.ts';
+import type { Finding } from './port.ts';
+
+/** What only the shell knows. */
+export interface ShellFacts {
+  readonly dataPlane: DataPlaneStats | null;
+  readonly fileProblems: readonly string[];
+  readonly storeProblem: string | null;
+  readonly damagedEntries: number;
+  /** How late timers fire, milliseconds, the worst of the last minute. */
+  readonly loopLagMs: number;
+}
+
+const lagWarningMs = 200;
+const expiryWarningMs = 10 * 60_000;
+
+/** Findings, the worst first; a single `ok` when there is nothing to say. */
+export function diagnose(core: AgentCore, facts: ShellFacts, now: number): Finding[] {
+  const findings = [
+    ...membershipFindings(core),
+    ...certificateFindings(core, now),
+    ...listenerFindings(facts.dataPlane),
+    ...storeFindings(facts),
+    ...facts.fileProblems.map((detail) =>
+      finding(
+        'warning',
+        'definitions',
+        detail,
+        'mend the file; its last good definitions stay in force until then',
+      ),
+    ),
+  ];
+  if (facts.loopLagMs > lagWarningMs)
+    findings.push(
+      finding(
+        'warning',
+        'event loop',
+        `timers fired up to ${Math.round(facts.loopLagMs)} ms late`,
+        'the host is short of CPU: give it more, or move load away',
+      ),
+    );
+  if (findings.length === 0) findings.push(finding('ok', 'agent', 'nothing to report', ''));
+  const order = { critical: 0, warning: 1, ok: 2 };
+  return findings.sort((a, b) => order[a.grade] - order[b.grade]);
+}
+
+function finding(grade: Finding['grade'], subject: string, detail: string, hint: string): Finding {
+  return { grade, subject, detail, hint };
+}
+
+function membershipFindings(core: AgentCore): Finding[] {
+  const findings: Finding[] = [];
+  const others = core.catalog.allHosts().filter(({ id }) => id !== core.self);
+  for (const { value, state, since } of others)
+    if (state === 'down' || state === 'suspect')
+      findings.push(
+        finding(
+          state === 'down' ? 'critical' : 'warning',
+          `host ${value.name}`,
+          `${state} since ${new Date(since).toISOString()}`,
+          `is the agent running there, and ${value.address}:${value.gossipPort} reachable from here?`,
+        ),
+      );
+  const alone =
+    others.some(({ state }) => state !== 'left') && !others.some(({ state }) => state === 'alive');
+  if (alone)
+    findings.push(
+      finding(
+        'critical',
+        'membership',
+        'no other host is reachable',
+        'check this host’s network and the gossip port’s firewall',
+      ),
+    );
+  if (!core.isSynchronised())
+    findings.push(
+      finding(
+        'warning',
+        'membership',
+        'the mesh’s records have not arrived yet',
+        'check the connection to the host it joined through',
+      ),
+    );
+  return findings;
+}
+
+function certificateFindings(core: AgentCore, now: number): Finding[] {
+  const findings: Finding[] = [];
+  for (const { service, problem, notAfter } of core.identities(now)) {
+    if (problem === null) continue;
+    const left = notAfter - now;
+    const grade = left <= expiryWarningMs ? 'critical' : 'warning';
+    const until = left > 0 ? `; the present one lasts until ${new Date(notAfter).toISOString()}` : '';
+    findings.push(
+      finding(
+        grade,
+        `identity ${service}`,
+        `${problem}${until}`,
+        'certificates come from the founding host: is its agent up and reachable?',
+      ),
+    );
+  }
+  return findings;
+}
+
+function listenerFindings(dataPlane: DataPlaneStats | null): Finding[] {
+  return (dataPlane?.listeners ?? [])
+    .filter(({ error }) => error !== null)
+    .map(({ id, address, port, error }) =>
+      finding(
+        'critical',
+        `listener ${id}`,
+        `${address}:${port}: ${error}`,
+        'another process has the address, or this one may not bind it',
+      ),
+    );
+}
+
+function storeFindings({ storeProblem, damagedEntries }: ShellFacts): Finding[] {
+  const findings: Finding[] = [];
+  if (storeProblem !== null)
+    findings.push(
+      finding(
+        'critical',
+        'store',
+        storeProblem,
+        'make room on the disk of the data directory; writes are refused until then',
+      ),
+    );
+  if (damagedEntries > 0)
+    findings.push(
+      finding(
+        'warning',
+        'store',
+        `${damagedEntries} damaged entries were left out`,
+        'they come back from other hosts by themselves; check the disk',
+      ),
+    );
+  return findings;
+}

@@ -1,0 +1,354 @@
+/**
+ * One running agent: the core on a real clock, disk and network, with the data plane, health checks, watched
+ * files, HTTP API and DNS around it. What each part does is its own business; here they are tied together,
+ * started in order and stopped in reverse.
+ */
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { ed25519Verify, Fault, messageOf, type Random } from '../../core.ts';
+import { decodeDelta } from '../../gossip/dissemination.ts';
+import { Store } from '../../gossip/io/store.ts';
+import { Transport } from '../../gossip/io/transport.ts';
+import type { DataPlane } from '../../proxy/dataplane.ts';
+import { createDataPlane } from '../../proxy/io/embedded.ts';
+import { deleteIdentity, loadIdentities, saveIdentity } from '../../trust/io/identities.ts';
+import { makeLeafKey } from '../../trust/io/keys.ts';
+import { verifySvidProfile } from '../../trust/svid-profile.ts';
+import { parseOperatorToken } from '../../trust/token.ts';
+import { AgentCore } from '../core.ts';
+import type { AgentInput } from '../effects.ts';
+import type { AgentSettings } from '../settings.ts';
+import { version } from '../version.ts';
+import { belong } from './belonging.ts';
+import { CheckRunner } from './checks.ts';
+import { monotonicClock } from './clock.ts';
+import { DefinitionFiles } from './definition-files.ts';
+import { type DnsServer, startDnsServer } from './dns/server.ts';
+import { Driver, type EffectHandler } from './driver.ts';
+import { type HttpServer, startHttpServer } from './http/server.ts';
+import type { Logger } from './logger.ts';
+import { LoopLag } from './loop-lag.ts';
+import { metricsExporter } from './metrics.ts';
+import { LocalPort } from './port.ts';
+import { uidOfUser } from './users.ts';
+
+/** How long a joiner waits for the mesh's records before it gives up. */
+const synchroniseWithinMs = 15_000;
+/** Draining the data plane, within the ten seconds that a stop may take. */
+const drainMs = 4000;
+const farewellWithinMs = 3000;
+
+const chance: Random = { next: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48 };
+
+export class Agent {
+  readonly core: AgentCore;
+  readonly port: LocalPort;
+  /** Resolves when the agent was asked to leave and has told the mesh. */
+  readonly asked: Promise<void>;
+  /** Where the operator token of a mesh founded just now is. */
+  operatorTokenPath: string | null = null;
+  private readonly settings: AgentSettings;
+  private readonly log: Logger;
+  private readonly store: Store;
+  private readonly driver: Driver;
+  private readonly checks: CheckRunner;
+  private readonly dataPlane: DataPlane | null;
+  private readonly lag = new LoopLag();
+  private readonly joinReplies = new Map<number, (bytes: Uint8Array) => boolean>();
+  private readonly now = monotonicClock();
+  private readonly early: AgentInput[] = [];
+  private transport: Transport | null = null;
+  private files: DefinitionFiles | null = null;
+  private http: HttpServer | null = null;
+  private dns: DnsServer | null = null;
+  private lastExchange = 0;
+  private identityWork: Promise<void> = Promise.resolve();
+  private applied: Promise<void> = Promise.resolve();
+  private leaveNow: () => void = () => {};
+  private stopping: Promise<void> | null = null;
+
+  private constructor(settings: AgentSettings, log: Logger, store: Store, core: AgentCore) {
+    this.settings = settings;
+    this.log = log;
+    this.store = store;
+    this.core = core;
+    this.asked = new Promise((done) => {
+      this.leaveNow = done;
+    });
+    this.dataPlane = settings.proxy === 'embedded' ? this.createDataPlane() : null;
+    this.checks = new CheckRunner((result) => this.driver.feed({ type: 'check-result', ...result }));
+    this.driver = new Driver({
+      core,
+      store,
+      now: this.now,
+      carryOut: this.carryOut,
+      storeFailed: (fault) => this.port.storeFailed(fault),
+    });
+    this.port = new LocalPort({
+      core,
+      now: this.now,
+      startedAt: this.now(),
+      feed: (input) => this.driver.feed(input),
+      dataPlane: this.dataPlane,
+      facts: () => ({ damagedEntries: store.counters.damaged, loopLagMs: this.lag.worstMs() }),
+      metrics: metricsExporter({
+        core,
+        transport: () => this.transport!.stats(),
+        dataPlane: () => this.dataPlane?.stats() ?? null,
+        store: () => store.counters,
+        waitingQueries: () => this.http?.waiting() ?? 0,
+        now: this.now,
+      }),
+    });
+  }
+
+  /** Resolves once the agent is ready to serve; throws `Fault`, with everything closed, when it cannot be. */
+  static async start(settings: AgentSettings, log: Logger): Promise<Agent> {
+    const store = await Store.open(settings.dataDir, {
+      damaged: (detail) => log.warn({ detail }, 'store-damaged'),
+    });
+    let agent: Agent | null = null;
+    try {
+      const now = monotonicClock();
+      const belonging = await belong(settings, now);
+      const { hostKey, genesis, rootSigner, sponsor } = belonging;
+      const core = new AgentCore({
+        host: hostValue(settings),
+        signer: hostKey.signer,
+        verify: ed25519Verify,
+        random: chance,
+        epoch: store.epoch,
+        genesis,
+        rootSigner,
+        domain: settings.domain,
+        vipRange: settings.vipRange,
+        inbound: { address: settings.bind, port: settings.inboundPort },
+        outbound: settings.outbound,
+        svidTtlMs: settings.svidTtlMs,
+        sponsor,
+      });
+      agent = new Agent(settings, log, store, core);
+      await agent.takeOff(hostKey.seed, belonging.admission);
+      agent.operatorTokenPath = settings.bootstrap ? belonging.operatorTokenPath : null;
+      return agent;
+    } catch (error) {
+      if (agent === null) await store.close();
+      else await agent.stop();
+      throw error;
+    }
+  }
+
+  private async takeOff(seed: Uint8Array, admission: Uint8Array | null): Promise<void> {
+    const { settings, core } = this;
+    const entries = await Array.fromAsync(this.store.load(''));
+    const identities = await loadIdentities(this.identityFolder, (fault) =>
+      this.log.warn({ detail: fault.message }, 'identity-unusable'),
+    );
+    this.transport = await this.startTransport(seed);
+    this.driver.feed({ type: 'start', saved: { entries, identities, admission } });
+    for (const input of this.early.splice(0)) this.driver.feed(input);
+    if (settings.services !== null) await this.watch(settings.services);
+    await this.applied;
+    this.http = await startHttpServer({
+      agent: this.port,
+      listen: settings.http,
+      parseOperator: parseOperatorToken,
+      isOperator: (key) => core.trust.isOperator(key, this.now()),
+      uidOfUser,
+      onError: (event) => this.log.error(event, 'request-failed'),
+    });
+    if (settings.dns !== null)
+      this.dns = await startDnsServer({
+        agent: this.port,
+        listen: settings.dns,
+        random: chance,
+        onError: (detail) => this.log.warn({ detail }, 'dns-trouble'),
+      });
+    await this.port.synchronised(synchroniseWithinMs);
+    await this.applied;
+  }
+
+  private get identityFolder(): string {
+    return join(this.settings.dataDir, 'identities');
+  }
+
+  private createDataPlane(): DataPlane {
+    const { trustDomain } = this.core.trust.genesis;
+    return createDataPlane({
+      now: () => performance.now(),
+      random: chance,
+      verifyPeer: (der) => {
+        try {
+          return verifySvidProfile(der, trustDomain, this.now());
+        } catch (error) {
+          if (error instanceof Fault) return { problem: error.code };
+          throw error;
+        }
+      },
+      log: (level, event, fields) => this.log[level](fields, event),
+    });
+  }
+
+  private startTransport(seed: Uint8Array): Promise<Transport> {
+    const feed = (input: AgentInput): void => {
+      // What arrives before the replica is loaded waits for it.
+      if (this.transport === null) this.early.push(input);
+      else this.driver.feed(input);
+    };
+    return Transport.start({
+      seed,
+      bind: this.settings.bind,
+      port: this.settings.gossipPort,
+      admitted: (host) => this.core.isAdmitted(host),
+      addressOf: (host) => this.core.addressOf(host),
+      validate: (delta) => {
+        try {
+          decodeDelta(delta);
+          return 'accept';
+        } catch (error) {
+          if (error instanceof Fault) return 'reject';
+          throw error;
+        }
+      },
+      handlers: {
+        frame: (from, bytes) => feed({ type: 'frame', from, bytes }),
+        delta: (bytes) => feed({ type: 'delta', bytes }),
+        connected: (peer) => feed({ type: 'connected', peer }),
+        disconnected: (peer) => feed({ type: 'disconnected', peer }),
+        unreachable: (peer) => feed({ type: 'unreachable', peer }),
+        joinRequest: (bytes, reply) => {
+          const exchange = ++this.lastExchange;
+          this.joinReplies.set(exchange, reply);
+          feed({ type: 'join-request', exchange, bytes: Uint8Array.from(bytes) });
+        },
+      },
+    });
+  }
+
+  private readonly carryOut: EffectHandler = (effect) => {
+    switch (effect.type) {
+      case 'send':
+        this.transport!.send(effect.to, effect.bytes);
+        break;
+      case 'publish':
+        this.transport!.publish(effect.bytes);
+        break;
+      case 'connect':
+        this.transport!.connect(effect.peer);
+        break;
+      case 'disconnect':
+        this.transport!.disconnect(effect.peer);
+        break;
+      case 'join-reply':
+        this.joinReplies.get(effect.exchange)?.(effect.bytes);
+        this.joinReplies.delete(effect.exchange);
+        break;
+      case 'reply':
+        this.port.answered(effect.request, effect.value);
+        break;
+      case 'fail':
+        this.port.refused(effect.request, effect.fault);
+        break;
+      case 'run-check':
+        this.checks.run(effect.check);
+        break;
+      case 'make-key':
+        this.makeKey(effect.service, effect.spiffeId, effect.dnsNames);
+        break;
+      case 'keep-identity':
+        this.identityChange(() => saveIdentity(this.identityFolder, effect.identity));
+        break;
+      case 'drop-identity':
+        this.identityChange(() => deleteIdentity(this.identityFolder, effect.service));
+        break;
+      case 'configure':
+        this.applied = this.dataPlane?.apply(effect.config) ?? this.applied;
+        break;
+      case 'changed':
+        this.port.changed(effect.topics);
+        break;
+      case 'log':
+        this.log[effect.level](effect.fields, effect.event);
+        break;
+      case 'stop':
+        this.leaveNow();
+    }
+  };
+
+  private makeKey(service: string, spiffeId: string, dnsNames: readonly string[]): void {
+    makeLeafKey(spiffeId, dnsNames).then(
+      ({ csr, keyPem }) => this.driver.feed({ type: 'key-made', service, csr, keyPem }),
+      // The keeper asks again when no key came in time.
+      (error: unknown) => this.log.error({ service, detail: messageOf(error) }, 'key-not-made'),
+    );
+  }
+
+  /** One after the other, so that the last change of a service is the one on disk. */
+  private identityChange(change: () => Promise<void>): void {
+    this.identityWork = this.identityWork
+      .then(change)
+      .catch((error: unknown) => this.log.error({ detail: messageOf(error) }, 'identity-not-saved'));
+  }
+
+  private async watch(path: string): Promise<void> {
+    this.files = new DefinitionFiles({
+      path,
+      uidOfUser,
+      onChange: ({ definitions, problems }) => {
+        for (const { fault } of problems) this.log.warn({ detail: fault.message }, 'definition-refused');
+        this.port.fileProblems = problems.map(({ fault }) => fault.message);
+        this.driver.feed({ type: 'files', definitions });
+      },
+    });
+    await this.files.start();
+  }
+
+  /** The line that says where everything is. */
+  readyLine(): string {
+    const { settings, core } = this;
+    const gossip = `${settings.advertise}:${this.transport!.port}`;
+    const inbound = `${settings.advertise}:${settings.inboundPort}`;
+    return (
+      `starling: ready name=${settings.name} mesh=${core.trust.genesis.trustDomain} ` +
+      `http=${this.http!.address} dns=${this.dns === null ? 'none' : `${this.dns.address}:${this.dns.port}`} gossip=${gossip} inbound=${inbound}`
+    );
+  }
+
+  /** Tells the mesh, lets requests under way finish, closes everything. Within ten seconds. */
+  async leave(): Promise<void> {
+    const timer = setTimeout(() => this.leaveNow(), farewellWithinMs);
+    this.port.command({ type: 'leave' }).catch((error: unknown) => {
+      this.log.warn({ detail: messageOf(error) }, 'leave-not-told');
+      this.leaveNow();
+    });
+    await this.asked;
+    clearTimeout(timer);
+    await this.stop();
+  }
+
+  /** Closes everything; nothing that was acknowledged is lost. */
+  stop(): Promise<void> {
+    this.stopping ??= this.close();
+    return this.stopping;
+  }
+
+  private async close(): Promise<void> {
+    await Promise.all([
+      this.http?.close(),
+      this.dns?.close(),
+      this.files?.close(),
+      this.checks.close(),
+      this.dataPlane?.close(drainMs),
+    ]);
+    this.lag.stop();
+    await this.transport?.stop();
+    await this.driver.stop();
+    await this.identityWork;
+    await this.store.close();
+  }
+}
+
+function hostValue(settings: AgentSettings) {
+  const { name, datacenter, zone, advertise, gossipPort, inboundPort } = settings;
+  return { name, datacenter, zone, address: advertise, gossipPort, inboundPort, version };
+}

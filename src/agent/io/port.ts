@@ -1,0 +1,179 @@
+/** The local side of the agent: what the API, DNS and CLI may read and ask, answered from the running core. */
+import { randomBytes } from 'node:crypto';
+import { assert, Fault, type Millis } from '../../core.ts';
+import type { DataPlane, DataPlaneStats } from '../../proxy/dataplane.ts';
+import type { MeshView } from '../../proxy/view.ts';
+import type { Catalog, Topic } from '../catalog.ts';
+import type { AgentCore } from '../core.ts';
+import { diagnose, type ShellFacts } from '../diagnosis.ts';
+import type { AgentInput } from '../effects.ts';
+import type { ServiceDefinition } from '../kinds.ts';
+import type {
+  AgentPort,
+  AgentSelf,
+  Command,
+  Finding,
+  IdentityStatus,
+  PolicyStore,
+  RootStatus,
+} from '../port.ts';
+
+export interface LocalPortOptions {
+  readonly core: AgentCore;
+  readonly now: () => Millis;
+  readonly startedAt: Millis;
+  readonly feed: (input: AgentInput) => void;
+  readonly dataPlane: DataPlane | null;
+  readonly facts: () => Pick<ShellFacts, 'damagedEntries' | 'loopLagMs'>;
+  readonly metrics: () => Promise<string>;
+}
+
+interface Waiting {
+  readonly done: (value: unknown) => void;
+  readonly failed: (fault: Fault) => void;
+}
+
+/** Commands that wait for the disk; more at once are refused. */
+const maxWaitingCommands = 10_000;
+
+export class LocalPort implements AgentPort {
+  readonly self: AgentSelf;
+  readonly catalog: Catalog;
+  readonly policy: PolicyStore;
+  fileProblems: readonly string[] = [];
+  private readonly options: LocalPortOptions;
+  private readonly commands = new Map<number, Waiting>();
+  private readonly listeners = new Set<(topics: ReadonlySet<Topic>) => void>();
+  private lastRequest = 0;
+  private storeProblem: string | null = null;
+
+  constructor(options: LocalPortOptions) {
+    const { core } = options;
+    const { host, genesis, domain } = core.options;
+    this.options = options;
+    this.catalog = core.catalog;
+    this.policy = core.policies;
+    this.self = {
+      id: core.self,
+      name: host.name,
+      datacenter: host.datacenter,
+      zone: host.zone,
+      version: host.version,
+      advertise: host.address,
+      gossipPort: host.gossipPort,
+      inboundPort: host.inboundPort,
+      trustDomain: genesis.trustDomain,
+      meshId: genesis.meshId,
+      domain,
+      startedAt: options.startedAt,
+      operatorKey: genesis.operatorKey,
+    };
+  }
+
+  now(): Millis {
+    return this.options.now();
+  }
+
+  localServices(): readonly ServiceDefinition[] {
+    return this.options.core.registry.services();
+  }
+
+  view(): MeshView {
+    const view = this.options.core.currentView();
+    assert(view !== null, 'a started core has compiled a view');
+    return view;
+  }
+
+  identities(): readonly IdentityStatus[] {
+    return this.options.core.identities(this.now());
+  }
+
+  roots(): readonly RootStatus[] {
+    return this.options.core.trust.bundle.believed().map(({ generation, pem, state, notAfter }) => ({
+      generation,
+      certPem: pem,
+      active: state === 'active',
+      notAfter,
+    }));
+  }
+
+  dataPlane(): DataPlaneStats | null {
+    return this.options.dataPlane?.stats() ?? null;
+  }
+
+  check(): readonly Finding[] {
+    const { core, facts } = this.options;
+    const { fileProblems, storeProblem } = this;
+    return diagnose(
+      core,
+      { ...facts(), dataPlane: this.dataPlane(), fileProblems, storeProblem },
+      this.now(),
+    );
+  }
+
+  ready(): { readonly ready: boolean; readonly reason: string } {
+    if (!this.options.core.isSynchronised())
+      return { ready: false, reason: 'the mesh’s records have not arrived yet' };
+    if (this.storeProblem !== null) return { ready: false, reason: this.storeProblem };
+    return { ready: true, reason: 'ready' };
+  }
+
+  metrics(): Promise<string> {
+    return this.options.metrics();
+  }
+
+  command(command: Command): Promise<unknown> {
+    if (this.commands.size >= maxWaitingCommands)
+      return Promise.reject(new Fault('overloaded', `${maxWaitingCommands} commands wait for the disk`));
+    const request = ++this.lastRequest;
+    return new Promise((done, failed) => {
+      this.commands.set(request, { done, failed });
+      this.options.feed({ type: 'command', request, command, entropy: randomBytes(64) });
+    });
+  }
+
+  answered(request: number, value: unknown): void {
+    this.storeProblem = null;
+    this.commands.get(request)?.done(value);
+    this.commands.delete(request);
+  }
+
+  refused(request: number, fault: Fault): void {
+    this.commands.get(request)?.failed(fault);
+    this.commands.delete(request);
+  }
+
+  /** A write did not reach the disk; said by `check` until one does. */
+  storeFailed(fault: Fault): void {
+    this.storeProblem = fault.message;
+  }
+
+  onChange(listener: (topics: ReadonlySet<Topic>) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  changed(topics: ReadonlySet<Topic>): void {
+    for (const listener of this.listeners) listener(topics);
+  }
+
+  /** Resolves when the mesh's records have arrived; `Fault('not-synchronised')` after `withinMs`. */
+  synchronised(withinMs: number): Promise<void> {
+    return new Promise((done, failed) => {
+      const timer = setTimeout(() => finish(false), withinMs);
+      const stop = this.onChange(() => {
+        if (this.options.core.isSynchronised()) finish(true);
+      });
+      const finish = (arrived: boolean): void => {
+        clearTimeout(timer);
+        stop();
+        if (arrived) done();
+        else
+          failed(
+            new Fault('not-synchronised', `the mesh's records did not arrive within ${withinMs / 1000} s`),
+          );
+      };
+      if (this.options.core.isSynchronised()) finish(true);
+    });
+  }
+}
