@@ -8,7 +8,7 @@ import { decodeJoinAnswer } from '../src/agent/joining.ts';
 import { ADMISSION } from '../src/agent/kinds.ts';
 import type { CreatedToken } from '../src/agent/port.ts';
 import { parseVipRange } from '../src/agent/vips.ts';
-import { assert, type HostId, type Millis, type Signer, type Verify } from '../src/core.ts';
+import { assert, type HostId, type Millis, randomInt, type Signer, type Verify } from '../src/core.ts';
 import { encodeRecord } from '../src/gossip/codec.ts';
 import { slotOf } from '../src/gossip/record.ts';
 import { createAdmission, encodeAdmission } from '../src/trust/admission.ts';
@@ -16,13 +16,15 @@ import { createGenesis, type Genesis, parseGenesis } from '../src/trust/genesis.
 import { type JoinToken, parseToken } from '../src/trust/token.ts';
 import type { Host, SimulatedAgent } from './host.ts';
 import { drawSigner, rememberingVerify } from './keys.ts';
-import type { Network } from './network.ts';
+import type { DatagramKind, Network } from './network.ts';
 import type { World } from './world.ts';
 
 /** What only the founding knows. */
 export interface Founding {
   readonly operator: Signer;
   readonly token: JoinToken;
+  /** How many hosts the token admits. */
+  readonly uses: number;
 }
 
 /** What a host keeps in files beside its store. */
@@ -52,9 +54,6 @@ const retransmitMs = 300;
 /** The join port takes so many requests a second. */
 const requestsPerSecond = 50;
 const vipRange = parseVipRange('127.64.0.0/16');
-
-const requestTag = 1;
-const replyTag = 2;
 
 export class Births {
   private readonly world: World;
@@ -92,14 +91,14 @@ export class Births {
     const uses = Math.min(10_000, hosts * 4);
     const command = {
       type: 'create-token',
-      services: ['*'],
+      services: [],
       roles: ['agent'],
       uses,
       ttlMs: 3_600_000,
     } as const;
     host.command({ ...command, operator }, (outcome) => {
-      assert('value' in outcome, 'the founder may make tokens');
-      onFounded({ operator, token: parseToken((outcome.value as CreatedToken).token) });
+      assert('value' in outcome, `no token: ${'fault' in outcome ? outcome.fault.message : ''}`);
+      onFounded({ operator, token: parseToken((outcome.value as CreatedToken).token), uses });
     });
   }
 
@@ -107,14 +106,9 @@ export class Births {
   join(host: Host, founding: Founding, onJoined: () => void): void {
     host.enter('joining');
     this.network.processStarted(host.number);
-    const use = Math.floor(host.random.next() * 4 * 64);
-    this.asking.set(host.number, {
-      founding,
-      onJoined,
-      use,
-      admission: this.admission(host, founding.token, 0),
-      attempts: 0,
-    });
+    const use = randomInt(host.random, founding.uses);
+    const admission = this.admission(host, founding.token, use);
+    this.asking.set(host.number, { founding, onJoined, use, admission, attempts: 0 });
     this.ask(host);
   }
 
@@ -130,11 +124,9 @@ export class Births {
   }
 
   /** A datagram arrived on a join port. */
-  datagram(at: Host, from: number, bytes: Uint8Array): void {
-    const payload = bytes.subarray(1);
-    if (bytes[0] === requestTag) {
-      if (at.isRunning && this.takeToken(at)) at.joinRequest(from, payload);
-    } else if (bytes[0] === replyTag) this.answered(at, payload);
+  datagram(at: Host, from: number, kind: DatagramKind, bytes: Uint8Array): void {
+    if (kind === 'join-reply') this.answered(at, bytes);
+    else if (at.isRunning && this.takeToken(at)) at.joinRequest(from, bytes);
   }
 
   private takeToken(host: Host): boolean {
@@ -177,7 +169,7 @@ export class Births {
     const seeds = asking.founding.token.seeds;
     const seed = seeds[(asking.attempts - 1) % seeds.length]!;
     const sponsor = this.numberOf(seed.host);
-    this.network.sendDatagram(host.number, sponsor, tagged(requestTag, asking.admission));
+    this.network.sendDatagram(host.number, sponsor, 'join-request', asking.admission);
     const attempt = asking.attempts;
     this.world.after(retransmitMs, () => {
       if (this.asking.get(host.number)?.attempts === attempt) this.ask(host);
@@ -252,6 +244,7 @@ function observed(core: AgentCore): SimulatedAgent {
     policy: core.policies,
     step: (input, now) => core.step(input, now),
     nextWake: () => core.nextWake(),
+    isReady: () => core.isSynchronised() && core.trust.isAdmitted(core.self),
     isAdmitted: (host) => core.isAdmitted(host),
     knowsAddressOf: (host) => core.addressOf(host) !== null,
     member: (id) => gossip.member(id),
@@ -260,11 +253,4 @@ function observed(core: AgentCore): SimulatedAgent {
     ownRecords: () => gossip.replica.ofAuthor(core.self),
     record: (slot) => gossip.replica.get(slot),
   };
-}
-
-function tagged(tag: number, payload: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(payload.length + 1);
-  bytes[0] = tag;
-  bytes.set(payload, 1);
-  return bytes;
 }

@@ -5,7 +5,7 @@
 
 import { upsertIntention } from '../src/agent/intentions.ts';
 import { CONFIG_ENTRY, SERVICE } from '../src/agent/kinds.ts';
-import { assert, type HostId, type Signer } from '../src/core.ts';
+import { assert, type Fault, type HostId, type Signer } from '../src/core.ts';
 import { Births, type Founding } from './births.ts';
 import { HostClock } from './clock.ts';
 import { Host, type HostWatcher, type Surroundings } from './host.ts';
@@ -16,7 +16,11 @@ import { Network } from './network.ts';
 import type { Plan, Step } from './plan.ts';
 import { Pubsub } from './pubsub.ts';
 import { serviceDefinition } from './services.ts';
+import { Violation } from './violation.ts';
 import type { World } from './world.ts';
+
+/** How often a script looks whether its agent is ready. */
+const readyPollMs = 100;
 
 export interface FlockOptions {
   readonly plan: Plan;
@@ -70,10 +74,10 @@ export class Flock {
     const founder = this.hosts[0]!;
     this.births.found(founder, this.plan.hosts, (founding) => {
       this.founding = founding;
+      this.registerPlanned(founder);
       for (const host of this.hosts.slice(1))
         this.world.after(this.plan.joinAtMs[host.number] ?? 0, () => this.join(host));
     });
-    this.registerPlanned(founder);
   }
 
   /** Hosts whose agent runs and is not frozen. */
@@ -154,7 +158,7 @@ export class Flock {
       watcher,
       numberOf: (id) => this.numbers.get(id) ?? null,
       idOf: (number) => this.host(number).id,
-      joinDatagram: (at, from, bytes) => this.births.datagram(at, from, bytes),
+      joinDatagram: (at, from, kind, bytes) => this.births.datagram(at, from, kind, bytes),
     };
   }
 
@@ -164,7 +168,12 @@ export class Flock {
     this.births.join(host, this.founding, () => this.registerPlanned(host));
   }
 
+  /** As `starling register` in a script: once the agent is ready. */
   private registerPlanned(host: Host): void {
+    if (!host.isReady) {
+      this.world.after(readyPollMs, () => this.registerPlanned(host));
+      return;
+    }
     for (const service of this.plan.services[host.number] ?? []) this.register(host, service);
   }
 
@@ -198,6 +207,12 @@ export class Flock {
     }
   }
 
+  /** A host that is not in touch with the mesh yet may refuse; any other refusal is a surprise. */
+  private refused(host: Host, fault: Fault): void {
+    if (host.isReady)
+      throw new Violation('no-refusal', this.world, `${host.name}: ${fault.code}, ${fault.message}`);
+  }
+
   private register(host: Host, service: string): void {
     if (!host.isRunning) return;
     this.ledger.setService(host.number, service, 'unknown');
@@ -220,7 +235,11 @@ export class Flock {
     if (!host.isRunning || this.ledger.servicesOf(host.number).get(service) !== 'present') return;
     this.ledger.setService(host.number, service, 'unknown');
     host.command({ type: 'deregister-service', id: service }, (outcome) => {
-      assert(!('fault' in outcome), `deregister ${service}`);
+      if ('fault' in outcome) {
+        this.refused(host, outcome.fault);
+        this.ledger.setService(host.number, service, 'present');
+        return;
+      }
       this.ledger.setService(host.number, service, 'absent');
       this.ledger.acknowledge(host, `host/${host.id}/${SERVICE}/${service}`);
       this.ledger.watchWrite(
@@ -238,7 +257,10 @@ export class Flock {
     const wish = { action: step.action, description: '' };
     const parsed = upsertIntention(policy, step.source, step.destination, wish);
     host.command({ type: 'put-config-entry', ...parsed, operator: this.operator }, (outcome) => {
-      assert(!('fault' in outcome), `intention: ${'fault' in outcome ? outcome.fault.message : ''}`);
+      if ('fault' in outcome) {
+        this.refused(host, outcome.fault);
+        return;
+      }
       const slot = `policy/${CONFIG_ENTRY}/${parsed.kind}/${parsed.name}`;
       this.ledger.acknowledge(host, slot);
       const written = host.agent?.record(slot);

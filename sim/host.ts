@@ -16,7 +16,7 @@ import type { HostClock } from './clock.ts';
 import type { Channel } from './connection.ts';
 import { Disk } from './disk.ts';
 import { drawBytes } from './keys.ts';
-import type { Network, NetworkUser } from './network.ts';
+import type { DatagramKind, Network, NetworkUser } from './network.ts';
 import { drawServiceKey } from './p256.ts';
 import { Process } from './process.ts';
 import type { Pubsub } from './pubsub.ts';
@@ -27,6 +27,8 @@ import type { World } from './world.ts';
 export interface SimulatedAgent extends Machine<AgentInput, AgentEffect> {
   readonly catalog: Catalog;
   readonly policy: PolicyStore;
+  /** Whether it knows the mesh, and that it belongs to it. */
+  isReady(): boolean;
   isAdmitted(host: HostId): boolean;
   knowsAddressOf(host: HostId): boolean;
   member(id: HostId): Member | undefined;
@@ -58,7 +60,7 @@ export interface Surroundings {
   /** The host's number; null for a key that belongs to none. */
   numberOf(id: HostId): number | null;
   idOf(number: number): HostId;
-  joinDatagram(at: Host, from: number, bytes: Uint8Array): void;
+  joinDatagram(at: Host, from: number, kind: DatagramKind, bytes: Uint8Array): void;
 }
 
 type Answer = (outcome: { readonly value: unknown } | { readonly fault: Fault }) => void;
@@ -113,6 +115,11 @@ export class Host implements NetworkUser {
 
   get isRunning(): boolean {
     return this.state === 'running';
+  }
+
+  /** Runs, knows the mesh and belongs to it. */
+  get isReady(): boolean {
+    return this.isRunning && (this.agent?.isReady() ?? false);
   }
 
   /** Local time, as the process reads it. */
@@ -231,8 +238,8 @@ export class Host implements NetworkUser {
     this.process?.feed({ type: 'unreachable', peer: this.around.idOf(peer) });
   }
 
-  datagram(from: number, bytes: Uint8Array): void {
-    this.around.joinDatagram(this, from, bytes);
+  datagram(from: number, kind: DatagramKind, bytes: Uint8Array): void {
+    this.around.joinDatagram(this, from, kind, bytes);
   }
 
   /** A stranger's join request, to be answered by a datagram. */
@@ -322,7 +329,7 @@ export class Host implements NetworkUser {
   private joinReply(exchange: number, bytes: Uint8Array): void {
     const to = this.exchanges.get(exchange);
     this.exchanges.delete(exchange);
-    if (to !== undefined) this.around.network.sendDatagram(this.number, to, bytes);
+    if (to !== undefined) this.around.network.sendDatagram(this.number, to, 'join-reply', bytes);
   }
 
   private answer(request: number, outcome: Parameters<Answer>[0]): void {

@@ -9,6 +9,9 @@ import { type Channel, Connection, type ConnectionOwner, End, type StreamLimits 
 import type { Links } from './links.ts';
 import type { World } from './world.ts';
 
+/** What a datagram is for: the join port tells by its first bytes. */
+export type DatagramKind = 'join-request' | 'join-reply';
+
 /** What a host is asked and told by its network; told only while its process runs. */
 export interface NetworkUser {
   /** Whether the process would talk to this host. */
@@ -20,7 +23,7 @@ export interface NetworkUser {
   disconnected(peer: number): void;
   /** A dial failed, or frames were lost. */
   unreachable(peer: number): void;
-  datagram(from: number, bytes: Uint8Array): void;
+  datagram(from: number, kind: DatagramKind, bytes: Uint8Array): void;
 }
 
 export interface NetworkLimits extends StreamLimits {
@@ -190,14 +193,14 @@ export class Network implements ConnectionOwner {
   }
 
   /** One unreliable packet: it may be lost, doubled or overtaken. */
-  sendDatagram(host: number, peer: number, bytes: Uint8Array): void {
+  sendDatagram(host: number, peer: number, kind: DatagramKind, bytes: Uint8Array): void {
     this.counters.datagrams++;
     const copies = this.links.duplicates() ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) {
       if (this.links.loses() || this.links.isCut(host, peer)) continue;
       this.world.after(this.links.delayMs(), () => {
         const port = this.port(peer);
-        if (port.running) port.user.datagram(host, bytes);
+        if (port.running) port.user.datagram(host, kind, bytes);
       });
     }
   }

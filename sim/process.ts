@@ -118,7 +118,8 @@ export class Process<I, E> {
     const { world, clock, machine } = this.parts;
     const wakeAt = machine.nextWake();
     if (wakeAt === null) return;
-    const worldTime = Math.max(world.now, clock.worldTime(wakeAt));
+    // Clocks show whole milliseconds; a deadline between two is met at the second.
+    const worldTime = Math.max(world.now, clock.worldTime(Math.ceil(wakeAt)));
     if (worldTime >= this.wakeScheduledAt) return;
     this.wakeScheduledAt = worldTime;
     world.at(worldTime, () => {

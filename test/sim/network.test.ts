@@ -36,7 +36,7 @@ class Recorder implements NetworkUser {
   unreachable(peer: number): void {
     this.note(`unreachable ${peer}`);
   }
-  datagram(from: number, bytes: Uint8Array): void {
+  datagram(from: number, _kind: string, bytes: Uint8Array): void {
     this.note(`datagram ${from} ${new TextDecoder().decode(bytes)}`);
   }
   /** When the first event of this kind came, milliseconds; NaN if it did not. */
@@ -215,7 +215,7 @@ test('a full queue drops the frame and counts it', () => {
 test('datagrams are lost, doubled and overtaken', () => {
   const { world, network, b } = pair();
   network.links.setQuality({ lossRate: 0.1, duplicateRate: 0.1, jitterMs: 5 });
-  for (let i = 0; i < 1_000; i++) world.after(i, () => network.sendDatagram(0, 1, text(i)));
+  for (let i = 0; i < 1_000; i++) world.after(i, () => network.sendDatagram(0, 1, 'join-request', text(i)));
   world.runUntil(epoch + 5_000);
   const distinct = new Set(b.events);
   assert.ok(distinct.size > 850 && distinct.size < 950, `${distinct.size} of 1000 arrived`);
