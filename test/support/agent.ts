@@ -61,7 +61,7 @@ export function hostValue(name: string, address: string, more: Partial<HostValue
 
 export class MemoryAgent implements AgentPort {
   readonly catalog = new Catalog();
-  readonly policy = new Policies();
+  readonly policy = new Policies(() => true);
   readonly registry = new Registry(selfId, this.catalog);
   /** Every command that was carried out, in order. */
   readonly commands: Command[] = [];

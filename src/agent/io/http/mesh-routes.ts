@@ -24,7 +24,11 @@ const defaultTokenTtlMs = 3_600_000;
 export const tokenBody = Type.Object(
   {
     services: Type.Optional(Type.Array(Type.String({ maxLength: 63 }), { maxItems: 100 })),
-    roles: Type.Optional(Type.Array(Type.Literal('operator'), { maxItems: 8 })),
+    roles: Type.Optional(
+      Type.Array(Type.Union([Type.Literal('agent'), Type.Literal('operator'), Type.Literal('trustee')]), {
+        maxItems: 8,
+      }),
+    ),
     uses: Type.Optional(Type.Integer({ minimum: 1, maximum: 100_000 })),
     ttl: Type.Optional(Type.String({ maxLength: 32 })),
   },

@@ -1,0 +1,86 @@
+/** Files that users hand to commands: JSON or YAML, read whole, faults in one line that starts with the path. */
+import { createReadStream } from 'node:fs';
+import { parseDocument } from 'yaml';
+import { Fault, messageOf } from '../../../core.ts';
+import { parseDefinitions } from '../../definition.ts';
+import { type ParsedEntry, parseConfigEntry } from '../../entries.ts';
+import type { ServiceDefinition } from '../../kinds.ts';
+
+const maxFileBytes = 1024 * 1024;
+
+/** The content of a file, `-` for standard input. `Fault('unreadable-file')` or `malformed`. */
+export async function readStructured(path: string): Promise<unknown> {
+  const text = await readText(path);
+  const document = parseDocument(text, { prettyErrors: true });
+  const [error] = document.errors;
+  if (error !== undefined) throw new Fault('malformed', `${path}: ${firstLine(error.message)}`);
+  try {
+    return document.toJS({ maxAliasCount: 100 });
+  } catch (failure) {
+    throw new Fault('malformed', `${path}: ${firstLine(messageOf(failure))}`);
+  }
+}
+
+async function readText(path: string): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of path === '-' ? process.stdin : createReadStream(path)) {
+      bytes += (chunk as Buffer).length;
+      if (bytes > maxFileBytes) throw new Fault('too-large', `${path}: larger than ${maxFileBytes} bytes`);
+      chunks.push(chunk as Buffer);
+    }
+  } catch (error) {
+    if (error instanceof Fault) throw error;
+    throw new Fault('unreadable-file', `${path}: ${messageOf(error)}`);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function firstLine(text: string): string {
+  return text.split('\n')[0]!.replace(/:$/, '');
+}
+
+/** Puts the file's path in front of a fault about its content. */
+function inFile<T>(path: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    throw new Fault(error.code, `${path}: ${error.message}`, { field: error.field });
+  }
+}
+
+/** The services a file defines. */
+export async function readDefinitions(path: string): Promise<ServiceDefinition[]> {
+  const content = await readStructured(path);
+  return inFile(path, () => parseDefinitions(content, { type: 'file', path }));
+}
+
+/** The config entries of a file: one, or a list of them. */
+export async function readEntries(path: string): Promise<ParsedEntry[]> {
+  const content = await readStructured(path);
+  return inFile(path, () =>
+    (Array.isArray(content) ? content : [content]).map((entry) => parseConfigEntry(entry)),
+  );
+}
+
+/** What a file holds, told by whether it names a `Kind`. */
+export async function readEither(
+  path: string,
+): Promise<{ readonly services: readonly ServiceDefinition[]; readonly entries: readonly ParsedEntry[] }> {
+  const content = await readStructured(path);
+  const first: unknown = Array.isArray(content) ? content[0] : content;
+  const isEntry =
+    typeof first === 'object' &&
+    first !== null &&
+    Object.keys(first).some((key) => key.toLowerCase() === 'kind');
+  return inFile(path, () =>
+    isEntry
+      ? {
+          services: [],
+          entries: (Array.isArray(content) ? content : [content]).map((entry) => parseConfigEntry(entry)),
+        }
+      : { services: parseDefinitions(content, { type: 'file', path }), entries: [] },
+  );
+}

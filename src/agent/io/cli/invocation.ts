@@ -1,0 +1,94 @@
+/** What every command shares: its options, its client, and how it ends. */
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { Fault } from '../../../core.ts';
+import { operatorTokenFile, readSecret } from '../../../trust/io/keys.ts';
+import { ApiClient } from './client.ts';
+import { print, printJson } from './output.ts';
+
+export interface CommonOptions {
+  readonly http: string;
+  readonly json?: boolean;
+  readonly operatorTokenFile?: string;
+  readonly dataDir?: string;
+}
+
+const defaultHttp = '127.0.0.1:8500';
+
+/** Adds the options that every command takes. */
+export function common(command: Command): Command {
+  return command
+    .option(
+      '--http <address>',
+      'the agent: ADDRESS:PORT or unix:PATH',
+      process.env.STARLING_HTTP ?? defaultHttp,
+    )
+    .option('--json', 'print JSON');
+}
+
+/** Adds the options of commands that need an operator. */
+export function operatorCommand(command: Command): Command {
+  return common(command)
+    .option(
+      '--operator-token-file <file>',
+      'the operator token (default: operator.token in the data directory)',
+    )
+    .option('--data-dir <dir>', "the agent's data directory, to look for the token");
+}
+
+/** One run of a command. */
+export class Invocation {
+  readonly client: ApiClient;
+  private readonly options: CommonOptions;
+
+  constructor(options: CommonOptions) {
+    this.options = options;
+    this.client = new ApiClient(options.http);
+  }
+
+  get json(): boolean {
+    return this.options.json === true;
+  }
+
+  /** Prints `value` as JSON when asked to, else the text. */
+  show(value: unknown, text: () => string): void {
+    if (this.json) printJson(value);
+    else print(text());
+  }
+
+  /** Text of the operator token; `Fault('operator-token-missing')` says where it was looked for. */
+  async operatorToken(): Promise<string> {
+    const named = this.options.operatorTokenFile ?? process.env.STARLING_OPERATOR_TOKEN_FILE;
+    const dataDir = this.options.dataDir ?? process.env.STARLING_DATA_DIR;
+    const places =
+      named !== undefined && named !== ''
+        ? [named]
+        : dataDir !== undefined
+          ? [join(dataDir, operatorTokenFile)]
+          : [join('starling-data', operatorTokenFile), join('/var/lib/starling', operatorTokenFile)];
+    for (const place of places) {
+      const secret = await readSecret(place);
+      if (secret !== null) return secret.toString('utf8').trim();
+    }
+    throw new Fault(
+      'operator-token-missing',
+      `this needs an operator token, and there is none at ${places.join(' or ')}; use --operator-token-file`,
+    );
+  }
+}
+
+/** Runs a command's body with an invocation and closes it; the body's number is the exit code. */
+export async function run(
+  options: CommonOptions,
+  body: (invocation: Invocation) => Promise<number | undefined>,
+): Promise<void> {
+  const invocation = new Invocation(options);
+  try {
+    process.exitCode = (await body(invocation)) ?? 0;
+  } finally {
+    await invocation.client.close();
+  }
+}
+
+/** Path segments of names that users choose. */
+export const segment = encodeURIComponent;

@@ -1,0 +1,135 @@
+/** `members`, `check`, `stat`, `leave`: the mesh and this agent in it. */
+import type { Command } from 'commander';
+import type { DataPlaneStats, TrafficRow } from '../../../proxy/dataplane.ts';
+import { latencyBoundsMs } from '../../../proxy/dataplane.ts';
+import type { Finding } from '../../port.ts';
+import { type CommonOptions, common, run } from './invocation.ts';
+import { type Cell, print, printable, type Tone, table, tinted } from './output.ts';
+
+interface Member {
+  readonly Name: string;
+  readonly Addr: string;
+  readonly Port: number;
+  readonly Tags: { readonly [name: string]: string };
+}
+
+const stateTones: { readonly [state: string]: Tone } = {
+  alive: 'good',
+  suspect: 'warn',
+  down: 'bad',
+  left: 'dim',
+};
+const gradeTones: { readonly [grade in Finding['grade']]: Tone } = {
+  ok: 'good',
+  warning: 'warn',
+  critical: 'bad',
+};
+
+function memberRow({ Name, Addr, Port, Tags }: Member): (string | Cell)[] {
+  const state = Tags['starling-state'] ?? '';
+  const address = Addr.includes(':') ? `[${Addr}]:${Port}` : `${Addr}:${Port}`;
+  return [
+    printable(Name),
+    address,
+    { text: state, tone: stateTones[state] ?? 'plain' },
+    Tags.dc ?? '',
+    Tags.zone ?? '-',
+    Tags.build ?? '',
+    (Tags['starling-id'] ?? '').slice(0, 8),
+  ];
+}
+
+async function members(options: CommonOptions): Promise<void> {
+  await run(options, async (invocation) => {
+    const found = await invocation.client.get<Member[]>('/v1/agent/members');
+    invocation.show(found, () =>
+      table(['NAME', 'ADDRESS', 'STATE', 'DC', 'ZONE', 'VERSION', 'ID'], found.map(memberRow)),
+    );
+    return 0;
+  });
+}
+
+/** Exit 1 when something is critical. */
+async function check(options: CommonOptions): Promise<void> {
+  await run(options, async (invocation) => {
+    const findings = await invocation.client.get<Finding[]>('/v1/mesh/check');
+    invocation.show(findings, () => findings.map(findingText).join('\n'));
+    return findings.some(({ grade }) => grade === 'critical') ? 1 : 0;
+  });
+}
+
+function findingText({ grade, subject, detail, hint }: Finding): string {
+  const line = `${tinted(grade.padEnd(8), gradeTones[grade])}  ${printable(subject)}: ${printable(detail)}`;
+  return hint === '' ? line : `${line}\n          -> ${printable(hint)}`;
+}
+
+/** Upper bound in milliseconds of the bucket that a quantile falls in; null without requests. */
+export function quantileMs(row: Pick<TrafficRow, 'latencyBuckets'>, quantile: number): number | null {
+  const total = row.latencyBuckets.at(-1) ?? 0;
+  if (total === 0) return null;
+  const at = row.latencyBuckets.findIndex((count) => count >= total * quantile);
+  return latencyBoundsMs[at] ?? Number.POSITIVE_INFINITY;
+}
+
+function latency(row: TrafficRow, quantile: number): string {
+  const bound = quantileMs(row, quantile);
+  if (bound === null) return '-';
+  return Number.isFinite(bound) ? `<=${bound}ms` : `>${latencyBoundsMs.at(-1)}ms`;
+}
+
+function trafficRow(row: TrafficRow): (string | Cell)[] {
+  const total = row.byClass.reduce((sum, count) => sum + count, 0);
+  const refused = Object.values(row.refused).reduce((sum, count) => sum + (count ?? 0), 0);
+  const failed = row.byClass[5] ?? 0;
+  return [
+    printable(row.source === '' ? '-' : row.source),
+    printable(row.destination),
+    row.reporter,
+    row.protocol,
+    String(total),
+    { text: String(failed), tone: failed > 0 ? 'bad' : 'plain' },
+    { text: String(refused), tone: refused > 0 ? 'warn' : 'plain' },
+    String(row.retries),
+    latency(row, 0.5),
+    latency(row, 0.99),
+  ];
+}
+
+async function stat(options: CommonOptions): Promise<void> {
+  await run(options, async (invocation) => {
+    const stats = await invocation.client.get<DataPlaneStats | null>('/v1/mesh/stat');
+    invocation.show(stats, () => {
+      if (stats === null) return 'this agent runs no proxy';
+      const header = [
+        'SOURCE',
+        'DESTINATION',
+        'SEEN BY',
+        'PROTOCOL',
+        'REQUESTS',
+        '5XX',
+        'REFUSED',
+        'RETRIES',
+        'P50',
+        'P99',
+      ];
+      return table(header, stats.traffic.map(trafficRow));
+    });
+    return 0;
+  });
+}
+
+async function leave(options: CommonOptions): Promise<void> {
+  await run(options, async (invocation) => {
+    await invocation.client.call('PUT', '/v1/agent/leave');
+    if (invocation.json) print('{"left": true}');
+    else print('the agent has left the mesh');
+    return 0;
+  });
+}
+
+export function addMeshCommands(program: Command): void {
+  common(program.command('members').description('list the hosts of the mesh')).action(members);
+  common(program.command('check').description("the agent's diagnosis of itself")).action(check);
+  common(program.command('stat').description("traffic through this host's proxy")).action(stat);
+  common(program.command('leave').description('drain, tell the mesh, stop the agent')).action(leave);
+}

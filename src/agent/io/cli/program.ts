@@ -1,0 +1,62 @@
+/** The commands of `starling`, and how a run of one ends: 0 done, 1 refused or false, 2 misuse. */
+import { Command, CommanderError } from 'commander';
+import { Fault } from '../../../core.ts';
+import { lineOf } from '../http/failure.ts';
+import { addCompletionCommand } from './completion.ts';
+import { addMeshCommands } from './mesh-commands.ts';
+import { addPolicyCommands } from './policy-commands.ts';
+import { addServiceCommands } from './service-commands.ts';
+import { addTrustCommands } from './trust-commands.ts';
+
+const misuse = 2;
+
+export function buildProgram(version: string): Command {
+  const program = new Command('starling')
+    .description('A service mesh for virtual machines with no servers.')
+    .version(version, '-V, --version')
+    .helpCommand(false)
+    .showSuggestionAfterError(false)
+    .exitOverride()
+    .configureOutput({ outputError: (message, write) => write(`starling: ${oneLine(message)}\n`) });
+  program.command('agent').description('run the agent of this host; see starling agent --help');
+  addMeshCommands(program);
+  addServiceCommands(program);
+  addPolicyCommands(program);
+  addTrustCommands(program);
+  addCompletionCommand(program);
+  inherit(program);
+  return program;
+}
+
+/** Subcommands made before their parent was set up take its settings over here. */
+function inherit(command: Command): void {
+  for (const sub of command.commands) {
+    sub.copyInheritedSettings(command).helpCommand(false);
+    inherit(sub);
+  }
+}
+
+function oneLine(message: string): string {
+  return message
+    .replace(/^error: /, '')
+    .trim()
+    .replaceAll(/\s*\n\s*/g, ' ');
+}
+
+/** Runs the command that `args` name and sets the exit code. Never rejects on what users or agents do. */
+export async function runProgram(program: Command, args: readonly string[]): Promise<void> {
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError) process.exitCode = exitCodeOf(error);
+    else if (error instanceof Fault) {
+      process.stderr.write(`starling: ${oneLine(lineOf(error))}\n`);
+      process.exitCode = error.code === 'bad-option' ? misuse : 1;
+    } else throw error;
+  }
+}
+
+/** Asking for help or the version is no misuse; every other refusal of commander's is. */
+function exitCodeOf(error: CommanderError): number {
+  return error.code === 'commander.helpDisplayed' || error.code === 'commander.version' ? 0 : misuse;
+}

@@ -1,0 +1,11 @@
+/** The entry of `starling`: the agent, or a command that talks to one. */
+import { version } from '../version.ts';
+import { buildProgram, runProgram } from './cli/program.ts';
+
+const args = process.argv.slice(2);
+
+if (args[0] === 'agent') {
+  // The agent's libraries take a while to load: the other commands do without them.
+  const { runAgentCommand } = await import('./agent-command.ts');
+  process.exit(await runAgentCommand(args.slice(1)));
+} else await runProgram(buildProgram(version), args);
