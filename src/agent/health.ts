@@ -3,7 +3,7 @@
  * its definition says so, the end of a service that stays critical. Pure: running is the driver's.
  * Thresholds and texts are those of Consul 1.15 (`agent/checks`).
  */
-import { byCodeUnit, earliest, Fault, type Machine, type Millis, type Random } from '../core.ts';
+import { byCodeUnit, Fault, type Machine, type Millis, type Random } from '../core.ts';
 import type { CheckDefinition, CheckStatus, StandaloneCheck } from './kinds.ts';
 
 /** A check to carry out; `status` is what the mesh was last told, the definition's initial status if nothing. */
@@ -46,7 +46,10 @@ export const reportedOutputIntervalMs = 10_000;
 /** What is kept of an output, UTF-16 code units. */
 const maxOutputLength = 4096;
 
-/** What is known of one check. Deadlines are absolute; null means none. */
+/** A deadline that never comes. */
+const never = Number.POSITIVE_INFINITY;
+
+/** What is known of one check. Deadlines are absolute; `never` means none. */
 interface Monitor {
   serviceId: string;
   check: CheckDefinition;
@@ -55,29 +58,32 @@ interface Monitor {
   /** When the output was last told. */
   toldAt: Millis;
   /** An output that waits for its turn to be told. */
-  outputDueAt: Millis | null;
-  runAt: Millis | null;
+  outputDueAt: Millis;
+  runAt: Millis;
   running: boolean;
   /** The definition changed during the run: its result says nothing any more. */
   stale: boolean;
-  expiresAt: Millis | null;
+  expiresAt: Millis;
   /** Results in a row; they start as if the thresholds had been met, so that the first result decides. */
   successes: number;
   failures: number;
-  deregisterAt: Millis | null;
+  deregisterAt: Millis;
 }
 
 export class HealthMachine implements Machine<HealthInput, HealthEffect> {
   private readonly random: Random;
   private readonly monitors = new Map<string, Monitor>();
-  private wakeAt: Millis | null = null;
+  /** Checks that went while they ran: the same id may be back before its old run is answered. */
+  private readonly orphans = new Set<string>();
+  /** At most the earliest deadline of all; too early costs one look at all of them. */
+  private wakeAt: Millis = never;
 
   constructor(random: Random) {
     this.random = random;
   }
 
   nextWake(): Millis | null {
-    return this.wakeAt;
+    return this.wakeAt === never ? null : this.wakeAt;
   }
 
   step(input: HealthInput, now: Millis): readonly HealthEffect[] {
@@ -85,8 +91,7 @@ export class HealthMachine implements Machine<HealthInput, HealthEffect> {
     if (input.type === 'checks') this.replace(input.checks, now);
     else if (input.type === 'result') this.result(input, now, effects);
     else if (input.type === 'ttl') this.report(input, now, effects);
-    this.due(now, effects);
-    this.wakeAt = this.earliestDeadline();
+    if (now >= this.wakeAt) this.due(now, effects);
     return effects;
   }
 
@@ -104,29 +109,35 @@ export class HealthMachine implements Machine<HealthInput, HealthEffect> {
 
   private replace(checks: readonly MonitoredCheck[], now: Millis): void {
     const kept = new Set(checks.map(({ check }) => check.id));
-    for (const id of this.monitors.keys()) if (!kept.has(id)) this.monitors.delete(id);
+    for (const [id, { running }] of this.monitors) {
+      if (kept.has(id)) continue;
+      this.monitors.delete(id);
+      if (running) this.orphans.add(id);
+    }
     for (const monitored of checks) {
       const known = this.monitors.get(monitored.check.id);
       if (known === undefined) this.monitors.set(monitored.check.id, this.begin(monitored, now));
       else if (differs(known, monitored)) this.change(known, monitored, now);
     }
+    this.wakeAt = this.earliestDeadline();
   }
 
   private begin({ serviceId, check, status }: MonitoredCheck, now: Millis): Monitor {
+    const running = this.orphans.delete(check.id);
     const monitor: Monitor = {
       serviceId,
       check,
       status: status ?? check.initialStatus,
       output: '',
       toldAt: Number.NEGATIVE_INFINITY,
-      outputDueAt: null,
-      runAt: null,
-      running: false,
-      stale: false,
-      expiresAt: null,
+      outputDueAt: never,
+      runAt: never,
+      running,
+      stale: running,
+      expiresAt: never,
       successes: check.successBeforePassing,
       failures: check.failuresBeforeCritical,
-      deregisterAt: null,
+      deregisterAt: never,
     };
     this.schedule(monitor, now);
     return monitor;
@@ -138,7 +149,7 @@ export class HealthMachine implements Machine<HealthInput, HealthEffect> {
     monitor.stale = monitor.running;
     monitor.successes = check.successBeforePassing;
     monitor.failures = check.failuresBeforeCritical;
-    monitor.deregisterAt = null;
+    monitor.deregisterAt = never;
     this.schedule(monitor, now);
   }
 
@@ -146,8 +157,9 @@ export class HealthMachine implements Machine<HealthInput, HealthEffect> {
   private schedule(monitor: Monitor, now: Millis): void {
     const { check } = monitor;
     const isTtl = check.type === 'ttl';
-    monitor.expiresAt = isTtl ? now + check.ttlMs : null;
-    monitor.runAt = isTtl || monitor.running ? null : now + Math.floor(this.random.next() * check.intervalMs);
+    monitor.expiresAt = isTtl ? now + check.ttlMs : never;
+    monitor.runAt =
+      isTtl || monitor.running ? never : now + Math.floor(this.random.next() * check.intervalMs);
     if (monitor.status === 'critical') this.startPatience(monitor, now);
   }
 
@@ -162,16 +174,18 @@ export class HealthMachine implements Machine<HealthInput, HealthEffect> {
     effects: HealthEffect[],
   ): void {
     const monitor = this.monitors.get(checkId);
-    if (monitor === undefined || !monitor.running) return;
+    if (monitor === undefined) this.orphans.delete(checkId);
+    if (!monitor?.running) return;
     monitor.running = false;
     if (monitor.stale) {
       monitor.stale = false;
       if (monitor.check.type !== 'ttl') monitor.runAt = now;
-      return;
+    } else {
+      monitor.runAt = now + monitor.check.intervalMs;
+      const reached = weigh(monitor, status);
+      if (reached !== null) this.tell(monitor, reached, output, outputIntervalMs, now, effects);
     }
-    monitor.runAt = now + monitor.check.intervalMs;
-    const reached = weigh(monitor, status);
-    if (reached !== null) this.tell(monitor, reached, output, outputIntervalMs, now, effects);
+    this.wakeAt = Math.min(this.wakeAt, deadlineOf(monitor));
   }
 
   private report(
@@ -183,6 +197,7 @@ export class HealthMachine implements Machine<HealthInput, HealthEffect> {
     if (monitor?.check.type !== 'ttl') return;
     monitor.expiresAt = now + monitor.check.ttlMs;
     this.tell(monitor, status, output, reportedOutputIntervalMs, now, effects);
+    this.wakeAt = Math.min(this.wakeAt, deadlineOf(monitor));
   }
 
   /** Takes on a status and output; tells a new status at once, a new output when its turn has come. */
@@ -199,63 +214,58 @@ export class HealthMachine implements Machine<HealthInput, HealthEffect> {
     const outputChanged = monitor.output !== clipped;
     monitor.status = status;
     monitor.output = clipped;
-    if (status !== 'critical') monitor.deregisterAt = null;
+    if (status !== 'critical') monitor.deregisterAt = never;
     else if (statusChanged) this.startPatience(monitor, now);
     if (statusChanged || (outputChanged && now >= monitor.toldAt + everyMs)) this.say(monitor, now, effects);
-    else if (outputChanged) monitor.outputDueAt ??= monitor.toldAt + everyMs;
+    else if (outputChanged) monitor.outputDueAt = Math.min(monitor.outputDueAt, monitor.toldAt + everyMs);
   }
 
   private say(monitor: Monitor, now: Millis, effects: HealthEffect[]): void {
     const { check, serviceId, status, output } = monitor;
     monitor.toldAt = now;
-    monitor.outputDueAt = null;
+    monitor.outputDueAt = never;
     effects.push({ type: 'status', checkId: check.id, serviceId, status, output });
   }
 
   /** Everything whose time has come, in the order of check ids. */
   private due(now: Millis, effects: HealthEffect[]): void {
-    if (!this.anyDue(now)) return;
+    const due: Monitor[] = [];
+    for (const monitor of this.monitors.values()) if (now >= deadlineOf(monitor)) due.push(monitor);
+    due.sort((a, b) => byCodeUnit(a.check.id, b.check.id));
     const ending = new Set<string>();
-    for (const [, monitor] of [...this.monitors].sort(([a], [b]) => byCodeUnit(a, b))) {
-      if (monitor.expiresAt !== null && now >= monitor.expiresAt) this.expire(monitor, now, effects);
-      if (monitor.outputDueAt !== null && now >= monitor.outputDueAt) this.say(monitor, now, effects);
-      if (monitor.deregisterAt !== null && now >= monitor.deregisterAt) {
-        monitor.deregisterAt = null;
+    for (const monitor of due) {
+      if (now >= monitor.expiresAt) this.expire(monitor, now, effects);
+      if (now >= monitor.outputDueAt) this.say(monitor, now, effects);
+      if (now >= monitor.deregisterAt) {
+        monitor.deregisterAt = never;
         ending.add(monitor.serviceId);
       }
-      if (monitor.runAt !== null && now >= monitor.runAt) {
-        monitor.runAt = null;
+      if (now >= monitor.runAt) {
+        monitor.runAt = never;
         monitor.running = true;
         effects.push({ type: 'run', check: monitor.check });
       }
     }
     for (const serviceId of ending) effects.push({ type: 'deregister', serviceId });
+    this.wakeAt = this.earliestDeadline();
   }
 
   private expire(monitor: Monitor, now: Millis, effects: HealthEffect[]): void {
-    monitor.expiresAt = null;
+    monitor.expiresAt = never;
     const text = 'TTL expired';
     const last = monitor.output === '' ? '' : ` (last output before timeout follows): ${monitor.output}`;
     this.tell(monitor, 'critical', text + last, reportedOutputIntervalMs, now, effects);
   }
 
-  private anyDue(now: Millis): boolean {
-    for (const monitor of this.monitors.values()) {
-      const deadline = deadlineOf(monitor);
-      if (deadline !== null && now >= deadline) return true;
-    }
-    return false;
-  }
-
-  private earliestDeadline(): Millis | null {
-    let least: Millis | null = null;
-    for (const monitor of this.monitors.values()) least = earliest(least, deadlineOf(monitor));
+  private earliestDeadline(): Millis {
+    let least = never;
+    for (const monitor of this.monitors.values()) least = Math.min(least, deadlineOf(monitor));
     return least;
   }
 }
 
-function deadlineOf({ runAt, expiresAt, outputDueAt, deregisterAt }: Monitor): Millis | null {
-  return earliest(runAt, expiresAt, outputDueAt, deregisterAt);
+function deadlineOf({ runAt, expiresAt, outputDueAt, deregisterAt }: Monitor): Millis {
+  return Math.min(runAt, expiresAt, outputDueAt, deregisterAt);
 }
 
 function differs(known: Monitor, { serviceId, check }: MonitoredCheck): boolean {

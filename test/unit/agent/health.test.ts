@@ -219,6 +219,27 @@ test('a check that is gone is forgotten, its late result too', () => {
   assert.equal(bench.machine.nextWake(), null);
 });
 
+test('a check that comes back during its old run waits for the end of it, and discards the result', () => {
+  const bench = new Bench();
+  bench.set(check());
+  bench.pass(10_000);
+  bench.set();
+  bench.set(check());
+  assert.deepEqual(bench.pass(60_000), []);
+  assert.deepEqual(bench.result('critical', 'of the old run'), ['run c']);
+  assert.deepEqual(bench.result('passing', 'ok'), ['c of web passing: ok']);
+});
+
+test('a check that is back after its old run ended runs as a new one', () => {
+  const bench = new Bench();
+  bench.set(check());
+  bench.pass(10_000);
+  bench.set();
+  bench.result('critical');
+  bench.set(check());
+  assert.deepEqual(bench.round('passing', 'ok'), ['c of web passing: ok']);
+});
+
 test('the same checks again change nothing', () => {
   const bench = new Bench();
   bench.set(check());
