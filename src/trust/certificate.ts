@@ -111,7 +111,7 @@ function oidList(value: Buffer): string[] {
 function readCertificate(der: Uint8Array): ParsedCertificate {
   const top = readDer(der, maxCertificateBytes).inside(tags.sequence);
   const tbs = top.next();
-  top.next().inside(tags.sequence);
+  const algorithm = top.next().der();
   const signature = top.next().bits();
   top.end();
 
@@ -119,9 +119,13 @@ function readCertificate(der: Uint8Array): ParsedCertificate {
   const version = fields.next().inside(contextTag(0)).next().content(tags.integer);
   if (version.toString('hex') !== '02') throw new Fault('malformed', 'not a version 3 certificate');
   const serial = fields.next().content(tags.integer).toString('hex');
-  fields.next();
+  if (!fields.next().der().equals(algorithm))
+    throw new Fault('malformed', 'two signature algorithms are named (RFC 5280, section 4.1.1.2)');
   const issuer = fields.next().der();
   const validity = fields.next().inside(tags.sequence);
+  const notBefore = validity.next().time();
+  const notAfter = validity.next().time();
+  validity.end();
   const subject = fields.next().der();
   const spki = fields.next().der();
   const extensions = readExtensions(fields.next().inside(contextTag(3)).next().inside(tags.sequence));
@@ -138,8 +142,8 @@ function readCertificate(der: Uint8Array): ParsedCertificate {
     issuer,
     subject,
     serial,
-    notBefore: validity.next().time(),
-    notAfter: validity.next().time(),
+    notBefore,
+    notAfter,
     spki,
     altNames: altNames === undefined ? null : readAltNames(readDer(altNames, maxCertificateBytes)),
     isAuthority: isAuthority(extensionValue(known.basicConstraints)),
@@ -167,14 +171,29 @@ export function ed25519KeyOf(spki: Buffer): HostId | null {
   return hex.length === 88 && hex.startsWith(ed25519SpkiHead) ? hex.slice(ed25519SpkiHead.length) : null;
 }
 
-const pemPattern = /-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----/g;
+const pemHead = '-----BEGIN CERTIFICATE-----';
+const pemTail = '-----END CERTIFICATE-----';
+const base64Pattern = /^[A-Za-z0-9+/]+={0,2}$/;
+const maxPemCertificates = 8;
 
 /** The certificates of a PEM text, in order; at most eight. Throws `Fault('certificate-malformed')`. */
 export function certificatesOfPem(pem: string): Buffer[] {
   const found: Buffer[] = [];
-  if (pem.length <= 8 * 2 * maxCertificateBytes)
-    for (const match of pem.matchAll(pemPattern)) found.push(Buffer.from(match[1]!, 'base64'));
-  if (found.length === 0 || found.length > 8)
-    throw new Fault('certificate-malformed', 'expected one to eight certificates in PEM');
+  let position = 0;
+  for (;;) {
+    const head = pem.indexOf(pemHead, position);
+    const tail = head < 0 ? -1 : pem.indexOf(pemTail, head);
+    if (tail < 0) break;
+    const body = pem.slice(head + pemHead.length, tail).replace(/\s/g, '');
+    if (
+      found.length === maxPemCertificates ||
+      body.length > 2 * maxCertificateBytes ||
+      !base64Pattern.test(body)
+    )
+      throw new Fault('certificate-malformed', 'expected at most eight certificates in PEM');
+    found.push(Buffer.from(body, 'base64'));
+    position = tail + pemTail.length;
+  }
+  if (found.length === 0) throw new Fault('certificate-malformed', 'expected a certificate in PEM');
   return found;
 }

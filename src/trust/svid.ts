@@ -4,100 +4,16 @@
  * eight hours without any issuer hurt nobody.
  */
 import { createPublicKey } from 'node:crypto';
-import {
-  assert,
-  earliest,
-  Fault,
-  type Machine,
-  type Millis,
-  messageOf,
-  type Random,
-  type Verify,
-} from '../core.ts';
-import type { TrustBundle } from './bundle.ts';
+import { assert, earliest, Fault, type Machine, type Millis, messageOf } from '../core.ts';
 import { certificatesOfPem, parseCertificate } from './certificate.ts';
 import { decodeIssueReply, encodeIssueRequest, type IssueReply } from './issuance.ts';
 import { backdateMs, type Root, wholeSeconds } from './root.ts';
 import { dnsNamesOf, formatSpiffeId, type ServiceIdentity } from './spiffe.ts';
+import type { SavedIdentity, SvidEffect, SvidInput, SvidOptions, SvidStatus } from './svid-port.ts';
 import { type Svid, verifySvidProfile } from './svid-profile.ts';
 import { certificateProfile, pemOf } from './x509.ts';
 
-/** An identity as it lies on disk between two runs. `keyPem` is a secret. */
-export interface SavedIdentity {
-  readonly service: string;
-  /** The certificate, then whatever links it to older roots. */
-  readonly certPem: string;
-  readonly keyPem: string;
-}
-
-export type SvidInput =
-  | { readonly type: 'wake' }
-  /** The complete set of services that this host has now. */
-  | { readonly type: 'services'; readonly services: readonly string[] }
-  /** Identities from disk, before or after their services are named. */
-  | { readonly type: 'restore'; readonly saved: readonly SavedIdentity[] }
-  /** Answers `make-key`. */
-  | {
-      readonly type: 'key-made';
-      readonly service: string;
-      readonly csr: Uint8Array;
-      readonly keyPem: string;
-    }
-  /** A reply frame, from whichever trustee. */
-  | { readonly type: 'reply'; readonly bytes: Uint8Array }
-  /** No trustee could be asked. */
-  | { readonly type: 'request-failed'; readonly requestId: number; readonly reason: string }
-  /** The trust bundle changed: what another root than the active one signed is renewed soon. */
-  | { readonly type: 'bundle-changed' };
-
-export type SvidEffect =
-  /** Make a P-256 key and a signing request for it (`createCsr`); answer with `key-made`. */
-  | {
-      readonly type: 'make-key';
-      readonly service: string;
-      readonly spiffeId: string;
-      readonly dnsNames: readonly string[];
-    }
-  /** Send to the present trustees; answer with `reply` or `request-failed`. */
-  | {
-      readonly type: 'request';
-      readonly service: string;
-      readonly requestId: number;
-      readonly bytes: Uint8Array;
-    }
-  /** A certificate to use and to keep on disk. `keyPem` is a secret. */
-  | {
-      readonly type: 'identity';
-      readonly service: string;
-      readonly spiffeId: string;
-      readonly certPem: string;
-      readonly keyPem: string;
-      readonly notBefore: Millis;
-      readonly notAfter: Millis;
-    }
-  /** The service is gone from this host: stop using its identity and delete it. */
-  | { readonly type: 'forget'; readonly service: string };
-
-export interface SvidOptions {
-  readonly trustDomain: string;
-  readonly datacenter: string;
-  readonly bundle: Pick<TrustBundle, 'active' | 'believed'>;
-  readonly verify: Verify;
-  readonly random: Random;
-  /** Lifetime asked for. */
-  readonly ttlMs: number;
-}
-
-/** One service's identity as status pages show it. */
-export interface SvidStatus {
-  readonly service: string;
-  readonly spiffeId: string;
-  /** 0 while there is none. */
-  readonly notBefore: Millis;
-  readonly notAfter: Millis;
-  /** Why there is none yet, or why the last renewal failed; null when all is well. */
-  readonly problem: string | null;
-}
+export type { SavedIdentity, SvidEffect, SvidInput, SvidOptions, SvidStatus };
 
 /** Services of one host that get identities; what is named beyond them gets none and says so. */
 export const maxServices = 1024;
@@ -370,15 +286,19 @@ export class SvidKeeper implements Machine<SvidInput, SvidEffect> {
     entry.phase = 'held';
     entry.failures = 0;
     entry.problem = null;
-    entry.deadline = this.renewalOf(svid);
+    entry.deadline = this.renewalOf(svid, now);
     const { spiffeId, notBefore, notAfter } = svid;
     return { type: 'identity', service: svid.service, spiffeId, certPem, keyPem, notBefore, notAfter };
   }
 
-  /** Between a third and half of the life of the certificate, spread so that hosts do not renew together. */
-  private renewalOf(svid: Svid): Millis {
+  /**
+   * Between a third and half of the life of the certificate, spread so that hosts do not renew together; and
+   * not at once, however little of its root's life is left to it.
+   */
+  private renewalOf(svid: Svid, now: Millis): Millis {
     const issuedAt = Math.min(svid.notBefore + backdateMs, svid.notAfter);
-    return issuedAt + (svid.notAfter - issuedAt) * (1 / 3 + this.options.random.next() / 6);
+    const renewAt = issuedAt + (svid.notAfter - issuedAt) * (1 / 3 + this.options.random.next() / 6);
+    return Math.max(renewAt, now + firstBackoffMs);
   }
 
   private bundleChanged(now: Millis): SvidEffect[] {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { ByteWriter, ed25519Verify, Fault } from '../../src/core.ts';
+import { ByteWriter, ed25519Verify, Fault, seededRandom } from '../../src/core.ts';
 import { encodeAdmission, parseAdmission } from '../../src/trust/admission.ts';
 import { parseCertificate } from '../../src/trust/certificate.ts';
 import { createCsr, parseCsr } from '../../src/trust/csr.ts';
@@ -24,9 +24,10 @@ import {
   serverName,
 } from '../../src/trust/spiffe.ts';
 import type { SignedStatement } from '../../src/trust/statement.ts';
+import { type SvidInput, SvidKeeper } from '../../src/trust/svid.ts';
 import { verifySvidProfile } from '../../src/trust/svid-profile.ts';
 import { encodeToken, parseOperatorToken, parseToken, sealText } from '../../src/trust/token.ts';
-import { assembleCertificate, buildLeafTbs } from '../../src/trust/x509.ts';
+import { assembleCertificate, buildLeafTbs, pemOf } from '../../src/trust/x509.ts';
 import {
   admissionStatement,
   foundedState,
@@ -285,4 +286,56 @@ test('an admission reads back as it was written', () => {
   const value = parseAdmission(admission.value);
   assert.deepEqual(parseAdmission(encodeAdmission(value)), value);
   assert.ok(value.admittedAt < startedAt + hour);
+});
+
+test('a keeper of identities takes any inputs in any order, and always knows what to do next', () => {
+  const key = p256().export({ type: 'pkcs8', format: 'pem' }).toString();
+  const services = fc.subarray(['api', 'web', 'db']);
+  const input: fc.Arbitrary<SvidInput> = fc.oneof(
+    fc.constant<SvidInput>({ type: 'wake' }),
+    fc.constant<SvidInput>({ type: 'bundle-changed' }),
+    services.map((list): SvidInput => ({ type: 'services', services: list })),
+    fc.nat(12).map((requestId): SvidInput => ({ type: 'request-failed', requestId, reason: 'no one there' })),
+    fc
+      .constantFrom('api', 'web', 'x')
+      .map((service): SvidInput => ({ type: 'key-made', service, csr, keyPem: key })),
+    fc.nat(12).map(
+      (requestId): SvidInput => ({
+        type: 'reply',
+        bytes: encodeIssueReply({ type: 'issued', requestId, chain: [leaf] }),
+      }),
+    ),
+    fc.uint8Array({ maxLength: 40 }).map((bytes): SvidInput => ({ type: 'reply', bytes })),
+    fc.constantFrom('api', 'x').map(
+      (service): SvidInput => ({
+        type: 'restore',
+        saved: [{ service, certPem: pemOf(leaf), keyPem: key }],
+      }),
+    ),
+  );
+  fc.assert(
+    fc.property(fc.array(fc.tuple(input, fc.nat(20_000)), { maxLength: 60 }), fc.nat(), (inputs, seed) => {
+      const { bundle } = foundedState();
+      const options = { trustDomain, datacenter: 'dc1', bundle, verify: ed25519Verify, ttlMs: 12 * hour };
+      const keeper = new SvidKeeper({ ...options, random: seededRandom(seed) });
+      let now = startedAt;
+      let wanted: readonly string[] = [];
+      for (const [one, pause] of inputs) {
+        if (one.type === 'services') wanted = one.services;
+        for (const effect of keeper.step(one, now)) {
+          if (effect.type === 'identity' || effect.type === 'request')
+            assert.ok(wanted.includes(effect.service));
+          // `leaf` is for another key than the one above: it must never be taken.
+          assert.notEqual(effect.type, 'identity');
+        }
+        const statuses = keeper.statuses(now);
+        assert.deepEqual(statuses.map((status) => status.service).sort(), [...wanted].sort());
+        assert.ok(statuses.every((status) => status.problem !== null));
+        const wake = keeper.nextWake();
+        assert.equal(wake === null, wanted.length === 0);
+        now += pause;
+      }
+    }),
+    { numRuns: 200 },
+  );
 });

@@ -385,3 +385,13 @@ test('a request carries what was asked for', () => {
   const decoded = decodeIssueRequest(request.bytes);
   assert.deepEqual([decoded.issuedAt, decoded.ttlMs, decoded.generation], [startedAt, ttlMs, 0]);
 });
+
+test('a root near its end does not make its certificates be renewed without pause', () => {
+  const bench = new Bench();
+  bench.now = genesis.root.notAfter - 60_000;
+  bench.feed({ type: 'services', services: ['api'] });
+  bench.run(genesis.root.notAfter + 60_000);
+  assert.ok(bench.requestedAt.length < 60, `${bench.requestedAt.length} requests in two minutes`);
+  for (const [index, at] of bench.requestedAt.slice(1).entries())
+    assert.ok(at - bench.requestedAt[index]! >= 500);
+});

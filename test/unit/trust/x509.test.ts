@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { connect, createServer, type TLSSocket } from 'node:tls';
-import { parseCertificate } from '../../../src/trust/certificate.ts';
+import { certificatesOfPem, parseCertificate } from '../../../src/trust/certificate.ts';
 import { createCsr, parseCsr } from '../../../src/trust/csr.ts';
 import { leafFieldsOf, serialOf } from '../../../src/trust/issuance.ts';
 import { certifyRoot, createRootCertificate } from '../../../src/trust/root.ts';
@@ -253,4 +253,26 @@ test('two services shake hands over mutual TLS 1.3 and find each other to be who
     server.close();
     await once(server, 'close');
   }
+});
+
+test('PEM texts are read quickly, whatever they hold', () => {
+  assert.deepEqual(certificatesOfPem(`noise\n${pemOf(leaf.der)}${genesis.root.pem}`), [
+    leaf.der,
+    genesis.root.der,
+  ]);
+  const head = '-----BEGIN CERTIFICATE-----';
+  const tail = '-----END CERTIFICATE-----';
+  for (const bad of [
+    '',
+    head,
+    `${head}${' '.repeat(60_000)}`,
+    `${head}\n?\n${tail}`,
+    `${head}${tail}`,
+    pemOf(leaf.der).repeat(9),
+  ])
+    assert.equal(
+      faultCode(() => certificatesOfPem(bad)),
+      'certificate-malformed',
+      bad.slice(0, 60),
+    );
 });
