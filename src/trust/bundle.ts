@@ -74,8 +74,9 @@ export class TrustBundle {
   }
 
   /**
-   * Whether a `trust-root` statement may enter. The genesis root as active proves itself, whoever says so. Any
-   * other change needs an operator, and a later root the certificate of the generation before it as well.
+   * Whether a `trust-root` statement may enter. The genesis root as active proves itself when its founder says
+   * so, as long as it is active here: the founder cannot bring back a root that an operator put away. Any other
+   * change needs an operator, and a later root the certificate of the generation before it as well.
    * Codes: `trust-root-malformed`, `trust-root-permanent`, `trust-root-forged`, `trust-root-unproven` (later),
    * `not-operator` (later).
    */
@@ -91,7 +92,8 @@ export class TrustBundle {
     if (root.generation === 0) {
       if (!root.der.equals(this.genesis.root.der))
         return refuse('trust-root-forged', 'generation 0 is not the root of the genesis');
-      if (root.state === 'active') return null;
+      const founding = statement.author === this.genesis.founder && root.state === 'active';
+      if (founding && this.roots.get(0)?.state === 'active') return null;
     } else {
       const before = this.roots.get(root.generation - 1);
       if (before === undefined)

@@ -157,9 +157,12 @@ function rootRecord(value: Partial<TrustRootValue>, parts: Partial<SignedStateme
   return policy({ kind: 'trust-root', key: `g${whole.generation}`, value: encodeTrustRoot(whole), ...parts });
 }
 
-test('the genesis root proves itself, whoever publishes it', () => {
+test('the genesis root proves itself when the founder publishes it, until an operator puts it away', () => {
   assert.equal(judged(rootStatement), null);
-  assert.equal(judged({ ...rootStatement, author: stranger.publicKey }), null);
+  assert.deepEqual(judged({ ...rootStatement, author: stranger.publicKey }), ['not-operator', true]);
+  const old = rootRecord({ ...genesisTrustRoot(genesis), state: 'old' });
+  assert.deepEqual(judged(rootStatement, old), ['not-operator', true]);
+  assert.equal(judged({ ...rootStatement, author: operator.publicKey }, old), null);
   const forged = createRootCertificate(trustDomain, 0, stranger, startedAt, hour);
   const value = { ...genesisTrustRoot(genesis), certPem: pemOf(forged) };
   assert.deepEqual(judged(rootRecord(value)), ['trust-root-forged', false]);

@@ -183,7 +183,8 @@ const good = {
 };
 
 test('the profile check refuses what TLS libraries let through', () => {
-  const now = Date.now();
+  // OpenSSL dates what it makes by the clock, from the moment it runs, for two days.
+  const now = Date.now() + hour;
   const check = (parts: Partial<typeof good>, ...more: string[]): string | null => {
     const der = forged(...Object.values({ ...good, ...parts }).filter((line) => line !== ''), ...more);
     return faultCode(() => verifySvidProfile(der, trustDomain, now));
