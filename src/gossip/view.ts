@@ -25,6 +25,9 @@ export const defaultViewParameters: ViewParameters = {
   maxRedialMs: 30_000,
 };
 
+/** Redials are given up once the wait has grown by this factor: after four failures. */
+const maxPatience = 8;
+
 export class View {
   private readonly members: Members;
   private readonly random: Random;
@@ -71,9 +74,12 @@ export class View {
     }
   }
 
-  /** The member is down, has left or is no member any more. */
+  /**
+   * The member is down, has left or is no member any more. Even a connection that nobody chose must go: what
+   * waits on one across a healed partition stays stuck for as long as the partition lasted (RFC 6298, 5.5).
+   */
   drop(peer: HostId): void {
-    if (!this.chosen.delete(peer)) return;
+    this.chosen.delete(peer);
     this.redials.delete(peer);
     this.emit({ type: 'disconnect', peer });
   }
@@ -85,10 +91,19 @@ export class View {
     this.redials.delete(peer);
   }
 
-  /** A lost or failed connection is dialled again after a wait that doubles, jittered by half. */
+  /**
+   * A lost or failed connection is dialled again after a wait that doubles, jittered by half. Where there
+   * are others to choose, a neighbour that stays out of reach is given up for one of them.
+   */
   lost(peer: HostId, now: Millis): void {
     const neighbour = this.chosen.get(peer);
     if (neighbour === undefined || this.redials.get(peer) !== null) return;
+    const hasChoice = this.members.reachableCount > this.parameters.maxNeighbours;
+    if (hasChoice && neighbour.redialMs > maxPatience * this.parameters.redialMs) {
+      this.drop(peer);
+      this.fill();
+      return;
+    }
     this.redials.set(peer, now + neighbour.redialMs * (0.5 + this.random.next()));
     neighbour.redialMs = Math.min(neighbour.redialMs * 2, this.parameters.maxRedialMs);
   }
