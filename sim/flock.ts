@@ -85,6 +85,11 @@ export class Flock {
     return this.hosts.filter((host) => host.isRunning && !host.frozen);
   }
 
+  /** Awake hosts that no cut keeps from this one. */
+  private withinReachOf(host: Host): Host[] {
+    return this.awake().filter((other) => this.network.links.isOpen(host.number, other.number));
+  }
+
   get operator(): Signer {
     assert(this.founding !== null, 'the mesh is not founded yet');
     return this.founding.operator;
@@ -225,7 +230,7 @@ export class Flock {
       this.ledger.acknowledge(host, `host/${host.id}/${SERVICE}/${service}`);
       this.ledger.watchWrite(
         `service:${service}`,
-        this.awake(),
+        this.withinReachOf(host),
         ({ catalog }) => catalog.host(host.id)?.services.has(service) ?? false,
       );
     });
@@ -244,7 +249,7 @@ export class Flock {
       this.ledger.acknowledge(host, `host/${host.id}/${SERVICE}/${service}`);
       this.ledger.watchWrite(
         `service:${service}`,
-        this.awake(),
+        this.withinReachOf(host),
         ({ catalog }) => !(catalog.host(host.id)?.services.has(service) ?? false),
       );
     });
@@ -269,7 +274,7 @@ export class Flock {
         const record = agent.record(slot);
         return record !== undefined && record.hlc >= written.hlc;
       };
-      this.ledger.watchWrite(`config:${parsed.kind}`, this.awake(), seen);
+      this.ledger.watchWrite(`config:${parsed.kind}`, this.withinReachOf(host), seen);
     });
   }
 }
