@@ -66,8 +66,8 @@ export function encodeRecord(fields: RecordFields, signer: Signer, tail: Uint8Ar
     version: fields.version,
     hlc: fields.hlc,
     deleted: fields.value === null,
-    value: value.slice(),
-    bytes: new ByteWriter().raw(body).raw(signature).done(),
+    value: new Uint8Array(value),
+    bytes: concatenate(body, signature),
   };
 }
 
@@ -98,7 +98,7 @@ function checkFields(fields: RecordFields, tail: Uint8Array): void {
 export function decodeRecord(input: Uint8Array): Record {
   if (input.length > maxRecordBytes)
     throw new Fault('malformed', `record has ${input.length} bytes, at most ${maxRecordBytes}`);
-  const bytes = input.slice();
+  const bytes = new Uint8Array(input);
   const reader = new ByteReader(bytes);
   const format = reader.u8();
   if (format !== formatVersion) throw new Fault('unknown-format', `record format ${format} is not known`);
@@ -111,7 +111,8 @@ export function decodeRecord(input: Uint8Array): Record {
   const hlc = reader.varint();
   const flags = reader.u8();
   if (flags > deletedFlag) throw new Fault('malformed', `flags ${flags} are not known`, { field: 'flags' });
-  const value = reader.bytes(maxValueBytes);
+  const length = reader.bytes(maxValueBytes).length;
+  const value = bytes.subarray(reader.position - length, reader.position);
   const deleted = flags === deletedFlag;
   if (deleted && value.length > 0)
     throw new Fault('malformed', 'a tombstone has no value', { field: 'value' });
@@ -135,10 +136,14 @@ export function isAuthentic(record: Record, verify: Verify): boolean {
 }
 
 function signedMessage(body: Uint8Array): Uint8Array {
-  const message = new Uint8Array(domain.length + body.length);
-  message.set(domain);
-  message.set(body, domain.length);
-  return message;
+  return concatenate(domain, body);
+}
+
+function concatenate(head: Uint8Array, rest: Uint8Array): Uint8Array {
+  const whole = new Uint8Array(head.length + rest.length);
+  whole.set(head);
+  whole.set(rest, head.length);
+  return whole;
 }
 
 /** SHA-256 as one character a byte: compares like the bytes, and is a map key of 32 bytes rather than 64. */

@@ -229,7 +229,7 @@ function readRumors(reader: ByteReader): Rumor[] {
     const state = pick(source, ['alive', 'suspect', 'down'] as const);
     const id = source.hex(hostIdBytes);
     const incarnation = source.varint();
-    if (state === 'alive') return { state, id, incarnation, proof: source.raw(proofBytes).slice() };
+    if (state === 'alive') return { state, id, incarnation, proof: new Uint8Array(source.raw(proofBytes)) };
     return { state, id, incarnation, accuser: source.hex(hostIdBytes) };
   });
 }
@@ -239,7 +239,7 @@ function readBucketDigests(reader: ByteReader): Uint8Array | null {
   const bytes = reader.bytes(length);
   if (bytes.length === 0) return null;
   if (bytes.length !== length) throw new Fault('malformed', `${bytes.length} bytes of bucket digests`);
-  return bytes.slice();
+  return new Uint8Array(bytes);
 }
 
 function readListing(reader: ByteReader): BucketListing {

@@ -69,6 +69,8 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   private readonly counters = { deltasIn: 0, deltasOut: 0, badFrames: 0, syncBytesIn: 0, syncBytesOut: 0 };
   private nextVersion: number;
   private nextCollectAt: Millis | null = null;
+  /** Set while parked records wait for the authority to have learnt of those just applied. */
+  private retryAt: Millis | null = null;
   private effects: GossipEffect[] = [];
 
   constructor(options: GossipOptions) {
@@ -137,11 +139,12 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       this.membership.nextWake(),
       this.sync.nextWake(),
       this.dissemination.nextWake(),
-      this.nextCollectAt,
+      earliest(this.nextCollectAt, this.retryAt),
     );
   }
 
   step(input: GossipInput, now: Millis): readonly GossipEffect[] {
+    this.retryParked(now);
     switch (input.type) {
       case 'wake':
         this.relay(this.membership.step(input, now), now);
@@ -288,9 +291,8 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       const answer = outcome === 'refused' ? { code: verdict.code, later: verdict.later } : outcome;
       return { outcome: answer, effects: this.drain(now) };
     }
-    const applied = [verdict.record, ...this.intake.retry(now)];
-    this.announce(applied, now, true);
-    for (const record of applied) this.dissemination.add(record, now);
+    this.announce([verdict.record], now, true);
+    this.dissemination.add(verdict.record, now);
     return { outcome: 'applied', effects: this.drain(now) };
   }
 
@@ -328,9 +330,18 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       if (verdict.outcome === 'applied') applied.push(verdict.record);
       else this.buryAgain(verdict, now);
     }
-    if (applied.length > 0) applied.push(...this.intake.retry(now));
     this.announce(applied, now, true);
     return verdicts;
+  }
+
+  /**
+   * Judges the parked records again, in the step after others were applied: the authority learns of those
+   * from the effects of the step before.
+   */
+  private retryParked(now: Millis): void {
+    if (this.retryAt === null) return;
+    this.retryAt = null;
+    this.announce(this.intake.retry(now), now, true);
   }
 
   /**
@@ -375,6 +386,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   private announce(applied: readonly Record[], now: Millis, persist: boolean): void {
     if (applied.length === 0) return;
     this.sync.noteRoot();
+    if (this.intake.parking.size > 0) this.retryAt = now;
     for (const record of applied) this.noteOwnVersion(record);
     if (persist) this.effects.push({ type: 'persist', ops: applied.map(recordOp), sync: false, then: [] });
     this.effects.push({ type: 'applied', records: applied });

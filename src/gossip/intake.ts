@@ -29,8 +29,6 @@ export interface IntakeStats {
   readonly refused: Map<string, number>;
 }
 
-/** Rounds of re-judging after a batch: a chain of records each admitted by the one before is short. */
-const maxRetryRounds = 8;
 /** Equivocating writers that were reported; past this the list starts over. */
 const maxReported = 1024;
 
@@ -105,20 +103,16 @@ export class Intake {
     return { outcome, record };
   }
 
-  /** Judges the parked records again after others were applied. Returns those that won their slot. */
+  /** Judges the parked records again. Returns those that won their slot. */
   retry(now: Millis): Record[] {
     const applied: Record[] = [];
-    for (let round = 0; round < maxRetryRounds && this.parking.size > 0; round++) {
-      const before = applied.length;
-      for (const [hash, record] of this.parking.entries()) {
-        const refusal = this.authority.judge(record, now);
-        if (refusal?.later) continue;
-        this.parking.remove(hash);
-        if (refusal !== null || this.enter(record, false, now).outcome !== 'applied') continue;
-        this.stats.applied++;
-        applied.push(record);
-      }
-      if (applied.length === before) break;
+    for (const [hash, record] of this.parking.entries()) {
+      const refusal = this.authority.judge(record, now);
+      if (refusal?.later) continue;
+      this.parking.remove(hash);
+      if (refusal !== null || this.enter(record, false, now).outcome !== 'applied') continue;
+      this.stats.applied++;
+      applied.push(record);
     }
     return applied;
   }
