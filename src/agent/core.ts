@@ -13,43 +13,30 @@ import {
   type Signer,
   type Verify,
 } from '../core.ts';
-import { decodeRecord, encodeRecord, isAuthentic } from '../gossip/codec.ts';
+import { encodeRecord } from '../gossip/codec.ts';
 import { Gossip } from '../gossip/gossip.ts';
 import type { GossipParameters } from '../gossip/parameters.ts';
 import type { GossipEffect, Member, MemberState } from '../gossip/port.ts';
-import { type Record, slotOf } from '../gossip/record.ts';
-import { compile, configEquals } from '../proxy/compile.ts';
-import type { ProxyConfig } from '../proxy/config.ts';
+import type { Record } from '../gossip/record.ts';
 import type { MeshView } from '../proxy/view.ts';
-import { createFounderAdmission } from '../trust/admission.ts';
-import { genesisTrustRoot, trustRootKey } from '../trust/bundle.ts';
 import type { Genesis } from '../trust/genesis.ts';
 import { issuerPrefix } from '../trust/issuer.ts';
-import { TrustState } from '../trust/state.ts';
-import { Catalog } from './catalog.ts';
+import type { TrustState } from '../trust/state.ts';
+import type { Catalog } from './catalog.ts';
 import { Certifier } from './certifier.ts';
 import { type Outcome, type PolicyWrite, perform } from './commands.ts';
+import { Configurator } from './configurator.ts';
 import type { AgentEffect, AgentInput, SavedState } from './effects.ts';
-import { intentionsOf } from './entries.ts';
 import { open, seal } from './envelope.ts';
 import { type HealthEffect, HealthMachine } from './health.ts';
 import { encodeJoinAnswer } from './joining.ts';
-import {
-  ADMISSION,
-  CHECK_DEFINITION,
-  CONFIG_ENTRY,
-  HOST,
-  type HostValue,
-  LIFECYCLE,
-  type StandaloneCheck,
-  shortId,
-  TRUST_ROOT,
-} from './kinds.ts';
-import { Policies } from './policy.ts';
-import { project } from './project.ts';
-import { type OwnWrite, Registry } from './registry.ts';
-import { decodeValue } from './values.ts';
-import { VipPool, type VipRange } from './vips.ts';
+import { ADMISSION, type HostValue, LIFECYCLE, shortId } from './kinds.ts';
+import { Knowledge } from './knowledge.ts';
+import type { Policies } from './policy.ts';
+import type { Registry } from './registry.ts';
+import { missingFacts } from './self-description.ts';
+import { JoinFault, judgeJoinRequest } from './sponsor.ts';
+import type { VipRange } from './vips.ts';
 
 export interface AgentOptions {
   readonly host: HostValue;
@@ -79,18 +66,13 @@ const farewellMs = 250;
 
 export class AgentCore implements Machine<AgentInput, AgentEffect> {
   readonly options: AgentOptions;
-  readonly catalog = new Catalog();
-  readonly policies: Policies;
-  readonly trust: TrustState;
+  readonly knowledge: Knowledge;
   readonly gossip: Gossip;
-  readonly registry: Registry;
   /** Values from peers that were not of their kind's shape, since start. */
   malformedValues = 0;
   private readonly health: HealthMachine;
-  private readonly vips: VipPool;
+  private readonly configurator: Configurator;
   private certifier: Certifier | null = null;
-  private view: MeshView | null = null;
-  private config: ProxyConfig | null = null;
   private configureAt: Millis | null = null;
   private farewell: { readonly at: Millis; readonly request: number } | null = null;
   private effects: AgentEffect[] = [];
@@ -98,22 +80,47 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   constructor(options: AgentOptions) {
     this.options = options;
     const { genesis, verify, signer, random, epoch } = options;
-    this.trust = new TrustState(genesis, verify);
-    this.policies = new Policies(({ author, hlc }) => this.trust.isOperator(author, Math.floor(hlc / 1024)));
-    this.registry = new Registry(signer.publicKey, this.catalog);
+    const self = signer.publicKey;
+    this.knowledge = new Knowledge({
+      self,
+      genesis,
+      verify,
+      recordsOf: (author) => this.gossip.replica.ofAuthor(author),
+      malformed: (record, detail) => {
+        this.malformedValues++;
+        this.log('warn', 'value-malformed', { author: shortId(record.author), kind: record.kind, detail });
+      },
+    });
     this.health = new HealthMachine(random);
-    this.vips = new VipPool(options.vipRange);
+    const { catalog, policies, trust } = this.knowledge;
+    this.configurator = new Configurator({ ...options, self, catalog, policies, trust });
     this.gossip = new Gossip({
-      self: signer.publicKey,
+      self,
       signer,
       verify,
       random,
       epoch,
-      authority: { judge: (record, now) => this.trust.judge(record, now) },
+      authority: { judge: (record, now) => trust.judge(record, now) },
       memberKind: ADMISSION,
       leftKind: LIFECYCLE,
       ...(options.gossip === undefined ? {} : { parameters: options.gossip }),
     });
+  }
+
+  get catalog(): Catalog {
+    return this.knowledge.catalog;
+  }
+
+  get policies(): Policies {
+    return this.knowledge.policies;
+  }
+
+  get trust(): TrustState {
+    return this.knowledge.trust;
+  }
+
+  get registry(): Registry {
+    return this.knowledge.registry;
   }
 
   get self(): HostId {
@@ -139,7 +146,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
 
   /** The view that the running configuration was compiled from. */
   currentView(): MeshView | null {
-    return this.view;
+    return this.configurator.view;
   }
 
   identities(now: Millis) {
@@ -231,7 +238,8 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     this.load(saved, now);
     this.catalog.member(this.selfAsMember(now));
     if (saved.admission !== null) this.gossiped(this.gossip.offer(saved.admission, now).effects, now);
-    this.write({ own: this.ownFacts(), policy: this.ownRoot() }, [], now);
+    const recordIn = (slot: string) => this.gossip.replica.get(slot);
+    this.write(missingFacts({ ...this.options, knowledge: this.knowledge, recordIn }), [], now);
     this.gossiped(this.gossip.start(now), now);
     this.emit(...this.certifier.restore(saved.identities, now));
     const sponsor = this.unprovenSponsor();
@@ -255,27 +263,6 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       since: now,
       roundTripMs: 0,
     };
-  }
-
-  /** What this host must have said of itself, where it has not or where it has changed. */
-  private ownFacts(): OwnWrite[] {
-    const { genesis, host } = this.options;
-    const writes: OwnWrite[] = [];
-    if (genesis.founder === this.self && !this.trust.isAdmitted(this.self))
-      writes.push({ kind: ADMISSION, key: '', value: createFounderAdmission(genesis) });
-    if (JSON.stringify(this.catalog.host(this.self)?.value) !== JSON.stringify(host))
-      writes.push({ kind: HOST, key: '', value: host });
-    return writes;
-  }
-
-  /** The founder puts the genesis root into the trust bundle that everybody replicates. */
-  private ownRoot(): PolicyWrite[] {
-    const { genesis, signer } = this.options;
-    const key = trustRootKey(0);
-    if (genesis.founder !== this.self) return [];
-    if (this.gossip.replica.get(slotOf({ scope: 'policy', author: this.self, kind: TRUST_ROOT, key })))
-      return [];
-    return [{ kind: TRUST_ROOT, key, value: genesisTrustRoot(genesis), operator: signer }];
   }
 
   private wake(now: Millis): void {
@@ -342,92 +329,42 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   }
 
   private applied(records: readonly Record[], now: Millis): void {
-    for (const record of records) {
-      this.trust.apply(record);
-      if (record.kind === TRUST_ROOT) this.emit(...(this.certifier?.bundleChanged(now) ?? []));
-      const value = this.valueOf(record);
-      if (record.scope === 'policy') this.policyApplied(record, value);
-      else this.hostRecordApplied(record, value);
-    }
-  }
-
-  /** Null for a tombstone, and for what is not of its kind's shape. */
-  private valueOf(record: Record): unknown {
-    try {
-      return decodeValue(record);
-    } catch (error) {
-      if (!(error instanceof Fault)) throw error;
-      this.malformedValues++;
-      this.log('warn', 'value-malformed', {
-        author: shortId(record.author),
-        kind: record.kind,
-        detail: error.message,
-      });
-      return null;
-    }
-  }
-
-  private policyApplied(record: Record, value: unknown): void {
-    if (record.kind !== CONFIG_ENTRY) {
-      // A grant can give or take an operator's standing, and with it the force of what that operator wrote.
-      this.catalog.touch('grants', 'config');
-      return;
-    }
-    this.policies.record(record, value, this.catalog.touch(...Policies.topicsOf(record.key)));
-  }
-
-  private hostRecordApplied(record: Record, value: unknown): void {
-    const { author, kind, key } = record;
-    const fresh = kind === HOST && this.catalog.host(author) === undefined;
-    this.catalog.record(author, kind, key, value);
-    if (kind === CHECK_DEFINITION && author === this.self)
-      this.registry.checkDefinition(key, value as StandaloneCheck | null);
-    // Its services may have come before the host itself.
-    if (fresh)
-      for (const other of this.gossip.replica.ofAuthor(author))
-        if (other.kind !== HOST) this.catalog.record(author, other.kind, other.key, this.valueOf(other));
+    const { rootsChanged } = this.knowledge.apply(records);
+    if (rootsChanged) this.emit(...(this.certifier?.bundleChanged(now) ?? []));
   }
 
   private joinRequest(exchange: number, bytes: Uint8Array, now: Millis): void {
-    const answer = (code: string, message: string, retryUse: number | null = null): void =>
+    try {
+      judgeJoinRequest(bytes, this.trust, this.options.verify, (host) => this.isGone(host), now);
+      const { outcome, effects } = this.gossip.offer(bytes, now);
+      this.gossiped(
+        effects.filter(({ type }) => type !== 'persist'),
+        now,
+      );
+      if (outcome !== 'applied' && outcome !== 'known')
+        throw new JoinFault(
+          'not-taken',
+          `the admission was not taken: ${typeof outcome === 'string' ? outcome : outcome.code}`,
+        );
+      const genesis = this.options.genesis.bytes;
+      const answer = encodeJoinAnswer({ outcome: 'welcome', sponsor: this.self, genesis });
+      // The welcome says that the admission is durable here.
+      const ops = effects.flatMap((effect) => (effect.type === 'persist' ? effect.ops : []));
+      this.emit({
+        type: 'persist',
+        ops,
+        sync: true,
+        then: [{ type: 'join-reply', exchange, bytes: answer }],
+      });
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      const retryUse = error instanceof JoinFault ? error.retryUse : null;
+      const { code, message } = error;
       this.emit({
         type: 'join-reply',
         exchange,
         bytes: encodeJoinAnswer({ outcome: 'refused', code, message, retryUse }),
       });
-    try {
-      const record = decodeRecord(bytes);
-      if (record.kind !== ADMISSION || record.scope !== 'host' || record.deleted || record.key !== '')
-        throw new Fault('malformed', 'not an admission');
-      if (!isAuthentic(record, this.options.verify))
-        throw new Fault('bad-signature', 'the admission is not signed by its host');
-      const refusal = this.trust.judgeJoin(record.author, record.value, now, (host) => this.isGone(host));
-      if (refusal !== null) {
-        answer(refusal.code, refusal.message, refusal.nextUse);
-        return;
-      }
-      const { outcome, effects } = this.gossip.offer(bytes, now);
-      this.gossiped(effects, now);
-      if (outcome !== 'applied' && outcome !== 'known')
-        throw new Fault(
-          'not-taken',
-          `the admission was not taken: ${typeof outcome === 'string' ? outcome : outcome.code}`,
-        );
-      // Only a durable admission is acknowledged: this empty write is released behind it.
-      const welcome = encodeJoinAnswer({
-        outcome: 'welcome',
-        sponsor: this.self,
-        genesis: this.options.genesis.bytes,
-      });
-      this.emit({
-        type: 'persist',
-        ops: [],
-        sync: true,
-        then: [{ type: 'join-reply', exchange, bytes: welcome }],
-      });
-    } catch (error) {
-      if (!(error instanceof Fault)) throw error;
-      answer(error.code, error.message);
     }
   }
 
@@ -550,27 +487,8 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
 
   private configure(): void {
     this.configureAt = null;
-    const { genesis, host, domain, inbound, outbound } = this.options;
-    this.view = project({
-      trustDomain: genesis.trustDomain,
-      domain,
-      self: this.self,
-      datacenter: host.datacenter,
-      zone: host.zone,
-      defaultIntention: genesis.defaultIntention,
-      inbound,
-      outbound,
-      catalog: this.catalog,
-      policy: this.policies,
-      intentions: intentionsOf(this.policies.list('service-intentions')),
-      vips: this.vips,
-      identities: this.certifier?.identities() ?? [],
-      roots: this.trust.bundle.believed().map(({ pem }) => pem),
-    });
-    const config = compile(this.view);
-    if (this.config !== null && configEquals(this.config, config)) return;
-    this.config = config;
-    this.emit({ type: 'configure', config });
+    const config = this.configurator.update(this.certifier?.identities() ?? []);
+    if (config !== null) this.emit({ type: 'configure', config });
   }
 
   private log(

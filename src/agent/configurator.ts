@@ -1,0 +1,66 @@
+/** Keeps the proxy's configuration in step with what the agent knows: project, compile, compare. Pure. */
+import type { HostId } from '../core.ts';
+import { compile, configEquals } from '../proxy/compile.ts';
+import type { ProxyConfig } from '../proxy/config.ts';
+import type { IdentityView, MeshView } from '../proxy/view.ts';
+import type { TrustState } from '../trust/state.ts';
+import type { Catalog } from './catalog.ts';
+import { intentionsOf } from './entries.ts';
+import type { HostValue } from './kinds.ts';
+import type { Policies } from './policy.ts';
+import { project } from './project.ts';
+import { VipPool, type VipRange } from './vips.ts';
+
+export interface ConfiguratorOptions {
+  readonly self: HostId;
+  readonly host: HostValue;
+  readonly domain: string;
+  readonly vipRange: VipRange;
+  readonly inbound: MeshView['inbound'];
+  readonly outbound: MeshView['outbound'];
+  readonly catalog: Catalog;
+  readonly policies: Policies;
+  readonly trust: TrustState;
+}
+
+export class Configurator {
+  private readonly options: ConfiguratorOptions;
+  private readonly vips: VipPool;
+  private latest: MeshView | null = null;
+  private config: ProxyConfig | null = null;
+
+  constructor(options: ConfiguratorOptions) {
+    this.options = options;
+    this.vips = new VipPool(options.vipRange);
+  }
+
+  /** The view that the latest configuration was compiled from; null before the first. */
+  get view(): MeshView | null {
+    return this.latest;
+  }
+
+  /** Compiles anew; null when the data plane has nothing to do. */
+  update(identities: readonly IdentityView[]): ProxyConfig | null {
+    const { self, host, domain, inbound, outbound, catalog, policies, trust } = this.options;
+    this.latest = project({
+      trustDomain: trust.genesis.trustDomain,
+      domain,
+      self,
+      datacenter: host.datacenter,
+      zone: host.zone,
+      defaultIntention: trust.genesis.defaultIntention,
+      inbound,
+      outbound,
+      catalog,
+      policy: policies,
+      intentions: intentionsOf(policies.list('service-intentions')),
+      vips: this.vips,
+      identities,
+      roots: trust.bundle.believed().map(({ pem }) => pem),
+    });
+    const config = compile(this.latest);
+    if (this.config !== null && configEquals(this.config, config)) return null;
+    this.config = config;
+    return config;
+  }
+}

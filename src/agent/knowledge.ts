@@ -1,0 +1,85 @@
+/**
+ * What the agent knows, derived from the replica's records: catalog, policies, trust, and what this host has
+ * registered. The one place where a record's kind decides what it means. Pure.
+ */
+import { Fault, type HostId, type Verify } from '../core.ts';
+import type { Record } from '../gossip/record.ts';
+import type { Genesis } from '../trust/genesis.ts';
+import { TrustState } from '../trust/state.ts';
+import { wallClock } from '../trust/statement.ts';
+import { Catalog } from './catalog.ts';
+import { CHECK_DEFINITION, CONFIG_ENTRY, HOST, type StandaloneCheck, TRUST_ROOT } from './kinds.ts';
+import { Policies } from './policy.ts';
+import { Registry } from './registry.ts';
+import { decodeValue } from './values.ts';
+
+export interface KnowledgeOptions {
+  readonly self: HostId;
+  readonly genesis: Genesis;
+  readonly verify: Verify;
+  /** All host-scope records of an author that the replica holds now. */
+  readonly recordsOf: (author: HostId) => Iterable<Record>;
+  /** An admitted author wrote a value that is not of its kind's shape; it counts as absent. */
+  readonly malformed: (record: Record, detail: string) => void;
+}
+
+export class Knowledge {
+  readonly catalog = new Catalog();
+  readonly policies: Policies;
+  readonly trust: TrustState;
+  readonly registry: Registry;
+  private readonly options: KnowledgeOptions;
+
+  constructor(options: KnowledgeOptions) {
+    this.options = options;
+    this.trust = new TrustState(options.genesis, options.verify);
+    this.policies = new Policies(({ author, hlc }) => this.trust.isOperator(author, wallClock(hlc)));
+    this.registry = new Registry(options.self, this.catalog);
+  }
+
+  /** Takes in records that won their slots, in any order. Says whether the trust bundle may have changed. */
+  apply(records: Iterable<Record>): { readonly rootsChanged: boolean } {
+    let rootsChanged = false;
+    for (const record of records) {
+      this.trust.apply(record);
+      if (record.scope === 'host') this.hostRecord(record);
+      else if (record.kind === CONFIG_ENTRY) this.configEntry(record);
+      else if (record.kind === TRUST_ROOT) {
+        rootsChanged = true;
+        this.catalog.touch('roots');
+      }
+      // A grant can give or take an operator's standing, and with it the force of what that operator wrote.
+      else this.catalog.touch('grants', 'config');
+    }
+    return { rootsChanged };
+  }
+
+  private configEntry(record: Record): void {
+    const value = this.valueOf(record);
+    this.policies.record(record, value, this.catalog.touch(...Policies.topicsOf(record.key)));
+  }
+
+  private hostRecord(record: Record): void {
+    const { author, kind, key } = record;
+    const fresh = kind === HOST && this.catalog.host(author) === undefined;
+    const value = this.valueOf(record);
+    this.catalog.record(author, kind, key, value);
+    if (kind === CHECK_DEFINITION && author === this.options.self)
+      this.registry.checkDefinition(key, value as StandaloneCheck | null);
+    // Its services may have come before the host itself.
+    if (fresh)
+      for (const other of this.options.recordsOf(author))
+        if (other.kind !== HOST) this.catalog.record(author, other.kind, other.key, this.valueOf(other));
+  }
+
+  /** Null for a tombstone, and for what is not of its kind's shape. */
+  private valueOf(record: Record): unknown {
+    try {
+      return decodeValue(record);
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      this.options.malformed(record, error.message);
+      return null;
+    }
+  }
+}

@@ -1,0 +1,33 @@
+/** The sponsor's side of joining: whether a stranger's admission is to be taken in. Pure. */
+import { Fault, type HostId, type Millis, type Verify } from '../core.ts';
+import { decodeRecord, isAuthentic } from '../gossip/codec.ts';
+import type { TrustState } from '../trust/state.ts';
+import { ADMISSION } from './kinds.ts';
+
+/** Why not, and with which use of its grant the joiner may ask again at once. */
+export class JoinFault extends Fault {
+  readonly retryUse: number | null;
+  constructor(code: string, message: string, retryUse: number | null = null) {
+    super(code, message);
+    this.retryUse = retryUse;
+  }
+}
+
+/**
+ * Throws `JoinFault` or `Fault` unless `bytes` are an admission that may enter the mesh now. `isGone` says
+ * whose name is free again.
+ */
+export function judgeJoinRequest(
+  bytes: Uint8Array,
+  trust: TrustState,
+  verify: Verify,
+  isGone: (host: HostId) => boolean,
+  now: Millis,
+): void {
+  const record = decodeRecord(bytes);
+  if (record.kind !== ADMISSION || record.scope !== 'host' || record.deleted || record.key !== '')
+    throw new JoinFault('malformed', 'not an admission');
+  if (!isAuthentic(record, verify)) throw new JoinFault('bad-signature', 'not signed by the host it admits');
+  const refusal = trust.judgeJoin(record.author, record.value, now, isGone);
+  if (refusal !== null) throw new JoinFault(refusal.code, refusal.message, refusal.nextUse);
+}
