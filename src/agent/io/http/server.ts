@@ -195,7 +195,7 @@ class Api {
 
   /** Decodes a request and finds out who sent it; throws the refusal if they may not. */
   private async admit(route: Route, raw: FastifyRequest): Promise<ApiRequest> {
-    const operator = this.operatorBehind(raw);
+    const { signer: operator, problem } = this.operatorBehind(raw);
     const caller =
       route.access === 'read' && this.callers.isLoopback(raw.raw.socket)
         ? ({ type: 'local', uid: null } as const)
@@ -212,23 +212,30 @@ class Api {
     const demand =
       typeof route.access === 'function' ? route.access(this.context, request) : { type: route.access };
     const refusal = refusalOf(caller, demand, request.authority);
-    if (refusal !== null) throw refusal;
-    return request;
+    if (refusal === null) return request;
+    throw problem === null ? refusal : new Fault(refusal.code, `${refusal.message}: ${problem}`);
   }
 
-  /** The operator whose token came along. A token that is none of ours counts as no token, as in Consul. */
-  private operatorBehind(raw: FastifyRequest): Signer | null {
+  /**
+   * The operator whose token came along, or why the token is none. As in Consul, a token that says nothing
+   * hinders nobody from what everybody may.
+   */
+  private operatorBehind(raw: FastifyRequest): {
+    readonly signer: Signer | null;
+    readonly problem: string | null;
+  } {
     const header = raw.headers['x-consul-token'];
     const bearer = /^Bearer\s+(\S+)$/i.exec(raw.headers.authorization ?? '')?.[1];
     const text = typeof header === 'string' && header !== '' ? header : bearer;
-    if (text === undefined) return null;
+    if (text === undefined) return { signer: null, problem: null };
     const isOperator = this.options.isOperator ?? ((key) => key === this.options.agent.self.operatorKey);
     try {
       const signer = this.options.parseOperator(text.trim());
-      return isOperator(signer.publicKey) ? signer : null;
+      if (isOperator(signer.publicKey)) return { signer, problem: null };
+      return { signer: null, problem: 'the token is not one of an operator of this mesh' };
     } catch (error) {
-      if (error instanceof Fault) return null;
-      throw error;
+      if (!(error instanceof Fault)) throw error;
+      return { signer: null, problem: error.message };
     }
   }
 
