@@ -236,7 +236,8 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       ),
     });
     this.load(saved, now);
-    this.catalog.member(this.selfAsMember(now));
+    const { incarnation } = this.gossip;
+    this.catalog.member({ id: this.self, state: 'alive', incarnation, since: now, roundTripMs: 0 });
     if (saved.admission !== null) this.gossiped(this.gossip.offer(saved.admission, now).effects, now);
     const recordIn = (slot: string) => this.gossip.replica.get(slot);
     this.write(missingFacts({ ...this.options, knowledge: this.knowledge, recordIn }), [], now);
@@ -253,16 +254,6 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     if (dropped > 0) this.log('warn', 'records-dropped', { count: dropped });
     this.applied([...this.gossip.replica.records()], now);
     this.gossiped(effects, now);
-  }
-
-  private selfAsMember(now: Millis): Member {
-    return {
-      id: this.self,
-      state: 'alive',
-      incarnation: this.gossip.incarnation,
-      since: now,
-      roundTripMs: 0,
-    };
   }
 
   private wake(now: Millis): void {

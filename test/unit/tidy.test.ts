@@ -90,7 +90,7 @@ test('pure files do not import io files, and the simulator imports no io', () =>
 const outsideModules =
   /^(node:(net|tls|dgram|http2?|https|fs|fs\/promises|child_process|worker_threads|timers|timers\/promises|dns|dns\/promises|os|process|perf_hooks)|libp2p|@libp2p\/.*|@chainsafe\/.*|level|undici|fastify|pino|commander|dns-packet)$/;
 const outsideWords =
-  /\b(Date\.now|new Date\(\)|performance\.now|Math\.random|setTimeout|setInterval|setImmediate|queueMicrotask|fetch\(|async\b|await\b|process\.)/;
+  /\b(Date\.now|new Date\(\)|performance\.now|Math\.random|setTimeout|setInterval|setImmediate|queueMicrotask|fetch\(|async\b|await\b|(?<!\.)process\.)/;
 
 test('outside io, nothing names a socket, a clock, a timer, chance or a promise', () => {
   for (const { path, text, imports } of sources) {
@@ -129,9 +129,11 @@ test('no file grows past 500 lines', () => {
 });
 
 test('no type is silenced', () => {
-  const silencers = new RegExp(
-    `@ts-(${['ignore', 'nocheck', 'expect-error'].join('|')})|\\bas ${'any'}\\b|: ${'any'}\\b`,
-  );
+  const comment = new RegExp(`@ts-(${['ignore', 'nocheck', 'expect-error'].join('|')})`);
+  const silencer = new RegExp(['as', ':'].map((before) => `${before} ${'any'}\\b`).join('|'));
   for (const { path, text } of sources)
-    assert.ok(!silencers.test(text), `${path} silences the type checker: narrow from \`unknown\` instead`);
+    assert.ok(
+      !comment.test(text) && !silencer.test(code(text)),
+      `${path} silences the type checker: narrow from \`unknown\` instead`,
+    );
 });

@@ -52,8 +52,8 @@ export interface Belonging {
 
 const genesisFile = 'genesis';
 const admissionFile = 'admission.json';
-/** The first root lives long enough for the mesh to grow a better one. */
-const rootLifetimeMs = 365 * 24 * 3_600_000;
+/** The first root outlives any mesh that does not replace it: nothing rotates it yet. */
+const rootLifetimeMs = 10 * 365 * 24 * 3_600_000;
 
 const joinAttempts = 4;
 const joinTimeoutMs = 1500;
