@@ -19,6 +19,7 @@ export { incomplete, malformed, maxHeadBytes } from './fields.ts';
 
 /** The longest method, bytes. */
 const maxMethodBytes = 32;
+const httpName = Buffer.from('HTTP/');
 const httpVersion = Buffer.from('HTTP/1.');
 const absoluteScheme = Buffer.from('http://');
 
@@ -78,8 +79,8 @@ export class RequestHead extends MessageHead {
   private parseVersion(bytes: Uint8Array, at: number, end: number): number {
     // `HTTP/1.x` and CRLF: ten bytes.
     if (at + 10 > end) return incomplete;
-    for (let i = 0; i < httpVersion.length; i++)
-      if (bytes[at + i] !== httpVersion[i]) return this.refuse(505, 'not HTTP/1.x');
+    if (!matches(bytes, at, at + 10, httpName)) return this.refuse(400, 'malformed request line');
+    if (!matches(bytes, at, at + 10, httpVersion)) return this.refuse(505, 'not HTTP/1.x');
     const minor = bytes[at + 7] - 0x30;
     if (minor !== 0 && minor !== 1) return this.refuse(505, 'not HTTP/1.0 or HTTP/1.1');
     if (bytes[at + 8] !== carriageReturn || bytes[at + 9] !== lineFeed)

@@ -49,8 +49,10 @@ class EmbeddedDataPlane implements DataPlane {
   }
 
   apply(config: ProxyConfig): Promise<void> {
-    this.applying = this.applying.then(() => (this.closed ? undefined : this.swap(config)));
-    return this.applying;
+    const applied = this.applying.then(() => (this.closed ? undefined : this.swap(config)));
+    // Whoever asked hears of a failure; those who come after it start anew.
+    this.applying = applied.catch(() => {});
+    return applied;
   }
 
   /** Everything that decides changes before the first await: no request sees half of a configuration. */

@@ -65,7 +65,7 @@ export class OutboundListener {
     this.findCaller(this.config.caller, socket, transport, (source) => this.serve(transport, source));
   }
 
-  /** Asks the kernel only where more than one service could be calling. */
+  /** Who calls is found out once per connection; the kernel is asked only where several services could be it. */
   private findCaller(
     rule: CallerRule,
     socket: Socket,

@@ -1,0 +1,42 @@
+/** Which protocol a client speaks, by its first bytes. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type DetectedProtocol, detectProtocol } from '../../../src/proxy/detect.ts';
+
+const cases: readonly (readonly [string, DetectedProtocol | null])[] = [
+  ['', null],
+  ['GET / HTTP/1.1\r\n', 'http1'],
+  ['GET / HTTP/1.0\r\n', 'http1'],
+  ['OPTIONS * HTTP/1.1\r\n', 'http1'],
+  ['GET http://api.mesh/ HTTP/1.1\r\n', 'http1'],
+  ['GET / HTTP/2', 'tcp'],
+  ['GET /', null],
+  ['G', null],
+  [`GET /${'a'.repeat(300)}`, 'http1'],
+  ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'http2'],
+  ['PRI * HTTP/2.0\r\n', null],
+  ['POST / HTTP/1.1', 'http1'],
+  ['PING\r\n', 'tcp'],
+  ['*1\r\n$4\r\nPING\r\n', 'tcp'],
+  ['get key\r\n', 'tcp'],
+  ['EHLO host\r\n', 'tcp'],
+  ['\x16\x03\x01\x02\x00', 'tcp'],
+  ['\x00\x00\x00\x08\x04\xd2\x16\x2f', 'tcp'],
+  ['A'.repeat(40), 'tcp'],
+];
+
+for (const [bytes, expected] of cases)
+  test(`${JSON.stringify(bytes.slice(0, 40))} is taken for ${expected ?? 'nothing yet'}`, () => {
+    assert.equal(detectProtocol(Buffer.from(bytes, 'latin1')), expected);
+  });
+
+test('a decision never changes as more bytes come', () => {
+  for (const [bytes] of cases) {
+    let decided: DetectedProtocol | null = null;
+    for (let length = 0; length <= bytes.length; length++) {
+      const now = detectProtocol(Buffer.from(bytes.slice(0, length), 'latin1'));
+      if (decided !== null) assert.equal(now, decided);
+      decided = now;
+    }
+  }
+});

@@ -1,0 +1,224 @@
+/** Who gets in, and what happens to who does not. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { test } from 'node:test';
+import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls';
+import type { InboundService } from '../../../../src/proxy/config.ts';
+import type { DataPlane } from '../../../../src/proxy/dataplane.ts';
+import type { IdentityView } from '../../../../src/proxy/view.ts';
+import {
+  exchange,
+  identityOf,
+  inboundService,
+  sniOf,
+  startHttpApp,
+  startMesh,
+  startTcpApp,
+  testAuthority,
+  trafficOf,
+  trustDomain,
+} from '../../../support/mesh.ts';
+import { createTestAuthority, spiffeIdOf } from '../../../support/pki.ts';
+
+const get = 'GET / HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n';
+const denyWeb: Partial<InboundService> = {
+  rules: [
+    { source: 'web', action: 'deny', rule: 'service-intentions/api' },
+    { source: '*', action: 'allow', rule: 'service-intentions/*' },
+  ],
+};
+
+/** Everything the inbound listener answers to a client with these TLS options, until it closes. */
+async function callInbound(port: number, options: ConnectionOptions, bytes = get): Promise<string> {
+  const socket = tlsConnect({
+    host: '127.0.0.1',
+    port,
+    servername: sniOf('api'),
+    rejectUnauthorized: false,
+    ...options,
+  });
+  let received = '';
+  socket.on('data', (chunk: Buffer) => {
+    received += chunk.toString('latin1');
+  });
+  socket.on('error', () => {});
+  socket.once('secureConnect', () => socket.write(bytes));
+  await new Promise((resolve) => socket.once('close', resolve));
+  return received;
+}
+
+function withIdentity(identity: IdentityView): ConnectionOptions {
+  return { cert: identity.certPem, key: identity.keyPem };
+}
+
+async function apiMesh(t: import('node:test').TestContext, inbound: Partial<InboundService> = {}) {
+  const calls = { count: 0 };
+  const app = await startHttpApp(t, (_request, response) => {
+    calls.count++;
+    response.end('secret');
+  });
+  return { app, calls, mesh: await startMesh(t, [app], { inbound }) };
+}
+
+function failures(plane: DataPlane): number {
+  return Object.values(plane.stats().handshakeFailures).reduce((sum, count) => sum + count, 0);
+}
+
+test('a denied HTTP caller gets 403 with the rule, and it is counted', async (t) => {
+  const { mesh, calls } = await apiMesh(t, denyWeb);
+  const response = await fetch(`http://127.0.0.1:${mesh.port}/`);
+  assert.equal(response.status, 403);
+  assert.equal(response.headers.get('x-starling-reason'), 'denied');
+  assert.equal(await response.text(), 'starling: denied: web -> api (rule service-intentions/api)\n');
+  assert.equal(calls.count, 0);
+  const row = trafficOf(mesh.callee, 'destination');
+  assert.deepEqual(row.refused, { denied: 1 });
+  assert.deepEqual(row.deniedBy, { 'service-intentions/api': 1 });
+});
+
+test('with no rule that matches, the default decides', async (t) => {
+  const { mesh } = await apiMesh(t, { defaultAction: 'deny' });
+  const response = await fetch(`http://127.0.0.1:${mesh.port}/`);
+  assert.equal(await response.text(), 'starling: denied: web -> api (default)\n');
+});
+
+test('a denied TCP caller is reset', async (t) => {
+  let calls = 0;
+  const app = await startTcpApp(t, () => calls++);
+  const mesh = await startMesh(t, [app], {
+    inbound: { ...denyWeb, protocol: 'tcp' },
+    cluster: { protocol: 'tcp' },
+  });
+  const { text, cut } = await exchange(mesh.port, 'hello');
+  assert.deepEqual({ text, cut, calls }, { text: '', cut: true, calls: 0 });
+  assert.deepEqual(trafficOf(mesh.callee, 'destination', 'tcp').deniedBy, { 'service-intentions/api': 1 });
+});
+
+test('a new denial holds for the next request, and cuts streams that are open', async (t) => {
+  const { mesh, app } = await apiMesh(t);
+  const echo = await startTcpApp(t, (socket) => socket.pipe(socket));
+  assert.equal((await fetch(`http://127.0.0.1:${mesh.port}/`)).status, 200);
+  await mesh.callee.apply({
+    ...mesh.calleeConfig,
+    inbound: { ...mesh.calleeConfig.inbound, services: [inboundService('api', [echo], { protocol: 'tcp' })] },
+  });
+  await mesh.caller.apply({
+    ...mesh.callerConfig,
+    clusters: mesh.callerConfig.clusters.map((cluster) => ({ ...cluster, protocol: 'tcp' })),
+  });
+  const stream = connect(mesh.port, '127.0.0.1');
+  let broken = false;
+  stream.on('error', () => {
+    broken = true;
+  });
+  stream.write('hello');
+  assert.equal(((await once(stream, 'data')) as [Buffer])[0].toString(), 'hello');
+  const closed = new Promise((resolve) => stream.once('close', resolve));
+  await mesh.callee.apply({
+    ...mesh.calleeConfig,
+    inbound: { ...mesh.calleeConfig.inbound, services: [inboundService('api', [app], denyWeb)] },
+  });
+  await closed;
+  assert.equal(broken, true);
+  await mesh.caller.apply(mesh.callerConfig);
+  assert.equal((await fetch(`http://127.0.0.1:${mesh.port}/`)).status, 403);
+});
+
+test('a client of the mesh that is no proxy is served over mTLS, by ALPN and without', async (t) => {
+  const { mesh } = await apiMesh(t);
+  const web = withIdentity(identityOf('web'));
+  for (const options of [{}, { ALPNProtocols: ['http/1.1'] }, { ALPNProtocols: ['h2', 'http/1.1'] }])
+    assert.match(
+      await callInbound(mesh.inboundPort, { ...web, ...options }),
+      /^HTTP\/1\.1 200 [\s\S]*secret$/,
+    );
+});
+
+test('nobody gets in without a certificate of the mesh', async (t) => {
+  const { mesh, calls } = await apiMesh(t);
+  const stranger = createTestAuthority(trustDomain).issue('web');
+  const elsewhere = testAuthority().issue('other', [spiffeIdOf('other.mesh', 'web')]);
+  const twofold = testAuthority().issue('two', [
+    spiffeIdOf(trustDomain, 'web'),
+    spiffeIdOf(trustDomain, 'api'),
+  ]);
+  const nameless = testAuthority().issue('none', ['https://not.spiffe/web']);
+  const attempts: ConnectionOptions[] = [
+    {},
+    withIdentity(stranger),
+    withIdentity(elsewhere),
+    withIdentity(twofold),
+    withIdentity(nameless),
+    { ...withIdentity(identityOf('web')), maxVersion: 'TLSv1.2' },
+    { ...withIdentity(identityOf('web')), servername: sniOf('unknown') },
+    { ...withIdentity(identityOf('web')), ALPNProtocols: ['h2'] },
+  ];
+  for (const options of attempts) assert.equal(await callInbound(mesh.inboundPort, options), '');
+  assert.match((await exchange(mesh.inboundPort, get)).text, /^(?!HTTP)/, 'plaintext');
+  assert.equal(calls.count, 0);
+  assert.equal(failures(mesh.callee), attempts.length + 1);
+});
+
+test('a server that cannot prove to be the service is not sent anything', async (t) => {
+  const { mesh } = await apiMesh(t);
+  await mesh.callee.apply({
+    ...mesh.calleeConfig,
+    identities: [{ ...testAuthority().issue('imposter'), service: 'api' }],
+  });
+  const { calls, mesh: fresh } = await apiMesh(t);
+  await fresh.caller.apply({
+    ...fresh.callerConfig,
+    clusters: fresh.callerConfig.clusters.map((cluster) => ({
+      ...cluster,
+      endpoints: cluster.endpoints.map((endpoint) => ({ ...endpoint, port: mesh.inboundPort })),
+    })),
+  });
+  const response = await fetch(`http://127.0.0.1:${fresh.port}/`);
+  assert.equal(response.status, 503);
+  assert.equal(response.headers.get('x-starling-reason'), 'connect-failure');
+  assert.equal(calls.count, 0);
+});
+
+test('TLS sessions are not resumed', async (t) => {
+  const { mesh } = await apiMesh(t);
+  const options = {
+    ...withIdentity(identityOf('web')),
+    host: '127.0.0.1',
+    port: mesh.inboundPort,
+    servername: sniOf('api'),
+    rejectUnauthorized: false,
+  };
+  const sessions: Buffer[] = [];
+  const first = tlsConnect(options);
+  first.on('session', (session) => sessions.push(session));
+  first.write(get);
+  first.resume();
+  await once(first, 'close');
+  for (const session of sessions) {
+    const second: TLSSocket = tlsConnect({ ...options, session });
+    await once(second, 'secureConnect');
+    assert.equal(second.isSessionReused(), false);
+    second.destroy();
+  }
+});
+
+test('a byte stream that turns out to be HTTP cannot bring an identity of its own', async (t) => {
+  const seen: (string | undefined)[] = [];
+  const app = await startHttpApp(t, (request, response) => {
+    seen.push(request.headers['x-forwarded-client-cert'] as string | undefined);
+    response.end('ok');
+  });
+  const mesh = await startMesh(t, [app]);
+  const socket = connect(mesh.port, '127.0.0.1');
+  t.after(() => socket.destroy());
+  // Silent until it is taken for TCP: then the callee has accepted a stream for it.
+  while ((mesh.callee.stats().activeConnections as number) === 0)
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  socket.write(
+    'GET / HTTP/1.1\r\nHost: api\r\nX-Forwarded-Client-Cert: URI=spiffe://root\r\nConnection: close\r\n\r\n',
+  );
+  socket.resume();
+  await once(socket, 'close');
+  assert.deepEqual(seen, [`URI=${spiffeIdOf(trustDomain, 'web')}`]);
+});
