@@ -291,6 +291,7 @@ export class Agent {
   }
 
   private async watch(path: string): Promise<void> {
+    let unreadable: Fault | null = null as Fault | null;
     this.files = new DefinitionFiles({
       path,
       uidOfUser,
@@ -298,9 +299,12 @@ export class Agent {
         for (const { fault } of problems) this.log.warn({ detail: fault.message }, 'definition-refused');
         this.port.fileProblems = problems.map(({ fault }) => fault.message);
         this.driver.feed({ type: 'files', definitions });
+        unreadable ??= problems.find((problem) => problem.path === path)?.fault ?? null;
       },
     });
     await this.files.start();
+    // Later it may come and go; an agent started on a path that is not there was told wrong.
+    if (unreadable !== null) throw unreadable;
   }
 
   /** The line that says where everything is. */
