@@ -4,17 +4,15 @@
  */
 
 import { AgentCore } from '../src/agent/core.ts';
-import { decodeJoinAnswer } from '../src/agent/joining.ts';
 import { ADMISSION } from '../src/agent/kinds.ts';
 import type { CreatedToken } from '../src/agent/port.ts';
 import { parseVipRange } from '../src/agent/vips.ts';
-import { assert, type HostId, type Millis, randomInt, type Signer, type Verify } from '../src/core.ts';
-import { encodeRecord } from '../src/gossip/codec.ts';
+import { assert, type HostId, type Signer, type Verify } from '../src/core.ts';
 import { slotOf } from '../src/gossip/record.ts';
-import { createAdmission, encodeAdmission } from '../src/trust/admission.ts';
-import { createGenesis, type Genesis, parseGenesis } from '../src/trust/genesis.ts';
+import { createGenesis, type Genesis } from '../src/trust/genesis.ts';
 import { type JoinToken, parseToken } from '../src/trust/token.ts';
 import type { Host, SimulatedAgent } from './host.ts';
+import { Joiner } from './joiner.ts';
 import { drawSigner, rememberingVerify } from './keys.ts';
 import type { DatagramKind, Network } from './network.ts';
 import type { World } from './world.ts';
@@ -23,8 +21,6 @@ import type { World } from './world.ts';
 export interface Founding {
   readonly operator: Signer;
   readonly token: JoinToken;
-  /** How many hosts the token admits. */
-  readonly uses: number;
 }
 
 /** What a host keeps in files beside its store. */
@@ -37,37 +33,20 @@ interface Papers {
   epoch: number;
 }
 
-/** A joiner that waits for an answer. */
-interface Asking {
-  readonly founding: Founding;
-  readonly onJoined: () => void;
-  admission: Uint8Array;
-  use: number;
-  attempts: number;
-}
-
 const gossipPort = 7946;
 const svidTtlMs = 12 * 3_600_000;
 const rootLifetimeMs = 365 * 24 * 3_600_000;
-/** A joiner sends its request again after so long, for ever: a person would start it again. */
-const retransmitMs = 300;
-/** The join port takes so many requests a second. */
-const requestsPerSecond = 50;
 const vipRange = parseVipRange('127.64.0.0/16');
 
 export class Births {
   private readonly world: World;
-  private readonly network: Network;
-  private readonly hostOf: (number: number) => Host;
   private readonly verify: Verify = rememberingVerify();
   private readonly papers = new Map<number, Papers>();
-  private readonly asking = new Map<number, Asking>();
-  private readonly buckets = new Map<number, { tokens: number; at: Millis }>();
+  private readonly joiner: Joiner;
 
   constructor(world: World, network: Network, hostOf: (number: number) => Host) {
     this.world = world;
-    this.network = network;
-    this.hostOf = hostOf;
+    this.joiner = new Joiner(world, network, hostOf, this.verify);
   }
 
   /** Founds the mesh on `host`; `onFounded` once there is a token that admits `hosts` and more. */
@@ -98,18 +77,24 @@ export class Births {
     } as const;
     host.command({ ...command, operator }, (outcome) => {
       assert('value' in outcome, `no token: ${'fault' in outcome ? outcome.fault.message : ''}`);
-      onFounded({ operator, token: parseToken((outcome.value as CreatedToken).token), uses });
+      onFounded({ operator, token: parseToken((outcome.value as CreatedToken).token) });
     });
   }
 
-  /** Asks the token's first seed until it is let in, then starts the agent. */
+  /** Asks to be let in, then starts the agent; `onJoined` once it runs. */
   join(host: Host, founding: Founding, onJoined: () => void): void {
-    host.enter('joining');
-    this.network.processStarted(host.number);
-    const use = randomInt(host.random, founding.uses);
-    const admission = this.admission(host, founding.token, use);
-    this.asking.set(host.number, { founding, onJoined, use, admission, attempts: 0 });
-    this.ask(host);
+    this.joiner.join(host, founding.token, ({ genesis, admission, sponsor }) => {
+      const { id, address } = sponsor;
+      this.papers.set(host.number, {
+        genesis,
+        rootSigner: null,
+        admission,
+        sponsor: { id, address, port: gossipPort },
+        epoch: 0,
+      });
+      this.restart(host);
+      onJoined();
+    });
   }
 
   /** Starts the agent on what disk and papers hold. */
@@ -125,86 +110,7 @@ export class Births {
 
   /** A datagram arrived on a join port. */
   datagram(at: Host, from: number, kind: DatagramKind, bytes: Uint8Array): void {
-    if (kind === 'join-reply') this.answered(at, bytes);
-    else if (at.isRunning && this.takeToken(at)) at.joinRequest(from, bytes);
-  }
-
-  private takeToken(host: Host): boolean {
-    const bucket = this.buckets.get(host.number) ?? { tokens: requestsPerSecond, at: this.world.now };
-    const earned = ((this.world.now - bucket.at) / 1000) * requestsPerSecond;
-    bucket.tokens = Math.min(requestsPerSecond, bucket.tokens + earned);
-    bucket.at = this.world.now;
-    this.buckets.set(host.number, bucket);
-    if (bucket.tokens < 1) return false;
-    bucket.tokens--;
-    return true;
-  }
-
-  private admission(host: Host, token: JoinToken, use: number): Uint8Array {
-    const value = createAdmission(
-      {
-        genesisHash: token.genesisHash,
-        name: host.name,
-        host: host.id,
-        grantId: token.grantId,
-        use,
-        admittedAt: host.now,
-      },
-      token.grantSigner(),
-    );
-    const fields = {
-      scope: 'host',
-      kind: ADMISSION,
-      key: '',
-      version: 1 + use,
-      hlc: host.now * 1024,
-    } as const;
-    return encodeRecord({ ...fields, value: encodeAdmission(value) }, host.signer).bytes;
-  }
-
-  private ask(host: Host): void {
-    const asking = this.asking.get(host.number);
-    if (asking === undefined) return;
-    asking.attempts++;
-    const seeds = asking.founding.token.seeds;
-    const seed = seeds[(asking.attempts - 1) % seeds.length]!;
-    const sponsor = this.numberOf(seed.host);
-    this.network.sendDatagram(host.number, sponsor, 'join-request', asking.admission);
-    const attempt = asking.attempts;
-    this.world.after(retransmitMs, () => {
-      if (this.asking.get(host.number)?.attempts === attempt) this.ask(host);
-    });
-  }
-
-  private numberOf(id: HostId): number {
-    for (let number = 0; ; number++) if (this.hostOf(number).id === id) return number;
-  }
-
-  private answered(host: Host, payload: Uint8Array): void {
-    const asking = this.asking.get(host.number);
-    if (asking === undefined || host.state !== 'joining') return;
-    const answer = decodeJoinAnswer(payload);
-    const { token } = asking.founding;
-    if (answer.outcome === 'refused') {
-      assert(answer.retryUse !== null, `${host.name} was refused: ${answer.code}`);
-      asking.use = answer.retryUse;
-      asking.admission = this.admission(host, token, asking.use);
-      this.ask(host);
-      return;
-    }
-    const genesis = parseGenesis(answer.genesis, this.verify);
-    assert(genesis.hash === token.genesisHash, `${host.name} was welcomed to another mesh`);
-    this.asking.delete(host.number);
-    const sponsor = this.hostOf(this.numberOf(answer.sponsor));
-    this.papers.set(host.number, {
-      genesis,
-      rootSigner: null,
-      admission: asking.admission,
-      sponsor: { id: sponsor.id, address: sponsor.address, port: gossipPort },
-      epoch: 0,
-    });
-    this.restart(host);
-    asking.onJoined();
+    this.joiner.datagram(at, from, kind, bytes);
   }
 
   private agent(host: Host, papers: Papers): SimulatedAgent {

@@ -7,7 +7,15 @@ import type { Catalog, Topic } from '../src/agent/catalog.ts';
 import type { AgentEffect, AgentInput } from '../src/agent/effects.ts';
 import type { CheckDefinition } from '../src/agent/kinds.ts';
 import type { Command, PolicyStore } from '../src/agent/port.ts';
-import { assert, type Fault, type HostId, type Machine, type Random, type Signer } from '../src/core.ts';
+import {
+  assert,
+  ByteWriter,
+  type Fault,
+  type HostId,
+  type Machine,
+  type Random,
+  type Signer,
+} from '../src/core.ts';
 import type { Member } from '../src/gossip/port.ts';
 import type { Record } from '../src/gossip/record.ts';
 import type { ProxyConfig } from '../src/proxy/config.ts';
@@ -92,7 +100,7 @@ export class Host implements NetworkUser {
   private readonly around: Surroundings;
   private process: Process<AgentInput, AgentEffect> | null = null;
   private readonly requests = new Map<number, Answer>();
-  private readonly exchanges = new Map<number, number>();
+  private readonly exchanges = new Map<number, { readonly to: number; readonly nonce: number }>();
   /** What a frozen process would have done by itself. */
   private readonly whenThawed: (() => void)[] = [];
   private counter = 0;
@@ -243,9 +251,9 @@ export class Host implements NetworkUser {
   }
 
   /** A stranger's join request, to be answered by a datagram. */
-  joinRequest(from: number, bytes: Uint8Array): void {
+  joinRequest(from: number, nonce: number, bytes: Uint8Array): void {
     const exchange = ++this.counter;
-    this.exchanges.set(exchange, from);
+    this.exchanges.set(exchange, { to: from, nonce });
     this.process?.feed({ type: 'join-request', exchange, bytes });
   }
 
@@ -327,9 +335,11 @@ export class Host implements NetworkUser {
   }
 
   private joinReply(exchange: number, bytes: Uint8Array): void {
-    const to = this.exchanges.get(exchange);
+    const asked = this.exchanges.get(exchange);
     this.exchanges.delete(exchange);
-    if (to !== undefined) this.around.network.sendDatagram(this.number, to, 'join-reply', bytes);
+    if (asked === undefined) return;
+    const datagram = new ByteWriter().u32(asked.nonce).raw(bytes).done();
+    this.around.network.sendDatagram(this.number, asked.to, 'join-reply', datagram);
   }
 
   private answer(request: number, outcome: Parameters<Answer>[0]): void {
