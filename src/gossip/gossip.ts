@@ -40,9 +40,9 @@ export interface GossipOptions {
   /** How many times this agent has started, counted on disk: every run outranks the ones before. */
   readonly epoch: number;
   readonly parameters?: GossipParameters;
-  /** Host-scope kind whose presence makes its author a member. */
+  /** Host-scope kind, key '', whose presence makes its author a member. */
   readonly memberKind?: string;
-  /** Host-scope kind by which a member says that it left, or is back. */
+  /** Host-scope kind, key '', by which a member says that it left, or is back. */
   readonly leftKind?: string;
 }
 
@@ -401,8 +401,8 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
 
   /** Keeps the membership in step with the records that make members and let them go. */
   private noteMembers(applied: readonly Record[], now: Millis): void {
-    for (const { scope, kind, author, deleted } of applied) {
-      if (scope !== 'host' || author === this.options.self) continue;
+    for (const { scope, kind, key, author, deleted } of applied) {
+      if (scope !== 'host' || key !== '' || author === this.options.self) continue;
       if (kind === this.memberKind) {
         if (deleted) this.membership.remove(author);
         else this.membership.add(author, now);

@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { HybridClock } from '../../src/gossip/hlc.ts';
+import { type Record, slotOf } from '../../src/gossip/record.ts';
+import { compareRecords, Replica } from '../../src/gossip/replica.ts';
+import { makeRecord } from '../unit/gossip/records.ts';
+
+/** Few slots, versions and authors, so that most pairs compete for a slot and many tie. */
+const records: fc.Arbitrary<Record> = fc
+  .record({
+    scope: fc.constantFrom('host' as const, 'policy' as const),
+    author: fc.constantFrom('alice', 'bob'),
+    key: fc.constantFrom('a', 'b'),
+    version: fc.integer({ min: 1, max: 3 }),
+    hlc: fc.integer({ min: 1, max: 3 }),
+    value: fc.integer({ min: 0, max: 2 }),
+    deleted: fc.boolean(),
+  })
+  .map((fields) => makeRecord(fields));
+
+function joined(order: readonly Record[]): Replica {
+  const replica = new Replica();
+  for (const record of order) replica.join(record);
+  return replica;
+}
+
+function contents(replica: Replica): Map<string, Record> {
+  return new Map([...replica.records()].map((record): [string, Record] => [slotOf(record), record]).sort());
+}
+
+test('the join commutes and is idempotent: neither order nor repetition of records matters', () => {
+  const history = fc.array(records, { maxLength: 25 }).chain((list) =>
+    fc.record({
+      list: fc.constant(list),
+      shuffled: fc.shuffledSubarray([...list, ...list], { minLength: 2 * list.length }),
+    }),
+  );
+  fc.assert(
+    fc.property(history, ({ list, shuffled }) => {
+      const [a, b] = [joined(list), joined(shuffled)];
+      assert.deepEqual(contents(a), contents(b));
+      assert.equal(a.root(), b.root());
+      assert.deepEqual(a.bucketDigests(), b.bucketDigests());
+      assert.equal(a.totalBytes, b.totalBytes);
+    }),
+  );
+});
+
+test('the join associates: replicas that are merged in either grouping are equal', () => {
+  const part = fc.array(records, { maxLength: 10 });
+  fc.assert(
+    fc.property(part, part, part, (x, y, z) => {
+      const left = joined([...joined([...x, ...y]).records(), ...z]);
+      const right = joined([...x, ...joined([...y, ...z]).records()]);
+      assert.equal(left.root(), right.root());
+      assert.deepEqual(contents(left), contents(right));
+    }),
+  );
+});
+
+test('the order of a slot is total and antisymmetric', () => {
+  fc.assert(
+    fc.property(records, records, (a, b) => {
+      if (slotOf(a) !== slotOf(b)) return;
+      const order = compareRecords(a, b);
+      assert.equal(Math.sign(order) + Math.sign(compareRecords(b, a)), 0);
+      assert.equal(order === 0, Buffer.compare(a.bytes, b.bytes) === 0);
+    }),
+  );
+});
+
+test('digests kept step by step are those of a replica built afresh, through collections too', () => {
+  const keepMs = 24 * 3_600_000;
+  fc.assert(
+    fc.property(fc.array(records, { maxLength: 30 }), (list) => {
+      const replica = joined(list);
+      replica.collect(keepMs + 1000, 100);
+      const fresh = joined([...replica.records()]);
+      assert.equal(replica.root(), fresh.root());
+      assert.deepEqual(replica.bucketDigests(), fresh.bucketDigests());
+      assert.equal(replica.totalBytes, fresh.totalBytes);
+    }),
+  );
+});
+
+test('what was collected is not resurrected by any of its older records', () => {
+  const keepMs = 24 * 3_600_000;
+  fc.assert(
+    fc.property(fc.array(records, { maxLength: 30 }), (list) => {
+      const replica = joined(list);
+      const before = contents(replica);
+      replica.collect(keepMs + 1000, 100);
+      const after = contents(replica);
+      for (const record of list) replica.join(record);
+      assert.deepEqual(contents(replica), after);
+      for (const [slot, record] of before)
+        assert.equal(after.has(slot), !(record.deleted && record.scope === 'host'), slot);
+    }),
+  );
+});
+
+test('a hybrid logical clock only ever moves forward, whatever wall clock and peers say', () => {
+  const second = 1000 * 1024;
+  const action = fc.record({
+    now: fc.integer({ min: 100_000, max: 200_000 }),
+    seen: fc.option(fc.integer({ min: 0, max: 400 * second })),
+  });
+  fc.assert(
+    fc.property(fc.array(action, { maxLength: 50 }), (actions) => {
+      const clock = new HybridClock();
+      let last = 0;
+      for (const { now, seen } of actions) {
+        let observed = 0;
+        try {
+          if (seen !== null) clock.observe(seen, now);
+          observed = seen ?? 0;
+        } catch {
+          assert.ok(seen! / 1024 >= now + 60_000);
+        }
+        const next = clock.tick(now);
+        assert.ok(next > last && next > observed);
+        last = next;
+      }
+    }),
+  );
+});
