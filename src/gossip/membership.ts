@@ -82,6 +82,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
       this.effects.push(effect);
     });
     this.rumors.add(this.own.rumor());
+    this.view.fill();
   }
 
   get incarnation(): number {

@@ -170,15 +170,22 @@ export class Prober {
     else this.fail(probe, now);
   }
 
-  /** With nobody to ask, as in a mesh of two, a silent target is pinged again instead. */
+  /**
+   * A silent target is pinged once more beside the helpers, since a lost datagram is the likelier reason;
+   * with nobody to ask, as in a mesh of two, only so.
+   */
   private askHelpers(probe: Probe, now: Millis, certain: boolean): void {
     probe.helpers = this.owner.sendPingRequests(probe.target, probe.sequence);
+    const alone = probe.helpers === 0;
+    if (alone && (certain || probe.attempts > indirectTimeouts)) {
+      this.fail(probe, now);
+      return;
+    }
+    if (!certain) this.ping(probe, now);
+    if (alone) return;
+    probe.stage = 'indirect';
     const waitMs = this.owner.scaled(this.parameters.probeTimeoutMs * indirectTimeouts);
-    if (probe.helpers > 0) {
-      probe.stage = 'indirect';
-      this.deadlines.set(probe.sequence, now + waitMs);
-    } else if (certain || probe.attempts > indirectTimeouts) this.fail(probe, now);
-    else this.ping(probe, now);
+    this.deadlines.set(probe.sequence, now + waitMs);
   }
 
   private attemptsOf(purpose: Purpose): number {
