@@ -30,7 +30,7 @@ import type { AgentEffect, AgentInput, SavedState } from './effects.ts';
 import { open, seal } from './envelope.ts';
 import { type HealthEffect, HealthMachine } from './health.ts';
 import { encodeJoinAnswer } from './joining.ts';
-import { ADMISSION, type HostValue, LIFECYCLE, shortId } from './kinds.ts';
+import { HOST, type HostValue, LIFECYCLE, shortId } from './kinds.ts';
 import { Knowledge } from './knowledge.ts';
 import type { Policies } from './policy.ts';
 import type { Registry } from './registry.ts';
@@ -101,7 +101,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       random,
       epoch,
       authority: { judge: (record, now) => trust.judge(record, now) },
-      memberKind: ADMISSION,
+      memberKind: HOST,
       leftKind: LIFECYCLE,
       ...(options.gossip === undefined ? {} : { parameters: options.gossip }),
     });
