@@ -105,13 +105,14 @@ function readConfig(path: string): unknown {
 }
 
 async function run(settings: AgentSettings): Promise<void> {
-  const agent = await Agent.start(settings, createLogger(settings));
-  process.stdout.write(`${agent.readyLine()}\n`);
-  if (agent.operatorTokenPath !== null)
-    process.stdout.write(`starling: the operator token is in ${agent.operatorTokenPath}\n`);
+  // Listened for from the beginning: a signal during the start must not kill an agent half way.
   const signal = new Promise<void>((done) => {
     process.once('SIGTERM', done);
     process.once('SIGINT', done);
   });
+  const agent = await Agent.start(settings, createLogger(settings));
+  process.stdout.write(`${agent.readyLine()}\n`);
+  if (agent.operatorTokenPath !== null)
+    process.stdout.write(`starling: the operator token is in ${agent.operatorTokenPath}\n`);
   await Promise.race([signal.then(() => agent.leave()), agent.asked.then(() => agent.stop())]);
 }
