@@ -130,12 +130,14 @@ export class Catalog {
       return;
     }
     if (host !== undefined) {
+      const before = this.topicsOfHost(host);
       host.value = value;
-      host.modifyIndex = this.touch(...this.topicsOfHost(host));
+      host.modifyIndex = this.touch(...before, ...this.topicsOfHost(host));
       return;
     }
     const member = this.members.get(id);
-    const index = this.touch('nodes', `node:${value.name}`);
+    // Its membership check is new, too.
+    const index = this.touch('nodes', 'checks', `node:${value.name}`);
     this.hosts.set(id, {
       id,
       value,

@@ -4,6 +4,12 @@ import { buildProgram, runProgram } from './cli/program.ts';
 
 const args = process.argv.slice(2);
 
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // Whoever read our output has seen enough, as `starling members | head -1` has.
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+
 if (args[0] === 'agent') {
   // The agent's libraries take a while to load: the other commands do without them.
   const { runAgentCommand } = await import('./agent-command.ts');

@@ -1,6 +1,5 @@
 /** Files that users hand to commands: JSON or YAML, read whole, faults in one line that starts with the path. */
 import { createReadStream } from 'node:fs';
-import { parseDocument } from 'yaml';
 import { Fault, messageOf } from '../../../core.ts';
 import { parseDefinitions } from '../../definition.ts';
 import { type ParsedEntry, parseConfigEntry } from '../../entries.ts';
@@ -11,6 +10,8 @@ const maxFileBytes = 1024 * 1024;
 /** The content of a file, `-` for standard input. `Fault('unreadable-file')` or `malformed`. */
 export async function readStructured(path: string): Promise<unknown> {
   const text = await readText(path);
+  // Loaded for the commands that read files: the others start sooner without it.
+  const { parseDocument } = await import('yaml');
   const document = parseDocument(text, { prettyErrors: true });
   const [error] = document.errors;
   if (error !== undefined) throw new Fault('malformed', `${path}: ${firstLine(error.message)}`);

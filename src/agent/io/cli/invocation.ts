@@ -2,7 +2,6 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { Fault } from '../../../core.ts';
-import { operatorTokenFile, readSecret } from '../../../trust/io/keys.ts';
 import { ApiClient } from './client.ts';
 import { print, printJson } from './output.ts';
 
@@ -58,6 +57,8 @@ export class Invocation {
 
   /** Text of the operator token; `Fault('operator-token-missing')` says where it was looked for. */
   async operatorToken(): Promise<string> {
+    // Loaded for the commands that need it: it brings the certificate library along.
+    const { operatorTokenFile, readSecret } = await import('../../../trust/io/keys.ts');
     const named = this.options.operatorTokenFile ?? process.env.STARLING_OPERATOR_TOKEN_FILE;
     const dataDir = this.options.dataDir ?? process.env.STARLING_DATA_DIR;
     const places =

@@ -14,7 +14,6 @@ export function buildProgram(version: string): Command {
   const program = new Command('starling')
     .description('A service mesh for virtual machines with no servers.')
     .version(version, '-V, --version')
-    .helpCommand(false)
     .showSuggestionAfterError(false)
     .exitOverride()
     .configureOutput({ outputError: (message, write) => write(`starling: ${oneLine(message)}\n`) });

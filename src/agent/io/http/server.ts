@@ -31,6 +31,8 @@ const maxBodyBytes = 1024 * 1024;
 /** A header and body must arrive within this. */
 const requestTimeoutMs = 30_000;
 const maxParameterLength = 512;
+/** Connections at once; those beyond are closed as they come. Leaves room beside the blocking queries. */
+const maxConnections = 2 * maxWaiting;
 
 export interface HttpServerOptions {
   readonly agent: AgentPort;
@@ -135,10 +137,10 @@ class Api {
     const app = fastify({
       bodyLimit: maxBodyBytes,
       requestTimeout: requestTimeoutMs,
-      exposeHeadRoutes: false,
       forceCloseConnections: 'idle',
       routerOptions: { maxParamLength: maxParameterLength },
     });
+    app.server.maxConnections = maxConnections;
     // Consul's clients send JSON under any content type, or none.
     app.removeAllContentTypeParsers();
     app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
