@@ -98,7 +98,8 @@ export class Checkers {
       const state = observer.agent!.member(subject.id)?.state;
       if (state === undefined) continue;
       const since = Math.max(networkChangedAt, observer.since, subject.since);
-      if (subject.state === 'dead' && state !== 'down' && state !== 'left') {
+      // Behind a partition there are many to be found down, one by one: no bound is promised there.
+      if (subject.state === 'dead' && state !== 'down' && state !== 'left' && !this.flock.isPartitioned) {
         if (world.now - since > this.bounds.detectMs)
           this.violate(
             'detection',
@@ -169,9 +170,13 @@ export class Checkers {
       );
   }
 
-  /** Every acknowledged write is held by every host, or a later one in its slot. */
+  /**
+   * Every acknowledged write is held by every host, or a later one in its slot; but for those that lie on the
+   * disk of a host which died with them.
+   */
   private durability(host: Host): void {
-    for (const { slot, version, hlc, host: writer } of this.flock.ledger.allAcknowledged()) {
+    for (const { slot, version, hlc, host: writer, uncertain } of this.flock.ledger.allAcknowledged()) {
+      if (uncertain && !this.flock.hosts[writer]!.isRunning) continue;
       const record = host.agent!.record(slot);
       const kept = slot.startsWith('host/') ? (record?.version ?? 0) >= version : (record?.hlc ?? 0) >= hlc;
       if (!kept)

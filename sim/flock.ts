@@ -41,7 +41,7 @@ export class Flock {
   readonly hosts: Host[] = [];
   /** World time of the last change to the network as a whole. */
   networkChangedAt: number;
-  /** Hosts that are cut off from some other, or may be: their views need not agree. */
+  /** Some host is cut off from some other: views need not agree. */
   isPartitioned = false;
   private readonly plan: Plan;
   private readonly births: Births;
@@ -204,8 +204,10 @@ export class Flock {
     if (step.do === 'partition') {
       links.partition(step.sides);
       this.isPartitioned = true;
-    } else if (step.do === 'cut-one-way') links.cutOneWay(step.from, step.to);
-    else if (step.do === 'quality') links.setQuality(step.quality);
+    } else if (step.do === 'cut-one-way') {
+      links.cutOneWay(step.from, step.to);
+      this.isPartitioned = true;
+    } else if (step.do === 'quality') links.setQuality(step.quality);
     else {
       links.mendAll();
       this.isPartitioned = false;
@@ -227,7 +229,7 @@ export class Flock {
         `register ${service}: ${'fault' in outcome ? outcome.fault.message : ''}`,
       );
       this.ledger.setService(host.number, service, 'present');
-      this.ledger.acknowledge(host, `host/${host.id}/${SERVICE}/${service}`);
+      this.ledger.acknowledge(host, `host/${host.id}/${SERVICE}/${service}`, this.isPartitioned);
       this.ledger.watchWrite(
         `service:${service}`,
         this.withinReachOf(host),
@@ -246,7 +248,7 @@ export class Flock {
         return;
       }
       this.ledger.setService(host.number, service, 'absent');
-      this.ledger.acknowledge(host, `host/${host.id}/${SERVICE}/${service}`);
+      this.ledger.acknowledge(host, `host/${host.id}/${SERVICE}/${service}`, this.isPartitioned);
       this.ledger.watchWrite(
         `service:${service}`,
         this.withinReachOf(host),
@@ -267,7 +269,7 @@ export class Flock {
         return;
       }
       const slot = `policy/${CONFIG_ENTRY}/${parsed.kind}/${parsed.name}`;
-      this.ledger.acknowledge(host, slot);
+      this.ledger.acknowledge(host, slot, this.isPartitioned);
       const written = host.agent?.record(slot);
       if (written === undefined) return;
       const seen = (agent: NonNullable<Host['agent']>): boolean => {

@@ -17,7 +17,13 @@ export interface Acknowledged {
   readonly slot: string;
   readonly version: number;
   readonly hlc: Hlc;
+  readonly at: number;
+  /** Its writer was cut off or died before others can be expected to have it: it may be on that disk alone. */
+  uncertain: boolean;
 }
+
+/** A write that its writer outlived by so long, unpartitioned, is everywhere. */
+const spreadMs = 10_000;
 
 interface Watch {
   readonly startedAt: number;
@@ -43,6 +49,8 @@ export class Ledger {
   readonly ejection = new Samples();
   /** How often a healthy, reachable host was held down, however briefly. */
   falseDowns = 0;
+  /** Off while the mesh forms: what a host that is not ready yet takes is another question. */
+  measuring = false;
   private readonly world: World;
   private readonly services = new Map<number, Map<string, Registered>>();
   private readonly acknowledged = new Map<string, Acknowledged>();
@@ -63,11 +71,18 @@ export class Ledger {
   }
 
   /** Remembers what a host's own replica held when it acknowledged. */
-  acknowledge(host: Host, slot: string): void {
+  acknowledge(host: Host, slot: string, partitioned: boolean): void {
     const record = host.agent?.record(slot);
     if (record === undefined) return;
     const { version, hlc } = record;
-    this.acknowledged.set(`${host.number} ${slot}`, { host: host.number, slot, version, hlc });
+    this.acknowledged.set(`${host.number} ${slot}`, {
+      host: host.number,
+      slot,
+      version,
+      hlc,
+      at: this.world.now,
+      uncertain: partitioned,
+    });
   }
 
   allAcknowledged(): Iterable<Acknowledged> {
@@ -97,12 +112,16 @@ export class Ledger {
 
   /** A fault of the network or of a process: what is under way measures the fault from here on. */
   disturb(): void {
+    for (const write of this.acknowledged.values())
+      if (this.world.now - write.at < spreadMs) write.uncertain = true;
     this.watches = [];
     this.ejections = [];
   }
 
   /** A host that is gone is waited for no longer. */
   gone(host: Host): void {
+    for (const write of this.acknowledged.values())
+      if (write.host === host.number && this.world.now - write.at < spreadMs) write.uncertain = true;
     for (const watch of this.watches) watch.remaining.delete(host.number);
     for (const ejection of this.ejections) ejection.remaining.delete(host.number);
   }
@@ -140,7 +159,7 @@ export class Ledger {
     each: Samples | null,
   ): void {
     const remaining = hosts.filter(({ agent }) => agent !== null && !seen(agent));
-    if (remaining.length === 0 || this.watches.length >= watchesMax) return;
+    if (!this.measuring || remaining.length === 0 || this.watches.length >= watchesMax) return;
     this.watches.push({
       startedAt: this.world.now,
       topic,

@@ -111,6 +111,7 @@ class Runner {
   /** Plays the timeline, with all faults and actions. */
   play(): void {
     const startedAt = this.world.now;
+    this.flock.ledger.measuring = true;
     for (const { atMs, step } of this.plan.timeline)
       this.world.at(startedAt + atMs, () => this.flock.apply(step));
     this.runWithSweeps(startedAt + this.plan.activeMs);
