@@ -22,6 +22,7 @@ import {
   needed,
   ownHost,
   ownService,
+  parseSwitch,
   type Route,
   text,
 } from './route.ts';
@@ -35,12 +36,11 @@ const ofService = ({ agent }: ApiContext, request: ApiRequest): Demand => ({
   service: agent.localServices().find(({ id }) => id === request.params.id),
 });
 
-/** `?enable=true|false`, required as in Consul. */
+/** `?enable=`, required as in Consul. */
 function enableOf(request: ApiRequest): boolean {
-  const value = needed(request, 'enable');
-  if (!/^(true|false|1|0)$/.test(value))
-    throw new Fault('bad-query', 'must be true or false', { field: 'enable' });
-  return value === 'true' || value === '1';
+  const enable = parseSwitch(needed(request, 'enable'));
+  if (enable === null) throw new Fault('bad-query', 'must be true or false', { field: 'enable' });
+  return enable;
 }
 
 /** The JSON of `agent/self`, with the fields that clients read. */

@@ -78,10 +78,19 @@ export function needed(request: ApiRequest, name: string): string {
   return value;
 }
 
-/** Whether a switch such as `?passing` or `?passing=1` is on. */
+/** Every spelling that Go's `strconv.ParseBool` takes, for Consul takes them; null for any other. */
+export function parseSwitch(text: string): boolean | null {
+  if (/^(1|t|T|TRUE|true|True)$/.test(text)) return true;
+  return /^(0|f|F|FALSE|false|False)$/.test(text) ? false : null;
+}
+
+/** Whether a switch such as `?passing` or `?passing=1` is on. `Fault('bad-query')` for any other value. */
 export function switchedOn(request: ApiRequest, name: string): boolean {
   const value = request.query.get(name);
-  return value !== null && value !== 'false' && value !== '0';
+  if (value === null || value === '') return value === '';
+  const on = parseSwitch(value);
+  if (on === null) throw new Fault('bad-query', 'must be true or false', { field: name });
+  return on;
 }
 
 /** The operator who signs; the access table has let nobody else through. */

@@ -197,3 +197,12 @@ test('a request from a page of another site or by a rebound name is refused', as
     assert.equal(await status({ origin }), 403, origin);
   assert.equal(await status({ origin: `http://${api.address}` }), 200);
 });
+
+test('switches are read in every spelling that Go knows, and nothing else passes for one', async () => {
+  const count = async (query: string) => (await read<unknown[]>(`/v1/health/service/api?${query}`)).length;
+  api.agent.member(two, 'down');
+  for (const on of ['passing', 'passing=', 'passing=True', 'passing=t']) assert.equal(await count(on), 1, on);
+  for (const off of ['passing=False', 'passing=0', '']) assert.equal(await count(off), 2, off);
+  assert.equal((await api.call('GET', '/v1/health/service/api?passing=maybe')).status, 400);
+  api.agent.member(two, 'alive');
+});
