@@ -62,6 +62,8 @@ export class DownstreamConnection implements TransportOwner, Timed {
   /** Bytes that were read and not used yet: the beginning of a head, or requests to come. */
   private held: Buffer | null = null;
   private inputEnded = false;
+  /** In the loop over the requests of one read, which goes on by itself. */
+  private reading = false;
   /** No further request is taken: the listener is going away. */
   private draining = false;
   /** The relay that took over after 101. */
@@ -111,6 +113,7 @@ export class DownstreamConnection implements TransportOwner, Timed {
         return;
       }
     }
+    this.reading = true;
     while (start < end && this.phase === 'head') {
       const used = this.readRequest(bytes, start, end);
       if (used === incomplete) {
@@ -119,10 +122,12 @@ export class DownstreamConnection implements TransportOwner, Timed {
       }
       start = used;
     }
+    this.reading = false;
     if (start < end && this.phase === 'response') this.hold(bytes, start, end);
   }
 
   private holdHead(bytes: Buffer, start: number, end: number): void {
+    this.reading = false;
     if (end - start > maxHeadBytes) {
       this.refuse(new Refusal(431, 'bad-request', 'head too long'), true);
       return;
@@ -260,23 +265,22 @@ export class DownstreamConnection implements TransportOwner, Timed {
       this.close();
       return;
     }
-    if (this.inputEnded && this.held === null) {
-      this.close();
-      return;
-    }
+    this.route = null;
     this.phase = 'head';
     this.deadlineMs = now + idleDownstreamMs;
-    this.serveHeld();
+    if (!this.reading) this.serveHeld();
   }
 
   /** Goes on with requests that came early, unless the client does not read its answers. */
   private serveHeld(): void {
-    if (this.held === null || this.transport.pendingBytes > highWaterBytes) return;
     const held = this.held;
-    this.held = null;
-    this.readRequests(held, 0, held.length);
+    if (held !== null) {
+      if (this.transport.pendingBytes > highWaterBytes) return;
+      this.held = null;
+      this.readRequests(held, 0, held.length);
+    }
     if (this.phase === 'head' && this.inputEnded) this.close();
-    else this.resumeInput();
+    else if (this.phase !== 'over') this.resumeInput();
   }
 
   /**
@@ -332,12 +336,7 @@ export class DownstreamConnection implements TransportOwner, Timed {
     const response = refusalResponse(refusal, this.keepAlive && this.minorVersion === 1, isHeadResponse);
     if (this.minorVersion === 0) this.keepAlive = false;
     this.transport.write(response, 0, response.length);
-    if (!this.keepAlive || this.draining) {
-      this.close();
-      return;
-    }
-    this.phase = 'head';
-    this.deadlineMs = this.context.now() + idleDownstreamMs;
+    this.next(this.context.now());
   }
 
   private cut(reason: RefusalReason | null): void {

@@ -48,10 +48,6 @@ export class InboundPeer implements RequestRouter {
     this.clientCertificate = Buffer.from(`x-forwarded-client-cert: URI=${peer.spiffeId}\r\n`);
   }
 
-  get isUnused(): boolean {
-    return this.requests.size === 0 && this.connections.size === 0;
-  }
-
   route(): HttpRoute | RefusedRoute {
     return this.current();
   }
@@ -86,36 +82,36 @@ export class InboundPeer implements RequestRouter {
   serveStream(stream: MuxStream, protocol: CarriedProtocol): void {
     const service = this.services.serviceFor(this.sni);
     if (this.draining) stream.refuse();
-    else if (service?.protocol === 'http') this.serveHttp(stream, null);
+    else if (service?.protocol === 'http') this.serveHttp(stream);
     else if (protocol === 'http1' && (service === null || service.protocol === 'auto'))
-      this.serveHttp(stream, null);
+      this.serveHttp(stream);
     else this.serveTcp(stream, Buffer.alloc(0), false, service?.protocol === 'auto');
   }
 
   /** A connection of a peer that is not a proxy of ours: `http/1.1` by ALPN, or whatever it turns out to be. */
-  serveConnection(transport: Transport, isHttp: boolean, onGone: () => void): void {
+  serveConnection(transport: Transport, isHttp: boolean): void {
     const service = this.services.serviceFor(this.sni);
-    if (isHttp || service?.protocol === 'http') this.serveHttp(transport, onGone);
+    if (isHttp || service?.protocol === 'http') this.serveHttp(transport);
     else if (service !== null && service.protocol !== 'auto')
-      this.serveTcp(transport, Buffer.alloc(0), false, false, onGone);
+      this.serveTcp(transport, Buffer.alloc(0), false, false);
     else
       new Detection(
         transport,
         this.plane.context,
         (detected, first, finished, silent) => {
-          if (detected !== 'http1') this.serveTcp(transport, first, finished, silent, onGone);
-          else this.serveHttp(transport, onGone).onData(first, 0, first.length);
+          if (detected !== 'http1') this.serveTcp(transport, first, finished, silent);
+          else this.serveHttp(transport).onData(first, 0, first.length);
         },
-        onGone,
+        () => {},
       );
   }
 
-  private serveHttp(transport: Transport, onGone: (() => void) | null): DownstreamConnection {
-    const connection = new DownstreamConnection(transport, this, this.plane.context, (over) => {
-      this.requests.delete(over);
-      onGone?.();
-    });
+  private serveHttp(transport: Transport): DownstreamConnection {
+    const connection = new DownstreamConnection(transport, this, this.plane.context, (over) =>
+      this.requests.delete(over),
+    );
     this.requests.add(connection);
+    if (this.draining) connection.drain();
     return connection;
   }
 
@@ -123,38 +119,30 @@ export class InboundPeer implements RequestRouter {
    * `guarded` asks to look at the client's first bytes: a client that calls HTTP a byte stream would otherwise
    * reach the application with identity headers of its own making.
    */
-  private serveTcp(
-    transport: Transport,
-    first: Buffer,
-    finished: boolean,
-    guarded: boolean,
-    onGone: () => void = () => {},
-  ): void {
+  private serveTcp(transport: Transport, first: Buffer, finished: boolean, guarded: boolean): void {
     const decision = this.current();
     if ('refusal' in decision) {
       this.denyTcp(decision);
       transport.destroy();
-      onGone();
       return;
     }
     const { traffic, context } = this.plane;
     const tcpCounter = traffic.counter('destination', this.peer.service, decision.service.name, 'tcp');
     const route = { group: decision.group, tcpCounter };
-    const connection = new TcpConnection(transport, route, context, first, finished, (over) => {
-      this.connections.delete(over);
-      onGone();
-    });
+    const connection = new TcpConnection(transport, route, context, first, finished, (over) =>
+      this.connections.delete(over),
+    );
     this.connections.add(connection);
-    connection.start(guarded ? this.guard(transport, connection, onGone) : null);
+    connection.start(guarded ? this.guard(transport, connection) : null);
   }
 
-  private guard(transport: Transport, connection: TcpConnection, onGone: () => void): FirstBytes {
+  private guard(transport: Transport, connection: TcpConnection): FirstBytes {
     return (bytes, start, end) => {
       const detected = detectProtocol(bytes.subarray(start, end));
       if (detected === 'tcp' || detected === 'http2') return false;
       connection.handOver();
       this.connections.delete(connection);
-      this.serveHttp(transport, onGone).onData(bytes, start, end);
+      this.serveHttp(transport).onData(bytes, start, end);
       return true;
     };
   }

@@ -4,12 +4,11 @@ import { Fault } from '../../core.ts';
 import type { ProxyConfig } from '../config.ts';
 import type { ListenerStatus } from '../dataplane.ts';
 import { alpnName } from '../mux/frames.ts';
-import { SessionCarrier } from './carrier.ts';
-import { InboundPeer, type LocalServices } from './inbound-peer.ts';
+import { InboundConnection } from './inbound-connection.ts';
+import type { LocalServices } from './inbound-peer.ts';
 import { LocalService } from './inbound-service.ts';
 import { BoundServer } from './listener.ts';
 import type { Plane } from './options.ts';
-import { SocketTransport } from './socket.ts';
 import { type ServiceContext, serverOptions } from './tls-contexts.ts';
 
 const handshakeTimeoutMs = 5000;
@@ -23,7 +22,7 @@ export class InboundListener implements LocalServices {
   private server: BoundServer | null = null;
   private readonly services = new Map<string, LocalService>();
   private contexts: ReadonlyMap<string, ServiceContext> = new Map();
-  private readonly connections = new Map<TLSSocket, InboundConnection>();
+  private readonly connections = new Set<InboundConnection>();
 
   constructor(plane: Plane) {
     this.plane = plane;
@@ -42,11 +41,13 @@ export class InboundListener implements LocalServices {
     this.contexts = contexts;
     this.generation++;
     this.updateServices(config);
-    for (const { peer } of this.connections.values()) peer.reconsider();
+    for (const connection of [...this.connections]) connection.reconsider();
     const { address, port } = config.inbound;
     if (this.server?.serves(address, port)) return;
     this.server?.close();
-    this.server = await BoundServer.bind('inbound', address, port, this.createServer());
+    this.server = await BoundServer.bind('inbound', address, port, this.createServer(), (code) =>
+      this.countFailure(code),
+    );
     if (!this.server.accepts) this.plane.log('error', 'listener-failed', { ...this.server.status });
   }
 
@@ -98,45 +99,21 @@ export class InboundListener implements LocalServices {
 
   private accept(socket: TLSSocket): void {
     const certificate = socket.getPeerX509Certificate();
-    const verified =
-      certificate === undefined || !socket.authorized
-        ? { problem: 'no certificate' }
-        : this.plane.verifyPeer(certificate.raw);
-    if ('problem' in verified) {
+    const isProven = certificate !== undefined && socket.authorized;
+    const verified = isProven ? this.plane.verifyPeer(certificate.raw) : { problem: 'no certificate' };
+    if (!isProven || 'problem' in verified) {
       this.countFailure('peer-identity');
-      this.plane.log('warn', 'peer-refused', { problem: verified.problem });
+      if ('problem' in verified) this.plane.log('warn', 'peer-refused', { problem: verified.problem });
       socket.on('error', () => {});
       socket.destroy();
       return;
     }
-    const sni = typeof socket.servername === 'string' ? socket.servername : '';
-    const peer = new InboundPeer(sni, verified, this, this.plane);
-    if (socket.alpnProtocol === alpnName) this.serveSession(socket, peer);
-    else this.servePlain(socket, peer);
-  }
-
-  private serveSession(socket: TLSSocket, peer: InboundPeer): void {
-    socket.setNoDelay(true);
-    const carrier = new SessionCarrier(false, this.plane.context, {
-      onStream: (stream, protocol) => peer.serveStream(stream, protocol),
-      onGoAway: () => {},
-      onOver: (problem) => {
-        if (problem !== null) this.plane.log('warn', 'session-broken', { problem });
-        this.connections.delete(socket);
-      },
-    });
-    this.connections.set(socket, { peer, carrier });
-    carrier.attach(socket);
-    carrier.start();
-    // The client waits for a first sign that its certificate was accepted.
-    carrier.session.ping();
-  }
-
-  private servePlain(socket: TLSSocket, peer: InboundPeer): void {
-    const transport = new SocketTransport(socket, this.plane.context, true);
-    this.connections.set(socket, { peer, carrier: null });
-    socket.on('close', () => this.connections.delete(socket));
-    peer.serveConnection(transport, socket.alpnProtocol === 'http/1.1', () => {});
+    this.connections.add(
+      new InboundConnection(socket, certificate, verified, this, this.plane, (connection, failure) => {
+        this.connections.delete(connection);
+        if (failure !== null) this.countFailure(failure);
+      }),
+    );
   }
 
   get status(): readonly ListenerStatus[] {
@@ -146,24 +123,11 @@ export class InboundListener implements LocalServices {
   /** Stops accepting, and lets what is under way finish. */
   drain(): void {
     this.server?.close();
-    for (const { peer, carrier } of this.connections.values()) {
-      peer.drain();
-      carrier?.session.retire();
-    }
+    for (const connection of this.connections) connection.drain();
   }
 
   destroy(): void {
-    for (const [socket, { peer, carrier }] of [...this.connections]) {
-      peer.abort();
-      carrier?.end(null, 'reset');
-      socket.destroy();
-    }
+    for (const connection of [...this.connections]) connection.destroy();
     for (const service of this.services.values()) service.retire();
   }
-}
-
-interface InboundConnection {
-  readonly peer: InboundPeer;
-  /** Null for a connection of a peer that does not speak starling/1. */
-  readonly carrier: SessionCarrier | null;
 }

@@ -21,13 +21,22 @@ export class BoundServer {
   }
 
   /** Resolves once it accepts or has failed; `status` says which. */
-  static async bind(id: string, address: string, port: number, server: Server): Promise<BoundServer> {
+  static async bind(
+    id: string,
+    address: string,
+    port: number,
+    server: Server,
+    onProblem: (code: string) => void,
+  ): Promise<BoundServer> {
     const bound = new BoundServer(id, address, port, server);
     server.maxConnections = maxConnections;
     await new Promise<void>((resolve) => {
       server.once('listening', resolve);
       server.on('error', (error: NodeJS.ErrnoException) => {
-        bound.error = error.code ?? error.message;
+        const code = error.code ?? error.message;
+        // Once it listens, an error is one connection that could not be accepted.
+        if (server.listening) onProblem(code);
+        else bound.error = code;
         resolve();
       });
       server.listen({ host: address, port, backlog });

@@ -6,6 +6,9 @@ import type { Plane } from './options.ts';
 import { OutboundRoute } from './outbound-route.ts';
 import type { ServiceContext } from './tls-contexts.ts';
 
+/** In the counters, for a caller or a destination that is no service. */
+const unknown = 'unknown';
+
 export class OutboundRoutes {
   /** Changes with every configuration: whoever remembers a route asks again. */
   generation = 0;
@@ -42,16 +45,23 @@ export class OutboundRoutes {
   /** The route from `source` to `destination`; a refusal when there is none. */
   find(source: string | null, destination: string): OutboundRoute | RefusedRoute {
     const cluster = this.clusters.get(destination);
-    if (cluster === undefined) return refused(404, 'no-route', `no service ${destination} in the mesh`);
-    if (source === null) return refused(403, 'no-caller', 'no service of this host owns the calling socket');
+    // What is not in the mesh has no row of its own: a caller could name anything.
+    if (cluster === undefined)
+      return this.refused(404, 'no-route', `no service ${destination} in the mesh`, source, unknown);
+    if (source === null)
+      return this.refused(
+        403,
+        'no-caller',
+        'no service of this host owns the calling socket',
+        source,
+        destination,
+      );
     const key = `${source} ${destination}`;
     const known = this.routes.get(key);
     if (known !== undefined) return known;
     const identity = this.contexts.get(source);
-    if (identity === undefined) {
-      const counter = this.plane.traffic.counter('source', source, destination, 'http');
-      return { ...refused(503, 'no-identity', `${source} has no certificate yet`), counter };
-    }
+    if (identity === undefined)
+      return this.refused(503, 'no-identity', `${source} has no certificate yet`, source, destination);
     const route = new OutboundRoute(source, cluster, identity, this.plane);
     this.routes.set(key, route);
     return route;
@@ -61,7 +71,7 @@ export class OutboundRoutes {
   findHost(source: string | null, host: string): OutboundRoute | RefusedRoute {
     const service = this.serviceIn(host);
     return service === null
-      ? refused(404, 'no-route', `${host || 'no host'} names no service`)
+      ? this.refused(404, 'no-route', `${host || 'no host'} names no service`, source, unknown)
       : this.find(source, service);
   }
 
@@ -72,6 +82,17 @@ export class OutboundRoutes {
     return labels === '' || labels.includes('.') ? null : labels;
   }
 
+  private refused(
+    status: number,
+    reason: 'no-route' | 'no-caller' | 'no-identity',
+    detail: string,
+    source: string | null,
+    destination: string,
+  ): RefusedRoute {
+    const counter = this.plane.traffic.counter('source', source ?? unknown, destination, 'http');
+    return { refusal: new Refusal(status, reason, detail), counter };
+  }
+
   /** How a service of the mesh is to be spoken to; what is not known is found out. */
   protocolOf(destination: string): Cluster['protocol'] {
     return this.clusters.get(destination)?.protocol ?? 'auto';
@@ -80,12 +101,4 @@ export class OutboundRoutes {
   destroy(): void {
     for (const route of [...this.routes.values(), ...this.retired]) route.destroy();
   }
-}
-
-function refused(
-  status: number,
-  reason: 'no-route' | 'no-caller' | 'no-identity',
-  detail: string,
-): RefusedRoute {
-  return { refusal: new Refusal(status, reason, detail), counter: null };
 }

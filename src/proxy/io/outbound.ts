@@ -56,7 +56,9 @@ export class OutboundListener {
     if (this.server?.accepts) return;
     const { id, address, port } = this.config;
     const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.accept(socket));
-    this.server = await BoundServer.bind(id, address, port, server);
+    this.server = await BoundServer.bind(id, address, port, server, (code) =>
+      this.plane.log('warn', 'accept-failed', { id, code }),
+    );
     if (!this.server.accepts) this.plane.log('warn', 'listener-failed', { ...this.server.status });
   }
 

@@ -1,0 +1,92 @@
+/** One TLS connection to the inbound listener, for as long as its peer may stay. */
+import type { X509Certificate } from 'node:crypto';
+import type { TLSSocket } from 'node:tls';
+import type { Millis } from '../../core.ts';
+import type { Timed } from '../deadlines.ts';
+import { alpnName } from '../mux/frames.ts';
+import { SessionCarrier } from './carrier.ts';
+import { InboundPeer, type LocalServices } from './inbound-peer.ts';
+import type { Plane, VerifiedPeer } from './options.ts';
+import { SocketTransport } from './socket.ts';
+
+/** A session that broke the rules, among the failures of handshakes. */
+const brokenSession = 'session-broken';
+
+export class InboundConnection implements Timed {
+  /** When the peer's certificate expires: from then on it may finish what it has, and begin nothing. */
+  deadlineMs: Millis;
+  private readonly socket: TLSSocket;
+  private readonly certificate: X509Certificate;
+  private readonly plane: Plane;
+  private readonly peer: InboundPeer;
+  /** Null for a peer that does not speak starling/1. */
+  private readonly carrier: SessionCarrier | null;
+
+  constructor(
+    socket: TLSSocket,
+    certificate: X509Certificate,
+    verified: VerifiedPeer,
+    services: LocalServices,
+    plane: Plane,
+    onOver: (connection: InboundConnection, failure: string | null) => void,
+  ) {
+    this.socket = socket;
+    this.certificate = certificate;
+    this.plane = plane;
+    const { context } = plane;
+    this.deadlineMs = context.now() + certificate.validToDate.getTime() - Date.now();
+    context.deadlines.add(this);
+    const sni = typeof socket.servername === 'string' ? socket.servername : '';
+    this.peer = new InboundPeer(sni, verified, services, plane);
+    const over = (problem: string | null): void => {
+      context.deadlines.remove(this);
+      if (problem !== null) plane.log('warn', brokenSession, { peer: verified.spiffeId, problem });
+      onOver(this, problem === null ? null : brokenSession);
+    };
+    if (socket.alpnProtocol === alpnName) this.carrier = this.serveSession(over);
+    else {
+      this.carrier = null;
+      socket.on('close', () => over(null));
+      const transport = new SocketTransport(socket, context, true);
+      this.peer.serveConnection(transport, socket.alpnProtocol === 'http/1.1');
+    }
+  }
+
+  private serveSession(over: (problem: string | null) => void): SessionCarrier {
+    this.socket.setNoDelay(true);
+    const carrier = new SessionCarrier(false, this.plane.context, {
+      onStream: (stream, protocol) => this.peer.serveStream(stream, protocol),
+      onGoAway: () => {},
+      onOver: over,
+    });
+    carrier.attach(this.socket);
+    carrier.start();
+    // The client waits for a first sign that its certificate was accepted.
+    carrier.session.ping();
+    return carrier;
+  }
+
+  onDeadline(): void {
+    this.deadlineMs = Number.POSITIVE_INFINITY;
+    this.drain();
+  }
+
+  /** After a new configuration: a peer that is not trusted any more is cut, as are byte streams now denied. */
+  reconsider(): void {
+    const verified = this.plane.verifyPeer(this.certificate.raw);
+    if ('problem' in verified) this.destroy();
+    else this.peer.reconsider();
+  }
+
+  /** Takes nothing new; what is under way may finish. */
+  drain(): void {
+    this.peer.drain();
+    this.carrier?.session.retire();
+  }
+
+  destroy(): void {
+    this.peer.abort();
+    this.carrier?.end(null, 'reset');
+    this.socket.destroy();
+  }
+}

@@ -1,0 +1,109 @@
+/** Transports in memory and a clock that stands still, to drive the engines without sockets. */
+import { seededRandom } from '../../src/core.ts';
+import { Balancer } from '../../src/proxy/balance.ts';
+import { Deadlines } from '../../src/proxy/deadlines.ts';
+import type { EngineContext } from '../../src/proxy/engine.ts';
+import { DownstreamConnection } from '../../src/proxy/http1/downstream.ts';
+import { Refusal } from '../../src/proxy/http1/refusal.ts';
+import type { HttpRoute, RequestRouter } from '../../src/proxy/http1/route.ts';
+import { TrafficCounter } from '../../src/proxy/stats.ts';
+import { type CloseReason, nobody, type Transport, type TransportOwner } from '../../src/proxy/transport.ts';
+import { type Dialer, Upstream, UpstreamGroup } from '../../src/proxy/upstreams.ts';
+
+/** Keeps what is written; the test plays the peer. */
+export class MemoryTransport implements Transport {
+  owner: TransportOwner = nobody;
+  pendingBytes = 0;
+  readonly written: Buffer[] = [];
+  paused = false;
+  /** How this side ended it, if it did. */
+  end: 'finish' | 'close' | 'destroy' | null = null;
+
+  write(bytes: Buffer, start: number, end: number): void {
+    this.written.push(Buffer.from(bytes.subarray(start, end)));
+  }
+  pause(): void {
+    this.paused = true;
+  }
+  resume(): void {
+    this.paused = false;
+  }
+  finish(): void {
+    this.end ??= 'finish';
+  }
+  close(): void {
+    this.owner = nobody;
+    this.end ??= 'close';
+  }
+  destroy(): void {
+    this.owner = nobody;
+    this.end ??= 'destroy';
+  }
+  /** Everything written so far, which is then forgotten. */
+  take(): string {
+    return Buffer.concat(this.written.splice(0)).toString('latin1');
+  }
+  /** The peer sends. */
+  receive(text: string | Buffer): void {
+    const bytes = typeof text === 'string' ? Buffer.from(text, 'latin1') : text;
+    this.owner.onData(bytes, 0, bytes.length);
+  }
+  /** The connection breaks. */
+  break(reason: CloseReason): void {
+    const { owner } = this;
+    this.owner = nobody;
+    owner.onClose(reason);
+  }
+}
+
+export class TestEngine {
+  nowMs = 1000;
+  readonly context: EngineContext;
+  readonly group: UpstreamGroup;
+  readonly counter = new TrafficCounter('source', 'web', 'api', 'http');
+  /** Every connection opened to a server, by endpoint id, in order. */
+  readonly dialed: { id: string; transport: MemoryTransport }[] = [];
+
+  constructor(endpointIds: readonly string[] = ['one']) {
+    const now = (): number => this.nowMs;
+    const random = seededRandom(7);
+    this.context = { now, random, deadlines: new Deadlines(), promptDeadlines: new Deadlines() };
+    this.group = new UpstreamGroup(new Balancer(random));
+    this.group.update(
+      endpointIds.map((id) => ({ upstream: new Upstream(id, this.dialerOf(id), this.context), weight: 1 })),
+    );
+  }
+
+  private dialerOf(id: string): Dialer {
+    const dial = (): MemoryTransport => {
+      const transport = new MemoryTransport();
+      this.dialed.push({ id, transport });
+      return transport;
+    };
+    return { dial, open: (_protocol, done) => done(dial()) };
+  }
+
+  /** The server side of the connection opened last. */
+  get server(): MemoryTransport {
+    const last = this.dialed.at(-1);
+    if (last === undefined) throw new Error('no connection was opened');
+    return last.transport;
+  }
+
+  accept(): { client: MemoryTransport; connection: DownstreamConnection } {
+    const route: HttpRoute = {
+      group: this.group,
+      counter: this.counter,
+      addedHeaders: null,
+      unavailable: () => new Refusal(503, 'no-healthy-upstream', 'none'),
+    };
+    const router: RequestRouter = { route: () => route };
+    const client = new MemoryTransport();
+    return { client, connection: new DownstreamConnection(client, router, this.context, () => {}) };
+  }
+
+  pass(ms: number): void {
+    this.nowMs += ms;
+    this.context.deadlines.expire(this.nowMs);
+  }
+}

@@ -1,0 +1,227 @@
+/** The HTTP/1.1 engine between a client and servers in memory, under a clock that stands still. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { headReadMs, idleDownstreamMs, idleUpstreamMs } from '../../../../src/proxy/engine.ts';
+import { highWaterBytes } from '../../../../src/proxy/transport.ts';
+import { TestEngine } from '../../../support/transport.ts';
+
+const get = 'GET / HTTP/1.1\r\nHost: api\r\nX-Request-Id: r\r\n\r\n';
+const post = 'POST / HTTP/1.1\r\nHost: api\r\nX-Request-Id: r\r\nContent-Length: 5\r\n\r\nhello';
+const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+
+test('a head that does not come in time is answered with 408', () => {
+  const engine = new TestEngine();
+  const { client } = engine.accept();
+  client.receive('GET / HT');
+  engine.pass(headReadMs - 1);
+  client.receive('TP/1');
+  assert.equal(client.end, null);
+  engine.pass(1);
+  assert.match(client.take(), /^HTTP\/1\.1 408 /);
+  assert.equal(client.end, 'close');
+});
+
+test('a connection that brings nothing is closed without a word, one that waits for its answer is not', () => {
+  const engine = new TestEngine();
+  const idle = engine.accept().client;
+  const busy = engine.accept().client;
+  busy.receive(get);
+  engine.pass(idleDownstreamMs);
+  assert.deepEqual([idle.take(), idle.end], ['', 'close']);
+  assert.equal(busy.end, null);
+  engine.server.receive(ok);
+  assert.equal(busy.take(), ok);
+});
+
+test('an upstream connection is used again, and closed when it is idle for long', () => {
+  const engine = new TestEngine();
+  const { client } = engine.accept();
+  for (let i = 0; i < 3; i++) {
+    client.receive(get);
+    engine.server.receive(ok);
+    assert.equal(client.take(), ok);
+  }
+  assert.equal(engine.dialed.length, 1);
+  engine.pass(idleUpstreamMs);
+  assert.equal(engine.server.end, 'close');
+});
+
+test('bytes that nobody asked for cost a server its connection', () => {
+  const engine = new TestEngine();
+  const { client } = engine.accept();
+  client.receive(get);
+  engine.server.receive(`${ok}HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged`);
+  assert.equal(client.take(), ok);
+  client.receive(get);
+  assert.equal(engine.dialed.length, 2);
+  engine.server.receive(ok);
+  engine.server.receive('HTTP/1.1 200 OK\r\n');
+  assert.equal(engine.server.end, 'destroy');
+});
+
+test('an idempotent request is asked of another server when one breaks, another kind is not', () => {
+  const engine = new TestEngine(['one', 'two']);
+  const first = engine.accept().client;
+  first.receive(get);
+  const asked = engine.dialed[0]!;
+  asked.transport.break('reset');
+  assert.equal(engine.dialed.length, 2);
+  assert.notEqual(engine.dialed[1]!.id, asked.id);
+  assert.equal(engine.server.take(), asked.transport.take());
+  engine.server.receive(ok);
+  assert.equal(first.take(), ok);
+  const second = engine.accept().client;
+  second.receive(post);
+  const { transport } = engine.dialed.at(-1)!;
+  transport.break('reset');
+  assert.match(second.take(), /^HTTP\/1\.1 502 [\s\S]*x-starling-reason: upstream-reset/);
+  assert.equal(engine.counter.retries, 1);
+});
+
+test('any request is asked of another server when one was never reached, with all of its body', () => {
+  for (const reason of ['connect-failure', 'refused'] as const) {
+    const engine = new TestEngine(['one', 'two']);
+    const { client } = engine.accept();
+    client.receive(post.slice(0, -3));
+    client.receive(post.slice(-3));
+    engine.server.break(reason);
+    assert.equal(engine.server.take(), post);
+    engine.server.break(reason);
+    assert.match(client.take(), /^HTTP\/1\.1 50[23] /);
+    assert.equal(engine.dialed.length, 2, 'once, not forever');
+  }
+});
+
+test('there is no retry once the client has seen anything of an answer', () => {
+  const engine = new TestEngine(['one', 'two']);
+  const { client } = engine.accept();
+  client.receive(get);
+  engine.server.receive('HTTP/1.1 103 Early Hints\r\n\r\n');
+  engine.server.break('reset');
+  assert.equal(engine.dialed.length, 1);
+  assert.match(client.take(), /^HTTP\/1\.1 103 Early Hints\r\n\r\nHTTP\/1\.1 502 /);
+  client.receive(get);
+  engine.server.receive('HTTP/1.1 200 OK\r\nContent-Le');
+  engine.server.break('reset');
+  assert.equal(engine.dialed.length, 2);
+  assert.match(client.take(), /^HTTP\/1\.1 502 /);
+});
+
+test('retries that may have been seen are at most a fifth of the requests, after a few to begin with', () => {
+  const engine = new TestEngine(['one', 'two']);
+  for (let i = 0; i < 200; i++) {
+    const { client } = engine.accept();
+    client.receive(get);
+    for (let end = client.take(); end === ''; end = client.take()) engine.server.break('reset');
+  }
+  assert.ok(
+    engine.counter.retries >= 40 && engine.counter.retries <= 52,
+    `${engine.counter.retries} retries`,
+  );
+});
+
+test('a body longer than what is kept for a retry is not asked for twice', () => {
+  const engine = new TestEngine(['one', 'two']);
+  const { client } = engine.accept();
+  client.receive('PUT / HTTP/1.1\r\nHost: api\r\nContent-Length: 100000\r\n\r\n');
+  client.receive(Buffer.alloc(100_000));
+  engine.server.break('connect-failure');
+  assert.equal(engine.dialed.length, 1);
+  assert.match(client.take(), /^HTTP\/1\.1 503 /);
+});
+
+test('a slow server stops its client, and a slow client stops its server', () => {
+  const engine = new TestEngine();
+  const { client } = engine.accept();
+  client.receive('POST / HTTP/1.1\r\nHost: api\r\nContent-Length: 1000000\r\n\r\n');
+  engine.server.pendingBytes = highWaterBytes + 1;
+  client.receive(Buffer.alloc(1000));
+  assert.equal(client.paused, true);
+  engine.server.pendingBytes = 0;
+  engine.server.owner.onDrain();
+  assert.equal(client.paused, false);
+  client.pendingBytes = highWaterBytes + 1;
+  engine.server.receive('HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nsome');
+  assert.equal(engine.server.paused, true);
+  client.pendingBytes = 0;
+  client.owner.onDrain();
+  assert.equal(engine.server.paused, false);
+});
+
+test('a client that sends requests ahead is held up, and served in order', () => {
+  const engine = new TestEngine();
+  const { client } = engine.accept();
+  const count = 2000;
+  for (let i = 0; i < count; i++) client.receive(get);
+  assert.equal(client.paused, true);
+  assert.equal(engine.dialed.length, 1);
+  for (let i = 0; i < count; i++) {
+    assert.equal(engine.server.take(), get);
+    engine.server.receive(ok);
+  }
+  assert.equal(client.take(), ok.repeat(count));
+  assert.equal(client.paused, false);
+});
+
+test('a client that reads no answers gets no further ones made', () => {
+  const engine = new TestEngine();
+  const { client } = engine.accept();
+  client.receive(get + get);
+  client.pendingBytes = highWaterBytes + 1;
+  engine.server.receive(ok);
+  engine.server.take();
+  assert.equal(engine.server.take(), '');
+  client.pendingBytes = 0;
+  client.owner.onDrain();
+  assert.equal(engine.server.take(), get);
+});
+
+test('requests behind a refused one are still served', () => {
+  const engine = new TestEngine(['one', 'two']);
+  const { client } = engine.accept();
+  client.receive(post + get);
+  engine.server.break('reset');
+  assert.match(client.take(), /^HTTP\/1\.1 502 /);
+  assert.equal(engine.server.take(), get);
+});
+
+test('an answer that comes before its request has ended closes the connection after it', () => {
+  const engine = new TestEngine();
+  const { client } = engine.accept();
+  client.receive('POST / HTTP/1.1\r\nHost: api\r\nContent-Length: 1000\r\n\r\nsome');
+  engine.server.receive('HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n');
+  assert.match(client.take(), /^HTTP\/1\.1 413 /);
+  assert.equal(client.end, 'close');
+  assert.equal(engine.server.end, 'destroy');
+});
+
+test('a client that leaves takes its request with it', () => {
+  const engine = new TestEngine();
+  const { client } = engine.accept();
+  client.receive(get);
+  client.break('reset');
+  assert.equal(engine.server.end, 'destroy');
+  assert.equal(engine.counter.byClass[4], 1);
+});
+
+test('a chunked answer is not given to a client of HTTP/1.0, nor are interim ones', () => {
+  const engine = new TestEngine();
+  const { client } = engine.accept();
+  client.receive('GET / HTTP/1.0\r\n\r\n');
+  engine.server.receive('HTTP/1.1 100 Continue\r\n\r\n');
+  engine.server.receive('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n');
+  assert.match(client.take(), /^HTTP\/1\.1 502 /);
+});
+
+test('draining lets the answer under way out and says that it is the last', () => {
+  const engine = new TestEngine();
+  const idle = engine.accept();
+  const busy = engine.accept();
+  busy.client.receive(get);
+  idle.connection.drain();
+  busy.connection.drain();
+  assert.deepEqual([idle.client.end, busy.client.end], ['close', null]);
+  engine.server.receive(ok);
+  assert.equal(busy.client.take(), ok);
+  assert.equal(busy.client.end, 'close');
+});
