@@ -54,6 +54,8 @@ const maxEpoch = 2 ** 21 - 1;
 /** Everybody collects tombstones at the same hour, so that replicas do not differ meanwhile. */
 const collectEveryMs = 3_600_000;
 const collectAtOnce = 1000;
+/** Quota and floor were minded when the record was written: what is on the disk counts. */
+const taken = { slack: Number.POSITIVE_INFINITY, fromAuthor: true };
 
 export class Gossip implements Machine<GossipInput, GossipEffect> {
   readonly replica: Replica;
@@ -192,8 +194,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       if (stored?.type === 'floor') this.replica.raiseFloor(stored.author, stored.version);
       else if (stored === null) dropped++;
       else if (options.reverify && !isAuthentic(stored.record, this.options.verify)) dropped++;
-      else if (this.replica.join(stored.record, { fromAuthor: true }) === 'applied')
-        records.push(stored.record);
+      else if (this.replica.join(stored.record, taken) === 'applied') records.push(stored.record);
       else dropped++;
     }
     for (const record of records) {
@@ -244,7 +245,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     const version = this.nextVersion;
     const hlc = this.clock.tick(now);
     const record = encodeRecord({ scope: 'host', kind, key, version, hlc, value }, this.options.signer);
-    refuseUnlessApplied(this.replica.preview(record, { own: true, fromAuthor: true }));
+    refuseUnlessApplied(this.replica.preview(record, { slack: 1, fromAuthor: true }));
     this.nextVersion = version + 1;
     this.persistOwn(record);
     return record;
@@ -267,7 +268,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       throw new Fault('bad-signature', 'the author did not sign this record');
     const refusal = this.options.authority.judge(record, now);
     if (refusal !== null) throw new Fault(refusal.code, `the mesh would refuse this record: ${refusal.code}`);
-    refuseUnlessApplied(this.replica.preview(record, { own: true }));
+    refuseUnlessApplied(this.replica.preview(record, { slack: 1 }));
     this.persistOwn(record);
     return { effects: this.drain(now) };
   }
@@ -373,7 +374,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
 
   /** Own writes reached the disk: now they count, here and everywhere. */
   private commit(records: readonly Record[], now: Millis): void {
-    const applied = records.filter((record) => this.replica.join(record, { fromAuthor: true }) === 'applied');
+    const applied = records.filter((record) => this.replica.join(record, taken) === 'applied');
     this.announce(applied, now, false);
     for (const record of applied) this.dissemination.add(record, now);
     for (const record of applied) {

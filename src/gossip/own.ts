@@ -7,6 +7,8 @@ import type { Belief, Rumor } from './frames.ts';
 
 /** How far above its own incarnation a claim about itself is believed: its store may have been set back. */
 const maxIncarnationLeap = 2 ** 24;
+/** Never raised beyond: no host starts so often, and a claim that it had is somebody's malice. */
+const maxIncarnation = 2 ** 52;
 
 export class OwnStanding {
   private readonly self: HostId;
@@ -38,13 +40,13 @@ export class OwnStanding {
   /** Back after having left at `leftAt`, hence above it. */
   rejoin(leftAt: number): void {
     this.isLeaving = false;
-    this.current = Math.max(this.current, leftAt + 1);
+    this.current = Math.max(this.current, Math.min(leftAt, maxIncarnation) + 1);
   }
 
   /** Weighs what somebody believes about this agent; true when it had to be refuted. */
   heed(belief: Belief): boolean {
     if (belief.state === 'unknown' || this.isLeaving) return false;
-    if (belief.incarnation > this.current + maxIncarnationLeap) return false;
+    if (belief.incarnation > Math.min(this.current + maxIncarnationLeap, maxIncarnation)) return false;
     if (belief.state === 'alive') {
       this.current = Math.max(this.current, belief.incarnation);
       return false;

@@ -47,6 +47,16 @@ export interface Entry {
  */
 export type JoinOutcome = 'applied' | 'known' | 'stale' | 'below-floor' | 'quota-exceeded';
 
+export interface JoinOptions {
+  /**
+   * How many times its quota an author may fill. Writers keep to 1 themselves; for what others wrote it is
+   * 2, so that no honest one is refused for tombstones that this replica has not collected yet.
+   */
+  readonly slack?: number;
+  /** The author itself handed the record over: on its own slots its word counts more than the floor. */
+  readonly fromAuthor?: boolean;
+}
+
 interface Shelf {
   readonly entries: Set<Entry>;
   bytes: number;
@@ -126,12 +136,8 @@ export class Replica {
     return this.byKind.get(owner) ?? [];
   }
 
-  /**
-   * What `join` would answer, without changing anything and without needing a verified signature. The quota
-   * doubles for records that others wrote, so that an honest author, which obeys the single one, is never
-   * refused for tombstones that this replica has not collected yet.
-   */
-  preview(record: Record, options: { own?: boolean; fromAuthor?: boolean } = {}): JoinOutcome {
+  /** What `join` would answer, without changing anything and without needing a verified signature. */
+  preview(record: Record, options: JoinOptions = {}): JoinOutcome {
     const held = this.slots.get(slotOf(record));
     if (held !== undefined) {
       if (sameBytes(held.record.bytes, record.bytes)) return 'known';
@@ -142,14 +148,11 @@ export class Replica {
       record.version <= this.floorOf(record.author)
     )
       return 'below-floor';
-    return this.exceedsQuota(record, held, options.own ? 1 : 2) ? 'quota-exceeded' : 'applied';
+    return this.exceedsQuota(record, held, options.slack ?? 2) ? 'quota-exceeded' : 'applied';
   }
 
-  /**
-   * Takes in an authentic, admitted record. `fromAuthor` says that the author itself handed it over, whose
-   * word on its own slots counts more than the floor.
-   */
-  join(record: Record, options: { own?: boolean; fromAuthor?: boolean } = {}): JoinOutcome {
+  /** Takes in an authentic, admitted record. */
+  join(record: Record, options: JoinOptions = {}): JoinOutcome {
     const outcome = this.preview(record, options);
     if (outcome === 'applied') this.replace(record);
     return outcome;

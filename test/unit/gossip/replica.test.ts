@@ -90,16 +90,16 @@ test('records are found by kind, by author and by prefix of their slot', () => {
 test('an author is held to its quota, by entries and by bytes, and others are not touched by it', () => {
   const limits = { ...defaultReplicaLimits, hostEntries: 2, hostBytes: 1000 };
   const replica = new Replica(limits);
-  assert.equal(replica.join(makeRecord({ key: 'a' }), { own: true }), 'applied');
-  assert.equal(replica.join(makeRecord({ key: 'b' }), { own: true }), 'applied');
-  assert.equal(replica.join(makeRecord({ key: 'c' }), { own: true }), 'quota-exceeded');
-  assert.equal(replica.join(makeRecord({ key: 'a', version: 2 }), { own: true }), 'applied');
+  assert.equal(replica.join(makeRecord({ key: 'a' }), { slack: 1 }), 'applied');
+  assert.equal(replica.join(makeRecord({ key: 'b' }), { slack: 1 }), 'applied');
+  assert.equal(replica.join(makeRecord({ key: 'c' }), { slack: 1 }), 'quota-exceeded');
+  assert.equal(replica.join(makeRecord({ key: 'a', version: 2 }), { slack: 1 }), 'applied');
   const large = 'x'.repeat(900);
   assert.equal(
-    replica.join(makeRecord({ key: 'b', version: 2, value: large }), { own: true }),
+    replica.join(makeRecord({ key: 'b', version: 2, value: large }), { slack: 1 }),
     'quota-exceeded',
   );
-  assert.equal(replica.join(makeRecord({ author: 'bob', key: 'a' }), { own: true }), 'applied');
+  assert.equal(replica.join(makeRecord({ author: 'bob', key: 'a' }), { slack: 1 }), 'applied');
 });
 
 test('what others wrote has twice the room, so that uncollected tombstones refuse no honest author', () => {
