@@ -55,11 +55,10 @@ export class Checkers {
     for (const host of this.flock.awake()) {
       this.durability(host);
       this.authenticity(host);
-      this.truth(host);
     }
   }
 
-  /** What still differs between hosts; null when all agree. */
+  /** What still differs between hosts, or between what they believe and what is; null when all agree. */
   disagreement(): string | null {
     const awake = this.flock.awake();
     const first = awake[0];
@@ -69,14 +68,14 @@ export class Checkers {
     for (const host of awake) {
       if (host.agent!.root() !== root) return `replicas of ${first.name} and ${host.name} differ`;
       if (endpointsOf(host) !== endpoints) return `endpoints of ${first.name} and ${host.name} differ`;
-      const wrong = this.wrongMember(host);
+      const wrong = this.wrongMember(host) ?? this.wrongEndpoint(host);
       if (wrong !== null) return wrong;
     }
     return null;
   }
 
   /** The first member that `observer` sees otherwise than it is. */
-  wrongMember(observer: Host): string | null {
+  private wrongMember(observer: Host): string | null {
     for (const subject of this.flock.hosts) {
       if (subject.state === 'waiting' || subject.state === 'joining' || subject === observer) continue;
       const state = observer.agent!.member(subject.id)?.state ?? 'unknown';
@@ -197,21 +196,23 @@ export class Checkers {
     }
   }
 
-  /** What the data planes balance to is what really runs. */
-  private truth(observer: Host): void {
+  /** The first service that `observer` balances otherwise than it really runs. */
+  private wrongEndpoint(observer: Host): string | null {
+    const balanced = new Map(
+      observer.config?.clusters.map(({ service, endpoints }) => [
+        service,
+        new Set(endpoints.map(({ id }) => id)),
+      ]),
+    );
     for (const subject of this.flock.hosts)
       for (const [service, state] of this.flock.ledger.servicesOf(subject.number)) {
         if (state === 'unknown') continue;
         const answers = subject.isRunning && !subject.silentApplications.has(service);
-        const expected = state === 'present' && answers;
-        const cluster = observer.config?.clusters.find((one) => one.service === service);
-        const found = cluster?.endpoints.some((endpoint) => endpoint.id === subject.id) ?? false;
-        if (found !== expected)
-          this.violate(
-            'truth',
-            `${observer.name} ${found ? 'balances' : 'does not balance'} ${service} to ${subject.name}, which is ${subject.state}, ${state}${answers ? '' : ', not answering'}`,
-          );
+        const found = balanced.get(service)?.has(subject.id) ?? false;
+        if (found !== (state === 'present' && answers))
+          return `${observer.name} ${found ? 'balances' : 'does not balance'} ${service} to ${subject.name}, which is ${subject.state}, ${state}${answers ? '' : ', not answering'}`;
       }
+    return null;
   }
 }
 

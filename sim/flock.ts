@@ -30,8 +30,8 @@ export interface FlockOptions {
   readonly sabotage: Sabotage | null;
 }
 
-/** `no-anti-entropy`: frames that mend replicas are dropped. `deaf-swim`: so are those that probe. */
-export type Sabotage = (from: number, to: number, frame: Uint8Array) => boolean;
+/** Whether to drop this frame between two hosts, so many virtual milliseconds after the beginning. */
+export type Sabotage = (from: number, to: number, frame: Uint8Array, elapsedMs: number) => boolean;
 
 export class Flock {
   readonly world: World;

@@ -99,7 +99,7 @@ export class Network implements ConnectionOwner {
     queuedBytesMax: 0,
   };
   /** Drops the frames it says true to, for tests of the checkers. */
-  sabotage: ((from: number, to: number, frame: Uint8Array) => boolean) | null = null;
+  sabotage: ((from: number, to: number, frame: Uint8Array, elapsedMs: number) => boolean) | null = null;
   private readonly world: World;
   private readonly limits: NetworkLimits;
   private readonly ports: Port[] = [];
@@ -206,7 +206,7 @@ export class Network implements ConnectionOwner {
   }
 
   arrived(at: End, from: number, channel: Channel, bytes: Uint8Array): void {
-    if (channel === 'frame' && this.sabotage?.(from, at.host, bytes)) return;
+    if (channel === 'frame' && this.sabotage?.(from, at.host, bytes, this.world.elapsedMs)) return;
     this.tell(at.host, at.life, (user) => user.frame(from, channel, bytes));
   }
 
