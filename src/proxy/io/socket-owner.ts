@@ -39,7 +39,11 @@ function readTables(done: (text: string) => void): void {
   });
 }
 
-/** The owner of the socket whose local end is `ends.local…` and whose remote end is `ends.remote…`. */
+/**
+ * The owner of the socket whose local end is `ends.local…` and whose remote end is `ends.remote…`. Null once
+ * its process has closed it: it has no inode then and the kernel shows uid 0, and taking that at its word
+ * would make root of whoever sends something and hangs up.
+ */
 export function uidIn(text: string, ends: SocketEnds): number | null {
   for (const form of [hexOfV4, hexOfMapped, hexOfV6]) {
     const local = form(ends.localAddress);
@@ -48,13 +52,14 @@ export function uidIn(text: string, ends: SocketEnds): number | null {
     const key = ` ${local}:${hexPort(ends.localPort)} ${remote}:${hexPort(ends.remotePort)} `;
     const at = text.indexOf(key);
     if (at < 0) continue;
-    // sl local remote st tx:rx tr:when retransmits uid ...
+    // sl local remote st tx:rx tr:when retransmits uid timeout inode ...
     const columns = text
       .slice(at + key.length, at + key.length + 120)
       .trim()
       .split(/\s+/);
     const uid = Number(columns[4]);
-    return Number.isInteger(uid) ? uid : null;
+    const inode = Number(columns[6]);
+    return Number.isInteger(uid) && inode > 0 ? uid : null;
   }
   return null;
 }

@@ -3,12 +3,13 @@
  * not change while it lasts.
  */
 import type { Socket } from 'node:net';
+import { socketOwners } from '../../../proxy/io/socket-owner.ts';
 import type { Caller } from '../../access.ts';
-import { ownerOfSocket } from '../socket-owner.ts';
 
 export class CallerLookup {
   private readonly known = new WeakMap<Socket, Promise<Caller>>();
   private readonly unix: boolean;
+  private readonly uidOfSocket = socketOwners();
 
   /** `unix`: the server listens on a unix socket. */
   constructor(unix: boolean) {
@@ -36,10 +37,14 @@ export class CallerLookup {
     const { remoteAddress, remotePort, localAddress, localPort } = socket;
     if (!remoteAddress || !remotePort || !localAddress || !localPort)
       return loopback ? { type: 'local', uid: null } : { type: 'remote' };
-    const owner = await ownerOfSocket(
-      { address: remoteAddress, port: remotePort },
-      { address: localAddress, port: localPort },
-    );
+    // The caller's end of the connection is the remote one here, and its local one in the kernel's table.
+    const ends = {
+      localAddress: remoteAddress,
+      localPort: remotePort,
+      remoteAddress: localAddress,
+      remotePort: localPort,
+    };
+    const owner = await new Promise<number | null>((done) => this.uidOfSocket(ends, done));
     if (owner !== null) return { type: 'local', uid: owner };
     return loopback ? { type: 'local', uid: null } : { type: 'remote' };
   }

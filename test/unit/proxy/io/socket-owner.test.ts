@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { test } from 'node:test';
-import { ownerInTable, ownerOfSocket } from '../../../../src/agent/io/socket-owner.ts';
+import { socketOwners, uidIn } from '../../../../src/proxy/io/socket-owner.ts';
 
 async function listening(host: string): Promise<{ server: Server; port: number }> {
   const server = createServer({ allowHalfOpen: true });
@@ -23,11 +23,15 @@ async function pair(server: Server, port: number, host: string): Promise<[Socket
   return [client, accepted];
 }
 
+/** The owner of the other end of an accepted connection. */
 function ownerAt(accepted: Socket): Promise<number | null> {
-  return ownerOfSocket(
-    { address: accepted.remoteAddress!, port: accepted.remotePort! },
-    { address: accepted.localAddress!, port: accepted.localPort! },
-  );
+  const ends = {
+    localAddress: accepted.remoteAddress!,
+    localPort: accepted.remotePort!,
+    remoteAddress: accepted.localAddress!,
+    remotePort: accepted.localPort!,
+  };
+  return new Promise((done) => socketOwners()(ends, done));
 }
 
 test('a connected socket belongs to the user whose process made it', async () => {
@@ -50,20 +54,24 @@ test('a socket that its process has closed belongs to nobody, whatever the kerne
   server.close();
 });
 
-test('a connection that does not exist belongs to nobody', async () => {
-  const nowhere = { address: '127.9.9.9', port: 1 };
-  assert.equal(await ownerOfSocket(nowhere, nowhere), null);
-  assert.equal(await ownerOfSocket({ address: '::1', port: 1 }, { address: '::1', port: 2 }), null);
+test("a socket that only finished sending is still its user's", async () => {
+  const { server, port } = await listening('127.0.0.1');
+  const [client, accepted] = await pair(server, port, '127.0.0.1');
+  client.end();
+  accepted.resume();
+  await once(accepted, 'end');
+  assert.equal(await ownerAt(accepted), process.getuid?.());
+  client.destroy();
+  accepted.destroy();
+  server.close();
 });
 
-test('only an established row with an inode names an owner', () => {
+test('only a row with an inode names an owner', () => {
   const row = (state: string, uid: number, inode: number) =>
     `   1: 0100007F:1F90 0100007F:A0A0 ${state} 00000000:00000000 00:00000000 00000000  ${uid}        0 ${inode} 1 0000000000000000 20 4 30 10 -1\n`;
-  const owner = (table: string) => ownerInTable(table, '0100007F:1F90', '0100007F:A0A0');
-  assert.equal(owner(row('01', 1000, 77)), 1000);
-  assert.equal(owner(row('04', 0, 0)), null, 'closed by its process, not yet by the peer');
-  assert.equal(owner(row('05', 0, 0)), null);
-  assert.equal(owner(row('06', 0, 0)), null, 'TIME_WAIT shows uid 0');
-  assert.equal(owner(row('01', 0, 0)), null, 'no inode');
-  assert.equal(owner(''), null);
+  const ends = { localAddress: '127.0.0.1', localPort: 8080, remoteAddress: '127.0.0.1', remotePort: 41120 };
+  assert.equal(uidIn(row('01', 1000, 77), ends), 1000);
+  assert.equal(uidIn(row('04', 0, 0), ends), null, 'closed by its process, not yet by the peer');
+  assert.equal(uidIn(row('06', 0, 0), ends), null, 'TIME_WAIT shows uid 0');
+  assert.equal(uidIn('', ends), null);
 });
