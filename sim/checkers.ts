@@ -67,7 +67,8 @@ export class Checkers {
     const endpoints = endpointsOf(first);
     for (const host of awake) {
       if (host.agent!.root() !== root) return `replicas of ${first.name} and ${host.name} differ`;
-      if (endpointsOf(host) !== endpoints) return `endpoints of ${first.name} and ${host.name} differ`;
+      if (endpointsOf(host) !== endpoints)
+        return `endpoints of ${first.name} and ${host.name} differ: ${firstDifference(endpoints, endpointsOf(host))}`;
       const wrong = this.wrongMember(host) ?? this.wrongEndpoint(host);
       if (wrong !== null) return wrong;
     }
@@ -221,4 +222,12 @@ function endpointsOf(host: Host): string {
   return JSON.stringify(
     host.config?.clusters.map(({ service, endpoints, outOfRotation }) => [service, endpoints, outOfRotation]),
   );
+}
+
+/** Both texts around the first place where they part. */
+function firstDifference(a: string, b: string): string {
+  let at = 0;
+  while (at < a.length && a[at] === b[at]) at++;
+  const around = (text: string): string => text.slice(Math.max(0, at - 120), at + 60);
+  return `"${around(a)}" and "${around(b)}"`;
 }

@@ -327,7 +327,8 @@ export class Network implements ConnectionOwner {
     const reverse = port.connections.get(dialler.host);
     if (reverse === undefined) this.opened(connection);
     else if (reverse.isOpen) this.replace(reverse, connection);
-    else this.merge(connection, reverse);
+    else if (reverse.endOf(dialler.host).life === dialler.life) this.merge(connection, reverse);
+    else this.overtake(reverse, connection);
   }
 
   /** The listener still holds the remains of a connection to the dialler's former process. */
@@ -343,9 +344,17 @@ export class Network implements ConnectionOwner {
   private merge(from: Connection, into: Connection): void {
     const [dialler, listener] = from.ends;
     this.port(dialler.host).connections.set(listener.host, into);
-    const waiting = from.endOf(dialler.host).queue.splice(0);
     this.opened(into);
-    for (const { channel, bytes } of waiting) into.send(into.endOf(dialler.host), channel, bytes);
+    for (const { channel, bytes } of from.endOf(dialler.host).queue.splice(0))
+      into.send(into.endOf(dialler.host), channel, bytes);
+  }
+
+  /** The listener still dials the dialler's former process: what waits for that goes to the new one. */
+  private overtake(dialling: Connection, connection: Connection): void {
+    const listener = connection.ends[1];
+    const waiting = dialling.endOf(listener.host).queue.splice(0);
+    this.opened(connection);
+    for (const { channel, bytes } of waiting) connection.send(listener, channel, bytes);
   }
 
   private opened(connection: Connection): void {

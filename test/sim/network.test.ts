@@ -156,6 +156,24 @@ test('two hosts that dial each other at once end up connected, with nothing lost
   }
 });
 
+test('a host that dials back right after a restart is heard, whoever still dials its former process', () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const { world, network, a, b } = pair(seed);
+    network.links.isolate(1);
+    network.processDied(1);
+    network.send(0, 1, 'frame', text('are you there?'));
+    world.runUntil(epoch + 100 * seed);
+    network.links.rejoin(1);
+    network.processStarted(1);
+    network.send(1, 0, 'frame', text('back again'));
+    world.runUntil(epoch + 10_000);
+    network.send(0, 1, 'frame', text('welcome'));
+    world.runUntil(epoch + 11_000);
+    assert.ok(a.events.includes('frame 1 back again'), `seed ${seed}`);
+    assert.equal(b.events.at(-1), 'frame 0 welcome', `seed ${seed}`);
+  }
+});
+
 test('a neighbour that is let go hears of it, and so does who let it go', () => {
   const { world, network, a, b } = pair();
   network.connect(0, 1);
