@@ -38,7 +38,8 @@ export class ChunkedTracker {
   private digits = 0;
   private extensionBytes = 0;
   private trailerBytes = 0;
-  private readonly trailerName = new Uint8Array(maxTrailerNameBytes);
+  /** Made with the first trailer; nearly no body has one. */
+  private trailerName: Uint8Array | null = null;
   private nameLength = 0;
 
   get done(): boolean {
@@ -135,7 +136,7 @@ export class ChunkedTracker {
       case State.trailerName:
         if (byte !== colon) return this.trailerNameByte(byte);
         this.state = State.trailerValue;
-        return !isForbiddenTrailer(this.trailerName, 0, this.nameLength);
+        return !isForbiddenTrailer(this.trailerName!, 0, this.nameLength);
       case State.trailerValue:
         if (byte === carriageReturn) this.state = State.trailerLineFeed;
         else return isFieldValue[byte] === 1;
@@ -148,6 +149,7 @@ export class ChunkedTracker {
 
   private trailerNameByte(byte: number): boolean {
     if (isToken[byte] !== 1 || this.nameLength === maxTrailerNameBytes) return false;
+    this.trailerName ??= new Uint8Array(maxTrailerNameBytes);
     this.trailerName[this.nameLength++] = byte;
     return true;
   }

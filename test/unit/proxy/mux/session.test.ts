@@ -148,3 +148,23 @@ test('giving a stream up in order lets what was written leave, then drops what c
   assert.deepEqual(output(session), Buffer.concat(expected));
   assert.equal(session.streamCount, 0);
 });
+
+test('a writer sends as much as it was given credit for, to the byte', () => {
+  const { session, streams } = server();
+  session.receive(open(1));
+  const bytes = Buffer.alloc(1024 * 1024);
+  streams[0]!.write(bytes, 0, 1_000_000);
+  const sentBytes = (): number => {
+    let count = 0;
+    const sent = output(session);
+    for (let at = 0; at < sent.length; at += 8 + sent.readUIntBE(at + 1, 3))
+      count += sent.readUIntBE(at + 1, 3);
+    return count;
+  };
+  assert.equal(sentBytes(), 256 * 1024);
+  session.receive(frame(FrameType.window, 1, [0, 0, 3, 232]));
+  assert.equal(sentBytes(), 1000);
+  session.receive(frame(FrameType.window, 1, [0, 0, 0, 1]));
+  assert.equal(sentBytes(), 1);
+  assert.equal(streams[0]!.pendingBytes, 1_000_000 - 256 * 1024 - 1001);
+});
