@@ -9,7 +9,6 @@
  * A name that only leads to others answers no data, never "no such name": resolvers that ask label by label
  * (RFC 9156) would stop there. Outside the zone the answer is a refusal.
  */
-import type { HostId } from '../core.ts';
 import { type Random, randomInt } from '../core.ts';
 import type { Catalog, ServiceEntry } from './catalog.ts';
 
@@ -71,8 +70,10 @@ export interface DnsView {
   readonly catalog: Catalog;
   /** Zone without dots at its ends, lower case. */
   readonly domain: string;
+  /** This host's own; names without a datacenter mean it. */
   readonly datacenter: string;
-  readonly self: HostId;
+  /** Every datacenter that a host says it is in. */
+  readonly datacenters: ReadonlySet<string>;
   /** Where this DNS server is reached; null when it listens on every address. */
   readonly serverAddress: string | null;
   /** The loopback address this host hands out for a service; null when it has none. */
@@ -228,7 +229,7 @@ class Resolver {
     if (vip !== null) return this.addresses([vip], vipTtlSeconds);
     if (label === 'ns')
       return this.addresses(this.view.serverAddress === null ? [] : [this.view.serverAddress]);
-    const leadsOn = kinds.has(label) || protocols.has(label) || this.isDatacenter(label);
+    const leadsOn = kinds.has(label) || protocols.has(label) || this.view.datacenters.has(label);
     if (leadsOn || this.view.catalog.instances(label).length > 0) return nothingHere;
     return null;
   }
@@ -241,10 +242,6 @@ class Resolver {
     if (mayBe && !kinds.has(last) && !last.startsWith('_'))
       return { rest: labels.slice(0, -1), datacenter: last };
     return { rest: labels, datacenter: this.view.datacenter };
-  }
-
-  private isDatacenter(label: string): boolean {
-    return this.view.catalog.presentHosts().some((host) => host.value.datacenter === label);
   }
 
   private host(name: string, datacenter: string): Found | null {

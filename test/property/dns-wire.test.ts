@@ -21,7 +21,7 @@ const view = {
   catalog: agent.catalog,
   domain: 'mesh',
   datacenter: 'dc1',
-  self: agent.self.id,
+  datacenters: new Set(['dc1']),
   serverAddress: '127.0.0.1',
   vipOf: () => '127.64.0.1',
 };

@@ -46,7 +46,7 @@ function mesh(): { agent: MemoryAgent; view: DnsView } {
     catalog: agent.catalog,
     domain: 'mesh',
     datacenter: 'dc1',
-    self: selfId,
+    datacenters: new Set(['dc1', 'dc2']),
     serverAddress: '127.0.0.1',
     vipOf: (service) => (service === 'api' ? '127.64.0.9' : null),
   };

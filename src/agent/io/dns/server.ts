@@ -64,6 +64,7 @@ class Responder {
   private readonly random: Random;
   /** Service addresses of the view last asked; a new view is a new object. */
   private vips: { readonly view: MeshView; readonly byName: ReadonlyMap<string, string> } | null = null;
+  private places: { readonly index: number; readonly names: ReadonlySet<string> } | null = null;
   readonly connections = new Set<Socket>();
 
   constructor(options: DnsServerOptions) {
@@ -84,10 +85,20 @@ class Responder {
       catalog: agent.catalog,
       domain: agent.self.domain,
       datacenter: agent.self.datacenter,
-      self: agent.self.id,
+      datacenters: this.datacenters(agent),
       serverAddress: wildcard ? null : listen.address,
       vipOf: (service) => this.addresses(agent.view()).get(service) ?? null,
     };
+  }
+
+  /** Collected anew only when a host came, went or changed. */
+  private datacenters({ catalog }: AgentPort): ReadonlySet<string> {
+    const index = catalog.indexOf('nodes');
+    if (this.places?.index !== index) {
+      const names = new Set(catalog.presentHosts().map((host) => host.value.datacenter));
+      this.places = { index, names };
+    }
+    return this.places.names;
   }
 
   private addresses(view: MeshView): ReadonlyMap<string, string> {

@@ -78,7 +78,10 @@ function roots(context: ApiContext, pem: boolean): Answer {
     return text(
       agent
         .roots()
-        .map((root) => root.certPem)
+        .map(
+          (root) => `${root.certPem.trimEnd()}
+`,
+        )
         .join(''),
       200,
       'application/pem-certificate-chain',
