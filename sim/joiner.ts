@@ -4,7 +4,7 @@
  * comes at all, a service manager that starts it again.
  */
 
-import { decodeJoinAnswer } from '../src/agent/joining.ts';
+import { admissionVersion, decodeJoinAnswer } from '../src/agent/joining.ts';
 import { ADMISSION } from '../src/agent/kinds.ts';
 import { ByteReader, ByteWriter, type HostId, type Millis, type Verify } from '../src/core.ts';
 import { encodeRecord } from '../src/gossip/codec.ts';
@@ -148,6 +148,6 @@ function admissionRecord({ host, token, use, attempt }: Asking): Uint8Array {
   const request = { genesisHash, name: host.name, host: host.id, grantId, use, admittedAt };
   const value = encodeAdmission(createAdmission(request, token.grantSigner()));
   const hlc = admittedAt * 1024;
-  return encodeRecord({ scope: 'host', kind: ADMISSION, key: '', version: attempt, hlc, value }, host.signer)
-    .bytes;
+  const version = admissionVersion(attempt, admittedAt);
+  return encodeRecord({ scope: 'host', kind: ADMISSION, key: '', version, hlc, value }, host.signer).bytes;
 }

@@ -3,13 +3,14 @@ import { byCodeUnit } from '../../src/core.ts';
 import type { Scenario } from '../plan.ts';
 import { calm } from './calm.ts';
 import { churn } from './churn.ts';
+import { hardJoins } from './hard-joins.ts';
 import { joinStorm } from './join-storm.ts';
 import { lossy } from './lossy.ts';
 import { partition } from './partition.ts';
 import { swarm } from './swarm.ts';
 
 export const scenarios: ReadonlyMap<string, Scenario> = new Map(
-  [calm, churn, joinStorm, lossy, partition, swarm]
+  [calm, churn, hardJoins, joinStorm, lossy, partition, swarm]
     .sort((a, b) => byCodeUnit(a.name, b.name))
     .map((scenario) => [scenario.name, scenario]),
 );

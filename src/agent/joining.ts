@@ -3,7 +3,7 @@
  * signed `admission` record; the answer is the genesis, which the joiner checks against its token's hash, or
  * why not. Nothing in either is secret, and nothing in the answer is believed unchecked.
  */
-import { ByteReader, ByteWriter, Fault, type HostId } from '../core.ts';
+import { ByteReader, ByteWriter, Fault, type HostId, type Millis } from '../core.ts';
 
 export type JoinAnswer =
   | { readonly outcome: 'welcome'; readonly sponsor: HostId; readonly genesis: Uint8Array }
@@ -19,6 +19,15 @@ const version = 1;
 const maxCodeBytes = 64;
 const maxMessageBytes = 400;
 const maxGenesisBytes = 8192;
+
+/**
+ * The version of the admission that a joiner signs for its n-th try: above those of earlier tries, also of
+ * a process before this one whose welcome was lost, and below all that the agent itself writes, whose
+ * versions begin at 2^32.
+ */
+export function admissionVersion(attempt: number, now: Millis): number {
+  return Math.floor(now / 1000) + attempt;
+}
 
 export function encodeJoinAnswer(answer: JoinAnswer): Uint8Array {
   const writer = new ByteWriter().u8(version);

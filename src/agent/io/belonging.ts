@@ -29,7 +29,7 @@ import {
   writeSecret,
 } from '../../trust/io/keys.ts';
 import { type JoinToken, parseToken } from '../../trust/token.ts';
-import { decodeJoinAnswer, type JoinAnswer } from '../joining.ts';
+import { admissionVersion, decodeJoinAnswer, type JoinAnswer } from '../joining.ts';
 import { ADMISSION } from '../kinds.ts';
 import type { AgentSettings, SocketAddress } from '../settings.ts';
 
@@ -247,8 +247,8 @@ function admissionRecord(
   };
   const value = encodeAdmission(createAdmission(request, token.grantSigner()));
   const hlc = Math.floor(now) * 1024;
-  return encodeRecord({ scope: 'host', kind: ADMISSION, key: '', version: attempt, hlc, value }, signer)
-    .bytes;
+  const version = admissionVersion(attempt, now);
+  return encodeRecord({ scope: 'host', kind: ADMISSION, key: '', version, hlc, value }, signer).bytes;
 }
 
 /** The token pins the genesis, so it does not matter who handed it over. */
