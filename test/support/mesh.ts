@@ -127,9 +127,13 @@ export interface TestMesh {
 export async function startMesh(
   t: TestContext,
   appPorts: readonly number[],
-  more: { inbound?: Partial<InboundService>; cluster?: Partial<Cluster> } = {},
+  more: {
+    inbound?: Partial<InboundService>;
+    cluster?: Partial<Cluster>;
+    callee?: Partial<DataPlaneOptions>;
+  } = {},
 ): Promise<TestMesh> {
-  const callee = startPlane(t);
+  const callee = startPlane(t, more.callee);
   const calleeConfig: ProxyConfig = {
     ...emptyConfig(),
     inbound: { address: '127.0.0.1', port: 0, services: [inboundService('api', appPorts, more.inbound)] },

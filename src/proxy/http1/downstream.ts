@@ -88,6 +88,8 @@ export class DownstreamConnection implements TransportOwner, Timed {
   drain(): void {
     this.draining = true;
     if (this.phase === 'head' && this.held === null) this.close();
+    // A response that has not begun yet says that it is the last.
+    else this.keepAlive = false;
   }
 
   onData(bytes: Buffer, start: number, end: number): void {

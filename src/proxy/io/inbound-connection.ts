@@ -9,12 +9,15 @@ import { InboundPeer, type LocalServices } from './inbound-peer.ts';
 import type { Plane, VerifiedPeer } from './options.ts';
 import { SocketTransport } from './socket.ts';
 
+/** How long a peer whose certificate has expired may take to move to a new connection. */
+const expiredGraceMs = 30_000;
 /** A session that broke the rules, among the failures of handshakes. */
 const brokenSession = 'session-broken';
 
 export class InboundConnection implements Timed {
-  /** When the peer's certificate expires: from then on it may finish what it has, and begin nothing. */
+  /** When the peer's certificate expires; then it is asked to go, and a little later made to begin nothing new. */
   deadlineMs: Millis;
+  private expired = false;
   private readonly socket: TLSSocket;
   private readonly certificate: X509Certificate;
   private readonly plane: Plane;
@@ -66,8 +69,10 @@ export class InboundConnection implements Timed {
     return carrier;
   }
 
-  onDeadline(): void {
-    this.deadlineMs = Number.POSITIVE_INFINITY;
+  onDeadline(now: Millis): void {
+    if (this.expired) this.peer.drain();
+    this.deadlineMs = this.expired ? Number.POSITIVE_INFINITY : now + expiredGraceMs;
+    this.expired = true;
     this.drain();
   }
 
@@ -78,10 +83,13 @@ export class InboundConnection implements Timed {
     else this.peer.reconsider();
   }
 
-  /** Takes nothing new; what is under way may finish. */
+  /**
+   * Lets what is under way finish. A session is only asked to: its client closes the idle streams, for if they
+   * were closed from here a request might be on its way on one of them.
+   */
   drain(): void {
-    this.peer.drain();
-    this.carrier?.session.retire();
+    if (this.carrier === null) this.peer.drain();
+    else this.carrier.session.retire();
   }
 
   destroy(): void {

@@ -19,7 +19,7 @@ import {
   trafficOf,
   trustDomain,
 } from '../../../support/mesh.ts';
-import { createTestAuthority, spiffeIdOf } from '../../../support/pki.ts';
+import { createTestAuthority, spiffeIdOf, verifyTestPeer } from '../../../support/pki.ts';
 
 const get = 'GET / HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n';
 const denyWeb: Partial<InboundService> = {
@@ -160,6 +160,35 @@ test('nobody gets in without a certificate of the mesh', async (t) => {
   assert.equal(failures(mesh.callee), attempts.length + 1);
 });
 
+test('a peer that is not trusted any more is cut with the next configuration', async (t) => {
+  const trusted = verifyTestPeer(trustDomain);
+  let isRevoked = false;
+  const verifyPeer = (der: Uint8Array) => (isRevoked ? { problem: 'revoked' } : trusted(der));
+  const app = await startHttpApp(t, (_request, response) => response.end('secret'));
+  const mesh = await startMesh(t, [app], { callee: { verifyPeer } });
+  const answer = async (): Promise<number> => (await fetch(`http://127.0.0.1:${mesh.port}/`)).status;
+  assert.equal(await answer(), 200);
+  isRevoked = true;
+  assert.equal(await answer(), 200, 'until it is told');
+  await mesh.callee.apply(mesh.calleeConfig);
+  assert.equal(mesh.callee.stats().activeConnections, 0);
+  assert.equal(await answer(), 503);
+  assert.equal(mesh.callee.stats().handshakeFailures['peer-identity'], 1);
+});
+
+test('a session does not outlive the certificate that it began with', async (t) => {
+  let laterMs = 0;
+  const app = await startHttpApp(t, (_request, response) => response.end('ok'));
+  const mesh = await startMesh(t, [app], { callee: { now: () => performance.now() + laterMs } });
+  const answer = async (): Promise<number> => (await fetch(`http://127.0.0.1:${mesh.port}/`)).status;
+  assert.equal(await answer(), 200);
+  assert.equal(mesh.callee.stats().activeConnections, 1);
+  laterMs = identityOf('web').notAfter - Date.now() + 1;
+  // The callee says that it goes away, and the caller ends the session as nothing is on it.
+  while (mesh.callee.stats().activeConnections > 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(await answer(), 200, 'on a new session');
+});
+
 test('a server that cannot prove to be the service is not sent anything', async (t) => {
   const { mesh } = await apiMesh(t);
   await mesh.callee.apply({
@@ -213,8 +242,7 @@ test('a byte stream that turns out to be HTTP cannot bring an identity of its ow
   const socket = connect(mesh.port, '127.0.0.1');
   t.after(() => socket.destroy());
   // Silent until it is taken for TCP: then the callee has accepted a stream for it.
-  while ((mesh.callee.stats().activeConnections as number) === 0)
-    await new Promise((resolve) => setTimeout(resolve, 20));
+  while (mesh.callee.stats().activeConnections === 0) await new Promise((resolve) => setTimeout(resolve, 20));
   socket.write(
     'GET / HTTP/1.1\r\nHost: api\r\nX-Forwarded-Client-Cert: URI=spiffe://root\r\nConnection: close\r\n\r\n',
   );
