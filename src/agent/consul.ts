@@ -164,7 +164,10 @@ export function healthJson(catalog: Catalog, entry: ServiceEntry, service: Json)
 
 /** A service of this host as `agent/services` shows it. */
 export function agentServiceJson(entry: ServiceEntry): Json {
-  const service = serviceJson(entry);
+  return { ...localServiceJson(entry), ContentHash: contentHash(entry) };
+}
+
+function localServiceJson(entry: ServiceEntry): Json {
   const upstreams = entry.definition.upstreams.map((upstream) => ({
     DestinationType: 'service',
     DestinationName: upstream.destination,
@@ -172,18 +175,16 @@ export function agentServiceJson(entry: ServiceEntry): Json {
     LocalBindAddress: upstream.bindAddress,
     LocalBindPort: upstream.bindPort,
   }));
-  const shown = {
-    ...service,
-    Datacenter: entry.host.value.datacenter,
-    ...(upstreams.length === 0 ? {} : { Connect: { SidecarService: { Proxy: { Upstreams: upstreams } } } }),
-  };
-  const hash = createHash('sha256').update(JSON.stringify(shown)).digest('hex').slice(0, 16);
-  return { ...shown, ContentHash: hash };
+  const connect = upstreams.length === 0 ? {} : { SidecarService: { Proxy: { Upstreams: upstreams } } };
+  return { ...serviceJson(entry), Datacenter: entry.host.value.datacenter, Connect: connect };
 }
 
 /** What `?hash=` on `agent/service/:id` compares: sixteen hex digits that change when the content does. */
-export function contentHash(service: Json): string {
-  return String(service.ContentHash);
+export function contentHash(entry: ServiceEntry): string {
+  return createHash('sha256')
+    .update(JSON.stringify(localServiceJson(entry)))
+    .digest('hex')
+    .slice(0, 16);
 }
 
 /** serf's numbers for member states. */

@@ -2,7 +2,7 @@
  * DNS messages as bytes (RFC 1035, EDNS of RFC 6891): reads one question from bytes nobody vouches for, and
  * writes an answer that fits, with compressed names and the question repeated byte by byte.
  */
-import type { DnsAnswer, DnsQuestion, DnsRecord } from './dns.ts';
+import { type DnsAnswer, type DnsQuestion, type DnsRecord, hexOfAddress } from './dns.ts';
 
 export interface DnsQuery {
   readonly id: number;
@@ -249,8 +249,8 @@ class MessageWriter {
   }
 
   private data(record: DnsRecord): void {
-    if (record.type === 'A') this.raw(Buffer.from(record.data.split('.').map(Number)));
-    else if (record.type === 'AAAA') this.raw(bytesOfIPv6(record.data));
+    if (record.type === 'A' || record.type === 'AAAA')
+      this.raw(Buffer.from(hexOfAddress(record.data) ?? '', 'hex'));
     else if (record.type === 'NS') this.name(record.data);
     else if (record.type === 'SRV') {
       this.u16(record.data.priority);
@@ -299,22 +299,4 @@ class MessageWriter {
     bytes.writeUInt16BE(this.counts.additional, 10);
     return Uint8Array.prototype.slice.call(bytes, 0, this.length);
   }
-}
-
-/** Sixteen bytes of an IPv6 address without dotted quad or zone. */
-function bytesOfIPv6(address: string): Uint8Array {
-  const [head = '', tail = ''] = address.split('::');
-  const words = (part: string): number[] =>
-    part
-      .split(':')
-      .filter((word) => word !== '')
-      .map((word) => Number.parseInt(word, 16) & 0xffff);
-  const front = words(head);
-  const back = words(tail);
-  const all = [
-    ...front,
-    ...new Array<number>(Math.max(0, 8 - front.length - back.length)).fill(0),
-    ...back,
-  ].slice(0, 8);
-  return Uint8Array.from(all.flatMap((word) => [word >> 8, word & 255]));
 }

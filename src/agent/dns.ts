@@ -154,12 +154,18 @@ export function hexOfAddress(address: string): string | null {
       return null;
     return octets.map((octet) => octet.toString(16).padStart(2, '0')).join('');
   }
-  const [head = '', tail] = address.split('::');
+  const [head = '', tail, more] = address.split('::');
+  if (more !== undefined) return null;
   const front = head === '' ? [] : head.split(':');
   const back = tail === undefined || tail === '' ? [] : tail.split(':');
   const zeros = new Array<string>(Math.max(0, 8 - front.length - back.length)).fill('0');
   const words = [...front, ...zeros, ...back];
-  if (words.length !== 8 || !words.every((word) => /^[0-9a-f]{1,4}$/i.test(word))) return null;
+  if (
+    words.length !== 8 ||
+    (tail === undefined && front.length !== 8) ||
+    !words.every((word) => /^[0-9a-f]{1,4}$/i.test(word))
+  )
+    return null;
   return words.map((word) => word.toLowerCase().padStart(4, '0')).join('');
 }
 
@@ -178,13 +184,11 @@ function addressOfHex(hex: string): string | null {
 }
 
 const hostNamePattern = /^(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$/i;
-const isIPv4 = (address: string): boolean => /^\d+\.\d+\.\d+\.\d+$/.test(address);
 
 /** An address record, or null for what is not an address: a host name in a definition has none to offer. */
 function addressRecord(name: string, address: string, ttl: number): AddressRecord | null {
-  if (isIPv4(address)) return { name, type: 'A', ttl, data: address };
-  if (address.includes(':')) return { name, type: 'AAAA', ttl, data: address };
-  return null;
+  if (hexOfAddress(address) === null) return null;
+  return { name, type: address.includes(':') ? 'AAAA' : 'A', ttl, data: address };
 }
 
 /** One question on its way through the names of the zone. Null means there is no such name. */

@@ -110,6 +110,9 @@ test('an instance with an address of its own is named by that address', () => {
   assert.deepEqual(addresses(ask('7f000001.addr.mesh')), ['127.0.0.1']);
   assert.equal(ask('nothex.addr.mesh').code, 'NXDOMAIN');
   assert.equal(hexOfAddress('fe80::1'), 'fe800000000000000000000000000001');
+  assert.equal(hexOfAddress('::'), '0'.repeat(32));
+  for (const none of ['db.example', '1.2.3', '999.1.1.1', '1::2::3', '1:2:3', 'fe80::1%eth0', 'g::1', ''])
+    assert.equal(hexOfAddress(none), null, none);
   assert.deepEqual(addresses(ask('fe800000000000000000000000000001.addr.mesh', 'AAAA')), [
     'fe80:0:0:0:0:0:0:1',
   ]);
@@ -191,4 +194,14 @@ test('the name comes back as it was asked, and instances come in changing order'
   assert.equal(ask('API.Service.MESH').answers[0]?.name, 'API.Service.MESH');
   const firsts = new Set(Array.from({ length: 40 }, () => String(ask('api.service.mesh').answers[0]?.data)));
   assert.equal(firsts.size, 2);
+});
+
+test('an instance whose address is a host name has no address record, but a target for SRV', () => {
+  const { agent, view } = mesh();
+  agent.addService(two, definitionOf({ name: 'ext', port: 443, address: 'ext.example.com' }));
+  agent.addService(two, definitionOf({ name: 'odd', port: 443, address: 'a..b' }));
+  assert.equal(ask('ext.service.mesh', 'A', view).answers.length, 0);
+  const target = (name: string) => (ask(name, 'SRV', view).answers[0]!.data as { target: string }).target;
+  assert.equal(target('ext.service.mesh'), 'ext.example.com');
+  assert.equal(target('odd.service.mesh'), 'two.node.dc1.mesh');
 });

@@ -5,6 +5,7 @@ import { worse } from '../../catalog.ts';
 import {
   agentHealthJson,
   agentServiceJson,
+  contentHash,
   healthHttpStatus,
   type Json,
   memberJson,
@@ -165,10 +166,10 @@ export const agentRoutes: readonly Route[] = [
     summary: 'One service of this host; `?hash` blocks until its content changes',
     query: ['hash'],
     topic: ownTopic,
-    hashed: true,
+    hash: (context, request) => contentHash(ownService(context, request.params.id!)),
     answer: (context, request) => {
-      const body = agentServiceJson(ownService(context, request.params.id!));
-      return { ...json(body), headers: { 'X-Consul-ContentHash': String(body.ContentHash) } };
+      const entry = ownService(context, request.params.id!);
+      return { ...json(agentServiceJson(entry)), headers: { 'X-Consul-ContentHash': contentHash(entry) } };
     },
   },
   {

@@ -2,7 +2,6 @@
 import type { ServerResponse } from 'node:http';
 import { mustWait, parseWait, type Waiters, withJitter } from '../../blocking.ts';
 import type { Topic } from '../../catalog.ts';
-import { contentHash, type Json } from '../../consul.ts';
 import type { ApiContext, ApiRequest, Route } from './route.ts';
 
 export interface Blocked {
@@ -17,16 +16,11 @@ export interface Blocked {
 
 /** `answer` at once or after a wait; `gone` when nobody listens any more. Throws `too-many-waiting`. */
 export async function waitForChange(blocked: Blocked): Promise<'answer' | 'gone'> {
-  const { request } = blocked;
-  const { seenIndex, waitMs } = parseWait(request.query.get('index'), request.query.get('wait'));
-  const deadline = performance.now() + withJitter(waitMs, Math.random());
-  const { catalog } = blocked.context.agent;
-  const seenHash = blocked.route.hashed ? request.query.get('hash') : null;
-  const unchanged = async (): Promise<boolean> =>
-    seenHash === null
-      ? mustWait(seenIndex, catalog.indexOf(blocked.topic))
-      : seenHash !== '' && (await currentHash(blocked)) === seenHash;
-  while (!blocked.stopping() && (await unchanged())) {
+  const { query } = blocked.request;
+  const wait = parseWait(query.get('index'), query.get('wait'));
+  const deadline = performance.now() + withJitter(wait.waitMs, Math.random());
+  // Looked at and entered among the waiters in one go: a change in between would wake nobody.
+  while (!blocked.stopping() && isUnchanged(blocked, wait.seenIndex)) {
     const leftMs = deadline - performance.now();
     if (leftMs <= 0) break;
     if ((await once(blocked, leftMs)) === 'gone') return 'gone';
@@ -34,9 +28,12 @@ export async function waitForChange(blocked: Blocked): Promise<'answer' | 'gone'
   return 'answer';
 }
 
-async function currentHash({ route, context, request }: Blocked): Promise<string> {
-  const { body } = await route.answer(context, request);
-  return contentHash(body as Json);
+/** Whether the caller has seen what it would be answered, by the hash it names or by the index. */
+function isUnchanged({ route, context, request, topic }: Blocked, seenIndex: number): boolean {
+  const seenHash = route.hash === undefined ? null : request.query.get('hash');
+  if (route.hash === undefined || seenHash === null)
+    return mustWait(seenIndex, context.agent.catalog.indexOf(topic));
+  return seenHash === route.hash(context, request);
 }
 
 function once({ waiters, topic, response }: Blocked, leftMs: number): Promise<'woken' | 'gone'> {

@@ -39,9 +39,14 @@ const statusByCode: { readonly [code: string]: number } = {
   'no-quorum': 503,
 };
 
-/** A failure that names a field is the caller's mistake; one nobody listed is ours. */
+/** A failure that names a field is the caller's mistake; one that is not listed is ours. */
 export function statusOf(fault: Fault): number {
   return statusByCode[fault.code] ?? (fault.field === undefined ? 500 : 400);
+}
+
+/** Whether the fault is not the caller's and belongs into the log. */
+export function isOurs(fault: Fault): boolean {
+  return statusByCode[fault.code] === undefined && fault.field === undefined;
 }
 
 /** The fault's message as one line of text, with the field in front unless the message names it. */

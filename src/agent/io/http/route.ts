@@ -51,8 +51,8 @@ export interface Route {
   readonly bodySchema?: TSchema;
   /** What a blocking query of this path waits for; without it the path never blocks. */
   readonly topic?: (context: ApiContext, request: ApiRequest) => Topic;
-  /** Blocks by `?hash=` on the answer's content instead of by index. */
-  readonly hashed?: true;
+  /** The present hash of what is answered, for paths that can also block by `?hash=`. */
+  readonly hash?: (context: ApiContext, request: ApiRequest) => string;
   readonly answer: (context: ApiContext, request: ApiRequest) => Answer | Promise<Answer>;
 }
 

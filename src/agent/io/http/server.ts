@@ -16,7 +16,7 @@ import { CallerLookup } from './caller.ts';
 import { catalogRoutes } from './catalog-routes.ts';
 import { checkRoutes } from './check-routes.ts';
 import { configRoutes } from './config-routes.ts';
-import { lineOf, statusOf } from './failure.ts';
+import { isOurs, lineOf, statusOf } from './failure.ts';
 import { healthRoutes } from './health-routes.ts';
 import { intentionRoutes } from './intention-routes.ts';
 import { meshRoutes } from './mesh-routes.ts';
@@ -81,11 +81,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const api = new Api(options);
   const app = api.build();
   const { listen } = options;
-  if ('path' in listen) {
-    await removeStaleSocket(listen.path);
-    await app.listen({ path: listen.path });
-    await chmod(listen.path, 0o660);
-  } else await app.listen({ host: listen.address, port: listen.port });
+  await bind(app, listen);
   const stopListening = options.agent.onChange((topics) => api.waiters.wake(topics));
   return {
     address: boundAddress(app, listen),
@@ -98,6 +94,21 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
       clearTimeout(cut);
     },
   };
+}
+
+async function bind(app: FastifyInstance, listen: HttpAddress): Promise<void> {
+  const where = 'path' in listen ? `unix:${listen.path}` : `${listen.address}:${listen.port}`;
+  try {
+    if ('path' in listen) {
+      await removeStaleSocket(listen.path);
+      await app.listen({ path: listen.path });
+      await chmod(listen.path, 0o660);
+    } else await app.listen({ host: listen.address, port: listen.port });
+  } catch (error) {
+    await app.close();
+    if (error instanceof Fault) throw error;
+    throw new Fault('address-in-use', `HTTP API on ${where}: ${messageOf(error)}`, { field: 'http' });
+  }
 }
 
 function boundAddress(app: FastifyInstance, listen: HttpAddress): string {
@@ -261,7 +272,7 @@ class Api {
   private fail(style: Route['style'], error: unknown, request: FastifyRequest, reply: FastifyReply): unknown {
     const fault = asFault(error);
     const status = fault.code === 'transport' ? statusOfTransport(error) : statusOf(fault);
-    if (status === 500)
+    if (status === 500 && isOurs(fault))
       this.options.onError?.({
         method: request.method,
         path: request.routeOptions.url ?? '',

@@ -223,14 +223,14 @@ test('without an agent there is one clear line and exit 1', async () => {
 });
 
 test('misuse is exit 2, and commands that are not built are unknown', async () => {
-  for (const unknown of ['explain', 'top', 'tap', 'debug', 'snapshot', 'apply', 'fly'])
-    await fails(2, new RegExp(`unknown command '${unknown}'`), unknown);
+  await fails(2, /unknown command 'explain'/, 'explain', 'web', 'api');
   await fails(2, /unknown command 'rotate'/, 'ca', 'rotate');
   await fails(2, /unknown option '--nest'/, 'members', '--nest');
   await fails(2, /missing required argument 'file'/, 'register');
   await fails(2, /too many arguments/, 'members', 'all');
   assert.equal((await starlingWith(['members', '--http', 'nowhere at all'])).code, 2);
-  assert.doesNotMatch((await starlingWith(['--help'])).stdout, /explain|snapshot|\btop\b|\btap\b/);
-  assert.equal((await starlingWith(['--help'])).code, 0);
+  const help = await starlingWith(['--help']);
+  assert.equal(help.code, 0);
+  assert.doesNotMatch(help.stdout, /explain|snapshot|apply|debug|\btop\b|\btap\b/);
   assert.equal((await starlingWith([])).code, 2);
 });

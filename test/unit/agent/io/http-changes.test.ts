@@ -272,3 +272,9 @@ test('the unix socket belongs to its file mode, and a stale one makes way', asyn
   await assert.rejects(startApi({ listen: { path: file } }), { code: 'address-in-use' });
   rmSync(folder, { recursive: true });
 });
+
+test('an address that is taken is refused in words', async () => {
+  const [address, port] = api.address.split(':');
+  const listen = { address: address!, port: Number(port) };
+  await assert.rejects(startApi({ listen }), { code: 'address-in-use', field: 'http' });
+});
