@@ -35,6 +35,8 @@ export function forwardedRequest(
   if (!head.hasRequestId) length = writeRequestId(output, length, random);
   if (added !== null) length += added.copy(output, length);
   if (head.upgradesToWebSocket) length += connectionUpgrade.copy(output, length);
+  // HTTP/1.0 closes unless told otherwise; then the client would be closed on as well.
+  if (head.minorVersion === 0 && head.keepAlive) length += connectionKeepAlive.copy(output, length);
   // The empty line, then what has come of the body.
   length += bytes.copy(output, length, head.end - 2, bodyEnd);
   return output.subarray(0, length);

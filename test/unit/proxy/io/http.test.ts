@@ -135,7 +135,8 @@ test('HTTP/1.0 is served as such, with and without keep-alive', async (t) => {
     mesh.port,
     'GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\nGET / HTTP/1.0\r\n\r\n',
   );
-  assert.ok((twice.text.match(/answer/g) ?? []).length >= 1);
+  assert.equal((twice.text.match(/answer/g) ?? []).length, 2);
+  assert.match(twice.text, /^[\s\S]*\r\nconnection: keep-alive\r\n[\s\S]*\r\nconnection: close\r\n/);
 });
 
 test('100 Continue comes before the body is sent', async (t) => {
@@ -392,4 +393,19 @@ test('a service without a certificate yet cannot call, and is told so', async (t
   assert.equal(response.headers['x-starling-reason'], 'no-identity');
   await mesh.caller.apply({ ...mesh.callerConfig, identities: [identityOf('web')] });
   assert.equal((await ask(mesh.port)).response.statusCode, 200);
+});
+
+test('more requests at once than one session carries go over a second one', async (t) => {
+  const count = 1100;
+  const waiting: import('node:http').ServerResponse[] = [];
+  const app = await startHttpApp(t, (_request, response) => {
+    waiting.push(response);
+    if (waiting.length === count) for (const each of waiting) each.end('ok');
+  });
+  const mesh = await startMesh(t, [app]);
+  const agent = new Agent();
+  t.after(() => agent.destroy());
+  const answers = await Promise.all(Array.from({ length: count }, () => ask(mesh.port, { agent })));
+  assert.ok(answers.every(({ response }) => response.statusCode === 200));
+  assert.equal(mesh.callee.stats().activeConnections, 2);
 });
