@@ -127,7 +127,9 @@ test('a client that ends its side after its request still gets the answer', asyn
 });
 
 test('HTTP/1.0 is served as such, with and without keep-alive', async (t) => {
-  const app = await startHttpApp(t, (_request, response) => response.end('answer'));
+  const app = await startHttpApp(t, (_request, response) =>
+    response.setHeader('content-length', 6).end('answer'),
+  );
   const mesh = await startMesh(t, [app]);
   const once = await exchange(mesh.port, 'GET / HTTP/1.0\r\n\r\n');
   assert.match(once.text, /\r\nconnection: close\r\n[\s\S]*answer$/);
