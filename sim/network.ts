@@ -185,6 +185,11 @@ export class Network implements ConnectionOwner {
     this.counters.queuedBytesMax = Math.max(this.counters.queuedBytesMax, end.queuedBytes);
   }
 
+  /** Whether this host has an open connection to the peer. */
+  isConnected(host: number, peer: number): boolean {
+    return this.port(host).connections.get(peer)?.isOpen ?? false;
+  }
+
   /** Peers with an open connection, in a stable order. */
   openPeers(host: number): number[] {
     const peers: number[] = [];

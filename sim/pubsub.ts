@@ -22,14 +22,18 @@ const seenMs = 150_000;
 /** Messages kept while there is nobody to give them to; beyond it the oldest is dropped. */
 const heldMax = 256;
 
-interface Seen {
+interface Recent {
+  readonly id: string;
   readonly at: Millis;
   readonly bytes: Uint8Array;
 }
 
 class Subscriber {
   readonly mesh = new Set<number>();
-  readonly seen = new Map<string, Seen>();
+  /** Message ids, and when each was first seen; oldest first. */
+  readonly seen = new Map<string, Millis>();
+  /** Messages that others are still told of, oldest first. */
+  recent: Recent[] = [];
   readonly random: Random;
   /** Published while no neighbour was there. */
   readonly held: Uint8Array[] = [];
@@ -79,6 +83,7 @@ export class Pubsub {
     subscriber.running = false;
     subscriber.mesh.clear();
     subscriber.seen.clear();
+    subscriber.recent = [];
     subscriber.held.length = 0;
   }
 
@@ -101,7 +106,7 @@ export class Pubsub {
       return;
     }
     this.counters.published++;
-    this.subscriber(host).seen.set(hash('md5', bytes), { at: this.world.now, bytes });
+    this.remember(host, idOf(bytes), bytes);
     this.push(host, null, bytes);
   }
 
@@ -109,12 +114,12 @@ export class Pubsub {
   receive(host: number, from: number, bytes: Uint8Array): void {
     const subscriber = this.subscriber(host);
     if (!subscriber.running) return;
-    const id = hash('md5', bytes);
+    const id = idOf(bytes);
     if (subscriber.seen.has(id)) {
       this.counters.duplicates++;
       return;
     }
-    subscriber.seen.set(id, { at: this.world.now, bytes });
+    this.remember(host, id, bytes);
     this.counters.delivered++;
     this.push(host, from, bytes);
     this.deliver(host, bytes);
@@ -124,10 +129,16 @@ export class Pubsub {
     return this.subscribers[host]!;
   }
 
+  private remember(host: number, id: string, bytes: Uint8Array): void {
+    const { seen, recent } = this.subscriber(host);
+    seen.set(id, this.world.now);
+    recent.push({ id, at: this.world.now, bytes });
+  }
+
   private push(host: number, except: number | null, bytes: Uint8Array): void {
-    const open = new Set(this.network.openPeers(host));
     for (const peer of this.subscriber(host).mesh)
-      if (peer !== except && open.has(peer)) this.network.send(host, peer, 'publish', bytes);
+      if (peer !== except && this.network.isConnected(host, peer))
+        this.network.send(host, peer, 'publish', bytes);
   }
 
   private graft(host: number, peer: number): void {
@@ -143,8 +154,8 @@ export class Pubsub {
     const peers = this.network.openPeers(host);
     this.mend(host, peers);
     if (this.lazy) this.tellOthers(host, peers);
-    for (const [id, seen] of subscriber.seen) {
-      if (this.world.now - seen.at < seenMs) break;
+    for (const [id, at] of subscriber.seen) {
+      if (this.world.now - at < seenMs) break;
       subscriber.seen.delete(id);
     }
     this.world.after(heartbeatMs, () => this.heartbeat(host, life));
@@ -169,27 +180,39 @@ export class Pubsub {
 
   /** IHAVE, IWANT and the message: what a peer outside the mesh missed reaches it three path delays later. */
   private tellOthers(host: number, peers: readonly number[]): void {
-    const { mesh, seen, random } = this.subscriber(host);
-    const recent = [...seen].filter(
-      ([, { at }]) => this.world.now - at <= historyHeartbeats * heartbeatMs && this.world.now > at,
-    );
+    const subscriber = this.subscriber(host);
+    const { mesh, random } = subscriber;
+    const oldest = this.world.now - historyHeartbeats * heartbeatMs;
+    subscriber.recent = subscriber.recent.filter(({ at }) => at >= oldest);
+    const { recent } = subscriber;
     if (recent.length === 0) return;
     const outside = shuffled(
       peers.filter((peer) => !mesh.has(peer)),
       random,
     ).slice(0, lazyDegree);
     for (const peer of outside)
-      for (const [id, { bytes }] of recent) {
+      for (const { id, bytes } of recent) {
         if (this.subscribers[peer]?.seen.has(id) ?? true) continue;
         if (!this.network.links.isOpen(host, peer)) continue;
         this.counters.healed++;
         const delayMs = this.network.links.delayMs() + this.network.links.delayMs();
         this.world.after(delayMs, () => {
-          if (this.subscriber(host).running && this.network.openPeers(host).includes(peer))
+          if (subscriber.running && this.network.isConnected(host, peer))
             this.network.send(host, peer, 'publish', bytes);
         });
       }
   }
+}
+
+const ids = new WeakMap<Uint8Array, string>();
+
+/** Content is the identity; the same bytes pass through many hosts, so the hash is taken once. */
+function idOf(bytes: Uint8Array): string {
+  const known = ids.get(bytes);
+  if (known !== undefined) return known;
+  const id = hash('md5', bytes);
+  ids.set(bytes, id);
+  return id;
 }
 
 function shuffled(values: readonly number[], random: Random): number[] {
