@@ -1,11 +1,12 @@
 /** Two transports joined byte for byte, with back-pressure and half-close each way: TCP, and HTTP after 101. */
+import { detectProtocol } from './detect.ts';
 import type { TrafficCounter } from './stats.ts';
 import { type CloseReason, highWaterBytes, type Transport, type TransportOwner } from './transport.ts';
 
 export type RelayEnd = 'ended' | 'connect-failure' | 'refused' | 'reset';
 
-/** Decides about the first bytes of the client before they are passed on; see `Relay.inspectFirst`. */
-export type FirstBytes = (bytes: Buffer, start: number, end: number) => boolean;
+/** Takes over a client that turned out to speak HTTP, with what it sent first. */
+export type OnHttp = (first: Buffer) => void;
 
 export class Relay {
   private readonly client: RelaySide;
@@ -13,10 +14,11 @@ export class Relay {
   private readonly counter: TrafficCounter;
   private readonly onEnd: (end: RelayEnd) => void;
   /**
-   * Asked about the client's first bytes if the server has not spoken before. When it returns true it has
-   * taken the client over, and the relay lets go of it and drops the upstream.
+   * Looks out for a client that speaks HTTP over what was taken for a byte stream: its first bytes are kept
+   * back until that is decided, unless the server has spoken before. Null once it is, or where all is allowed.
    */
-  inspectFirst: FirstBytes | null = null;
+  onHttp: OnHttp | null = null;
+  private first: Buffer | null = null;
   private over = false;
 
   /** `onEnd` is told once how it went; by then both transports are given up. */
@@ -46,16 +48,7 @@ export class Relay {
 
   data(fromClient: boolean, bytes: Buffer, start: number, end: number): void {
     if (this.over) return;
-    if (this.inspectFirst !== null) {
-      const inspect = this.inspectFirst;
-      this.inspectFirst = null;
-      if (fromClient && inspect(bytes, start, end)) {
-        this.over = true;
-        this.upstream.transport.destroy();
-        this.onEnd('ended');
-        return;
-      }
-    }
+    if (this.onHttp !== null && this.keepsBack(this.onHttp, fromClient, bytes, start, end)) return;
     const source = fromClient ? this.client : this.upstream;
     const target = fromClient ? this.upstream : this.client;
     if (fromClient) this.counter.bytesSent += end - start;
@@ -64,8 +57,36 @@ export class Relay {
     if (target.transport.pendingBytes > highWaterBytes) source.transport.pause();
   }
 
+  /** Whether the bytes wait for a decision, or were part of one and are dealt with. */
+  private keepsBack(onHttp: OnHttp, fromClient: boolean, bytes: Buffer, start: number, end: number): boolean {
+    if (!fromClient) {
+      this.passFirst();
+      return false;
+    }
+    const more = bytes.subarray(start, end);
+    this.first = this.first === null ? more : Buffer.concat([this.first, more]);
+    const detected = detectProtocol(this.first);
+    if (detected === null) return true;
+    if (detected === 'http1') {
+      this.over = true;
+      this.upstream.transport.destroy();
+      onHttp(this.first);
+      this.onEnd('ended');
+    } else this.passFirst();
+    return true;
+  }
+
+  /** It is a byte stream after all. */
+  private passFirst(): void {
+    const first = this.first;
+    this.onHttp = null;
+    this.first = null;
+    if (first !== null) this.client.onData(first, 0, first.length);
+  }
+
   finished(fromClient: boolean): void {
     if (this.over) return;
+    if (fromClient) this.passFirst();
     (fromClient ? this.client : this.upstream).ended = true;
     if (this.client.ended && this.upstream.ended) {
       this.client.transport.close();

@@ -3,7 +3,7 @@ import type { Millis } from '../core.ts';
 import type { BalancedEndpoint } from './balance.ts';
 import type { RefusalReason } from './dataplane.ts';
 import type { EngineContext } from './engine.ts';
-import { type FirstBytes, Relay } from './relay.ts';
+import { type OnHttp, Relay } from './relay.ts';
 import type { TrafficCounter } from './stats.ts';
 import { type CloseReason, nobody, type Transport, type TransportOwner } from './transport.ts';
 import type { UpstreamGroup } from './upstreams.ts';
@@ -32,7 +32,7 @@ export class TcpConnection implements TransportOwner {
   private attempts = 0;
   private relay: Relay | null = null;
   private over = false;
-  private inspectFirst: FirstBytes | null = null;
+  private onHttp: OnHttp | null = null;
 
   constructor(
     client: Transport,
@@ -53,9 +53,9 @@ export class TcpConnection implements TransportOwner {
     client.pause();
   }
 
-  /** See `Relay.inspectFirst`. */
-  start(inspectFirst: FirstBytes | null): void {
-    this.inspectFirst = inspectFirst;
+  /** `onHttp` is as `Relay.onHttp`: it takes the client over, and this connection is done with it. */
+  start(onHttp: OnHttp | null): void {
+    this.onHttp = onHttp;
     if (!this.connect(undefined)) this.refuse('no-healthy-upstream');
   }
 
@@ -96,7 +96,7 @@ export class TcpConnection implements TransportOwner {
       this.leave();
     });
     this.relay = relay;
-    relay.inspectFirst = this.inspectFirst;
+    relay.onHttp = this.onHttp;
     relay.feedClient(this.first);
     this.first = Buffer.alloc(0);
     if (this.clientFinished) relay.finishClient();
@@ -114,11 +114,6 @@ export class TcpConnection implements TransportOwner {
     if (this.over) return;
     this.over = true;
     this.onOver(this);
-  }
-
-  /** The client was taken over by another owner: nobody is told that this is over. */
-  handOver(): void {
-    this.over = true;
   }
 
   /** Breaks it, so that both ends see a cut. */

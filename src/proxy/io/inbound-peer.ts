@@ -3,13 +3,11 @@
  * peer may do is decided for each request and stream; the decision is remembered until the next configuration.
  */
 
-import { detectProtocol } from '../detect.ts';
 import { Detection } from '../detection.ts';
 import { DownstreamConnection } from '../http1/downstream.ts';
 import { Refusal } from '../http1/refusal.ts';
 import type { HttpRoute, RefusedRoute, RequestRouter } from '../http1/route.ts';
 import type { MuxStream } from '../mux/stream.ts';
-import type { FirstBytes } from '../relay.ts';
 import { TcpConnection } from '../tcp.ts';
 import type { Transport } from '../transport.ts';
 import type { CarriedProtocol } from '../upstreams.ts';
@@ -116,7 +114,7 @@ export class InboundPeer implements RequestRouter {
   }
 
   /**
-   * `guarded` asks to look at the client's first bytes: a client that calls HTTP a byte stream would otherwise
+   * `guarded` keeps an eye on the client's first bytes: a client that calls HTTP a byte stream would otherwise
    * reach the application with identity headers of its own making.
    */
   private serveTcp(transport: Transport, first: Buffer, finished: boolean, guarded: boolean): void {
@@ -133,18 +131,7 @@ export class InboundPeer implements RequestRouter {
       this.connections.delete(over),
     );
     this.connections.add(connection);
-    connection.start(guarded ? this.guard(transport, connection) : null);
-  }
-
-  private guard(transport: Transport, connection: TcpConnection): FirstBytes {
-    return (bytes, start, end) => {
-      const detected = detectProtocol(bytes.subarray(start, end));
-      if (detected === 'tcp' || detected === 'http2') return false;
-      connection.handOver();
-      this.connections.delete(connection);
-      this.serveHttp(transport).onData(bytes, start, end);
-      return true;
-    };
+    connection.start(guarded ? (first) => this.serveHttp(transport).onData(first, 0, first.length) : null);
   }
 
   private denyTcp({ refusal }: RefusedRoute): void {

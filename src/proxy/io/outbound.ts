@@ -2,7 +2,6 @@
 import { createServer, type Socket } from 'node:net';
 import type { CallerRule, OutboundListener as ListenerConfig } from '../config.ts';
 import type { ListenerStatus } from '../dataplane.ts';
-import { detectProtocol } from '../detect.ts';
 import { Detection } from '../detection.ts';
 import { DownstreamConnection } from '../http1/downstream.ts';
 import { isRefused } from '../http1/route.ts';
@@ -160,13 +159,9 @@ export class OutboundListener {
     );
     this.carried.add(connection);
     // A client that was only slow to begin may still turn out to speak HTTP.
-    connection.start((bytes, start, end) => {
-      if (!silent || detectProtocol(bytes.subarray(start, end)) === 'tcp') return false;
-      connection.handOver();
-      this.carried.delete(connection);
-      this.serveHttp(transport, source, destination).onData(bytes, start, end);
-      return true;
-    });
+    const onHttp = (begun: Buffer): void =>
+      this.serveHttp(transport, source, destination).onData(begun, 0, begun.length);
+    connection.start(silent ? onHttp : null);
   }
 
   /** Stops accepting, and lets what is under way finish. */

@@ -1,0 +1,69 @@
+/** Two transports joined byte for byte. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Relay, type RelayEnd } from '../../../src/proxy/relay.ts';
+import { TrafficCounter } from '../../../src/proxy/stats.ts';
+import { highWaterBytes } from '../../../src/proxy/transport.ts';
+import { MemoryTransport } from '../../support/transport.ts';
+
+function join(): { client: MemoryTransport; server: MemoryTransport; relay: Relay; ends: RelayEnd[] } {
+  const client = new MemoryTransport();
+  const server = new MemoryTransport();
+  const ends: RelayEnd[] = [];
+  const counter = new TrafficCounter('source', 'web', 'db', 'tcp');
+  const relay = new Relay(client, server, counter, (end) => ends.push(end));
+  return { client, server, relay, ends };
+}
+
+test('each side may end before the other', () => {
+  const { client, server, ends } = join();
+  client.receive('question');
+  client.owner.onFinish();
+  assert.deepEqual([server.take(), server.end, ends], ['question', 'finish', []]);
+  server.receive('answer');
+  server.owner.onFinish();
+  assert.equal(client.take(), 'answer');
+  assert.deepEqual([client.end, ends], ['close', ['ended']]);
+});
+
+test('a break on either side breaks the other, and is never an end', () => {
+  for (const side of ['client', 'server'] as const) {
+    const joined = join();
+    const other = side === 'client' ? joined.server : joined.client;
+    joined[side].break('reset');
+    assert.deepEqual([other.end, joined.ends], ['destroy', ['reset']]);
+  }
+});
+
+test('whoever cannot keep up stops the other', () => {
+  const { client, server } = join();
+  server.pendingBytes = highWaterBytes + 1;
+  client.receive('more');
+  assert.deepEqual([client.paused, server.paused], [true, false]);
+  server.owner.onDrain();
+  assert.equal(client.paused, false);
+});
+
+test('a client that speaks HTTP after all is handed over whole, however slowly it says so', () => {
+  const { client, server, relay, ends } = join();
+  const taken: string[] = [];
+  relay.onHttp = (first) => taken.push(first.toString());
+  for (const byte of 'GET / HTTP/1.1') client.receive(byte);
+  assert.deepEqual([taken, server.take(), server.end, ends], [['GET / HTTP/1.'], '', 'destroy', ['ended']]);
+});
+
+test('what is held back to be looked at is passed on when it is no HTTP', () => {
+  const notHttp: ((joined: ReturnType<typeof join>) => void)[] = [
+    ({ client }) => client.receive(' key\r\n'),
+    ({ client }) => client.owner.onFinish(),
+    ({ server }) => server.receive('220 hello'),
+  ];
+  for (const happens of notHttp) {
+    const joined = join();
+    joined.relay.onHttp = () => assert.fail('it is no HTTP');
+    joined.client.receive('get');
+    assert.equal(joined.server.take(), '');
+    happens(joined);
+    assert.match(joined.server.take(), /^get/);
+  }
+});
