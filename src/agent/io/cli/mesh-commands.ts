@@ -25,23 +25,55 @@ const gradeTones: { readonly [grade in Finding['grade']]: Tone } = {
   critical: 'bad',
 };
 
-function memberRow({ Name, Addr, Port, Tags }: Member): (string | Cell)[] {
-  const state = Tags['starling-state'] ?? '';
-  const address = Addr.includes(':') ? `[${Addr}]:${Port}` : `${Addr}:${Port}`;
+/** A host as the command shows it: its own words instead of serf's. */
+interface MemberShown {
+  readonly name: string;
+  readonly id: string;
+  readonly address: string;
+  readonly port: number;
+  readonly state: string;
+  readonly datacenter: string;
+  readonly zone: string;
+  readonly version: string;
+}
+
+function shown({ Name, Addr, Port, Tags }: Member): MemberShown {
+  return {
+    name: Name,
+    id: Tags['starling-id'] ?? '',
+    address: Addr,
+    port: Port,
+    state: Tags['starling-state'] ?? '',
+    datacenter: Tags.dc ?? '',
+    zone: Tags.zone ?? '',
+    version: Tags.build ?? '',
+  };
+}
+
+function memberRow({
+  name,
+  id,
+  address,
+  port,
+  state,
+  datacenter,
+  zone,
+  version,
+}: MemberShown): (string | Cell)[] {
   return [
-    printable(Name),
-    address,
+    printable(name),
+    address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
     { text: state, tone: stateTones[state] ?? 'plain' },
-    Tags.dc ?? '',
-    Tags.zone ?? '-',
-    Tags.build ?? '',
-    (Tags['starling-id'] ?? '').slice(0, 8),
+    datacenter,
+    zone === '' ? '-' : zone,
+    printable(version),
+    id.slice(0, 8),
   ];
 }
 
 async function members(options: CommonOptions): Promise<void> {
   await run(options, async (invocation) => {
-    const found = await invocation.client.get<Member[]>('/v1/agent/members');
+    const found = (await invocation.client.get<Member[]>('/v1/agent/members')).map(shown);
     invocation.show(found, () =>
       table(['NAME', 'ADDRESS', 'STATE', 'DC', 'ZONE', 'VERSION', 'ID'], found.map(memberRow)),
     );

@@ -86,7 +86,12 @@ test('members and services are tables for people and JSON for programs', async (
   assert.match(table[0]!, /^NAME +ADDRESS +STATE +DC +ZONE +VERSION +ID$/);
   assert.match(table[2]!, /^two +127\.0\.0\.2:7946 +alive +dc1 +z2 +0\.1\.0 +bbbbbbbb$/);
   assert.equal(table[0]!.indexOf('STATE'), table[2]!.indexOf('alive'));
-  assert.equal((JSON.parse(await done('members', '--json')) as unknown[]).length, 2);
+  const [, two] = JSON.parse(await done('members', '--json')) as {
+    name: string;
+    state: string;
+    zone: string;
+  }[];
+  assert.deepEqual([two?.name, two?.state, two?.zone], ['two', 'alive', 'z2']);
   assert.deepEqual(JSON.parse(await done('services', '--json')), [
     { name: 'api', tags: ['v1'], instances: 1, passing: 1 },
   ]);
