@@ -1,6 +1,7 @@
 /** Every scenario by name. */
 import { byCodeUnit } from '../../src/core.ts';
 import type { Scenario } from '../plan.ts';
+import { blackout } from './blackout.ts';
 import { calm } from './calm.ts';
 import { churn } from './churn.ts';
 import { hardJoins } from './hard-joins.ts';
@@ -10,7 +11,7 @@ import { partition } from './partition.ts';
 import { swarm } from './swarm.ts';
 
 export const scenarios: ReadonlyMap<string, Scenario> = new Map(
-  [calm, churn, hardJoins, joinStorm, lossy, partition, swarm]
+  [blackout, calm, churn, hardJoins, joinStorm, lossy, partition, swarm]
     .sort((a, b) => byCodeUnit(a.name, b.name))
     .map((scenario) => [scenario.name, scenario]),
 );
