@@ -55,11 +55,16 @@ export function worse(a: CheckStatus, b: CheckStatus): CheckStatus {
   return severity[a] >= severity[b] ? a : b;
 }
 
+/** Topics whose last change is remembered; names come from peers, and may be new each time. */
+export const maxTopics = 65_536;
+
 export class Catalog {
   private readonly hosts = new Map<HostId, HostEntry>();
   private readonly byService = new Map<string, Map<string, ServiceEntry>>();
   private readonly topics = new Map<Topic, number>();
   private readonly members = new Map<HostId, Member>();
+  /** Index of the last change of any topic that was forgotten. */
+  private forgottenAt = 1;
   private changed = new Set<Topic>();
   private current = 1;
 
@@ -68,9 +73,9 @@ export class Catalog {
     return this.current;
   }
 
-  /** The index at which a topic last changed; at least 1. */
+  /** The index at which a topic last changed, or later if that was long ago; at least 1, never goes back. */
   indexOf(topic: Topic): number {
-    return this.topics.get(topic) ?? 1;
+    return this.topics.get(topic) ?? this.forgottenAt;
   }
 
   /** Topics that changed since the last call. */
@@ -84,10 +89,21 @@ export class Catalog {
   touch(...topics: Topic[]): number {
     this.current++;
     for (const topic of topics) {
+      this.topics.delete(topic);
       this.topics.set(topic, this.current);
       this.changed.add(topic);
     }
+    this.forgetTopics();
     return this.current;
+  }
+
+  /** Forgets those that changed longest ago, first in the map, once there are too many. */
+  private forgetTopics(): void {
+    for (const [topic, index] of this.topics) {
+      if (this.topics.size <= maxTopics) break;
+      this.topics.delete(topic);
+      this.forgottenAt = index;
+    }
   }
 
   /** Applies a record's decoded value (null for a tombstone). Kinds that are not the catalog's are ignored. */
@@ -160,14 +176,14 @@ export class Catalog {
       if (was === undefined) return;
       host.services.delete(key);
       this.unlink(host, was.definition);
-      this.touch('services', 'checks', `service:${was.definition.name}`, `node:${host.value.name}`);
+      this.touch(...topicsOfService(host, was.definition));
       return;
     }
     if (was !== undefined && was.definition.name !== definition.name) {
       this.unlink(host, was.definition);
       this.touch(`service:${was.definition.name}`);
     }
-    const index = this.touch('services', `service:${definition.name}`, `node:${host.value.name}`);
+    const index = this.touch(...topicsOfService(host, definition));
     const entry = { host, definition, createIndex: was?.createIndex ?? index, modifyIndex: index };
     host.services.set(key, entry);
     let instances = this.byService.get(definition.name);
@@ -189,11 +205,13 @@ export class Catalog {
     if (host === undefined) return;
     const was = host.checks.get(key);
     if (value === null && was === undefined) return;
-    const serviceId = value?.serviceId ?? was?.value.serviceId ?? '';
     const topics: Topic[] = ['checks', `node:${host.value.name}`];
-    const service = host.services.get(serviceId);
-    if (service !== undefined) topics.push(`service:${service.definition.name}`);
-    else if (serviceId === '') topics.push(...this.topicsOfHost(host));
+    // A check may go from one service to another, which matters to both.
+    for (const serviceId of new Set([was?.value.serviceId, value?.serviceId])) {
+      const service = host.services.get(serviceId ?? '');
+      if (service !== undefined) topics.push(`service:${service.definition.name}`);
+      else if (serviceId === '') topics.push(...this.topicsOfHost(host));
+    }
     const index = this.touch(...topics);
     if (value === null) host.checks.delete(key);
     else host.checks.set(key, { id: key, value, createIndex: was?.createIndex ?? index, modifyIndex: index });
@@ -289,4 +307,9 @@ export class Catalog {
         status = worse(status, check.value.status);
     return status;
   }
+}
+
+/** An instance that comes, changes or goes takes its checks along. */
+function topicsOfService(host: HostEntry, { name }: ServiceDefinition): Topic[] {
+  return ['services', 'checks', `service:${name}`, `node:${host.value.name}`];
 }
