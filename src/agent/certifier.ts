@@ -97,8 +97,9 @@ export class Certifier {
     );
   }
 
-  reply(bytes: Uint8Array, now: Millis): AgentEffect[] {
-    return this.keep({ type: 'reply', bytes }, now);
+  /** Only the host that is asked can answer: anybody else could refuse in its name. */
+  reply(from: HostId, bytes: Uint8Array, now: Millis): AgentEffect[] {
+    return from === this.options.trust.genesis.founder ? this.keep({ type: 'reply', bytes }, now) : [];
   }
 
   /** A host that may have been asked cannot be reached: whoever waits for it tries again later. */

@@ -27,13 +27,15 @@ import { Certifier } from './certifier.ts';
 import { type Outcome, type PolicyWrite, perform } from './commands.ts';
 import { Configurator } from './configurator.ts';
 import type { AgentEffect, AgentInput, SavedState } from './effects.ts';
-import { open, seal } from './envelope.ts';
+import { open } from './envelope.ts';
+import { Farewell } from './farewell.ts';
 import { type HealthEffect, HealthMachine } from './health.ts';
 import { encodeJoinAnswer } from './joining.ts';
-import { HOST, type HostValue, LIFECYCLE, shortId } from './kinds.ts';
+import { HOST, type HostValue, LIFECYCLE, type ServiceDefinition, shortId } from './kinds.ts';
 import { Knowledge } from './knowledge.ts';
+import { outward } from './outward.ts';
 import type { Policies } from './policy.ts';
-import type { Registry } from './registry.ts';
+import type { OwnWrite, Registry } from './registry.ts';
 import { missingFacts } from './self-description.ts';
 import { JoinFault, judgeJoinRequest } from './sponsor.ts';
 import type { VipRange } from './vips.ts';
@@ -61,8 +63,6 @@ export interface AgentOptions {
 
 /** Changes within this time make one configuration. */
 const configureDelayMs = 10;
-/** What a leave has to reach the others before the process stops. */
-const farewellMs = 250;
 
 export class AgentCore implements Machine<AgentInput, AgentEffect> {
   readonly options: AgentOptions;
@@ -74,7 +74,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   private readonly configurator: Configurator;
   private certifier: Certifier | null = null;
   private configureAt: Millis | null = null;
-  private farewell: { readonly at: Millis; readonly request: number } | null = null;
+  private readonly farewell = new Farewell();
   private effects: AgentEffect[] = [];
 
   constructor(options: AgentOptions) {
@@ -133,7 +133,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       this.health.nextWake(),
       this.certifier?.nextWake() ?? null,
       this.configureAt,
-      this.farewell?.at ?? null,
+      this.farewell.nextWake(),
     );
   }
 
@@ -171,9 +171,10 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     return sponsor?.id === host ? { address: sponsor.address, port: sponsor.port } : null;
   }
 
-  /** Whether the mesh's records have arrived here at least once. */
+  /** Whether the mesh's records have arrived here at least once, and with them what proves this host's place. */
   isSynchronised(): boolean {
-    return this.unprovenSponsor() === null && this.catalog.host(this.self) !== undefined;
+    const known = this.unprovenSponsor() === null && this.catalog.host(this.self) !== undefined;
+    return known && this.trust.isAdmitted(this.self);
   }
 
   private emit(...effects: AgentEffect[]): void {
@@ -195,10 +196,13 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
         this.emit(...(this.certifier?.unreachable(input.peer, now) ?? []));
         this.gossiped(this.gossip.step(input, now), now);
         break;
+      case 'durable':
+        this.gossiped(this.gossip.step(input, now), now);
+        if (input.records.some(({ kind }) => kind === LIFECYCLE)) this.farewell.durable(now);
+        break;
       case 'delta':
       case 'connected':
       case 'disconnected':
-      case 'durable':
         this.gossiped(this.gossip.step(input, now), now);
         break;
       case 'join-request':
@@ -208,7 +212,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
         this.command(input, now);
         break;
       case 'files':
-        this.write({ own: this.registry.files(input.definitions) }, [], now);
+        this.files(input.definitions, now);
         break;
       case 'check-result': {
         const { checkId, status, output } = input;
@@ -238,7 +242,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     this.load(saved, now);
     const { incarnation } = this.gossip;
     this.catalog.member({ id: this.self, state: 'alive', incarnation, since: now, roundTripMs: 0 });
-    if (saved.admission !== null) this.gossiped(this.gossip.offer(saved.admission, now).effects, now);
+    if (saved.admission !== null) this.offerAdmission(saved.admission, now);
     const recordIn = (slot: string) => this.gossip.replica.get(slot);
     this.write(missingFacts({ ...this.options, knowledge: this.knowledge, recordIn }), [], now);
     this.gossiped(this.gossip.start(now), now);
@@ -246,6 +250,14 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     const sponsor = this.unprovenSponsor();
     if (sponsor !== null) this.emit({ type: 'connect', peer: sponsor });
     this.configureAt = now;
+  }
+
+  /** On the first start after joining: it waits until the grant behind it has arrived. */
+  private offerAdmission(admission: Uint8Array, now: Millis): void {
+    const { outcome, effects } = this.gossip.offer(admission, now);
+    this.gossiped(effects, now);
+    if (typeof outcome !== 'string' && !outcome.later)
+      this.log('warn', 'admission-refused', { code: outcome.code });
   }
 
   private load(saved: SavedState, now: Millis): void {
@@ -260,10 +272,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     this.gossiped(this.gossip.step({ type: 'wake' }, now), now);
     this.checked(this.health.step({ type: 'wake' }, now), now);
     this.emit(...(this.certifier?.wake(now) ?? []));
-    if (this.farewell !== null && now >= this.farewell.at) {
-      this.emit({ type: 'reply', request: this.farewell.request, value: null }, { type: 'stop' });
-      this.farewell = null;
-    }
+    this.emit(...this.farewell.wake(now));
   }
 
   private frame(from: HostId, bytes: Uint8Array, now: Millis): void {
@@ -272,7 +281,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       if (room === 'gossip')
         this.gossiped(this.gossip.step({ type: 'frame', from, bytes: payload }, now), now);
       else if (room === 'issueRequest') this.emit(...(this.certifier?.request(from, payload, now) ?? []));
-      else this.emit(...(this.certifier?.reply(payload, now) ?? []));
+      else this.emit(...(this.certifier?.reply(from, payload, now) ?? []));
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       this.log('debug', 'frame-refused', { from: shortId(from), code: error.code });
@@ -283,28 +292,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     for (const effect of effects) {
       if (effect.type === 'applied') this.applied(effect.records, now);
       else if (effect.type === 'member') this.memberChanged(effect.member, effect.was);
-      else this.emit(this.outward(effect));
-    }
-  }
-
-  /** The gossip machine's effects in the agent's words. */
-  private outward(effect: Exclude<GossipEffect, { type: 'applied' | 'member' }>): AgentEffect {
-    switch (effect.type) {
-      case 'send':
-        return { type: 'send', to: effect.to, bytes: seal('gossip', effect.bytes) };
-      case 'persist':
-        return { ...effect, then: effect.then.map((released) => this.outward(released as typeof effect)) };
-      case 'commit':
-        return { type: 'input', input: { type: 'durable', records: effect.records } };
-      case 'alarm':
-        return {
-          type: 'log',
-          level: 'warn',
-          event: effect.code,
-          fields: { subject: shortId(effect.subject), detail: effect.detail },
-        };
-      default:
-        return effect;
+      else this.emit(outward(effect));
     }
   }
 
@@ -368,8 +356,8 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     const { request, command, entropy } = input;
     try {
       if (command.type === 'leave') {
-        this.gossiped(this.gossip.leave(now).effects, now);
-        this.farewell = { at: now + farewellMs, request };
+        if (!this.farewell.isUnderWay) this.gossiped(this.gossip.leave(now).effects, now);
+        this.farewell.begin(request, now);
         return;
       }
       const context = {
@@ -388,7 +376,14 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     }
   }
 
-  /** This host and up to two more that are alive, for tokens. */
+  private files(definitions: readonly ServiceDefinition[], now: Millis): void {
+    const { writes, refused } = this.registry.files(definitions);
+    for (const { id, fault } of refused)
+      this.log('warn', 'definition-refused', { service: id, detail: fault.message });
+    this.writeOwn(writes, now);
+  }
+
+  /** This host and the others that are alive, for tokens. */
   private seeds() {
     const others = this.catalog.allHosts().filter(({ id, state }) => id !== this.self && state === 'alive');
     const hosts = [{ id: this.self, value: this.options.host }, ...others];
@@ -410,6 +405,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
         (write) => this.gossip.putSigned(this.signPolicy(write, now), now).effects,
       ),
     ];
+    this.registry.wrote(outcome.own ?? []);
     const writes = effects.filter((effect) => effect.type === 'persist');
     const records = writes.flatMap(({ then }) =>
       then.flatMap((one) => (one.type === 'commit' ? one.records : [])),
@@ -425,6 +421,17 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     });
   }
 
+  /** A write that nobody waits for: what cannot be written is logged, since there is nobody to tell. */
+  private writeOwn(own: readonly OwnWrite[], now: Millis): void {
+    if (own.length === 0) return;
+    try {
+      this.write({ own }, [], now);
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      this.log('error', 'write-refused', { code: error.code, detail: error.message });
+    }
+  }
+
   private signPolicy({ kind, key, value, operator }: PolicyWrite, now: Millis): Record {
     const { version, hlc } = this.gossip.nextPolicyFields(now);
     return encodeRecord(
@@ -437,14 +444,14 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     for (const effect of effects) {
       if (effect.type === 'run') this.emit({ type: 'run-check', check: effect.check });
       else if (effect.type === 'status')
-        this.write({ own: this.registry.status(effect.checkId, effect.status, effect.output) }, [], now);
+        this.writeOwn(this.registry.status(effect.checkId, effect.status, effect.output), now);
       else {
         this.log('warn', 'service-deregistered', {
           service: effect.serviceId,
           reason: 'critical for too long',
         });
         if (this.registry.service(effect.serviceId) !== undefined)
-          this.write({ own: this.registry.deregister(effect.serviceId) }, [], now);
+          this.writeOwn(this.registry.deregister(effect.serviceId), now);
       }
     }
   }
@@ -466,9 +473,8 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   }
 
   private ownServicesChanged(now: Millis): void {
-    const statusOf = (id: string) => this.catalog.host(this.self)?.checks.get(id)?.value.status;
     const checks = this.registry.checks().map((check) => {
-      const status = statusOf(check.check.id);
+      const status = this.registry.told(check.check.id)?.status;
       return status === undefined ? check : { ...check, status };
     });
     this.checked(this.health.step({ type: 'checks', checks }, now), now);
@@ -483,7 +489,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   }
 
   private log(
-    level: 'debug' | 'info' | 'warn',
+    level: 'debug' | 'info' | 'warn' | 'error',
     event: string,
     fields: { readonly [name: string]: string | number | boolean },
   ): void {

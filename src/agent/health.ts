@@ -143,9 +143,11 @@ export class HealthMachine implements Machine<HealthInput, HealthEffect> {
     return monitor;
   }
 
-  private change(monitor: Monitor, { serviceId, check }: MonitoredCheck, now: Millis): void {
+  private change(monitor: Monitor, { serviceId, check, status }: MonitoredCheck, now: Millis): void {
     monitor.serviceId = serviceId;
     monitor.check = check;
+    // A new definition may have set the status back: what differs from what was told must be told.
+    monitor.status = status ?? check.initialStatus;
     monitor.stale = monitor.running;
     monitor.successes = check.successBeforePassing;
     monitor.failures = check.failuresBeforeCritical;

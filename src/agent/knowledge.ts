@@ -8,7 +8,16 @@ import type { Genesis } from '../trust/genesis.ts';
 import { TrustState } from '../trust/state.ts';
 import { wallClock } from '../trust/statement.ts';
 import { Catalog } from './catalog.ts';
-import { CHECK_DEFINITION, CONFIG_ENTRY, HOST, type StandaloneCheck, TRUST_ROOT } from './kinds.ts';
+import {
+  CHECK,
+  CHECK_DEFINITION,
+  type CheckValue,
+  CONFIG_ENTRY,
+  GRANT,
+  HOST,
+  type StandaloneCheck,
+  TRUST_ROOT,
+} from './kinds.ts';
 import { Policies } from './policy.ts';
 import { Registry } from './registry.ts';
 import { decodeValue } from './values.ts';
@@ -49,7 +58,7 @@ export class Knowledge {
         this.catalog.touch('roots');
       }
       // A grant can give or take an operator's standing, and with it the force of what that operator wrote.
-      else this.catalog.touch('grants', 'config');
+      else if (record.kind === GRANT) this.catalog.touch('grants', ...this.policies.topics());
     }
     return { rootsChanged };
   }
@@ -64,8 +73,10 @@ export class Knowledge {
     const fresh = kind === HOST && this.catalog.host(author) === undefined;
     const value = this.valueOf(record);
     this.catalog.record(author, kind, key, value);
-    if (kind === CHECK_DEFINITION && author === this.options.self)
-      this.registry.checkDefinition(key, value as StandaloneCheck | null);
+    if (author === this.options.self) {
+      if (kind === CHECK_DEFINITION) this.registry.checkDefinition(key, value as StandaloneCheck | null);
+      if (kind === CHECK) this.registry.checkSettled(key, value as CheckValue | null);
+    }
     // Its services may have come before the host itself.
     if (fresh)
       for (const other of this.options.recordsOf(author))

@@ -13,11 +13,13 @@ export class Policies implements PolicyStore {
     this.isInForce = isInForce;
   }
 
-  /** Takes in a `config-entry` record (a tombstone removes); `index` is the catalog's, for blocking queries. */
+  /**
+   * Takes in a `config-entry` record (a tombstone removes); `index` is the catalog's, for blocking queries. A
+   * key that names no kind is no entry.
+   */
   record(record: Record, value: unknown, index: number): void {
-    const slash = record.key.indexOf('/');
-    const kind = record.key.slice(0, slash);
-    const name = record.key.slice(slash + 1);
+    const [kind, name] = partsOf(record.key);
+    if (kind === '') return;
     const entries = this.byKind.get(kind);
     if (value === null) {
       entries?.delete(name);
@@ -48,6 +50,17 @@ export class Policies implements PolicyStore {
 
   /** The topics that a change of the record under `key` touches. */
   static topicsOf(key: string): Topic[] {
-    return ['config', `config:${key.slice(0, key.indexOf('/'))}`];
+    return ['config', `config:${partsOf(key)[0]}`];
   }
+
+  /** The topics of all entries there are. */
+  topics(): Topic[] {
+    return ['config', ...[...this.byKind.keys()].map((kind) => `config:${kind}`)];
+  }
+}
+
+/** `<kind>/<name>`; the kind is '' when there is no slash. */
+function partsOf(key: string): [kind: string, name: string] {
+  const slash = key.indexOf('/');
+  return slash < 0 ? ['', key] : [key.slice(0, slash), key.slice(slash + 1)];
 }
