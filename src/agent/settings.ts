@@ -113,7 +113,7 @@ export function optionsFromFile(contents: unknown, path: string): RawOptions {
   const found: { [name: string]: RawOption } = {};
   for (const [key, value] of Object.entries(contents)) {
     const option = key.replaceAll('_', '-');
-    const shape = optionNames[option];
+    const shape = Object.hasOwn(optionNames, option) ? optionNames[option] : undefined;
     if (shape === undefined)
       throw new Fault('bad-config', `${path}: unknown option "${key}"`, { field: key });
     if (shape === 'switch' && typeof value !== 'boolean')
@@ -143,7 +143,7 @@ export function agentSettings(sources: readonly RawOptions[], machine: MachineFa
   const dev = reader.flag('dev');
   const bind = reader.ip('bind', dev ? '127.0.0.1' : '0.0.0.0');
   const bootstrap = reader.flag('bootstrap') || dev;
-  const join = reader.list('join').map((text) => socketAddress('join', text, 7946));
+  const join = reader.list('join').map(joinAddress);
   if (bootstrap && join.length > 0)
     throw new Fault('bad-option', 'choose one: --bootstrap starts a new mesh, --join enters one', {
       field: 'join',
@@ -203,12 +203,21 @@ function advertised(reader: OptionReader, bind: string, machine: MachineFacts): 
   return address;
 }
 
+/** The two spellings are one option: the first source that has either wins. */
 function tokenText(reader: OptionReader, machine: MachineFacts): string | null {
-  const inline = reader.text('token');
-  const file = reader.text('token-file');
+  const source = reader.firstWith('token', 'token-file');
+  const inline = source.text('token');
+  const file = source.text('token-file');
   if (inline !== null && file !== null)
     throw new Fault('bad-option', 'choose one: --token or --token-file', { field: 'token-file' });
   return file === null ? inline : machine.readText(file).trim();
+}
+
+function joinAddress(text: string): SocketAddress {
+  const where = socketAddress('join', text, 7946);
+  if (where.port === 0)
+    throw new Fault('bad-option', `--join: "${text}" has no port to reach`, { field: 'join' });
+  return where;
 }
 
 function proxyMode(text: string): ProxyMode {
@@ -226,16 +235,19 @@ export function socketAddress(
   text: string,
   defaultPort: number | null = null,
 ): SocketAddress {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+))(?::(\d+))?$/.exec(text);
+  const match = /^(?:\[([^\]]+)\]|([0-9A-Za-z._-]+))(?::(\d{1,5}))?$/.exec(text);
   const address = match?.[1] ?? match?.[2];
   const port = match?.[3] === undefined ? defaultPort : Number(match[3]);
-  if (address === undefined || port === null || port > 65535)
+  const isBadV6 = match?.[1] !== undefined && ipVersion(match[1]) !== 6;
+  if (address === undefined || isBadV6 || port === null || port > 65535)
     throw new Fault('bad-option', `--${option}: "${text}" is not ADDRESS:PORT`, { field: option });
   return { address, port };
 }
 
 /** `ADDR:PORT` or `unix:PATH`. */
 export function httpAddress(text: string): HttpAddress {
+  if (text === 'unix:')
+    throw new Fault('bad-option', '--http: "unix:" needs the path of the socket', { field: 'http' });
   return text.startsWith('unix:') ? { path: text.slice(5) } : socketAddress('http', text);
 }
 
@@ -247,6 +259,11 @@ class OptionReader {
   private raw(option: string): RawOption | undefined {
     for (const source of this.sources) if (source[option] !== undefined) return source[option];
     return undefined;
+  }
+  /** The first source alone that has any of these options. */
+  firstWith(...options: readonly string[]): OptionReader {
+    const source = this.sources.find((one) => options.some((option) => one[option] !== undefined));
+    return new OptionReader(source === undefined ? [] : [source]);
   }
   text(option: string): string | null {
     const value = this.raw(option);

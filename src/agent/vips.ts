@@ -12,18 +12,27 @@ export interface VipRange {
   readonly size: number;
 }
 
-/** Parses `127.64.0.0/16`; `Fault('bad-vip-range')` unless it is an IPv4 network of /8 to /30 within 127.0.0.0/8. */
+/** 127.0.0.0/24 holds localhost and what systems listen on beside it, such as a resolver on 127.0.0.53. */
+const firstFree = 127 * 2 ** 24 + 256;
+
+/**
+ * Parses `127.64.0.0/16`; `Fault('bad-vip-range')` unless it is an IPv4 network of /9 to /30 within 127.0.0.0/8
+ * and clear of 127.0.0.0/24. Host bits may be set, and mean nothing.
+ */
 export function parseVipRange(cidr: string): VipRange {
   const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\/(\d{1,2})$/.exec(cidr);
   const octets = match?.slice(1, 5).map(Number) ?? [];
   const bits = Number(match?.[5]);
-  if (match === null || octets.some((octet) => octet > 255) || bits < 8 || bits > 30 || octets[0] !== 127)
-    throw new Fault('bad-vip-range', `"${cidr}" is not a network within 127.0.0.0/8, such as 127.64.0.0/16`, {
-      field: 'vip-range',
-    });
   const address = octets.reduce((sum, octet) => sum * 256 + octet, 0);
   const size = 2 ** (32 - bits);
   const network = address - (address % size);
+  const isLoopback = octets[0] === 127 && octets.every((octet) => octet <= 255);
+  if (match === null || !isLoopback || bits < 9 || bits > 30 || network < firstFree)
+    throw new Fault(
+      'bad-vip-range',
+      `"${cidr}" is not a network within 127.0.0.0/8 and clear of 127.0.0.0/24, such as 127.64.0.0/16`,
+      { field: 'vip-range' },
+    );
   return { first: network + 1, size: size - 2 };
 }
 
