@@ -19,6 +19,7 @@ const version = 1;
 const maxCodeBytes = 64;
 const maxMessageBytes = 400;
 const maxGenesisBytes = 8192;
+const codePattern = /^[a-z0-9-]+$/;
 
 /**
  * The version of the admission that a joiner signs for its n-th try: above those of earlier tries, also of
@@ -53,6 +54,7 @@ export function decodeJoinAnswer(bytes: Uint8Array): JoinAnswer {
   }
   if (outcome !== 2) throw new Fault('malformed', 'an answer of unknown kind');
   const code = reader.string(maxCodeBytes);
+  if (!codePattern.test(code)) throw new Fault('malformed', 'a refusal without a code');
   const message = reader.string(maxMessageBytes * 3);
   const use = reader.varint(1_000_000);
   reader.end();

@@ -82,7 +82,7 @@ export class Agent {
       store,
       now: this.now,
       carryOut: this.carryOut,
-      storeFailed: (fault) => this.port.storeFailed(fault),
+      stored: (fault) => this.port.stored(fault),
     });
     this.port = new LocalPort({
       core,
@@ -129,7 +129,7 @@ export class Agent {
       });
       agent = new Agent(settings, log, store, core);
       await agent.takeOff(hostKey.seed, belonging.admission);
-      agent.operatorTokenPath = settings.bootstrap ? belonging.operatorTokenPath : null;
+      agent.operatorTokenPath = belonging.operatorTokenPath;
       return agent;
     } catch (error) {
       if (agent === null) await store.close();

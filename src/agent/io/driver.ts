@@ -5,6 +5,7 @@
 import { Fault, type Machine, type Millis, messageOf } from '../../core.ts';
 import type { StoreOp } from '../../gossip/port.ts';
 import type { AgentEffect, AgentInput } from '../effects.ts';
+import { encodeJoinAnswer } from '../joining.ts';
 
 export interface WritableStore {
   /** Resolves once the operations are durable (`sync`) or in the log (not `sync`). */
@@ -19,8 +20,8 @@ export interface DriverOptions {
   readonly store: WritableStore;
   readonly now: () => Millis;
   readonly carryOut: EffectHandler;
-  /** A write failed: what it released has been answered with this fault. */
-  readonly storeFailed: (fault: Fault) => void;
+  /** After every write: null when it succeeded, else why not; callers it would have answered were told. */
+  readonly stored: (fault: Fault | null) => void;
 }
 
 /** Inputs waiting while one is being processed; more than this is a bug, not load. */
@@ -35,7 +36,9 @@ export class Driver {
   private stopped = false;
   private timer: NodeJS.Timeout | null = null;
   private armedFor: Millis | null = null;
+  /** Ends when the last write has, and what it released was carried out. */
   private lastWrite: Promise<void> = Promise.resolve();
+  private lastOutcome: Promise<Fault | null> = Promise.resolve(null);
 
   constructor(options: DriverOptions) {
     this.options = options;
@@ -73,30 +76,40 @@ export class Driver {
   }
 
   private persist(effect: Extract<AgentEffect, { type: 'persist' }>): void {
-    const before = this.lastWrite;
-    const written = effect.ops.length === 0 ? before : this.options.store.write(effect.ops, effect.sync);
-    // Writes are handed over in order; releases wait for all earlier ones, so an empty one is a barrier.
-    this.lastWrite = Promise.all([before, written]).then(
-      () => {
-        this.carryOutAll(effect.then);
+    const isBarrier = effect.ops.length === 0;
+    // Writes are handed over in order; releases wait for all earlier ones. A barrier shares the fate of the
+    // write before it: what it answers may rest on that.
+    if (!isBarrier) this.lastOutcome = this.write(effect);
+    const outcome = this.lastOutcome;
+    // What a release throws is a bug: nobody handles the rejection, and the process stops.
+    this.lastWrite = this.lastWrite
+      .then(() => outcome)
+      .then((fault) => {
+        if (!isBarrier) this.options.stored(fault);
+        if (fault === null) this.carryOutAll(effect.then);
+        else this.refuse(effect.then, fault);
         this.arm();
-      },
-      (error: unknown) => this.release(effect.then, error),
+      });
+  }
+
+  /** Never rejects: null once written, else why not. */
+  private write({ ops, sync }: Extract<AgentEffect, { type: 'persist' }>): Promise<Fault | null> {
+    return this.options.store.write(ops, sync).then(
+      () => null,
+      (error: unknown) => (error instanceof Fault ? error : storageFault(error)),
     );
   }
 
-  private release(then: readonly AgentEffect[], error: unknown): void {
-    const fault =
-      error instanceof Fault
-        ? error
-        : new Fault('storage-failed', `the data directory cannot be written: ${messageOf(error)}`, {
-            changed: true,
-          });
+  /** Of what waited for a write that failed, answers those who ask for a change; nothing else happens. */
+  private refuse(then: readonly AgentEffect[], fault: Fault): void {
+    const { code, message } = fault;
     for (const effect of then) {
       if (effect.type === 'reply') this.options.carryOut({ type: 'fail', request: effect.request, fault });
-      else if (effect.type === 'persist') this.release(effect.then, fault);
+      else if (effect.type === 'join-reply') {
+        const bytes = encodeJoinAnswer({ outcome: 'refused', code, message, retryUse: null });
+        this.options.carryOut({ ...effect, bytes });
+      } else if (effect.type === 'persist') this.refuse(effect.then, fault);
     }
-    this.options.storeFailed(fault);
   }
 
   private arm(): void {
@@ -113,4 +126,12 @@ export class Driver {
       this.feed({ type: 'wake' });
     }, Math.ceil(delay));
   }
+}
+
+/** `changed`, since a write that failed may still be found on the disk at the next start. */
+function storageFault(error: unknown): Fault {
+  return new Fault('storage-failed', `the data directory cannot be written: ${messageOf(error)}`, {
+    changed: true,
+    cause: error,
+  });
 }

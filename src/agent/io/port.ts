@@ -133,7 +133,6 @@ export class LocalPort implements AgentPort {
   }
 
   answered(request: number, value: unknown): void {
-    this.storeProblem = null;
     this.commands.get(request)?.done(value);
     this.commands.delete(request);
   }
@@ -143,9 +142,9 @@ export class LocalPort implements AgentPort {
     this.commands.delete(request);
   }
 
-  /** A write did not reach the disk; said by `check` until one does. */
-  storeFailed(fault: Fault): void {
-    this.storeProblem = fault.message;
+  /** What became of a write: one that did not reach the disk is said by `check` until another does. */
+  stored(fault: Fault | null): void {
+    this.storeProblem = fault?.message ?? null;
   }
 
   onChange(listener: (topics: ReadonlySet<Topic>) => void): () => void {
