@@ -7,6 +7,8 @@ import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import Type from 'typebox';
+import { Compile } from 'typebox/compile';
 import {
   ed25519Verify,
   Fault,
@@ -14,6 +16,7 @@ import {
   ipVersion,
   type Millis,
   messageOf,
+  parseJson,
   type Signer,
 } from '../../core.ts';
 import { encodeRecord } from '../../gossip/codec.ts';
@@ -21,10 +24,12 @@ import { requestJoin } from '../../gossip/io/join.ts';
 import { createAdmission, encodeAdmission } from '../../trust/admission.ts';
 import { createGenesis, type Genesis, parseGenesis } from '../../trust/genesis.ts';
 import {
+  hostSeedFile,
   loadOrCreateHostKey,
   loadOrCreateOperatorToken,
   loadOrCreateRootKey,
   loadRootKey,
+  loadSeed,
   type StoredKey,
   writeSecret,
 } from '../../trust/io/keys.ts';
@@ -46,7 +51,7 @@ export interface Belonging {
   /** The signed `admission` record of a host that joined. */
   readonly admission: Uint8Array | null;
   readonly sponsor: Sponsor | null;
-  /** Where the operator token is, on the host that founded the mesh. */
+  /** Where the operator token of a mesh founded just now is; null else. */
   readonly operatorTokenPath: string | null;
 }
 
@@ -91,8 +96,31 @@ async function readFileIfAny(path: string): Promise<Buffer | null> {
 }
 
 async function readGenesis(dataDir: string): Promise<Genesis | null> {
-  const bytes = await readFileIfAny(join(dataDir, genesisFile));
-  return bytes === null ? null : parseGenesis(bytes, ed25519Verify);
+  const path = join(dataDir, genesisFile);
+  const bytes = await readFileIfAny(path);
+  if (bytes === null) return null;
+  try {
+    return parseGenesis(bytes, ed25519Verify);
+  } catch (error) {
+    throw damaged(path, error);
+  }
+}
+
+function damaged(path: string, error: unknown): Fault {
+  return new Fault('file-damaged', `${path} is damaged: ${messageOf(error)}`, { field: path, cause: error });
+}
+
+/** The key of a host that belongs to a mesh already: another one in its place would be a stranger there. */
+async function loadHostKey(dataDir: string): Promise<StoredKey> {
+  const path = join(dataDir, hostSeedFile);
+  const stored = await loadSeed(path);
+  if (stored === null)
+    throw new Fault(
+      'host-key-missing',
+      `${path} is gone: restore it from a backup, or join anew with an empty --data-dir`,
+      { field: path },
+    );
+  return stored;
 }
 
 async function resume(settings: AgentSettings, genesis: Genesis): Promise<Belonging> {
@@ -107,7 +135,7 @@ async function resume(settings: AgentSettings, genesis: Genesis): Promise<Belong
       'foreign-mesh',
       `the token is for another mesh than the one ${dataDir} belongs to, ${genesis.trustDomain}`,
     );
-  const hostKey = await loadOrCreateHostKey(dataDir);
+  const hostKey = await loadHostKey(dataDir);
   const isFounder = genesis.founder === hostKey.signer.publicKey;
   const saved = isFounder ? null : await readAdmission(dataDir);
   return {
@@ -116,7 +144,7 @@ async function resume(settings: AgentSettings, genesis: Genesis): Promise<Belong
     rootSigner: isFounder ? ((await loadRootKey(dataDir))?.signer ?? null) : null,
     admission: saved?.record ?? null,
     sponsor: saved?.sponsor ?? null,
-    operatorTokenPath: isFounder ? (await loadOrCreateOperatorToken(dataDir)).path : null,
+    operatorTokenPath: null,
   };
 }
 
@@ -198,7 +226,7 @@ async function askFor(
       timeoutMs: joinTimeoutMs,
       attempts: joinAttempts,
     });
-    const answer = decodeJoinAnswer(payload);
+    const answer = readAnswer(payload, where);
     if (answer.outcome === 'welcome') {
       const genesis = provenGenesis(answer.genesis, token);
       return { record, sponsor: { id: answer.sponsor, address, port: where.port }, genesis };
@@ -209,6 +237,20 @@ async function askFor(
     } else if (answer.code === 'grant-unknown' && now() - askedFrom < grantPatienceMs)
       await new Promise((done) => setTimeout(done, grantRetryMs));
     else throw refusalFault(answer);
+  }
+}
+
+function readAnswer(payload: Uint8Array, { address, port }: SocketAddress): JoinAnswer {
+  try {
+    return decodeJoinAnswer(payload);
+  } catch (error) {
+    throw new Fault(
+      'bad-join-answer',
+      `${address}:${port} gave no answer of this version: ${messageOf(error)}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
@@ -262,6 +304,17 @@ function provenGenesis(bytes: Uint8Array, token: JoinToken): Genesis {
   return genesis;
 }
 
+const savedAdmission = Compile(
+  Type.Object({
+    record: Type.String({ pattern: '^[A-Za-z0-9+/]+=*$' }),
+    sponsor: Type.Object({
+      id: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+      address: Type.String({ minLength: 1 }),
+      port: Type.Integer({ minimum: 1, maximum: 65535 }),
+    }),
+  }),
+);
+
 interface SavedAdmission {
   readonly record: Uint8Array;
   readonly sponsor: Sponsor;
@@ -277,9 +330,10 @@ async function readAdmission(dataDir: string): Promise<SavedAdmission | null> {
   const bytes = await readFileIfAny(path);
   if (bytes === null) return null;
   try {
-    const { record, sponsor } = JSON.parse(bytes.toString('utf8')) as { record: string; sponsor: Sponsor };
-    return { record: Buffer.from(record, 'base64'), sponsor };
+    const saved = parseJson(bytes);
+    if (!savedAdmission.Check(saved)) throw new Fault('malformed', 'not a saved admission');
+    return { record: Buffer.from(saved.record, 'base64'), sponsor: saved.sponsor };
   } catch (error) {
-    throw new Fault('file-damaged', `${path} is damaged: ${messageOf(error)}`, { field: path });
+    throw damaged(path, error);
   }
 }
