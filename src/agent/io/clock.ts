@@ -1,6 +1,18 @@
-/** Real time that never goes back: the epoch as it was when the process began, plus what has passed since. */
+/** The agent's clock. */
 import type { Millis } from '../../core.ts';
 
-export function monotonicClock(): () => Millis {
-  return () => Math.floor(performance.timeOrigin + performance.now());
+/**
+ * Wall time that never goes back: it follows the system's clock forwards, as when a suspended machine resumes
+ * or time was set late at boot, and where that is set back it runs on from where it was.
+ */
+export function monotonicClock(
+  wallMs: () => number = Date.now,
+  elapsedMs: () => number = () => performance.now(),
+): () => Millis {
+  let offsetMs = Number.NEGATIVE_INFINITY;
+  return () => {
+    const elapsed = elapsedMs();
+    offsetMs = Math.max(offsetMs, wallMs() - elapsed);
+    return Math.floor(offsetMs + elapsed);
+  };
 }

@@ -5,24 +5,34 @@ import { join } from 'node:path';
 import { Fault, messageOf } from '../../core.ts';
 import type { MachineFacts } from '../settings.ts';
 
-/** The name of the interface that carries the default IPv4 route; null when there is none. */
-function defaultInterface(): string | null {
-  let table: string;
-  try {
-    table = readFileSync('/proc/net/route', 'utf8');
-  } catch {
-    return null; // Not Linux, or no procfs: the caller then asks for --advertise.
-  }
+/** The flag of a route that is up (Linux, `RTF_UP`). */
+const routeUp = 1;
+
+/**
+ * The interface that carries the default IPv4 route, the one of the lowest metric if there are several, from
+ * the text of `/proc/net/route`; null when there is none. Half of all addresses, as VPNs route them, is not it.
+ */
+export function defaultInterface(table: string): string | null {
+  let best: { readonly name: string; readonly metric: number } | null = null;
   for (const line of table.split('\n').slice(1)) {
-    const [name, destination, , flags] = line.split('\t');
-    if (destination === '00000000' && flags !== undefined && (Number.parseInt(flags, 16) & 1) === 1)
-      return name ?? null;
+    const [name = '', destination, , flags = '', , , metric = '', mask] = line.trim().split(/\s+/);
+    const isDefault = destination === '00000000' && mask === '00000000';
+    if (!isDefault || (Number.parseInt(flags, 16) & routeUp) === 0) continue;
+    if (best === null || Number(metric) < best.metric) best = { name, metric: Number(metric) };
   }
-  return null;
+  return best?.name ?? null;
+}
+
+function routeTable(): string {
+  try {
+    return readFileSync('/proc/net/route', 'utf8');
+  } catch {
+    return ''; // Not Linux, or no procfs: the caller then asks for --advertise.
+  }
 }
 
 function routeAddress(): string | null {
-  const name = defaultInterface();
+  const name = defaultInterface(routeTable());
   const addresses = name === null ? [] : (networkInterfaces()[name] ?? []);
   return addresses.find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? null;
 }

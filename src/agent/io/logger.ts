@@ -12,16 +12,23 @@ export function createLogger({ logFormat, logLevel }: Pick<AgentSettings, 'logFo
   );
 }
 
-/** `2026-01-01T00:00:00.000Z info member-down host=two` instead of JSON. */
 function writeText(line: string): void {
-  const { level, time, event, ...fields } = JSON.parse(line) as { [name: string]: unknown };
-  const shown = Object.entries(fields).map(([name, value]) => ` ${name}=${textOf(value)}`);
-  process.stderr.write(
-    `${String(time)} ${pino.levels.labels[Number(level)] ?? ''} ${String(event)}${shown.join('')}\n`,
-  );
+  process.stderr.write(readableLine(line));
 }
 
+/** `2026-01-01T00:00:00.000Z info member-down host=two` instead of JSON. */
+export function readableLine(line: string): string {
+  const { level, time, event, ...fields } = JSON.parse(line) as { [name: string]: unknown };
+  const shown = Object.entries(fields).map(([name, value]) => ` ${name}=${textOf(value)}`);
+  return `${String(time)} ${pino.levels.labels[Number(level)] ?? ''} ${String(event)}${shown.join('')}\n`;
+}
+
+/** Bare where that cannot be misread. What peers sent may hold anything, so no control character gets out. */
 function textOf(value: unknown): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value);
-  return /^[^\s"=]+$/.test(text) ? text : JSON.stringify(text);
+  if (/^[^\s"=\p{C}]+$/u.test(text)) return text;
+  return JSON.stringify(text).replace(
+    /\p{C}/gu,
+    (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`,
+  );
 }
