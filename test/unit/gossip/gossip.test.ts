@@ -4,6 +4,7 @@ import { encodeJson, Fault, seededRandom } from '../../../src/core.ts';
 import { encodeRecord } from '../../../src/gossip/codec.ts';
 import { encodeDelta } from '../../../src/gossip/dissemination.ts';
 import { Gossip } from '../../../src/gossip/gossip.ts';
+import { parseLifecycle } from '../../../src/gossip/lifecycle.ts';
 import type { GossipEffect } from '../../../src/gossip/port.ts';
 import { slotOf } from '../../../src/gossip/record.ts';
 import { admitAll, Mesh, signerOf, verify } from './mesh.ts';
@@ -190,6 +191,17 @@ test('an equivocating writer is named in an alarm', () => {
       detail: `host/${other.publicKey}/service/web`,
     },
   ]);
+});
+
+test('a goodbye is published the moment it is durable', () => {
+  const gossip = machine();
+  const { record, effects } = gossip.leave(now);
+  const after = settle(gossip, effects, now + 1);
+  assert.deepEqual(
+    after.map((effect) => effect.type),
+    ['applied', 'publish'],
+  );
+  assert.deepEqual(parseLifecycle(record), { state: 'left', incarnation: gossip.incarnation });
 });
 
 test('thirty hosts agree on what all of them wrote, by publication', () => {

@@ -302,3 +302,51 @@ test('a flood of requests to probe others is bounded', () => {
     bench.step({ type: 'frame', from: 'b', frame: { type: 'ping-req', sequence, target: 'a', rumors: [] } });
   assert.ok(bench.sent.filter(({ to }) => to === 'a').length <= 128);
 });
+
+test('an accusation older than what the accused has proven since is void', () => {
+  const bench = new Bench(five);
+  bench.hear('a', { state: 'alive', id: 'c', incarnation: 50, proof: proof(50) });
+  bench.hear('a', suspect('c', 'b', 49), down('c', 'd', 49));
+  assert.equal(bench.state('c'), 'alive');
+  bench.hear('a', suspect('c', 'b', 50));
+  assert.equal(bench.state('c'), 'suspect');
+});
+
+test('an ack counts only if it comes from the member that was pinged', () => {
+  const bench = new Bench(five);
+  bench.answering.delete('c');
+  for (let i = 0; i < 600; i++) {
+    const before = bench.sent.length;
+    bench.run(25);
+    for (const { to, frame } of bench.sent.slice(before))
+      if (to === 'c' && frame.type === 'ping') {
+        const { sequence } = frame;
+        const belief = { state: 'unknown', incarnation: 0 } as const;
+        const forged: SwimFrame = {
+          type: 'ack',
+          sequence,
+          incarnation: 9,
+          belief,
+          root: '12345678',
+          rumors: [],
+        };
+        bench.step({ type: 'frame', from: 'd', frame: forged });
+      }
+  }
+  assert.equal(bench.state('c'), 'down');
+});
+
+test('once one down member is back, the others are looked for at once', () => {
+  const bench = new Bench([...five, 'f', 'g', 'h']);
+  const lost = ['d', 'e', 'f', 'g', 'h'];
+  for (const id of lost) bench.answering.delete(id);
+  bench.run(60_000);
+  assert.ok(lost.every((id) => bench.state(id) === 'down'));
+  for (const id of lost) bench.answering.set(id, 1);
+  while (lost.every((id) => bench.state(id) === 'down')) bench.run(100);
+  bench.run(2000);
+  assert.deepEqual(
+    lost.map((id) => bench.state(id)),
+    Array(5).fill('alive'),
+  );
+});
