@@ -1,8 +1,9 @@
 /**
  * What the mesh answers to a DNS question, in the names that Consul's clients know, below one zone (`mesh`):
  *
- * `svc`                          this host's loopback address for the service
- * `[tag.]svc.service[.dc]`       instances that are not critical: A, AAAA, SRV
+ * `svc`, `svc.service`           this host's loopback address for the service; SRV names the instances
+ * `[tag.]svc.service[.dc]`       instances that are not critical, with a tag, a datacenter, or by SRV; so
+ *                                too without either where no loopback address stands for the service
  * `_svc._tcp|_tag[.service][.dc]`  the same, in the form of RFC 2782
  * `host.node[.dc]`, `<hex>.addr[.dc]`  addresses
  *
@@ -211,7 +212,11 @@ class Resolver {
     if (rest.length === 1 && (kinds.has(last) || protocols.has(last))) return nothingHere;
     if (last === 'node') return this.host(rest.slice(0, -1).join('.'), datacenter);
     if (last === 'addr') return rest.length === 2 ? this.hexAddress(rest[0]!) : null;
-    if (last === 'service') return this.service(rest.slice(0, -1), datacenter);
+    if (last === 'service') {
+      const vip = labels.length === 2 ? this.view.vipOf(labels[0]!) : null;
+      if (vip !== null && this.question.type !== 'SRV') return this.addresses([vip], vipTtlSeconds);
+      return this.service(rest.slice(0, -1), datacenter);
+    }
     return last.startsWith('_') ? this.service(rest, datacenter) : null;
   }
 

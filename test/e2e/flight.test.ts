@@ -102,7 +102,9 @@ test('SRV and A answers name the instances that pass', async () => {
   const targets = srv.stdout.trim().split('\n').sort();
   assert.equal(targets.length, 2, srv.stdout);
   for (const line of targets) assert.match(line, new RegExp(`^1 \\d+ ${apiPort} .+\\.mesh\\.$`));
-  const a = await command('dig', ['+short', ...server, 'api.service.mesh', 'A']);
+  const loopback = await command('dig', ['+short', ...server, 'api.service.mesh', 'A']);
+  assert.match(loopback.stdout.trim(), /^127\.65\.\d+\.\d+$/);
+  const a = await command('dig', ['+short', ...server, 'api.service.dc1.mesh', 'A']);
   assert.deepEqual(a.stdout.trim().split('\n').sort(), [mesh.two.address, mesh.three.address]);
 });
 

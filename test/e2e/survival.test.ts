@@ -85,7 +85,7 @@ test('the last agent alive still answers API and DNS and routes to its own servi
     `@${mesh.one.address}`,
     '-p',
     '8600',
-    'local.service.mesh',
+    'local.service.dc1.mesh',
     'A',
   ]);
   assert.equal(dig.stdout.trim(), mesh.one.address);

@@ -67,10 +67,11 @@ function addresses(found: DnsAnswer): unknown[] {
 test('a service name alone answers the loopback address of this host', () => {
   assert.deepEqual(addresses(ask('api.mesh')), ['127.64.0.9']);
   assert.deepEqual(addresses(ask('api.mesh', 'ANY')), ['127.64.0.9']);
+  assert.deepEqual(addresses(ask('api.service.mesh')), ['127.64.0.9']);
+  assert.equal(ask('api.service.mesh', 'SRV').answers.length, 2);
 });
 
 test('below service the instances of this datacenter answer, or of the one named', () => {
-  assert.deepEqual(addresses(ask('api.service.mesh')), ['10.0.0.2', '127.0.0.1']);
   assert.deepEqual(addresses(ask('api.service.dc1.mesh')), ['10.0.0.2', '127.0.0.1']);
   assert.deepEqual(addresses(ask('api.service.dc2.mesh')), ['10.0.0.3']);
   assert.equal(ask('api.service.dc3.mesh').code, 'NXDOMAIN');
@@ -128,9 +129,9 @@ test('hosts are found by name in their datacenter', () => {
 test('instances that are critical, or on a host that is down, are not answered', () => {
   const { agent, view } = mesh();
   agent.addService(selfId, definitionOf({ name: 'api', port: 9001, checks: [critical('sick')] }));
-  assert.deepEqual(addresses(ask('api.service.mesh', 'A', view)), ['10.0.0.2']);
+  assert.deepEqual(addresses(ask('api.service.dc1.mesh', 'A', view)), ['10.0.0.2']);
   agent.member(two, 'down');
-  const none = ask('api.service.mesh', 'A', view);
+  const none = ask('api.service.dc1.mesh', 'A', view);
   assert.equal(none.code, 'NOERROR', 'the name is there, the answer is empty');
   assert.equal(none.answers.length, 0);
 });
@@ -192,7 +193,7 @@ test('the zone has an SOA and a name server with its address', () => {
 
 test('the name comes back as it was asked, and instances come in changing order', () => {
   assert.equal(ask('API.Service.MESH').answers[0]?.name, 'API.Service.MESH');
-  const firsts = new Set(Array.from({ length: 40 }, () => String(ask('api.service.mesh').answers[0]?.data)));
+  const firsts = new Set(Array.from({ length: 40 }, () => String(ask('api.service.dc1.mesh').answers[0]?.data)));
   assert.equal(firsts.size, 2);
 });
 

@@ -27,7 +27,8 @@ after(() => server.close());
 
 test('a real resolver finds services, instances and hosts', async () => {
   assert.deepEqual(await resolver.resolve4('api.mesh'), ['127.64.0.9']);
-  assert.deepEqual(await resolver.resolve4('api.service.mesh'), ['127.0.0.1']);
+  assert.deepEqual(await resolver.resolve4('api.service.mesh'), ['127.64.0.9']);
+  assert.deepEqual(await resolver.resolve4('api.service.dc1.mesh'), ['127.0.0.1']);
   assert.deepEqual(await resolver.resolve4('host-7.node.dc1.mesh'), ['10.0.1.8']);
   const [srv] = await resolver.resolveSrv('_api._tcp.mesh');
   assert.equal(`${srv?.priority} ${srv?.weight} ${srv?.port} ${srv?.name}`, '1 256 9001 one.node.dc1.mesh');
