@@ -32,6 +32,7 @@ export class Members {
   private readonly deviations = new Map<number, Entry>();
   private readonly down: number[] = [];
   private readonly downPosition = new Map<number, number>();
+  private downCursor = 0;
   private presentCount = 0;
   private leftCount = 0;
   private cursor = 0;
@@ -183,8 +184,11 @@ export class Members {
     return found.map((index) => this.describe(index));
   }
 
-  randomDown(): number | undefined {
-    return this.down.length === 0 ? undefined : this.down[randomInt(this.random, this.down.length)];
+  /** The down members in turn, so that one who is back does not wait behind chance and the dead. */
+  nextDown(): number | undefined {
+    if (this.down.length === 0) return undefined;
+    this.downCursor = (this.downCursor + 1) % this.down.length;
+    return this.down[this.downCursor];
   }
 
   /** A random member that is thought reachable and passes `accept`; undefined if none was found. */

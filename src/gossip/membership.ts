@@ -202,7 +202,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     this.view.wake(now);
     if (this.rhythm.takeRound(this.scaled(this.parameters.probeIntervalMs), now))
       this.startProbe(this.table.nextInRound(), 'round', now);
-    if (this.rhythm.takeDownProbe(now)) this.startProbe(this.table.randomDown(), 'greet', now);
+    if (this.rhythm.takeDownProbe(now)) this.startProbe(this.table.nextDown(), 'greet', now);
     if (this.rhythm.takeRumor(now)) this.spreadRumors();
   }
 
@@ -393,7 +393,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     this.table.set(index, { state: standing.state, incarnation: standing.incarnation }, now);
     if (was === standing.state) return;
     this.effects.push({ type: 'member', member: this.table.describe(index), was });
-    if (was === 'down' && this.table.downCount > 0) this.rhythm.hastenDownProbe(now);
+    if (was === 'down' && this.table.downCount > 0) this.rhythm.hastenDownProbe(this.table.downCount, now);
   }
 
   sendPing(target: HostId, sequence: number): void {

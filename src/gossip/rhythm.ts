@@ -16,6 +16,8 @@ export class Rhythm {
   private roundAt: Millis | null = null;
   private rumorAt: Millis | null = null;
   private downProbeAt: Millis | null = null;
+  /** Probes of down members that follow quickly, since one of them came back. */
+  private hastened = 0;
 
   constructor(parameters: SwimParameters, random: Random) {
     this.parameters = parameters;
@@ -28,14 +30,19 @@ export class Rhythm {
 
   /** Starts what has become possible, at a random phase so that agents do not beat in step; stops the rest. */
   arm(occasion: Occasion, now: Millis): void {
-    const { probeIntervalMs, rumorIntervalMs, downProbeIntervalMs } = this.parameters;
+    const { probeIntervalMs, rumorIntervalMs } = this.parameters;
     const { hasCompany, hasRumors, hasDown, leaving } = occasion;
     if (!hasCompany || leaving) this.roundAt = null;
     else this.roundAt ??= now + this.random.next() * probeIntervalMs;
     if (!hasCompany || !hasRumors) this.rumorAt = null;
     else this.rumorAt ??= now + this.random.next() * rumorIntervalMs;
     if (!hasDown || leaving) this.downProbeAt = null;
-    else this.downProbeAt ??= now + downProbeIntervalMs * (0.5 + this.random.next());
+    else this.downProbeAt ??= now + this.downProbeDelayMs();
+  }
+
+  private downProbeDelayMs(): Millis {
+    const { downProbeIntervalMs, healProbeIntervalMs } = this.parameters;
+    return this.hastened > 0 ? healProbeIntervalMs : downProbeIntervalMs * (0.5 + this.random.next());
   }
 
   /** Whether a probe round is due; the next follows after `intervalMs`, which local health stretches. */
@@ -55,12 +62,17 @@ export class Rhythm {
   takeDownProbe(now: Millis): boolean {
     if (!isDue(this.downProbeAt, now)) return false;
     this.downProbeAt = null;
+    if (this.hastened > 0) this.hastened--;
     return true;
   }
 
-  /** A down member came back: the others may be back too. */
-  hastenDownProbe(now: Millis): void {
-    this.downProbeAt = now + this.parameters.healProbeIntervalMs;
+  /** A down member came back: the others, `count` of them, may be back too, and each is looked at soon. */
+  hastenDownProbe(count: number, now: Millis): void {
+    this.hastened = count;
+    this.downProbeAt = Math.min(
+      this.downProbeAt ?? Number.POSITIVE_INFINITY,
+      now + this.parameters.healProbeIntervalMs,
+    );
   }
 }
 

@@ -35,9 +35,9 @@ test('down and left members are neither in the round nor in a sample; down ones 
   assert.equal(table.reachableCount, 3);
   for (let i = 0; i < 20; i++) assert.ok(![1, 2].includes(table.nextInRound()!));
   assert.deepEqual(table.sample(10, 0).sort(), [3, 4]);
-  assert.equal(table.randomDown(), 1);
+  assert.equal(table.nextDown(), 1);
   table.set(1, { state: 'alive', incarnation: 2 }, 20);
-  assert.equal(table.randomDown(), undefined);
+  assert.equal(table.nextDown(), undefined);
   assert.deepEqual(table.describe(1), {
     id: 'm1',
     state: 'alive',
