@@ -83,6 +83,7 @@ function line({ report, realMs }: Row): string {
     `converge p50 ${readableMs(convergence.quantile(0.5))} max ${readableMs(convergence.max)}`,
     `detect p50 ${readableMs(detection.quantile(0.5))} max ${readableMs(detection.max)}`,
     `agreed after ${readableMs(report.agreedMs)}`,
+    ...(report.falseDowns > 0 ? [`false downs ${report.falseDowns}`] : []),
     `trace ${report.traceHash}`,
   ].join('  ');
 }

@@ -40,17 +40,11 @@ test('in calm a write is everywhere in a fraction of a second, and a death known
   assert.ok(report.ejection.max! < 3_000, `ejected after ${report.ejection.max} ms`);
 });
 
-test('fifty whole agents agree', () => {
-  const report = play('calm', 50, 1);
-  assert.equal(report.hosts, 50);
-  assert.ok(report.convergence.max! < 2_000, `converged after ${report.convergence.max} ms`);
-  assert.ok(report.events > 50_000);
-});
-
-test('every seed that ever failed passes', () => {
+test('every seed that ever failed passes, fifty whole agents among them', () => {
   const lines = readFileSync(join(import.meta.dirname, '../../sim/seeds.txt'), 'utf8').split('\n');
   const seeds = lines.filter((line) => line.trim() !== '' && !line.startsWith('#'));
   assert.ok(seeds.length > 0, 'the regression list is not empty');
+  assert.ok(seeds.some((line) => Number(line.split(/\s+/)[1]) >= 50));
   for (const line of seeds) {
     const [name, hosts, seed] = line.split(/\s+/);
     const report = play(name!, Number(hosts), Number(seed));
