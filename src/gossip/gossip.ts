@@ -23,7 +23,7 @@ import { Intake, type Verdict } from './intake.ts';
 import { type Lifecycle, parseLifecycle } from './lifecycle.ts';
 import { Membership, type MembershipEffect } from './membership.ts';
 import { defaultGossipParameters, type GossipParameters } from './parameters.ts';
-import type { Authority, GossipEffect, GossipInput, Member, Refusal, StoreOp } from './port.ts';
+import type { Authority, GossipEffect, GossipInput, Member, Refusal, RelayVerdict, StoreOp } from './port.ts';
 import { aliveProof, isAliveProof } from './proof.ts';
 import { type Hlc, type Record, slotOf } from './record.ts';
 import { digestBytes, type JoinOutcome, Replica } from './replica.ts';
@@ -69,6 +69,8 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   private readonly dissemination: Dissemination;
   private readonly sync: AntiEntropy;
   private readonly counters = { deltasIn: 0, deltasOut: 0, badFrames: 0, syncBytesIn: 0, syncBytesOut: 0 };
+  /** What the latest `delta` input was worth. */
+  private latestRelayVerdict: RelayVerdict = 'ignore';
   private nextVersion: number;
   private nextCollectAt: Millis | null = null;
   /** Set while parked records wait for the authority to have learnt of those just applied. */
@@ -125,6 +127,11 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
 
   neighbours(): Iterable<HostId> {
     return this.membership.neighbours();
+  }
+
+  /** Whether the latest `delta` input is to be relayed. */
+  get relayVerdict(): RelayVerdict {
+    return this.latestRelayVerdict;
   }
 
   /** This agent's own incarnation. */
@@ -317,10 +324,11 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       this.counters.badFrames++;
+      this.latestRelayVerdict = 'ignore';
       return;
     }
     this.counters.deltasIn++;
-    this.acceptAll(records, null, now);
+    this.latestRelayVerdict = relayVerdictOf(this.acceptAll(records, null, now));
   }
 
   /** Takes records in one by one, so that a bad one costs no other, then tells of those that won. */
@@ -453,6 +461,13 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     this.effects = [];
     return effects;
   }
+}
+
+/** One forged record condemns a delta: its relay verified nothing. One good record is worth passing on. */
+function relayVerdictOf(verdicts: readonly Verdict[]): RelayVerdict {
+  if (verdicts.some((verdict) => verdict.outcome === 'refused' && verdict.code === 'bad-signature'))
+    return 'reject';
+  return verdicts.some(({ outcome }) => outcome !== 'refused') ? 'accept' : 'ignore';
 }
 
 function refuseUnlessApplied(outcome: JoinOutcome): void {

@@ -29,6 +29,12 @@ export type GossipInput =
   /** What a `commit` effect held: own writes that are durable, and from now on visible to everybody. */
   | { readonly type: 'durable'; readonly records: readonly Record[] };
 
+/**
+ * Whether a delta is to be passed on. `reject` is for what no honest peer relays, and counts against whoever
+ * did; what may only be early, or of a later release, is `ignore`.
+ */
+export type RelayVerdict = 'accept' | 'ignore' | 'reject';
+
 export type StoreOp =
   | { readonly type: 'put'; readonly key: string; readonly value: Uint8Array }
   | { readonly type: 'delete'; readonly key: string };

@@ -6,7 +6,6 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { ed25519Verify, Fault, messageOf, type Random } from '../../core.ts';
-import { decodeDelta } from '../../gossip/dissemination.ts';
 import { Store } from '../../gossip/io/store.ts';
 import { Transport } from '../../gossip/io/transport.ts';
 import type { DataPlane } from '../../proxy/dataplane.ts';
@@ -201,18 +200,12 @@ export class Agent {
       port: this.settings.gossipPort,
       admitted: (host) => this.core.isAdmitted(host),
       addressOf: (host) => this.core.addressOf(host),
-      validate: (delta) => {
-        try {
-          decodeDelta(delta);
-          return 'accept';
-        } catch (error) {
-          if (error instanceof Fault) return 'reject';
-          throw error;
-        }
-      },
       handlers: {
         frame: (from, bytes) => feed({ type: 'frame', from, bytes }),
-        delta: (bytes) => feed({ type: 'delta', bytes }),
+        delta: (bytes) => {
+          feed({ type: 'delta', bytes });
+          return this.core.gossip.relayVerdict;
+        },
         connected: (peer) => feed({ type: 'connected', peer }),
         disconnected: (peer) => feed({ type: 'disconnected', peer }),
         unreachable: (peer) => feed({ type: 'unreachable', peer }),

@@ -1,24 +1,20 @@
 /** Deltas over gossipsub: validation, delivery, and a short wait for the first peer that can take one. */
-import { type MeshPeer, type Message, TopicValidatorResult } from '@chainsafe/libp2p-gossipsub';
+import { type MeshPeer, TopicValidatorResult } from '@chainsafe/libp2p-gossipsub';
+import type { RelayVerdict } from '../port.ts';
 import { deltaTopic, type Libp2pNode, maxDeltaBytes } from './node.ts';
-
-export type Verdict = 'accept' | 'ignore' | 'reject';
 
 /** Deltas kept while no peer can take one; beyond either bound the oldest is dropped and counted. */
 const maxHeldDeltas = 256;
 const maxHeldBytes = 4 * 1024 * 1024;
 
-const verdicts: { readonly [verdict in Verdict]: TopicValidatorResult } = {
+const verdicts: { readonly [verdict in RelayVerdict]: TopicValidatorResult } = {
   accept: TopicValidatorResult.Accept,
   ignore: TopicValidatorResult.Ignore,
   reject: TopicValidatorResult.Reject,
 };
 
-export interface PubsubHandlers {
-  /** Judges a delta before it is delivered and relayed; called once per content. */
-  validate(delta: Uint8Array): Verdict;
-  delta(bytes: Uint8Array): void;
-}
+/** Takes a delta in, once per content, and says whether it is to be relayed. */
+export type DeltaHandler = (bytes: Uint8Array) => RelayVerdict;
 
 /**
  * gossipsub drops a message that it can send to nobody, and says so to nobody. So what is published before
@@ -38,14 +34,9 @@ export class DeltaPubsub {
     dropped: 0,
   };
   private readonly node: Libp2pNode;
-  private readonly handlers: PubsubHandlers;
+  private readonly take: DeltaHandler;
   private readonly waiting: Uint8Array[] = [];
   private waitingBytes = 0;
-  private readonly onMessage = (event: CustomEvent<Message>): void => {
-    if (event.detail.topic !== deltaTopic) return;
-    this.counters.received += 1;
-    this.handlers.delta(event.detail.data);
-  };
   private readonly onChange = (): void => this.release();
   /** Peers in the mesh, by libp2p id; those who disconnected are sorted out when it is read. */
   private readonly grafted = new Set<string>();
@@ -57,16 +48,15 @@ export class DeltaPubsub {
     this.grafted.delete(event.detail.peerId);
   };
 
-  constructor(node: Libp2pNode, handlers: PubsubHandlers) {
+  constructor(node: Libp2pNode, take: DeltaHandler) {
     this.node = node;
-    this.handlers = handlers;
+    this.take = take;
   }
 
   /** Subscribes; the node must have been started. */
   start(): void {
     const { pubsub } = this.node.services;
     pubsub.topicValidators.set(deltaTopic, (_from, message) => verdicts[this.judge(message.data)]);
-    pubsub.addEventListener('message', this.onMessage);
     pubsub.addEventListener('subscription-change', this.onChange);
     pubsub.addEventListener('gossipsub:heartbeat', this.onChange);
     pubsub.addEventListener('gossipsub:graft', this.onGraft);
@@ -76,7 +66,6 @@ export class DeltaPubsub {
 
   stop(): void {
     const { pubsub } = this.node.services;
-    pubsub.removeEventListener('message', this.onMessage);
     pubsub.removeEventListener('subscription-change', this.onChange);
     pubsub.removeEventListener('gossipsub:heartbeat', this.onChange);
     pubsub.removeEventListener('gossipsub:graft', this.onGraft);
@@ -143,9 +132,10 @@ export class DeltaPubsub {
     });
   }
 
-  private judge(delta: Uint8Array): Verdict {
+  private judge(delta: Uint8Array): RelayVerdict {
     try {
-      const verdict = this.handlers.validate(delta);
+      this.counters.received += 1;
+      const verdict = this.take(delta);
       if (verdict === 'ignore') this.counters.ignored += 1;
       else if (verdict === 'reject') this.counters.rejected += 1;
       return verdict;

@@ -1,19 +1,20 @@
 /** All of an agent's gossip traffic behind one narrow interface: frames, deltas, neighbours, join requests. */
 import type { PeerId } from '@libp2p/interface';
 import { ed25519Signer, Fault, type HostId } from '../../core.ts';
+import type { RelayVerdict } from '../port.ts';
 import { Dialer, type PeerAddress } from './dialer.ts';
 import { admissionGater } from './gater.ts';
 import { hostIdOf, peerIdOf, privateKeyFromSeed } from './identity.ts';
 import { bindFault, type JoinHandler, JoinServer } from './join.ts';
 import { Links } from './links.ts';
 import { createNode, type Libp2pNode } from './node.ts';
-import { DeltaPubsub, type Verdict } from './pubsub.ts';
+import { DeltaPubsub } from './pubsub.ts';
 
 export interface TransportHandlers {
   /** One whole frame of an admitted peer. */
   frame(from: HostId, bytes: Uint8Array): void;
-  /** A delta that `validate` accepted, whoever relayed it. */
-  delta(bytes: Uint8Array): void;
+  /** Takes in a delta, whoever relayed it, once per content; the answer says whether to relay it further. */
+  delta(bytes: Uint8Array): RelayVerdict;
   /** The first connection with a peer is up. */
   connected(peer: HostId): void;
   /** The last connection with a peer is gone. */
@@ -33,8 +34,6 @@ export interface TransportOptions {
   /** Asked for every connection and every frame; must be quick. */
   readonly admitted: (host: HostId) => boolean;
   readonly addressOf: (host: HostId) => PeerAddress | null;
-  /** Judges a delta before it is delivered and relayed: `reject` for what no honest peer would relay. */
-  readonly validate: (delta: Uint8Array) => Verdict;
   readonly handlers: TransportHandlers;
   /**
    * Connections opened by us for a passing frame that may stay; beyond it the least recently used one is
@@ -78,7 +77,7 @@ export class Transport {
     this.counters = counters;
     this.dialer = new Dialer(node, options.addressOf);
     this.links = new Links(this.dialer, options.admitted, options.handlers);
-    this.pubsub = new DeltaPubsub(node, { validate: options.validate, delta: options.handlers.delta });
+    this.pubsub = new DeltaPubsub(node, options.handlers.delta);
   }
 
   /**

@@ -3,6 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import { ed25519Signer, type HostId } from '../../../../src/core.ts';
 import type { PeerAddress } from '../../../../src/gossip/io/dialer.ts';
 import { Transport, type TransportOptions } from '../../../../src/gossip/io/transport.ts';
+import type { RelayVerdict } from '../../../../src/gossip/port.ts';
 
 /** What a transport reported, in order. */
 export type Seen =
@@ -58,11 +59,16 @@ export const idOf = (number: number): HostId => ed25519Signer(seedOf(number)).pu
 export const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
 export const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 
+export interface HostOverrides extends Partial<TransportOptions> {
+  /** What a delta of this text is worth; `accept` unless told. */
+  readonly verdictOn?: (text: string) => RelayVerdict;
+}
+
 /** Starts host number `number` on 127.0.1.`number`, admitted and listed in `directory`. */
 export async function startHost(
   directory: Directory,
   number: number,
-  overrides: Partial<TransportOptions> = {},
+  overrides: HostOverrides = {},
 ): Promise<Host> {
   const host = new Host();
   const bind = `127.0.1.${number}`;
@@ -72,10 +78,14 @@ export async function startHost(
     port: 0,
     admitted: (id) => directory.admitted.has(id),
     addressOf: (id) => directory.addresses.get(id) ?? null,
-    validate: () => 'accept',
     handlers: {
       frame: (from, bytes) => host.note({ type: 'frame', from, text: textOf(bytes) }),
-      delta: (bytes) => host.note({ type: 'delta', text: textOf(bytes) }),
+      delta: (bytes) => {
+        const text = textOf(bytes);
+        const verdict = overrides.verdictOn?.(text) ?? 'accept';
+        if (verdict === 'accept') host.note({ type: 'delta', text });
+        return verdict;
+      },
       connected: (peer) => host.note({ type: 'connected', peer }),
       disconnected: (peer) => host.note({ type: 'disconnected', peer }),
       unreachable: (peer) => host.note({ type: 'unreachable', peer }),

@@ -1,15 +1,10 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import type { TransportOptions } from '../../../../src/gossip/io/transport.ts';
-import { bytesOf, Directory, type Host, startHost, textOf } from './helpers.ts';
+import { bytesOf, Directory, type Host, type HostOverrides, startHost } from './helpers.ts';
 
 /** Hosts in a row, each connected to the one before, stopped after the test. */
-async function startRow(
-  t: TestContext,
-  count: number,
-  overrides: Partial<TransportOptions> = {},
-): Promise<Host[]> {
+async function startRow(t: TestContext, count: number, overrides: HostOverrides = {}): Promise<Host[]> {
   const directory = new Directory();
   const hosts: Host[] = [];
   t.after(() => Promise.all(hosts.map((host) => host.transport.stop())));
@@ -88,10 +83,9 @@ test('what is held is bounded: the oldest goes first and is counted', async (t) 
   assert.ok(!b.seen.some((seen) => seen.type === 'delta' && seen.text === 'early 43'));
 });
 
-test('a delta that is rejected or ignored is neither delivered nor relayed', async (t) => {
+test('a delta that is rejected or ignored is neither taken in nor relayed', async (t) => {
   const hosts = await startRow(t, 3, {
-    validate: (delta) => {
-      const text = textOf(delta);
+    verdictOn: (text) => {
       return text.startsWith('bad') ? 'reject' : text.startsWith('odd') ? 'ignore' : 'accept';
     },
   });
@@ -110,7 +104,7 @@ test('a delta that is rejected or ignored is neither delivered nor relayed', asy
 
 test('a peer that keeps sending rejected deltas is no longer listened to', async (t) => {
   const hosts = await startRow(t, 2, {
-    validate: (delta) => (textOf(delta).startsWith('bad') ? 'reject' : 'accept'),
+    verdictOn: (text) => (text.startsWith('bad') ? 'reject' : 'accept'),
   });
   const [a, b] = hosts as [Host, Host];
   await untilMeshed(hosts);

@@ -234,7 +234,7 @@ test('join requests arrive on the same port', async (t) => {
   const a = await startHost(directory, 1, {
     handlers: {
       frame: () => undefined,
-      delta: () => undefined,
+      delta: () => 'accept',
       connected: () => undefined,
       disconnected: () => undefined,
       unreachable: () => undefined,
