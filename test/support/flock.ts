@@ -1,0 +1,387 @@
+/**
+ * Whole agent cores on a virtual clock, with disks in memory, wired to each other directly: a frame arrives in
+ * the next step, a publication at everybody. Keys, signatures and certificates are real.
+ */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { AgentCore } from '../../src/agent/core.ts';
+import type { AgentEffect, AgentInput } from '../../src/agent/effects.ts';
+import { decodeJoinAnswer, type JoinAnswer } from '../../src/agent/joining.ts';
+import { ADMISSION, type CheckDefinition, type ServiceDefinition } from '../../src/agent/kinds.ts';
+import type { Command, CreatedToken } from '../../src/agent/port.ts';
+import { parseVipRange } from '../../src/agent/vips.ts';
+import { ed25519Verify, Fault, type Millis, type Signer, seededRandom } from '../../src/core.ts';
+import { encodeRecord } from '../../src/gossip/codec.ts';
+import type { ProxyConfig } from '../../src/proxy/config.ts';
+import { createAdmission, encodeAdmission } from '../../src/trust/admission.ts';
+import { createCsr } from '../../src/trust/csr.ts';
+import type { SavedIdentity } from '../../src/trust/svid.ts';
+import { type JoinToken, parseToken } from '../../src/trust/token.ts';
+import {
+  founder,
+  genesis,
+  hlcOf,
+  operator,
+  p256,
+  rootSigner,
+  signerOf,
+  startedAt,
+} from '../unit/trust/mesh.ts';
+import { definitionOf, hostValue } from './agent.ts';
+
+export { founder, genesis, operator, signerOf, startedAt };
+
+type Effect<T extends AgentEffect['type']> = Extract<AgentEffect, { type: T }>;
+export type Answer = { readonly value: unknown } | { readonly fault: Fault };
+
+export function checkOf(given: Partial<CheckDefinition> & { readonly id: string }): CheckDefinition {
+  return {
+    name: given.id,
+    notes: '',
+    type: 'ttl',
+    target: '',
+    method: '',
+    header: {},
+    body: '',
+    tlsSkipVerify: false,
+    args: [],
+    intervalMs: 0,
+    timeoutMs: 0,
+    ttlMs: 60_000,
+    successBeforePassing: 0,
+    failuresBeforeCritical: 0,
+    failuresBeforeWarning: 0,
+    deregisterCriticalAfterMs: 0,
+    initialStatus: 'critical',
+    ...given,
+  };
+}
+
+/** One host: what its disk keeps, and the agent that runs on it now. */
+export class FlockHost {
+  readonly flock: Flock;
+  readonly name: string;
+  readonly signer: Signer;
+  readonly address: string;
+  /** `stalled` keeps writes waiting for `flush`; `failing` refuses them. */
+  disk: 'working' | 'stalled' | 'failing' = 'working';
+  readonly store = new Map<string, Uint8Array>();
+  readonly identities = new Map<string, SavedIdentity>();
+  admission: Uint8Array | null = null;
+  sponsor: FlockHost | null = null;
+  core!: AgentCore;
+  isRunning = false;
+  isCut = false;
+  epoch = 0;
+  configs: ProxyConfig[] = [];
+  readonly answers = new Map<number, Answer>();
+  readonly joinAnswers = new Map<number, JoinAnswer>();
+  readonly logs: Effect<'log'>[] = [];
+  readonly checksRun: CheckDefinition[] = [];
+  readonly keysMade: string[] = [];
+  private waiting: Effect<'persist'>[] = [];
+  private lastRequest = 0;
+
+  constructor(flock: Flock, name: string, signer: Signer, address: string) {
+    this.flock = flock;
+    this.name = name;
+    this.signer = signer;
+    this.address = address;
+  }
+
+  get id(): string {
+    return this.signer.publicKey;
+  }
+
+  start(): void {
+    this.epoch++;
+    this.configs = [];
+    this.core = new AgentCore({
+      host: hostValue(this.name, this.address),
+      signer: this.signer,
+      verify: ed25519Verify,
+      random: seededRandom(this.epoch * 1000 + this.flock.hosts.indexOf(this)),
+      epoch: this.epoch,
+      genesis,
+      rootSigner: this.id === founder.publicKey ? rootSigner : null,
+      domain: 'mesh',
+      vipRange: parseVipRange('127.64.0.0/16'),
+      inbound: { address: this.address, port: 21000 },
+      outbound: null,
+      svidTtlMs: 12 * 3_600_000,
+      sponsor:
+        this.sponsor === null ? null : { id: this.sponsor.id, address: this.sponsor.address, port: 7946 },
+    });
+    this.isRunning = true;
+    const entries = [...this.store].map(([key, value]) => ({ key, value }));
+    const identities = [...this.identities.values()];
+    this.feed({ type: 'start', saved: { entries, identities, admission: this.admission } });
+  }
+
+  /** Ends as by SIGKILL: what was not durable is gone. */
+  kill(): void {
+    this.isRunning = false;
+    this.waiting = [];
+    this.flock.forget(this);
+  }
+
+  feed(input: AgentInput): void {
+    this.flock.enqueue(this, input);
+    this.flock.drain();
+  }
+
+  /** Asks for a change; the answer is in `answers` once there is one. */
+  ask(command: Command): number {
+    const request = ++this.lastRequest;
+    const entropy = createHash('sha512').update(`${this.name} ${request}`).digest();
+    this.feed({ type: 'command', request, command, entropy: Uint8Array.from(entropy) });
+    return request;
+  }
+
+  /** As `ask`, for what is answered at once. */
+  command(command: Command): unknown {
+    const answer = this.answers.get(this.ask(command));
+    assert.ok(answer !== undefined, `${command.type} was not answered`);
+    if ('fault' in answer) throw answer.fault;
+    return answer.value;
+  }
+
+  register(name: string, more: Partial<ServiceDefinition> = {}): void {
+    this.command({ type: 'register-service', definition: definitionOf({ name, ...more }) });
+  }
+
+  /** Makes waiting writes durable, or fails them. */
+  flush(): void {
+    for (const effect of this.waiting.splice(0)) this.written(effect);
+    this.flock.drain();
+  }
+
+  get lastConfig(): ProxyConfig {
+    const config = this.configs.at(-1);
+    assert.ok(config !== undefined, `${this.name} has no configuration`);
+    return config;
+  }
+
+  carryOut(effect: AgentEffect): void {
+    switch (effect.type) {
+      case 'send':
+        this.flock.send(this, effect.to, effect.bytes);
+        break;
+      case 'publish':
+        this.flock.publish(this, effect.bytes);
+        break;
+      case 'connect':
+        this.flock.connect(this, effect.peer);
+        break;
+      case 'persist':
+        if (this.disk === 'stalled') this.waiting.push(effect);
+        else this.written(effect);
+        break;
+      case 'input':
+        this.flock.enqueue(this, effect.input);
+        break;
+      case 'reply':
+        this.answers.set(effect.request, { value: effect.value });
+        break;
+      case 'fail':
+        this.answers.set(effect.request, { fault: effect.fault });
+        break;
+      case 'join-reply':
+        this.joinAnswers.set(effect.exchange, decodeJoinAnswer(effect.bytes));
+        break;
+      case 'make-key':
+        this.makeKey(effect);
+        break;
+      case 'keep-identity':
+        this.identities.set(effect.identity.service, effect.identity);
+        break;
+      case 'drop-identity':
+        this.identities.delete(effect.service);
+        break;
+      case 'configure':
+        this.configs.push(effect.config);
+        break;
+      case 'run-check':
+        this.checksRun.push(effect.check);
+        break;
+      case 'log':
+        this.logs.push(effect);
+        break;
+      case 'stop':
+        this.isRunning = false;
+        break;
+      case 'disconnect':
+      case 'changed':
+        break;
+    }
+  }
+
+  private written({ ops, then }: Effect<'persist'>): void {
+    if (this.disk === 'failing') {
+      const fault = new Fault('storage-failed', 'the disk is full');
+      for (const effect of then)
+        if (effect.type === 'reply') this.carryOut({ type: 'fail', request: effect.request, fault });
+      return;
+    }
+    for (const op of ops)
+      if (op.type === 'put') this.store.set(op.key, op.value);
+      else this.store.delete(op.key);
+    for (const effect of then) this.carryOut(effect);
+  }
+
+  private makeKey({ service, spiffeId, dnsNames }: Effect<'make-key'>): void {
+    this.keysMade.push(service);
+    const key = p256();
+    const keyPem = key.export({ type: 'pkcs8', format: 'pem' }).toString();
+    this.flock.enqueue(this, { type: 'key-made', service, csr: createCsr(key, spiffeId, dnsNames), keyPem });
+  }
+}
+
+const maxSteps = 200_000;
+
+export class Flock {
+  now: Millis = startedAt;
+  readonly hosts: FlockHost[] = [];
+  private queue: { readonly host: FlockHost; readonly input: AgentInput }[] = [];
+  private draining = false;
+  private lastExchange = 0;
+
+  /** A mesh of its founder alone. */
+  static founded(): { readonly flock: Flock; readonly first: FlockHost } {
+    const flock = new Flock();
+    const first = flock.add('first', founder);
+    first.start();
+    flock.run(100);
+    return { flock, first };
+  }
+
+  add(name: string, signer: Signer = signerOf(name)): FlockHost {
+    const host = new FlockHost(this, name, signer, `10.0.0.${this.hosts.length + 1}`);
+    this.hosts.push(host);
+    return host;
+  }
+
+  enqueue(host: FlockHost, input: AgentInput): void {
+    this.queue.push({ host, input });
+  }
+
+  forget(host: FlockHost): void {
+    this.queue = this.queue.filter((queued) => queued.host !== host);
+  }
+
+  drain(): void {
+    if (this.draining) return;
+    this.draining = true;
+    try {
+      for (let steps = 0; this.queue.length > 0; steps++) {
+        assert.ok(steps < maxSteps, 'the flock comes to rest');
+        const { host, input } = this.queue.shift()!;
+        if (!host.isRunning) continue;
+        for (const effect of host.core.step(input, this.now)) host.carryOut(effect);
+      }
+    } finally {
+      this.draining = false;
+    }
+  }
+
+  /** Lets time pass, waking every agent when it asks. */
+  run(ms: Millis): void {
+    const until = this.now + ms;
+    this.drain();
+    for (let steps = 0; ; steps++) {
+      assert.ok(steps < maxSteps, 'nobody is woken in a spin');
+      let next: FlockHost | null = null;
+      let at = Number.POSITIVE_INFINITY;
+      for (const host of this.hosts) {
+        const wake = host.isRunning ? host.core.nextWake() : null;
+        if (wake !== null && wake < at) [next, at] = [host, wake];
+      }
+      if (next === null || at > until) break;
+      this.now = Math.max(this.now, Math.ceil(at));
+      next.feed({ type: 'wake' });
+    }
+    this.now = until;
+  }
+
+  send(from: FlockHost, to: string, bytes: Uint8Array): void {
+    const target = this.reach(from, to);
+    if (target === null) this.enqueue(from, { type: 'unreachable', peer: to });
+    else this.enqueue(target, { type: 'frame', from: from.id, bytes });
+  }
+
+  publish(from: FlockHost, bytes: Uint8Array): void {
+    for (const host of this.hosts)
+      if (host !== from && this.reach(from, host.id) !== null) this.enqueue(host, { type: 'delta', bytes });
+  }
+
+  connect(from: FlockHost, to: string): void {
+    const target = this.reach(from, to);
+    this.enqueue(from, { type: target === null ? 'unreachable' : 'connected', peer: to });
+    if (target !== null) this.enqueue(target, { type: 'connected', peer: from.id });
+  }
+
+  private reach(from: FlockHost, to: string): FlockHost | null {
+    const target = this.hosts.find(({ id }) => id === to);
+    if (target === undefined || !target.isRunning || target.isCut || from.isCut) return null;
+    return target.core.isAdmitted(from.id) ? target : null;
+  }
+
+  token(at: FlockHost, terms: Partial<Extract<Command, { type: 'create-token' }>> = {}): JoinToken {
+    return parseToken(this.createToken(at, terms).token);
+  }
+
+  createToken(at: FlockHost, terms: Partial<Extract<Command, { type: 'create-token' }>> = {}): CreatedToken {
+    const command = {
+      type: 'create-token',
+      services: [],
+      roles: ['agent'],
+      uses: 10,
+      ttlMs: 3_600_000,
+      operator,
+      ...terms,
+    } as const;
+    return at.command(command) as CreatedToken;
+  }
+
+  /** What a joiner sends: its own admission, proven with the token's secret. */
+  joinRequest(joiner: FlockHost, token: JoinToken, use: number): Uint8Array {
+    const request = {
+      genesisHash: token.genesisHash,
+      name: joiner.name,
+      host: joiner.id,
+      grantId: token.grantId,
+      use,
+      admittedAt: this.now,
+    };
+    const value = encodeAdmission(createAdmission(request, token.grantSigner()));
+    const fields = {
+      scope: 'host',
+      kind: ADMISSION,
+      key: '',
+      version: 1,
+      hlc: hlcOf(this.now),
+      value,
+    } as const;
+    return encodeRecord(fields, joiner.signer).bytes;
+  }
+
+  /** Asks `sponsor` to admit the bearer of `bytes`; undefined while it has not answered. */
+  askToJoin(sponsor: FlockHost, bytes: Uint8Array): JoinAnswer | undefined {
+    const exchange = ++this.lastExchange;
+    sponsor.feed({ type: 'join-request', exchange, bytes });
+    return sponsor.joinAnswers.get(exchange);
+  }
+
+  /** A host that has joined through `sponsor`, started and in step with the mesh. */
+  join(name: string, sponsor: FlockHost, token: JoinToken, use = 0): FlockHost {
+    const host = this.add(name);
+    host.admission = this.joinRequest(host, token, use);
+    const answer = this.askToJoin(sponsor, host.admission);
+    assert.equal(answer?.outcome, 'welcome', JSON.stringify(answer));
+    host.sponsor = sponsor;
+    host.start();
+    this.run(3000);
+    assert.ok(host.core.isSynchronised(), `${name} is in step with the mesh`);
+    return host;
+  }
+}
