@@ -1,7 +1,13 @@
 /** Two transports joined byte for byte, with back-pressure and half-close each way: TCP, and HTTP after 101. */
 import { detectProtocol } from './detect.ts';
 import type { TrafficCounter } from './stats.ts';
-import { type CloseReason, highWaterBytes, type Transport, type TransportOwner } from './transport.ts';
+import {
+  type CloseReason,
+  highWaterBytes,
+  keepReceived,
+  type Transport,
+  type TransportOwner,
+} from './transport.ts';
 
 export type RelayEnd = 'ended' | 'connect-failure' | 'refused' | 'reset';
 
@@ -64,6 +70,7 @@ export class Relay {
       return false;
     }
     const more = bytes.subarray(start, end);
+    keepReceived();
     this.first = this.first === null ? more : Buffer.concat([this.first, more]);
     const detected = detectProtocol(this.first);
     if (detected === null) return true;

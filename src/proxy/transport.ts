@@ -24,7 +24,7 @@ export interface Transport {
   readonly pendingBytes: number;
   /**
    * Sends `bytes[start, end)`. The transport may keep the slice instead of copying it, so nobody changes
-   * those bytes again; received bytes are never reused either. Ignored once the transport is over.
+   * those bytes again. Ignored once the transport is over.
    */
   write(bytes: Buffer, start: number, end: number): void;
   /** Asks for no more input. A bounded amount may still come, and is to be taken. */
@@ -37,6 +37,24 @@ export interface Transport {
   /** Cuts both directions so that the peer sees a break, not an end. Nothing is told after it. */
   destroy(): void;
 }
+
+/**
+ * Must be called by whoever still refers to received bytes when its `onData` returns: else the next read may
+ * go to the same place. Most bytes are copied on at once, and reading them costs no memory then.
+ */
+export function keepReceived(): void {
+  wereKept = true;
+}
+
+/** For readers: whether what was just delivered must be left alone. Asks anew for the next delivery. */
+export function takeKept(): boolean {
+  const kept = wereKept;
+  wereKept = false;
+  return kept;
+}
+
+/** Deliveries are synchronous and never nest, so one flag serves them all. */
+let wereKept = false;
 
 /** What a transport tells. Calls never come from within the owner's own call of the transport. */
 export interface TransportOwner {

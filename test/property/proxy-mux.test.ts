@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { Session, type SessionEvents } from '../../src/proxy/mux/session.ts';
 import type { MuxStream } from '../../src/proxy/mux/stream.ts';
-import type { TransportOwner } from '../../src/proxy/transport.ts';
+import { type TransportOwner, takeKept } from '../../src/proxy/transport.ts';
 
 const silentEvents: SessionEvents = { onOutput() {}, onStream() {}, onGoAway() {}, onMalformed() {} };
 
@@ -31,10 +31,15 @@ class Reader implements TransportOwner {
 function move(from: Session, to: Session, pieceBytes: number): boolean {
   const batch = from.takeOutput();
   if (batch === null) return false;
-  // What is received is never reused, and the batch is.
+  // The batch is filled again; and what was received is, unless it was kept.
   const bytes = Buffer.from(batch);
   from.written(batch);
-  for (let at = 0; at < bytes.length; at += pieceBytes) to.receive(bytes.subarray(at, at + pieceBytes));
+  for (let at = 0; at < bytes.length; at += pieceBytes) {
+    const piece = bytes.subarray(at, at + pieceBytes);
+    takeKept();
+    to.receive(piece);
+    if (!takeKept()) piece.fill('*');
+  }
   return true;
 }
 

@@ -7,7 +7,13 @@ import { DownstreamConnection } from '../../src/proxy/http1/downstream.ts';
 import { Refusal } from '../../src/proxy/http1/refusal.ts';
 import type { HttpRoute, RequestRouter } from '../../src/proxy/http1/route.ts';
 import { TrafficCounter } from '../../src/proxy/stats.ts';
-import { type CloseReason, nobody, type Transport, type TransportOwner } from '../../src/proxy/transport.ts';
+import {
+  type CloseReason,
+  nobody,
+  type Transport,
+  type TransportOwner,
+  takeKept,
+} from '../../src/proxy/transport.ts';
 import { type Dialer, Upstream, UpstreamGroup } from '../../src/proxy/upstreams.ts';
 
 /** Keeps what is written; the test plays the peer. */
@@ -43,10 +49,12 @@ export class MemoryTransport implements Transport {
   take(): string {
     return Buffer.concat(this.written.splice(0)).toString('latin1');
   }
-  /** The peer sends. */
+  /** The peer sends. As with a real read, what nobody keeps is overwritten. */
   receive(text: string | Buffer): void {
-    const bytes = typeof text === 'string' ? Buffer.from(text, 'latin1') : text;
+    const bytes = typeof text === 'string' ? Buffer.from(text, 'latin1') : Buffer.from(text);
+    takeKept();
     this.owner.onData(bytes, 0, bytes.length);
+    if (!takeKept()) bytes.fill('*');
   }
   /** The connection breaks. */
   break(reason: CloseReason): void {

@@ -11,12 +11,13 @@ import { Relay } from '../relay.ts';
 import {
   type CloseReason,
   highWaterBytes,
+  keepReceived,
   nobody,
   type Transport,
   type TransportOwner,
 } from '../transport.ts';
 import { BodyTracker, bodyMalformed } from './body.ts';
-import { forwardedRequest } from './edit.ts';
+import { forwardedRequest, inlineEnd } from './edit.ts';
 import { incomplete, malformed, maxHeadBytes, RequestHead } from './head.ts';
 import { Refusal, refusalResponse } from './refusal.ts';
 import { Replay } from './replay.ts';
@@ -140,6 +141,7 @@ export class DownstreamConnection implements TransportOwner, Timed {
 
   private hold(bytes: Buffer, start: number, end: number): void {
     const more = bytes.subarray(start, end);
+    keepReceived();
     this.held = this.held === null ? more : Buffer.concat([this.held, more]);
     if (this.held.length > maxHeldBytes && this.phase === 'response') this.transport.pause();
   }
@@ -188,11 +190,13 @@ export class DownstreamConnection implements TransportOwner, Timed {
       return;
     }
     this.route = route;
-    const forwarded = forwardedRequest(bytes, head, used, route.addedHeaders, this.context.random);
+    const inline = inlineEnd(head.end, used);
+    const forwarded = forwardedRequest(bytes, head, inline, route.addedHeaders, this.context.random);
     this.replay.start(forwarded, head.isIdempotent(bytes));
     route.group.earnRetry();
     this.phase = this.requestDone ? 'response' : 'body';
     if (!this.connect(route, undefined, false)) this.refuse(route.unavailable(), false);
+    else if (inline < used) this.sendRequestBody(bytes, inline, used);
   }
 
   /** Picks an endpoint and sends what there is of the request; false when there is no endpoint to pick. */
@@ -220,12 +224,16 @@ export class DownstreamConnection implements TransportOwner, Timed {
     }
     this.requestDone = this.body.done;
     if (this.requestDone) this.phase = 'response';
-    const upstream = this.upstream!;
-    this.route!.counter.bytesSent += used - start;
-    this.replay.add(bytes, start, used);
-    upstream.transport.write(bytes, start, used);
-    if (upstream.transport.pendingBytes > highWaterBytes) this.transport.pause();
+    this.sendRequestBody(bytes, start, used);
     if (used < end) this.hold(bytes, used, end);
+  }
+
+  private sendRequestBody(bytes: Buffer, start: number, end: number): void {
+    const { transport } = this.upstream!;
+    this.route!.counter.bytesSent += end - start;
+    this.replay.add(bytes, start, end);
+    transport.write(bytes, start, end);
+    if (transport.pendingBytes > highWaterBytes) this.transport.pause();
   }
 
   /** Reads on when nothing speaks against it any more. */

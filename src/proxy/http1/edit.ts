@@ -11,7 +11,18 @@ const requestIdDigits = 32;
 const addedAtMost = 128;
 
 /**
- * The head as it is forwarded, with `trailing` bytes of body behind it in the same buffer. `added` are whole
+ * The most bytes of body that are copied behind an edited head. More are sent as they are, after it: a copy of
+ * theirs would cost more than a second write saves.
+ */
+const maxInlineBodyBytes = 2048;
+
+/** How much of what came with a head, up to `bodyEnd`, is to go out in one buffer with it. */
+export function inlineEnd(headEnd: number, bodyEnd: number): number {
+  return bodyEnd - headEnd <= maxInlineBodyBytes ? bodyEnd : headEnd;
+}
+
+/**
+ * The head as it is forwarded, with the bytes up to `bodyEnd` behind it in the same buffer. `added` are whole
  * lines, such as the caller's certificate. Returns a new buffer that nobody writes to again.
  */
 export function forwardedRequest(

@@ -1,5 +1,7 @@
 /** What was sent of a request, kept as long as it may have to be sent again to another server. */
 
+import { keepReceived } from '../transport.ts';
+
 /** Requests with more than this are not sent twice. */
 const maxReplayBytes = 64 * 1024;
 
@@ -29,6 +31,7 @@ export class Replay {
       this.stop();
       return;
     }
+    keepReceived();
     this.parts.push(bytes.subarray(start, end));
   }
 

@@ -5,6 +5,7 @@ import { type EngineContext, idleUpstreamMs } from '../engine.ts';
 import {
   type CloseReason,
   highWaterBytes,
+  keepReceived,
   nobody,
   type Transport,
   type TransportOwner,
@@ -12,7 +13,7 @@ import {
 import type { Upstream } from '../upstreams.ts';
 import { BodyTracker, bodyMalformed } from './body.ts';
 import type { DownstreamConnection } from './downstream.ts';
-import { type ConnectionNotice, forwardedResponse } from './edit.ts';
+import { type ConnectionNotice, forwardedResponse, inlineEnd } from './edit.ts';
 import { incomplete, malformed, maxHeadBytes, ResponseHead } from './head.ts';
 
 /** Parsing is synchronous and its result used at once, so one head serves every connection. */
@@ -105,6 +106,7 @@ export class UpstreamConnection implements TransportOwner, Timed {
           this.fail('bad-response', 'head too long');
           return;
         }
+        keepReceived();
         this.held = bytes.subarray(start, end);
         return;
       }
@@ -138,7 +140,9 @@ export class UpstreamConnection implements TransportOwner, Timed {
     this.inBody = true;
     this.keepAlive = head.keepAlive && kind !== 'until-close';
     const notice = this.noticeFor(downstream);
-    downstream.startResponse(head.status, forwardedResponse(bytes, head, bodyEnd, notice));
+    const inline = inlineEnd(headEnd, bodyEnd);
+    downstream.startResponse(head.status, forwardedResponse(bytes, head, inline, notice));
+    if (inline < bodyEnd) downstream.sendBody(bytes, inline, bodyEnd);
     this.afterBytes(downstream, bodyEnd === end);
   }
 

@@ -1,5 +1,4 @@
 /** Opens plaintext connections to one instance of an application on this host. */
-import { connect } from 'node:net';
 import type { EngineContext } from '../engine.ts';
 import { nobody, type Transport } from '../transport.ts';
 import type { CarriedProtocol, Dialer } from '../upstreams.ts';
@@ -24,14 +23,11 @@ export class AppDialer implements Dialer {
   }
 
   open(_protocol: CarriedProtocol, done: (transport: Transport | null) => void): void {
-    const transport = this.connect(() => done(transport));
+    const transport = this.connect(done);
     transport.owner = { ...nobody, onClose: () => done(null) };
   }
 
-  private connect(onConnect: () => void): SocketTransport {
-    const socket = connect({ host: this.address, port: this.port, allowHalfOpen: true });
-    const transport = new SocketTransport(socket, this.context, false);
-    transport.watchConnect(connectTimeoutMs, onConnect);
-    return transport;
+  private connect(onConnect: (transport: Transport) => void): Transport {
+    return SocketTransport.connect(this.address, this.port, connectTimeoutMs, this.context, onConnect);
   }
 }

@@ -1,5 +1,5 @@
 /** A kernel or TLS socket as a `Transport`. Everything written within one turn leaves in one system call. */
-import type { Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Millis } from '../../core.ts';
 import type { Timed } from '../deadlines.ts';
@@ -7,13 +7,16 @@ import { type EngineContext, lingerMs } from '../engine.ts';
 import {
   type CloseReason,
   highWaterBytes,
+  keepReceived,
   nobody,
   type Transport,
   type TransportOwner,
+  takeKept,
 } from '../transport.ts';
 
 /** Probes on silent connections, so that a peer that vanished is noticed within minutes. */
 const keepAliveProbeMs = 30_000;
+const readBytes = 64 * 1024;
 
 /** Sockets with something to send in this turn; one callback serves them all. */
 const unflushed: SocketTransport[] = [];
@@ -54,8 +57,40 @@ export class SocketTransport implements Transport, Timed {
     socket.on('close', () => this.closed());
   }
 
+  /**
+   * Connects in the clear. Reads go to one buffer again and again, as long as nobody keeps what was read: an
+   * application's answers are mostly copied on at once, and would otherwise be most of the garbage there is.
+   */
+  static connect(
+    host: string,
+    port: number,
+    timeoutMs: number,
+    context: EngineContext,
+    onConnect: (transport: SocketTransport) => void,
+  ): SocketTransport {
+    let buffer = Buffer.allocUnsafeSlow(readBytes);
+    const socket = connect({
+      host,
+      port,
+      allowHalfOpen: true,
+      onread: {
+        buffer() {
+          if (takeKept()) buffer = Buffer.allocUnsafeSlow(readBytes);
+          return buffer;
+        },
+        callback(count) {
+          transport.owner.onData(buffer, 0, count);
+          return true;
+        },
+      },
+    });
+    const transport = new SocketTransport(socket, context, false);
+    transport.watchConnect(timeoutMs, () => onConnect(transport));
+    return transport;
+  }
+
   /** Gives up a connect that takes longer; `onConnect` is told when it did not. */
-  watchConnect(timeoutMs: number, onConnect: () => void): void {
+  private watchConnect(timeoutMs: number, onConnect: () => void): void {
     this.deadlineMs = this.context.now() + timeoutMs;
     this.context.promptDeadlines.add(this);
     this.socket.once('connect', () => {
@@ -72,6 +107,7 @@ export class SocketTransport implements Transport, Timed {
   write(bytes: Buffer, start: number, end: number): void {
     if (this.finishing || start === end || this.socket.destroyed) return;
     if (this.outgoing.length === 0) this.flushLater();
+    keepReceived();
     this.outgoing.push(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
     this.outgoingBytes += end - start;
     if (this.outgoingBytes > highWaterBytes) this.hadPressure = true;

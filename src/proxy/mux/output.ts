@@ -6,10 +6,17 @@ import { headerBytes } from './frames.ts';
 
 const batchBytes = 64 * 1024;
 
+/**
+ * Batches that were written and wait to be filled again, for all sessions: a new one each time would have the
+ * garbage collector run all day. Beyond this many they are let go.
+ */
+const maxSpareBatches = 64;
+const spareBatches: Buffer[] = [];
+
 export class Output {
-  private batch: Buffer = Buffer.allocUnsafeSlow(batchBytes);
+  /** None while there is nothing to send: most sessions are idle most of the time. */
+  private batch: Buffer | null = null;
   private length = 0;
-  private spare: Buffer | null = null;
   private readonly full: Buffer[] = [];
   /** Bytes behind the batch that goes out next: what makes writers wait. */
   backlogBytes = 0;
@@ -21,6 +28,7 @@ export class Output {
   /** Appends a frame header; the caller appends exactly `length` bytes after it. */
   header(type: number, length: number, streamId: number): void {
     if (this.length + headerBytes + length > batchBytes) this.startBatch();
+    this.batch ??= spareBatches.pop() ?? Buffer.allocUnsafeSlow(batchBytes);
     const batch = this.batch;
     const at = this.length;
     batch[at] = type;
@@ -35,15 +43,15 @@ export class Output {
   }
 
   bytes(source: Buffer, start: number, end: number): void {
-    this.length += source.copy(this.batch, this.length, start, end);
+    this.length += source.copy(this.batch!, this.length, start, end);
   }
 
   u8(value: number): void {
-    this.batch[this.length++] = value;
+    this.batch![this.length++] = value;
   }
 
   u32(value: number): void {
-    this.length = this.batch.writeUInt32BE(value, this.length);
+    this.length = this.batch!.writeUInt32BE(value, this.length);
   }
 
   /** The next bytes to write, or null. They are the caller's until it gives them to `recycle`. */
@@ -54,25 +62,23 @@ export class Output {
       return oldest;
     }
     if (this.length === 0) return null;
-    const taken = this.batch.subarray(0, this.length);
-    this.replaceBatch();
-    return taken;
+    return this.takeBatch();
   }
 
   /** Takes back bytes that have been written, to be filled again. */
   recycle(written: Buffer): void {
-    if (this.spare === null) this.spare = Buffer.from(written.buffer, 0, batchBytes);
+    if (spareBatches.length < maxSpareBatches) spareBatches.push(Buffer.from(written.buffer, 0, batchBytes));
   }
 
   private startBatch(): void {
-    this.full.push(this.batch.subarray(0, this.length));
     this.backlogBytes += this.length;
-    this.replaceBatch();
+    this.full.push(this.takeBatch());
   }
 
-  private replaceBatch(): void {
-    this.batch = this.spare ?? Buffer.allocUnsafeSlow(batchBytes);
-    this.spare = null;
+  private takeBatch(): Buffer {
+    const taken = this.batch!.subarray(0, this.length);
+    this.batch = null;
     this.length = 0;
+    return taken;
   }
 }

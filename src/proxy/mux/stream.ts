@@ -1,5 +1,5 @@
 /** One virtual connection of a session, with credit each way so that a slow reader holds up nobody else. */
-import { type CloseReason, nobody, type Transport, type TransportOwner } from '../transport.ts';
+import { type CloseReason, keepReceived, nobody, type Transport, type TransportOwner } from '../transport.ts';
 import { initialWindowBytes, maxCredit, ResetCode } from './frames.ts';
 import type { Session } from './session.ts';
 
@@ -47,6 +47,7 @@ export class MuxStream implements Transport {
   }
 
   private enqueue(bytes: Buffer, start: number, end: number): void {
+    keepReceived();
     this.queue.push(bytes.subarray(start, end));
     this.queuedBytes += end - start;
   }

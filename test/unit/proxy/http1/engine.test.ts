@@ -225,3 +225,19 @@ test('draining lets the answer under way out and says that it is the last', () =
   assert.match(busy.client.take(), /\r\nconnection: close\r\n\r\nok$/);
   assert.equal(busy.client.end, 'close');
 });
+
+test('a response head that comes in pieces, and a long body with a head, arrive as they were sent', () => {
+  const engine = new TestEngine();
+  const { client } = engine.accept();
+  const body = 'b'.repeat(10_000);
+  const request = `POST / HTTP/1.1\r\nHost: api\r\nX-Request-Id: r\r\nContent-Length: 10000\r\n\r\n${body}`;
+  client.receive(request);
+  assert.equal(engine.server.take(), request);
+  const response = `HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 10000\r\n\r\n${body}`;
+  engine.server.receive(response.slice(0, 20));
+  engine.server.receive(response.slice(20, 40));
+  engine.server.receive(response.slice(40));
+  assert.equal(client.take(), response);
+  assert.equal(engine.counter.bytesSent, request.length);
+  assert.equal(engine.counter.bytesReceived, response.length);
+});

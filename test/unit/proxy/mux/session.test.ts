@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { FrameType, maxStreams } from '../../../../src/proxy/mux/frames.ts';
 import { Session } from '../../../../src/proxy/mux/session.ts';
 import type { MuxStream } from '../../../../src/proxy/mux/stream.ts';
-import { type CloseReason, nobody } from '../../../../src/proxy/transport.ts';
+import { type CloseReason, nobody, takeKept } from '../../../../src/proxy/transport.ts';
 
 function frame(type: number, streamId: number, payload: Buffer | number[] = []): Buffer {
   const header = Buffer.alloc(8);
@@ -167,4 +167,14 @@ test('a writer sends as much as it was given credit for, to the byte', () => {
   session.receive(frame(FrameType.window, 1, [0, 0, 0, 1]));
   assert.equal(sentBytes(), 1);
   assert.equal(streams[0]!.pendingBytes, 1_000_000 - 256 * 1024 - 1001);
+});
+
+test('bytes that wait for credit are kept, bytes that leave at once are not', () => {
+  const { session, streams } = server();
+  session.receive(open(1));
+  takeKept();
+  streams[0]!.write(Buffer.alloc(256 * 1024), 0, 256 * 1024);
+  assert.equal(takeKept(), false);
+  streams[0]!.write(Buffer.from('more'), 0, 4);
+  assert.equal(takeKept(), true);
 });
