@@ -3,7 +3,6 @@
  * files, HTTP API and DNS around it. What each part does is its own business; here they are tied together,
  * started in order and stopped in reverse.
  */
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { ed25519Verify, Fault, messageOf, type Random } from '../../core.ts';
 import { Store } from '../../gossip/io/store.ts';
@@ -37,7 +36,8 @@ const synchroniseWithinMs = 15_000;
 const drainMs = 4000;
 const farewellWithinMs = 3000;
 
-const chance: Random = { next: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48 };
+/** For choices and jitter, never for secrets: the data plane asks it for every request. */
+const chance: Random = { next: () => Math.random() };
 
 export class Agent {
   readonly core: AgentCore;
