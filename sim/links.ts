@@ -78,6 +78,10 @@ export class Links {
     this.isolated.add(host);
   }
 
+  isIsolated(host: number): boolean {
+    return this.isolated.has(host);
+  }
+
   rejoin(host: number): void {
     this.isolated.delete(host);
   }

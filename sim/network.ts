@@ -132,7 +132,7 @@ export class Network implements ConnectionOwner {
     port.frozen = false;
   }
 
-  /** The kernel closes what the process had open, and says so to whom it can reach. */
+  /** The kernel closes what the process had open, and says so to whom it can reach; without power it cannot. */
   processDied(host: number): void {
     const port = this.port(host);
     port.running = false;
@@ -140,7 +140,8 @@ export class Network implements ConnectionOwner {
     port.waiting.length = 0;
     port.neighbours.clear();
     for (const connection of port.connections.values())
-      connection.close(connection.endOf(host), this.limits.closeNoticeMs);
+      if (this.links.isIsolated(host)) connection.endOf(host).open = false;
+      else connection.close(connection.endOf(host), this.limits.closeNoticeMs);
     port.connections.clear();
   }
 
@@ -320,6 +321,7 @@ export class Network implements ConnectionOwner {
     const port = this.port(listener.host);
     const welcome =
       dialler.open &&
+      this.port(dialler.host).connections.get(listener.host) === connection &&
       port.running &&
       port.life === listener.life &&
       this.links.isOpen(dialler.host, listener.host) &&
@@ -338,11 +340,8 @@ export class Network implements ConnectionOwner {
 
   /** The listener still holds the remains of a connection to the dialler's former process. */
   private replace(stale: Connection, connection: Connection): void {
-    const [dialler, listener] = connection.ends;
-    this.port(listener.host).connections.delete(dialler.host);
-    stale.close(stale.endOf(listener.host), 0);
-    this.tell(listener.host, listener.life, (user) => user.disconnected(dialler.host));
-    this.opened(connection);
+    stale.close(stale.endOf(connection.ends[1].host), 0);
+    this.opened(connection, true);
   }
 
   /** Both dialled at once: the peer's connection stays, and takes over what waits on this one. */
@@ -362,11 +361,13 @@ export class Network implements ConnectionOwner {
     for (const { channel, bytes } of waiting) connection.send(listener, channel, bytes);
   }
 
-  private opened(connection: Connection): void {
+  /** `replaces`: the listener is told of the end of the one before, with the new one in place already. */
+  private opened(connection: Connection, replaces = false): void {
     const [dialler, listener] = connection.ends;
     this.port(dialler.host).connections.set(listener.host, connection);
     this.port(listener.host).connections.set(dialler.host, connection);
     connection.open();
+    if (replaces) this.tell(listener.host, listener.life, (user) => user.disconnected(dialler.host));
     this.tell(dialler.host, dialler.life, (user) => user.connected(listener.host));
     this.tell(listener.host, listener.life, (user) => user.connected(dialler.host));
     this.trim(dialler.host);

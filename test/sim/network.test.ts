@@ -30,8 +30,10 @@ class Recorder implements NetworkUser {
   connected(peer: number): void {
     this.note(`connected ${peer}`);
   }
+  onDisconnected: () => void = () => undefined;
   disconnected(peer: number): void {
     this.note(`disconnected ${peer}`);
+    this.onDisconnected();
   }
   unreachable(peer: number): void {
     this.note(`unreachable ${peer}`);
@@ -172,6 +174,24 @@ test('a host that dials back right after a restart is heard, whoever still dials
     assert.ok(a.events.includes('frame 1 back again'), `seed ${seed}`);
     assert.equal(b.events.at(-1), 'frame 0 welcome', `seed ${seed}`);
   }
+});
+
+test('a connection that replaces a stale one is in place before anybody reacts to the old one', () => {
+  const { world, network, a } = pair();
+  network.connect(1, 0);
+  world.runUntil(epoch + 100);
+  network.links.isolate(1);
+  network.processDied(1);
+  network.links.rejoin(1);
+  network.processStarted(1);
+  a.onDisconnected = () => network.send(0, 1, 'frame', text('are you there?'));
+  network.send(1, 0, 'frame', text('back again'));
+  world.runUntil(epoch + 10_000);
+  assert.deepEqual(
+    a.events.filter((event) => event === 'disconnected 1'),
+    ['disconnected 1'],
+  );
+  assert.equal(network.counters.dials, 2);
 });
 
 test('a neighbour that is let go hears of it, and so does who let it go', () => {
