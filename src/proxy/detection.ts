@@ -6,12 +6,7 @@ import type { EngineContext } from './engine.ts';
 import type { CloseReason, Transport, TransportOwner } from './transport.ts';
 
 /** `first` holds what was read; `silent` says that nothing came in time. */
-export type OnDetected = (
-  protocol: DetectedProtocol,
-  first: Buffer,
-  finished: boolean,
-  silent: boolean,
-) => void;
+type OnDetected = (protocol: DetectedProtocol, first: Buffer, finished: boolean, silent: boolean) => void;
 
 export class Detection implements TransportOwner, Timed {
   deadlineMs: Millis;

@@ -7,8 +7,8 @@ import { latencyBoundsMs, type RefusalReason, type TrafficRow } from './dataplan
 /** The most rows kept. Beyond, traffic is counted in one row from `other` to `other`: names come from the mesh. */
 const maxRows = 10_000;
 
-export type Reporter = TrafficRow['reporter'];
-export type CountedProtocol = TrafficRow['protocol'];
+type Reporter = TrafficRow['reporter'];
+type CountedProtocol = TrafficRow['protocol'];
 
 export class TrafficCounter {
   readonly reporter: Reporter;

@@ -71,14 +71,6 @@ export class UpstreamGroup {
     this.balancer = balancer;
   }
 
-  get all(): Iterable<Upstream> {
-    return this.upstreams.values();
-  }
-
-  get(id: string): Upstream | undefined {
-    return this.upstreams.get(id);
-  }
-
   /** Replaces the endpoints; those that are gone finish what they have. */
   update(endpoints: readonly { readonly upstream: Upstream; readonly weight: number }[]): void {
     const upstreams = new Map(endpoints.map(({ upstream }) => [upstream.id, upstream]));

@@ -11,10 +11,12 @@ import type { CarriedProtocol } from '../upstreams.ts';
 /** How often a session that carries something must be heard of; twice nothing, and it is dead. */
 const livenessMs = 10_000;
 const maxSilentPeriods = 2;
-/** A session without streams is ended after so many periods. */
+/** A session without streams is ended by its client after so many periods. */
 const maxUnusedPeriods = 30;
+/** A retired session without streams is ended by its server after so many, if its client has not done so. */
+const maxRetiredPeriods = 2;
 
-export interface CarrierHooks {
+interface CarrierHooks {
   onStream(stream: MuxStream, protocol: CarriedProtocol): void;
   onGoAway(): void;
   /** Told once; `problem` says what the peer did wrong, if it did. */
@@ -122,13 +124,21 @@ export class SessionCarrier implements SessionEvents, Timed {
     this.hooks.onOver(problem);
   }
 
+  /** Only the client can end a session without a stream being on its way; the server waits for it. */
+  private get isSpent(): boolean {
+    const { isRetired } = this.session;
+    if (this.unusedPeriods === 0) return false;
+    if (this.isClient) return isRetired || this.unusedPeriods > maxUnusedPeriods;
+    return isRetired && this.unusedPeriods > maxRetiredPeriods;
+  }
+
   onDeadline(now: Millis): void {
     this.deadlineMs = now + livenessMs;
     const heard = this.session.receivedBytes !== this.heardBytes;
     this.heardBytes = this.session.receivedBytes;
     const unused = this.session.streamCount === 0;
     this.unusedPeriods = unused ? this.unusedPeriods + 1 : 0;
-    if (unused && (this.session.isRetired || this.unusedPeriods > maxUnusedPeriods)) {
+    if (this.isSpent) {
       this.end(null, 'ended');
       return;
     }
