@@ -1,0 +1,230 @@
+import assert from 'node:assert/strict';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { belong } from '../../../../src/agent/io/belonging.ts';
+import { encodeJoinAnswer } from '../../../../src/agent/joining.ts';
+import { agentSettings, type RawOptions } from '../../../../src/agent/settings.ts';
+import { Fault } from '../../../../src/core.ts';
+import { decodeRecord } from '../../../../src/gossip/codec.ts';
+import { type JoinHandler, JoinServer } from '../../../../src/gossip/io/join.ts';
+import { Flock, genesis, startedAt } from '../../../support/flock.ts';
+
+const loopback = '127.0.1.60';
+
+function folder(t: TestContext): string {
+  const path = mkdtempSync(join(tmpdir(), 'starling-belong-'));
+  t.after(() => rmSync(path, { recursive: true }));
+  return path;
+}
+
+function settle(dataDir: string, options: RawOptions) {
+  return agentSettings([{ 'data-dir': dataDir, name: 'second', advertise: '10.0.0.2', ...options }], {
+    hostName: 'x',
+    isRoot: false,
+    routeAddress: null,
+    temporaryDirectory: () => '',
+    readText: () => '',
+  });
+}
+
+const now = () => startedAt;
+
+const fault =
+  (code: string, message = /./) =>
+  (error: unknown) => {
+    assert.ok(error instanceof Fault, String(error));
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, message);
+    return true;
+  };
+
+async function serve(t: TestContext, handle: JoinHandler): Promise<string> {
+  const server = await JoinServer.bind(loopback, 0, handle);
+  t.after(() => server.stop());
+  return `${loopback}:${server.port}`;
+}
+
+/** A founder that answers join requests on a real socket, and a token of its mesh. */
+async function sponsored(t: TestContext, uses = 10) {
+  const { flock, first } = Flock.founded();
+  const asked: Uint8Array[] = [];
+  const address = await serve(t, (payload, reply) => {
+    asked.push(payload);
+    const exchange = asked.length;
+    first.feed({ type: 'join-request', exchange, bytes: payload });
+    const answer = first.joinAnswers.get(exchange);
+    if (answer !== undefined) reply(encodeJoinAnswer(answer));
+  });
+  const { token } = flock.createToken(first, { uses });
+  return { flock, first, address, token, asked, now: () => flock.now };
+}
+
+test('a founder makes a mesh, its keys and an operator token, all for its own eyes', async (t) => {
+  const path = folder(t);
+  const belonging = await belong(settle(path, { bootstrap: true, 'default-intention': 'allow' }), now);
+  assert.equal(belonging.genesis.founder, belonging.hostKey.signer.publicKey);
+  assert.equal(belonging.genesis.defaultIntention, 'allow');
+  assert.deepEqual([belonging.admission, belonging.sponsor], [null, null]);
+  assert.ok(belonging.rootSigner !== null && belonging.operatorTokenPath !== null);
+  for (const name of readdirSync(path)) assert.equal(statSync(join(path, name)).mode & 0o077, 0, name);
+});
+
+test('a founder that starts again is the same, makes no second token and founds no second mesh', async (t) => {
+  const path = folder(t);
+  const founded = await belong(settle(path, { bootstrap: true }), now);
+  rmSync(founded.operatorTokenPath!);
+  const resumed = await belong(settle(path, {}), now);
+  assert.equal(resumed.genesis.hash, founded.genesis.hash);
+  assert.equal(resumed.hostKey.signer.publicKey, founded.hostKey.signer.publicKey);
+  assert.equal(resumed.rootSigner?.publicKey, founded.rootSigner?.publicKey);
+  assert.equal(resumed.operatorTokenPath, null);
+  assert.equal(readdirSync(path).includes('operator.token'), false);
+  await assert.rejects(belong(settle(path, { bootstrap: true }), now), fault('already-belongs'));
+});
+
+test('a founder whose root key was put away starts without it', async (t) => {
+  const path = folder(t);
+  await belong(settle(path, { bootstrap: true }), now);
+  rmSync(join(path, 'root-g0.seed'));
+  assert.equal((await belong(settle(path, {}), now)).rootSigner, null);
+  assert.equal(readdirSync(path).includes('root-g0.seed'), false);
+});
+
+test('a crash while founding is made good by founding again with the same keys', async (t) => {
+  const path = folder(t);
+  const founded = await belong(settle(path, { bootstrap: true }), now);
+  rmSync(join(path, 'genesis'));
+  const again = await belong(settle(path, { bootstrap: true }), now);
+  assert.equal(again.hostKey.signer.publicKey, founded.hostKey.signer.publicKey);
+  assert.equal(again.genesis.operatorKey, founded.genesis.operatorKey);
+});
+
+test('a host without a mesh says what it needs to be told', async (t) => {
+  const path = folder(t);
+  await assert.rejects(belong(settle(path, {}), now), fault('no-mesh', /--bootstrap/));
+  await assert.rejects(belong(settle(path, { join: '10.0.0.1' }), now), fault('token-missing'));
+  await assert.rejects(belong(settle(path, { token: 'starling-join-1.xx', join: '10.0.0.1' }), now), Fault);
+  assert.deepEqual(readdirSync(path), []);
+});
+
+test('a host joins over the network with a token, and afterwards belongs without one', async (t) => {
+  const { first, address, token, now } = await sponsored(t);
+  const path = folder(t);
+  const joined = await belong(settle(path, { join: address, token }), now);
+  assert.equal(joined.genesis.hash, genesis.hash);
+  assert.equal(joined.sponsor?.id, first.id);
+  assert.equal(joined.rootSigner, null);
+  assert.equal(first.core.trust.isAdmitted(joined.hostKey.signer.publicKey), true);
+  const resumed = await belong(settle(path, {}), now);
+  assert.deepEqual(Buffer.from(resumed.admission!), Buffer.from(joined.admission!));
+  assert.deepEqual(resumed.sponsor, joined.sponsor);
+  await belong(settle(path, { token }), now);
+  for (const name of readdirSync(path)) assert.equal(statSync(join(path, name)).mode & 0o077, 0, name);
+});
+
+test('where a use of the token is taken the joiner takes the next, outranking its first record', async (t) => {
+  const { address, token, asked, now } = await sponsored(t, 3);
+  const one = await belong(settle(folder(t), { join: address, token, name: 'one' }), now);
+  const two = await belong(settle(folder(t), { join: address, token, name: 'two' }), now);
+  assert.notEqual(one.hostKey.signer.publicKey, two.hostKey.signer.publicKey);
+  const [, refused, taken] = asked.map((bytes) => decodeRecord(bytes));
+  assert.equal(asked.length, 3);
+  assert.equal(taken?.author, refused?.author);
+  assert.ok(taken!.version > refused!.version);
+});
+
+test('a crash before the answer was kept is made good by asking again with the same key', async (t) => {
+  const { address, token, now } = await sponsored(t, 1);
+  const path = folder(t);
+  const joined = await belong(settle(path, { join: address, token }), now);
+  rmSync(join(path, 'genesis'));
+  const again = await belong(settle(path, { join: address, token }), now);
+  assert.equal(again.hostKey.signer.publicKey, joined.hostKey.signer.publicKey);
+});
+
+test('a refusal is the mesh’s answer, said in one line, and nothing is kept of it but the key', async (t) => {
+  const { address, token, now } = await sponsored(t, 1);
+  await belong(settle(folder(t), { join: address, token, name: 'one' }), now);
+  const path = folder(t);
+  await assert.rejects(
+    belong(settle(path, { join: address, token, name: 'two' }), now),
+    fault('join-refused', /token-used-up/),
+  );
+  assert.deepEqual(readdirSync(path), ['host.seed']);
+});
+
+test('a token of another mesh is refused by a directory that belongs to one', async (t) => {
+  const { token } = await sponsored(t);
+  const path = folder(t);
+  await belong(settle(path, { bootstrap: true }), now);
+  await assert.rejects(belong(settle(path, { token }), now), fault('foreign-mesh'));
+});
+
+test('an agent of another mesh that welcomes everybody convinces nobody', async (t) => {
+  const { token, now } = await sponsored(t);
+  const other = await belong(settle(folder(t), { bootstrap: true }), now);
+  const impostor = await serve(t, (_payload, reply) => {
+    reply(
+      encodeJoinAnswer({
+        outcome: 'welcome',
+        sponsor: other.hostKey.signer.publicKey,
+        genesis: other.genesis.bytes,
+      }),
+    );
+  });
+  const path = folder(t);
+  await assert.rejects(belong(settle(path, { join: impostor, token }), now), fault('foreign-mesh'));
+  assert.equal(readdirSync(path).includes('genesis'), false);
+});
+
+test('an answer that is none, or holds no genesis, is a fault and not a crash', async (t) => {
+  const { token, now } = await sponsored(t);
+  const babbler = await serve(t, (_payload, reply) => void reply(new Uint8Array(40).fill(9)));
+  await assert.rejects(belong(settle(folder(t), { join: babbler, token }), now), fault('bad-join-answer'));
+  const forger = await serve(t, (_payload, reply) => {
+    reply(encodeJoinAnswer({ outcome: 'welcome', sponsor: 'ab'.repeat(32), genesis: new Uint8Array(9) }));
+  });
+  await assert.rejects(belong(settle(folder(t), { join: forger, token }), now), fault('genesis-malformed'));
+});
+
+test('files that were damaged, taken away or opened to others are named', async (t) => {
+  const { address, token, now } = await sponsored(t);
+  const path = folder(t);
+  await belong(settle(path, { join: address, token }), now);
+  const start = () => belong(settle(path, {}), now);
+  const spoil = async (name: string, content: string | Uint8Array, code: string) => {
+    const kept = readFileSync(join(path, name));
+    writeFileSync(join(path, name), content);
+    await assert.rejects(start(), fault(code, new RegExp(name.replace('.', '\\.'))), `${name}: ${content}`);
+    writeFileSync(join(path, name), kept);
+  };
+  for (const content of ['', 'genesis', genesis.bytes.subarray(0, 100), genesis.bytes.with(90, 0)])
+    await spoil('genesis', content, 'file-damaged');
+  const sponsor = { id: 'ab'.repeat(32), address: '10.0.0.1', port: 7946 };
+  for (const content of [
+    '',
+    '{',
+    'null',
+    '{}',
+    JSON.stringify({ record: 5, sponsor }),
+    JSON.stringify({ record: 'AA==' }),
+    JSON.stringify({ record: 'AA==', sponsor: { ...sponsor, id: 'me' } }),
+    JSON.stringify({ record: 'AA==', sponsor: { ...sponsor, port: 0 } }),
+  ])
+    await spoil('admission.json', content, 'file-damaged');
+  await spoil('host.seed', 'short', 'secret-damaged');
+  await start();
+  chmodSync(join(path, 'host.seed'), 0o644);
+  await assert.rejects(start(), fault('secret-exposed', /chmod 600/));
+  rmSync(join(path, 'host.seed'));
+  await assert.rejects(start(), fault('host-key-missing', /host\.seed/));
+  assert.equal(readdirSync(path).includes('host.seed'), false);
+});
+
+test('a name that does not resolve, or an address where nobody answers, sends the joiner to the next', async (t) => {
+  const { address, token, now } = await sponsored(t);
+  const joined = await belong(settle(folder(t), { join: ['no-such-host.invalid', address], token }), now);
+  assert.equal(joined.genesis.hash, genesis.hash);
+});
