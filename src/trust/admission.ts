@@ -195,9 +195,14 @@ export function judgeAdmission(
   return null;
 }
 
-/** The lowest use of a grant that nobody but `host` holds; null when all are taken. */
+/**
+ * A use of a grant that nobody but `host` holds; null when all are taken. Each host looks from a place of its
+ * own, so that many who join at once are not all sent to the same use.
+ */
 function freeUse(grant: GrantValue, host: HostId, context: AdmissionContext): number | null {
-  for (let use = 0; use < grant.uses; use++) {
+  const start = Number.parseInt(host.slice(0, 8), 16) % grant.uses;
+  for (let step = 0; step < grant.uses; step++) {
+    const use = (start + step) % grant.uses;
     const holder = context.holderOf(grant.id, use);
     if (holder === undefined || holder.host === host) return use;
   }
