@@ -1,14 +1,25 @@
 /** Everything this agent counts, for Prometheus. Counters live where they are counted and are read at scrape. */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import type { Transport } from '../../gossip/io/transport.ts';
 import { type DataPlaneStats, latencyBoundsMs, type TrafficRow } from '../../proxy/dataplane.ts';
 import type { AgentCore } from '../core.ts';
 
+interface Counts {
+  readonly [name: string]: number;
+}
+
+/** What is counted of the connections between agents. */
+export interface TransportCounts {
+  readonly connections: number;
+  readonly refusedConnections: number;
+  readonly frames: Counts;
+  readonly join: Counts;
+}
+
 export interface MetricSources {
   readonly core: AgentCore;
-  readonly transport: () => ReturnType<Transport['stats']>;
+  readonly transport: () => TransportCounts;
   readonly dataPlane: () => DataPlaneStats | null;
-  readonly store: () => { readonly [name: string]: number };
+  readonly store: () => Counts;
   readonly waitingQueries: () => number;
   readonly now: () => number;
 }
@@ -59,6 +70,10 @@ function byName(label: string, counts: { readonly [name: string]: unknown }): Sa
   return Object.entries(counts).flatMap(([name, value]) =>
     typeof value === 'number' ? [{ labels: { [label]: name }, value }] : [],
   );
+}
+
+function withoutBytes({ bytesReceived: _in, bytesSent: _out, ...frames }: Counts): Counts {
+  return frames;
 }
 
 function gossipMetrics(add: Add, { core, transport, store, waitingQueries }: MetricSources): void {
@@ -120,8 +135,12 @@ function gossipMetrics(add: Add, { core, transport, store, waitingQueries }: Met
     () => single(transport().refusedConnections),
   );
   add('counter', 'starling_frames_total', 'Frames between agents by what became of them.', ['event'], () =>
-    byName('event', transport().frames),
+    byName('event', withoutBytes(transport().frames)),
   );
+  add('counter', 'starling_frame_bytes_total', 'Bytes of frames between agents.', ['direction'], () => {
+    const { bytesReceived = 0, bytesSent = 0 } = transport().frames;
+    return byName('direction', { in: bytesReceived, out: bytesSent });
+  });
   add('counter', 'starling_join_requests_total', 'Join requests by outcome.', ['outcome'], () =>
     byName('outcome', transport().join),
   );
