@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { diagnose, type ShellFacts } from '../../../src/agent/diagnosis.ts';
+import { Flock, type FlockHost } from '../../support/flock.ts';
+
+const well: ShellFacts = {
+  dataPlane: null,
+  fileProblems: [],
+  storeProblem: null,
+  damagedEntries: 0,
+  loopLagMs: 0,
+};
+
+const findings = (host: FlockHost, facts: Partial<ShellFacts> = {}) =>
+  diagnose(host.core, { ...well, ...facts }, host.flock.now).map(
+    ({ grade, subject }) => `${grade} ${subject}`,
+  );
+
+test('an agent that is well says so, and nothing else', () => {
+  const { flock, first } = Flock.founded();
+  first.register('web');
+  flock.run(2000);
+  assert.deepEqual(findings(first), ['ok agent']);
+});
+
+test('every finding says what to do about it, the worst first', () => {
+  const { flock, first } = Flock.founded();
+  const listeners = [
+    { id: 'inbound', address: '10.0.0.1', port: 21000, error: 'EADDRINUSE' },
+    { id: 'outbound', address: '127.0.0.1', port: 15001, error: null },
+  ];
+  const facts: ShellFacts = {
+    dataPlane: { traffic: [], listeners, activeConnections: 0, handshakeFailures: {} },
+    fileProblems: ['web.json: not JSON'],
+    storeProblem: 'no space left',
+    damagedEntries: 2,
+    loopLagMs: 201,
+  };
+  const found = diagnose(first.core, facts, flock.now);
+  assert.deepEqual(
+    found.map(({ grade, subject }) => `${grade} ${subject}`),
+    [
+      'critical listener inbound',
+      'critical store',
+      'warning store',
+      'warning definitions',
+      'warning event loop',
+    ],
+  );
+  for (const { hint, detail } of found) assert.ok(hint !== '' && detail !== '');
+});
+
+test('a host that is down, and being alone because of it, are told apart from one that left', () => {
+  const { flock, first } = Flock.founded();
+  const token = flock.token(first);
+  const second = flock.join('second', first, token);
+  flock.join('third', first, token, 1);
+  assert.deepEqual(findings(first), ['ok agent']);
+  second.kill();
+  flock.run(20_000);
+  assert.deepEqual(findings(first), ['critical host second']);
+  flock.hosts[2]?.kill();
+  flock.run(20_000);
+  assert.deepEqual(findings(first), ['critical host second', 'critical host third', 'critical membership']);
+});
+
+test('hosts that left are nobody’s trouble', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  second.ask({ type: 'leave' });
+  flock.run(5000);
+  assert.deepEqual(findings(first), ['ok agent']);
+});
+
+test('a certificate that does not come is critical, with the reason and whom to look at', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  first.isCut = true;
+  second.register('api');
+  flock.run(1000);
+  const found = diagnose(second.core, well, flock.now).find(({ subject }) => subject === 'identity api');
+  assert.equal(found?.grade, 'critical');
+  assert.match(found?.detail ?? '', /cannot be reached/);
+  assert.match(found?.hint ?? '', /founding host/);
+});
+
+test('a certificate that lasts long enough makes a failed renewal a warning', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  second.register('api');
+  flock.run(2000);
+  first.kill();
+  flock.run(7 * 3_600_000);
+  const found = diagnose(second.core, well, flock.now).find(({ subject }) => subject === 'identity api');
+  assert.equal(found?.grade, 'warning');
+  assert.match(found?.detail ?? '', /lasts until 20/);
+});
+
+test('a joiner that has heard nothing of its mesh says where to look', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.add('second');
+  second.admission = flock.joinRequest(second, flock.token(first), 0);
+  flock.askToJoin(first, second.admission);
+  second.sponsor = first;
+  first.isCut = true;
+  second.start();
+  flock.run(1000);
+  assert.equal(second.core.isSynchronised(), false);
+  assert.deepEqual(findings(second), ['warning membership']);
+});

@@ -1,0 +1,204 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { metricsExporter } from '../../../../src/agent/io/metrics.ts';
+import { LocalPort } from '../../../../src/agent/io/port.ts';
+import { Fault } from '../../../../src/core.ts';
+import { type DataPlaneStats, latencyBoundsMs } from '../../../../src/proxy/dataplane.ts';
+import { definitionOf } from '../../../support/agent.ts';
+import { Flock, type FlockHost } from '../../../support/flock.ts';
+
+/** The port of one host, answered as the shell does. */
+function portOf(host: FlockHost): LocalPort {
+  const waiting = new Set<number>();
+  const port: LocalPort = new LocalPort({
+    core: host.core,
+    now: () => host.flock.now,
+    startedAt: host.flock.now,
+    feed: (input) => {
+      if (input.type === 'command') waiting.add(input.request);
+      host.feed(input);
+      for (const request of waiting) {
+        const answer = host.answers.get(request);
+        if (answer === undefined) continue;
+        waiting.delete(request);
+        if ('fault' in answer) port.refused(request, answer.fault);
+        else port.answered(request, answer.value);
+      }
+    },
+    dataPlane: null,
+    facts: () => ({ damagedEntries: 0, loopLagMs: 0 }),
+    metrics: async () => '',
+  });
+  return port;
+}
+
+test('a command resolves with its answer, and rejects with its fault', async () => {
+  const { first } = Flock.founded();
+  const port = portOf(first);
+  await port.command({ type: 'register-service', definition: definitionOf({ name: 'web' }) });
+  assert.deepEqual(
+    port.localServices().map(({ id }) => id),
+    ['web'],
+  );
+  await assert.rejects(
+    port.command({ type: 'deregister-service', id: 'none' }),
+    (error: unknown) => error instanceof Fault && error.code === 'unknown-service',
+  );
+});
+
+test('an agent says what it is, and is ready once its mesh is there and its disk works', () => {
+  const { first } = Flock.founded();
+  const port = portOf(first);
+  assert.equal(port.self.name, 'first');
+  assert.equal(port.ready().ready, true);
+  port.stored(new Fault('storage-failed', 'the disk is full'));
+  assert.deepEqual(port.ready(), { ready: false, reason: 'the disk is full' });
+  assert.ok(port.check().some(({ subject }) => subject === 'store'));
+  port.answered(99, null);
+  assert.equal(port.ready().ready, false);
+  port.stored(null);
+  assert.equal(port.ready().ready, true);
+  assert.equal(port.roots()[0]?.active, true);
+  assert.equal(port.view().host, first.id);
+});
+
+test('more commands than may wait for the disk are refused, and the rest answered when it works', async () => {
+  const { first } = Flock.founded();
+  const port = portOf(first);
+  first.disk = 'stalled';
+  const commands = Array.from({ length: 10_000 }, () =>
+    port.command({ type: 'maintenance', serviceId: '', enable: false, reason: '' }),
+  );
+  await assert.rejects(
+    port.command({ type: 'deregister-service', id: 'x' }),
+    (error: unknown) => error instanceof Fault && error.code === 'overloaded',
+  );
+  first.disk = 'working';
+  first.flush();
+  for (const [request, answer] of first.answers)
+    port.answered(request, 'value' in answer ? answer.value : null);
+  assert.equal((await Promise.all(commands)).length, 10_000);
+});
+
+test('listeners hear of changes until they stop listening', () => {
+  const { first } = Flock.founded();
+  const port = portOf(first);
+  const heard: string[] = [];
+  const stop = port.onChange((topics) => heard.push([...topics].join()));
+  port.changed(new Set(['nodes']));
+  stop();
+  port.changed(new Set(['services']));
+  assert.deepEqual(heard, ['nodes']);
+});
+
+test('who waits for the mesh’s records is told when they come, or that they did not', async (t: TestContext) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const { flock, first } = Flock.founded();
+  await portOf(first).synchronised(1000);
+  const second = flock.add('second');
+  second.admission = flock.joinRequest(second, flock.token(first), 0);
+  flock.askToJoin(first, second.admission);
+  second.sponsor = first;
+  first.isCut = true;
+  second.start();
+  const port = portOf(second);
+  assert.equal(port.ready().ready, false);
+  const late = assert.rejects(
+    port.synchronised(1000),
+    (error: unknown) => error instanceof Fault && error.code === 'not-synchronised',
+  );
+  t.mock.timers.tick(1000);
+  await late;
+  const inTime = port.synchronised(1000);
+  first.isCut = false;
+  flock.run(15_000);
+  port.changed(new Set(['nodes']));
+  await inTime;
+});
+
+const row = {
+  reporter: 'source',
+  source: 'web',
+  destination: 'api',
+  protocol: 'http',
+  byClass: [0, 0, 5, 0, 2, 0],
+  refused: { denied: 1 },
+  deniedBy: { 'service-intentions/"x"\n': 1 },
+  retries: 3,
+  bytesSent: 10,
+  bytesReceived: 20,
+  latencyBuckets: [...latencyBoundsMs.map(() => 3), 7],
+  latencySumMs: 12.5,
+} as const;
+
+const dataPlane: DataPlaneStats = {
+  traffic: [row, { ...row, protocol: 'tcp', byClass: [0, 0, 4, 0, 0, 0] }],
+  listeners: [
+    { id: 'inbound', address: '10.0.0.1', port: 1, error: null },
+    { id: 'outbound', address: '127.0.0.1', port: 2, error: 'EACCES' },
+  ],
+  activeConnections: 6,
+  handshakeFailures: { 'svid-expired': 2 },
+};
+
+function exporter(host: FlockHost, stats: () => DataPlaneStats | null) {
+  return metricsExporter({
+    core: host.core,
+    transport: () => ({
+      connections: 2,
+      refusedConnections: 1,
+      frames: { framesSent: 3, bytesSent: 300, bytesReceived: 200 },
+      join: { requests: 1 },
+    }),
+    dataPlane: stats,
+    store: () => ({ writes: 9, damaged: 0 }),
+    waitingQueries: () => 4,
+    now: () => host.flock.now,
+  });
+}
+
+test('metrics are Prometheus’ text, read at the moment of the scrape, and never counted twice', async () => {
+  const { flock, first } = Flock.founded();
+  first.register('web');
+  flock.run(1000);
+  const scrape = exporter(first, () => dataPlane);
+  await scrape();
+  const text = await scrape();
+  for (const line of [
+    'starling_members{state="alive"} 1',
+    'starling_requests_total{reporter="source",source="web",destination="api",class="2xx"} 5',
+    'starling_requests_total{reporter="source",source="web",destination="api",class="4xx"} 2',
+    'starling_tcp_connections_total{reporter="source",source="web",destination="api"} 4',
+    'starling_retries_total{reporter="source",source="web",destination="api"} 6',
+    'starling_denied_total{reporter="source",source="web",destination="api",rule="service-intentions/\\"x\\"\\n"} 2',
+    'starling_listener_up{listener="outbound"} 0',
+    'starling_handshake_failures_total{reason="svid-expired"} 2',
+    'starling_blocking_queries 4',
+    'starling_frames_total{event="framesSent"} 3',
+    'starling_frame_bytes_total{direction="out"} 300',
+    'starling_store_events_total{event="writes"} 9',
+    'starling_certificate_problems 0',
+    'starling_request_duration_milliseconds_bucket{reporter="source",source="web",destination="api",le="10000"} 3',
+    'starling_request_duration_milliseconds_bucket{reporter="source",source="web",destination="api",le="+Inf"} 7',
+    'starling_request_duration_milliseconds_count{reporter="source",source="web",destination="api"} 7',
+  ])
+    assert.ok(text.includes(`${line}\n`), line);
+  assert.match(text, /starling_certificate_expiry_seconds\{service="web"\} 43\d{3}/);
+});
+
+test('every line is a comment or a sample with a number, and every counter is named a total', async () => {
+  const { first } = Flock.founded();
+  const text = await exporter(first, () => dataPlane)();
+  for (const line of text.split('\n').filter((one) => one.includes('starling_')))
+    assert.match(line, /^(# (HELP|TYPE) \w+ .+|\w+(\{.*\})? -?[\d.e+-]+)$/);
+  const types = [...text.matchAll(/# TYPE (starling_\w+) (\w+)/g)];
+  assert.ok(types.length > 20);
+  for (const [, name, type] of types) assert.equal(type === 'counter', name?.endsWith('_total'), name);
+});
+
+test('an agent without a data plane has metrics all the same', async () => {
+  const { first } = Flock.founded();
+  const text = await exporter(first, () => null)();
+  assert.match(text, /starling_proxy_connections 0\n/);
+  assert.doesNotMatch(text, /starling_requests_total\{/);
+});

@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { beforeEach, test } from 'node:test';
+import { Catalog } from '../../../src/agent/catalog.ts';
+import { CHECK, HOST, SERVICE, type ServiceDefinition } from '../../../src/agent/kinds.ts';
+import type { PolicyStore, StoredEntry } from '../../../src/agent/port.ts';
+import { project } from '../../../src/agent/project.ts';
+import { parseVipRange, VipPool } from '../../../src/agent/vips.ts';
+import type { MemberState } from '../../../src/gossip/port.ts';
+import type { MeshView } from '../../../src/proxy/view.ts';
+import { definitionOf, hostValue } from '../../support/agent.ts';
+
+const self = 'a'.repeat(64);
+const other = 'b'.repeat(64);
+let catalog: Catalog;
+let vips: VipPool;
+let defaults: { [service: string]: string };
+
+beforeEach(() => {
+  catalog = new Catalog();
+  vips = new VipPool(parseVipRange('127.64.0.0/16'));
+  defaults = {};
+  addHost(self, 'one', '10.0.0.1');
+  addHost(other, 'two', '10.0.0.2');
+});
+
+function addHost(id: string, name: string, address: string): void {
+  catalog.record(id, HOST, '', hostValue(name, address));
+  state(id, 'alive');
+}
+
+function state(id: string, state: MemberState): void {
+  catalog.member({ id, state, incarnation: 0, since: 0, roundTripMs: null });
+}
+
+function add(id: string, name: string, more: Partial<ServiceDefinition> = {}): void {
+  const definition = definitionOf({ name, ...more });
+  catalog.record(id, SERVICE, definition.id, definition);
+}
+
+function addCheck(id: string, serviceId: string, status: 'passing' | 'warning' | 'critical'): void {
+  const value = { name: 'c', status, notes: '', output: '', serviceId, type: 'ttl' };
+  catalog.record(id, CHECK, `check-${serviceId}`, value);
+}
+
+function view(): MeshView {
+  const policy: PolicyStore = {
+    get: (kind, name) => {
+      const Protocol = kind === 'service-defaults' ? defaults[name] : undefined;
+      const stored = { kind, name, author: self, hlc: 0, createIndex: 1, modifyIndex: 1 };
+      return Protocol === undefined ? undefined : ({ ...stored, entry: { Protocol } } satisfies StoredEntry);
+    },
+    list: () => [],
+  };
+  return project({
+    trustDomain: 'mesh.example',
+    domain: 'mesh',
+    self,
+    datacenter: 'dc1',
+    zone: '',
+    defaultIntention: 'deny',
+    inbound: { address: '10.0.0.1', port: 21000 },
+    outbound: null,
+    catalog,
+    policy,
+    intentions: [],
+    vips,
+    identities: [],
+    roots: [],
+  });
+}
+
+const serviceOf = (name: string) => view().services.find((service) => service.name === name);
+
+test('an instance is reached at its host’s inbound port, whatever address it gave itself', () => {
+  add(other, 'api', { address: '192.0.2.9', port: 9000 });
+  const [instance] = serviceOf('api')?.instances ?? [];
+  assert.deepEqual(
+    [instance?.address, instance?.inboundPort, instance?.hostName],
+    ['10.0.0.2', 21000, 'two'],
+  );
+});
+
+test('an instance on this host is called at the address it gave, or localhost', () => {
+  add(self, 'api');
+  add(self, 'db', { address: '127.0.0.9', port: 5432 });
+  assert.deepEqual(
+    view().local.map(({ id, address, port }) => [id, address, port]),
+    [
+      ['api', '127.0.0.1', 8080],
+      ['db', '127.0.0.9', 5432],
+    ],
+  );
+});
+
+test('what is not in the mesh can call but not be called', () => {
+  add(self, 'batch', { inMesh: false });
+  assert.equal(serviceOf('batch'), undefined);
+  assert.equal(view().local[0]?.inMesh, false);
+});
+
+test('health is the worst of host and instance, and a warning has its own weight', () => {
+  add(other, 'api', { weights: { passing: 10, warning: 3 } });
+  const seen = () => {
+    const [instance] = serviceOf('api')?.instances ?? [];
+    return [instance?.health, instance?.weight, instance?.suspect];
+  };
+  assert.deepEqual(seen(), ['passing', 10, false]);
+  addCheck(other, 'api', 'warning');
+  assert.deepEqual(seen(), ['warning', 3, false]);
+  state(other, 'suspect');
+  assert.deepEqual(seen(), ['warning', 3, true]);
+  state(other, 'down');
+  assert.deepEqual(seen(), ['critical', 10, false]);
+  state(other, 'left');
+  assert.equal(serviceOf('api'), undefined);
+});
+
+test('a service listens on its address at the port most instances have, the lowest of equals', () => {
+  add(self, 'api', { port: 9000 });
+  add(other, 'api', { port: 8000 });
+  assert.equal(serviceOf('api')?.vipPort, 8000);
+  add(other, 'api', { id: 'api-2', port: 9000 });
+  assert.equal(serviceOf('api')?.vipPort, 9000);
+  assert.match(serviceOf('api')?.vip ?? '', /^127\.64\./);
+  add(other, 'portless', { port: 0 });
+  assert.deepEqual([serviceOf('portless')?.vip, serviceOf('portless')?.vipPort], [null, null]);
+});
+
+test('an address is given back when a service is gone everywhere, and kept while it is anywhere', () => {
+  const small = new VipPool(parseVipRange('127.64.0.0/30'));
+  vips = small;
+  add(self, 'a');
+  add(self, 'b');
+  const before = [serviceOf('a')?.vip, serviceOf('b')?.vip];
+  add(self, 'c');
+  assert.equal(serviceOf('c')?.vip, null);
+  catalog.record(self, SERVICE, 'a', null);
+  assert.equal(serviceOf('b')?.vip, before[1]);
+  assert.equal(serviceOf('c')?.vip, before[0]);
+});
+
+test('a protocol that this version does not know counts as not said', () => {
+  add(self, 'api');
+  for (const [protocol, expected] of [
+    ['http', 'http'],
+    ['tcp', 'tcp'],
+    ['grpc', 'auto'],
+    ['', 'auto'],
+  ] as const) {
+    defaults = { api: protocol };
+    assert.equal(serviceOf('api')?.protocol, expected);
+  }
+});
+
+test('equal meshes give equal views, whatever order they were learnt in', () => {
+  const build = (order: readonly string[]): MeshView => {
+    catalog = new Catalog();
+    vips = new VipPool(parseVipRange('127.64.0.0/16'));
+    for (const step of order) {
+      if (step === 'one') addHost(self, 'one', '10.0.0.1');
+      else if (step === 'two') addHost(other, 'two', '10.0.0.2');
+    }
+    for (const step of order) {
+      if (step === 'one') add(self, 'api', { id: 'z' });
+      else if (step === 'two') add(other, 'api', { id: 'a' });
+      else add(self, step);
+    }
+    return view();
+  };
+  assert.deepEqual(build(['one', 'two', 'x', 'y']), build(['two', 'one', 'y', 'x']));
+});
