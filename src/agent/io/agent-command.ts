@@ -1,5 +1,6 @@
 /** `starling agent`: reads its options, runs one agent until it is told to stop. */
 import { readFileSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { parseArgs } from 'node:util';
 import { parse as parseYaml } from 'yaml';
 import { Fault, messageOf } from '../../core.ts';
@@ -114,5 +115,6 @@ async function run(settings: AgentSettings): Promise<void> {
   process.stdout.write(`${agent.readyLine()}\n`);
   if (agent.operatorTokenPath !== null)
     process.stdout.write(`starling: the operator token is in ${agent.operatorTokenPath}\n`);
+  flushCompileCache(); // A kill must not cost the next start what this one compiled.
   await Promise.race([signal.then(() => agent.leave()), agent.asked.then(() => agent.stop())]);
 }
