@@ -7,7 +7,12 @@ import { createHash } from 'node:crypto';
 import { AgentCore } from '../../src/agent/core.ts';
 import type { AgentEffect, AgentInput } from '../../src/agent/effects.ts';
 import { decodeJoinAnswer, type JoinAnswer } from '../../src/agent/joining.ts';
-import { ADMISSION, type CheckDefinition, type ServiceDefinition } from '../../src/agent/kinds.ts';
+import {
+  ADMISSION,
+  type CheckDefinition,
+  type CheckStatus,
+  type ServiceDefinition,
+} from '../../src/agent/kinds.ts';
 import type { Command, CreatedToken } from '../../src/agent/port.ts';
 import { parseVipRange } from '../../src/agent/vips.ts';
 import { ed25519Verify, Fault, type Millis, type Signer, seededRandom } from '../../src/core.ts';
@@ -72,6 +77,7 @@ export class FlockHost {
   core!: AgentCore;
   isRunning = false;
   isCut = false;
+  zone = '';
   epoch = 0;
   configs: ProxyConfig[] = [];
   readonly answers = new Map<number, Answer>();
@@ -97,7 +103,7 @@ export class FlockHost {
     this.epoch++;
     this.configs = [];
     this.core = new AgentCore({
-      host: hostValue(this.name, this.address),
+      host: hostValue(this.name, this.address, { zone: this.zone }),
       signer: this.signer,
       verify: ed25519Verify,
       random: seededRandom(this.epoch * 1000 + this.flock.hosts.indexOf(this)),
@@ -154,6 +160,12 @@ export class FlockHost {
   flush(): void {
     for (const effect of this.waiting.splice(0)) this.written(effect);
     this.flock.drain();
+  }
+
+  /** How this host finds the first instance of a service; undefined when there is none. */
+  statusOf(service: string): CheckStatus | undefined {
+    const [instance] = this.core.catalog.instances(service);
+    return instance === undefined ? undefined : this.core.catalog.statusOf(instance);
   }
 
   get lastConfig(): ProxyConfig {

@@ -6,7 +6,7 @@ import { ed25519Signer, encodeJson, Fault, type Signer } from '../../../src/core
 import { encodeRecord } from '../../../src/gossip/codec.ts';
 import { encodeIssueReply } from '../../../src/trust/issuance.ts';
 import { definitionOf } from '../../support/agent.ts';
-import { type Answer, checkOf, Flock, type FlockHost, operator, signerOf } from '../../support/flock.ts';
+import { type Answer, checkOf, Flock, operator, signerOf } from '../../support/flock.ts';
 
 const hasCode =
   (code: string) =>
@@ -40,11 +40,6 @@ function operatorOf(seed: string): Signer {
   return ed25519Signer(Buffer.from(seed, 'hex'));
 }
 
-const serviceStatus = (host: FlockHost, service: string) => {
-  const [instance] = host.core.catalog.instances(service);
-  return instance === undefined ? undefined : host.core.catalog.statusOf(instance);
-};
-
 test('a founder alone is ready at once, with a configuration and its own records on disk', () => {
   const { first } = Flock.founded();
   assert.equal(first.core.isSynchronised(), true);
@@ -77,7 +72,7 @@ test('a registration that the disk refused was never made, and can be made later
   assert.deepEqual(first.core.catalog.serviceNames(), []);
   first.disk = 'working';
   first.command({ type: 'register-service', definition });
-  assert.equal(serviceStatus(first, 'web'), 'critical');
+  assert.equal(first.statusOf('web'), 'critical');
 });
 
 test('a command that fails says why and changes nothing', () => {
@@ -272,45 +267,6 @@ test('a certificate is refused by the issuer only, whoever else says so', () => 
   assert.equal(problem(), null);
 });
 
-test('a restart brings services, their checks’ status and their identities back without asking anybody', () => {
-  const { flock, first } = Flock.founded();
-  const second = flock.join('second', first, flock.token(first));
-  second.register('api', { checks: [checkOf({ id: 'alive', ttlMs: 3_600_000 })] });
-  second.command({
-    type: 'register-check',
-    serviceId: 'api',
-    check: checkOf({ id: 'beside', ttlMs: 3_600_000 }),
-  });
-  for (const checkId of ['alive', 'beside'])
-    second.command({ type: 'report-ttl', checkId, status: 'passing', output: 'fine' });
-  flock.run(2000);
-  const certificate = second.identities.get('api')?.certPem;
-  second.kill();
-  first.isCut = true;
-  second.keysMade.length = 0;
-  second.start();
-  flock.run(500);
-  assert.deepEqual(
-    second.core.registry.checks().map(({ check }) => check.id),
-    ['alive', 'beside'],
-  );
-  assert.equal(serviceStatus(second, 'api'), 'passing');
-  assert.deepEqual(second.keysMade, []);
-  assert.equal(second.lastConfig.identities[0]?.certPem, certificate);
-  assert.equal(second.core.isSynchronised(), true);
-});
-
-test('a killed host that is back refutes its death', () => {
-  const { flock, first } = Flock.founded();
-  const second = flock.join('second', first, flock.token(first));
-  second.kill();
-  flock.run(20_000);
-  assert.equal(first.core.catalog.hostNamed('second')?.state, 'down');
-  second.start();
-  flock.run(10_000);
-  assert.equal(first.core.catalog.hostNamed('second')?.state, 'alive');
-});
-
 test('an intention reconfigures every proxy concerned within the delay, and only once', () => {
   const { flock, first } = Flock.founded();
   first.register('api');
@@ -340,57 +296,20 @@ test('an intention written on one host is in force on the others', () => {
   );
 });
 
-test('leaving says goodbye first, answers everyone who asked, then stops', () => {
-  const { flock, first } = Flock.founded();
-  const second = flock.join('second', first, flock.token(first));
-  const requests = [second.ask({ type: 'leave' }), second.ask({ type: 'leave' })];
-  assert.equal(second.isRunning, true);
-  assert.equal(first.core.catalog.hostNamed('second'), undefined);
-  assert.equal(
-    requests.some((request) => second.answers.has(request)),
-    false,
-  );
-  flock.run(250);
-  assert.equal(second.isRunning, false);
-  for (const request of requests) assert.deepEqual(second.answers.get(request), { value: null });
-  assert.equal(first.logs.filter(({ event }) => event === 'member-left').length, 1);
-});
-
-test('a goodbye waits for a slow disk, but not for one that never ends', () => {
-  const { flock, first } = Flock.founded();
-  const second = flock.join('second', first, flock.token(first));
-  second.disk = 'stalled';
-  second.ask({ type: 'leave' });
-  flock.run(1000);
-  assert.equal(second.isRunning, true);
-  flock.run(1000);
-  assert.equal(second.isRunning, false);
-});
-
-test('a host that left is back when it starts again', () => {
-  const { flock, first } = Flock.founded();
-  const second = flock.join('second', first, flock.token(first));
-  second.ask({ type: 'leave' });
-  flock.run(1000);
-  second.start();
-  flock.run(5000);
-  assert.equal(first.core.catalog.hostNamed('second')?.state, 'alive');
-});
-
 test('a status that came and went while the disk was busy is the last one in the end', () => {
   const { first } = Flock.founded();
   first.register('web', { checks: [checkOf({ id: 'alive' })] });
   const report = (status: 'passing' | 'critical') =>
     first.ask({ type: 'report-ttl', checkId: 'alive', status, output: '' });
   report('passing');
-  assert.equal(serviceStatus(first, 'web'), 'passing');
+  assert.equal(first.statusOf('web'), 'passing');
   first.disk = 'stalled';
   report('critical');
   report('passing');
   first.flush();
   first.disk = 'working';
   first.flush();
-  assert.equal(serviceStatus(first, 'web'), 'passing');
+  assert.equal(first.statusOf('web'), 'passing');
 });
 
 test('a check under a new name keeps its status, and one of a new type starts anew', () => {
@@ -398,17 +317,17 @@ test('a check under a new name keeps its status, and one of a new type starts an
   first.register('web', { checks: [checkOf({ id: 'alive' })] });
   first.command({ type: 'report-ttl', checkId: 'alive', status: 'passing', output: '' });
   first.register('web', { checks: [checkOf({ id: 'alive', name: 'still alive', notes: 'renamed' })] });
-  assert.equal(serviceStatus(first, 'web'), 'passing');
+  assert.equal(first.statusOf('web'), 'passing');
   const tcp = { type: 'tcp', target: '127.0.0.1:1', ttlMs: 0, intervalMs: 1000, timeoutMs: 1000 } as const;
   first.register('web', { checks: [checkOf({ id: 'alive', ...tcp })] });
-  assert.equal(serviceStatus(first, 'web'), 'critical');
+  assert.equal(first.statusOf('web'), 'critical');
   first.flock.run(1000);
   assert.deepEqual(
     first.checksRun.map(({ id }) => id),
     ['alive'],
   );
   first.feed({ type: 'check-result', checkId: 'alive', status: 'passing', output: '' });
-  assert.equal(serviceStatus(first, 'web'), 'passing');
+  assert.equal(first.statusOf('web'), 'passing');
 });
 
 test('a service that stays critical for too long is deregistered, and the log says so', () => {
