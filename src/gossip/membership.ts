@@ -131,8 +131,9 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
         this.greet(input.peer, now);
         break;
       case 'disconnected':
+        // Who is no neighbour may close a connection that it dialled in passing: that is no sign of a death.
+        if (this.view.isNeighbour(input.peer)) this.hint(input.peer, now);
         this.view.lost(input.peer, now);
-        this.hint(input.peer, now);
         break;
       case 'unreachable':
         this.view.lost(input.peer, now);

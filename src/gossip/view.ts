@@ -53,6 +53,10 @@ export class View {
     return this.chosen.keys();
   }
 
+  isNeighbour(peer: HostId): boolean {
+    return this.chosen.has(peer);
+  }
+
   nextWake(): Millis | null {
     return this.redials.next();
   }
