@@ -193,7 +193,9 @@ test('the zone has an SOA and a name server with its address', () => {
 
 test('the name comes back as it was asked, and instances come in changing order', () => {
   assert.equal(ask('API.Service.MESH').answers[0]?.name, 'API.Service.MESH');
-  const firsts = new Set(Array.from({ length: 40 }, () => String(ask('api.service.dc1.mesh').answers[0]?.data)));
+  const firsts = new Set(
+    Array.from({ length: 40 }, () => String(ask('api.service.dc1.mesh').answers[0]?.data)),
+  );
   assert.equal(firsts.size, 2);
 });
 
