@@ -15,6 +15,7 @@ import {
   CONFIG_ENTRY,
   GRANT,
   HOST,
+  type HostValue,
   type StandaloneCheck,
   TRUST_ROOT,
 } from './kinds.ts';
@@ -49,8 +50,10 @@ export class Knowledge {
   /** Takes in records that won their slots, in any order. Says whether the trust bundle may have changed. */
   apply(records: Iterable<Record>): { readonly rootsChanged: boolean } {
     let rootsChanged = false;
-    for (const record of records) {
-      this.trust.apply(record);
+    const all = [...records];
+    // Who is admitted, and as what, decides how the rest is read.
+    for (const record of all) this.trust.apply(record);
+    for (const record of all) {
       if (record.scope === 'host') this.hostRecord(record);
       else if (record.kind === CONFIG_ENTRY) this.configEntry(record);
       else if (record.kind === TRUST_ROOT) {
@@ -83,10 +86,21 @@ export class Knowledge {
         if (other.kind !== HOST) this.catalog.record(author, other.kind, other.key, this.valueOf(other));
   }
 
+  /** A host goes by the name it was admitted under: no other host's, in the catalog or in DNS. */
+  private refuseBorrowedName({ kind, author }: Record, value: unknown): void {
+    if (kind !== HOST || value === null) return;
+    const { name } = value as HostValue;
+    const admitted = this.trust.admissionOf(author)?.name;
+    if (admitted !== undefined && admitted !== name)
+      throw new Fault('malformed', `host/name is "${name}", but it was admitted as "${admitted}"`);
+  }
+
   /** Null for a tombstone, and for what is not of its kind's shape. */
   private valueOf(record: Record): unknown {
     try {
-      return decodeValue(record);
+      const value = decodeValue(record);
+      this.refuseBorrowedName(record, value);
+      return value;
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       this.options.malformed(record, error.message);

@@ -111,8 +111,10 @@ export class Agent {
       const now = monotonicClock();
       const belonging = await belong(settings, now);
       const { hostKey, genesis, rootSigner, sponsor } = belonging;
+      if (belonging.name !== settings.name)
+        log.warn({ name: belonging.name, asked: settings.name }, 'name-kept-from-admission');
       const core = new AgentCore({
-        host: hostValue(settings),
+        host: hostValue(settings, belonging.name),
         signer: hostKey.signer,
         verify: ed25519Verify,
         random: chance,
@@ -306,7 +308,7 @@ export class Agent {
     const gossip = `${settings.advertise}:${this.transport!.port}`;
     const inbound = `${settings.advertise}:${settings.inboundPort}`;
     return (
-      `starling: ready name=${settings.name} mesh=${core.trust.genesis.trustDomain} ` +
+      `starling: ready name=${core.options.host.name} mesh=${core.trust.genesis.trustDomain} ` +
       `http=${this.http!.address} dns=${this.dns === null ? 'none' : `${this.dns.address}:${this.dns.port}`} gossip=${gossip} inbound=${inbound}`
     );
   }
@@ -345,7 +347,7 @@ export class Agent {
   }
 }
 
-function hostValue(settings: AgentSettings) {
-  const { name, datacenter, zone, advertise, gossipPort, inboundPort } = settings;
+function hostValue(settings: AgentSettings, name: string) {
+  const { datacenter, zone, advertise, gossipPort, inboundPort } = settings;
   return { name, datacenter, zone, address: advertise, gossipPort, inboundPort, version };
 }

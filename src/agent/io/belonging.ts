@@ -19,9 +19,9 @@ import {
   parseJson,
   type Signer,
 } from '../../core.ts';
-import { encodeRecord } from '../../gossip/codec.ts';
+import { decodeRecord, encodeRecord } from '../../gossip/codec.ts';
 import { requestJoin } from '../../gossip/io/join.ts';
-import { createAdmission, encodeAdmission } from '../../trust/admission.ts';
+import { createAdmission, encodeAdmission, parseAdmission } from '../../trust/admission.ts';
 import { createGenesis, type Genesis, parseGenesis } from '../../trust/genesis.ts';
 import {
   hostSeedFile,
@@ -46,6 +46,8 @@ export interface Sponsor {
 
 export interface Belonging {
   readonly hostKey: StoredKey;
+  /** The name that this host was admitted under; it keeps it for good. */
+  readonly name: string;
   readonly genesis: Genesis;
   readonly rootSigner: Signer | null;
   /** The signed `admission` record of a host that joined. */
@@ -138,14 +140,26 @@ async function resume(settings: AgentSettings, genesis: Genesis): Promise<Belong
   const hostKey = await loadHostKey(dataDir);
   const isFounder = genesis.founder === hostKey.signer.publicKey;
   const saved = isFounder ? null : await readAdmission(dataDir);
+  const admitted = isFounder ? genesis.founderName : saved === null ? null : nameIn(saved.record);
   return {
     hostKey,
+    name: admitted ?? settings.name,
     genesis,
     rootSigner: isFounder ? ((await loadRootKey(dataDir))?.signer ?? null) : null,
     admission: saved?.record ?? null,
     sponsor: saved?.sponsor ?? null,
     operatorTokenPath: null,
   };
+}
+
+/** The name in a signed admission; null when it is not one, which the mesh then says itself. */
+function nameIn(admission: Uint8Array): string | null {
+  try {
+    return parseAdmission(decodeRecord(admission).value).name;
+  } catch (error) {
+    if (error instanceof Fault) return null;
+    throw error;
+  }
 }
 
 async function found(settings: AgentSettings, now: Millis): Promise<Belonging> {
@@ -167,6 +181,7 @@ async function found(settings: AgentSettings, now: Millis): Promise<Belonging> {
   await writeSecret(join(dataDir, genesisFile), genesis.bytes);
   return {
     hostKey,
+    name: settings.name,
     genesis,
     rootSigner: root.signer,
     admission: null,
@@ -184,7 +199,15 @@ async function admit(settings: AgentSettings, token: JoinToken, now: () => Milli
       const { record, sponsor, genesis } = await askFor(settings.name, hostKey, token, address, now);
       await saveAdmission(settings.dataDir, record, sponsor);
       await writeSecret(join(settings.dataDir, genesisFile), genesis.bytes);
-      return { hostKey, genesis, rootSigner: null, admission: record, sponsor, operatorTokenPath: null };
+      return {
+        hostKey,
+        name: settings.name,
+        genesis,
+        rootSigner: null,
+        admission: record,
+        sponsor,
+        operatorTokenPath: null,
+      };
     } catch (error) {
       // Only silence sends a joiner on to the next address: a refusal is the mesh's answer.
       if (!(error instanceof Fault) || error.code !== 'join-unanswered') throw error;
