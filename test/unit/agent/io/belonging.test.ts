@@ -84,6 +84,12 @@ test('a founder that starts again is the same, makes no second token and founds 
   await assert.rejects(belong(settle(path, { bootstrap: true }), now), fault('already-belongs'));
 });
 
+test('a host keeps the name it was admitted under, whatever it is called later', async (t) => {
+  const dataDir = folder(t);
+  await belong(settle(dataDir, { bootstrap: true }), now);
+  assert.equal((await belong(settle(dataDir, { name: 'renamed' }), now)).name, 'second');
+});
+
 test('a founder whose root key was put away starts without it', async (t) => {
   const path = folder(t);
   await belong(settle(path, { bootstrap: true }), now);
