@@ -61,9 +61,6 @@ export interface AgentOptions {
   readonly gossip?: GossipParameters;
 }
 
-/** Changes within this time make one configuration. */
-const configureDelayMs = 10;
-
 export class AgentCore implements Machine<AgentInput, AgentEffect> {
   readonly options: AgentOptions;
   readonly knowledge: Knowledge;
@@ -468,8 +465,8 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       (topics.size > 0 ||
         this.effects.some(({ type }) => type === 'keep-identity' || type === 'drop-identity'))
     )
-      this.configureAt = now + configureDelayMs;
-    if (this.configureAt !== null && now >= this.configureAt) this.configure();
+      this.configureAt = this.configurator.dueAfter(now);
+    if (this.configureAt !== null && now >= this.configureAt) this.configure(now);
   }
 
   private ownServicesChanged(now: Millis): void {
@@ -482,9 +479,9 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     this.emit(...(this.certifier?.setServices([...names].sort(), now) ?? []));
   }
 
-  private configure(): void {
+  private configure(now: Millis): void {
     this.configureAt = null;
-    const config = this.configurator.update(this.certifier?.identities() ?? []);
+    const config = this.configurator.update(this.certifier?.identities() ?? [], now);
     if (config !== null) this.emit({ type: 'configure', config });
   }
 
