@@ -52,6 +52,14 @@ export class Detection implements TransportOwner, Timed {
 
   onDrain(): void {}
 
+  /** Nothing is under way yet where nothing was said: such a client is sent away. */
+  drain(): void {
+    if (this.first.length > 0) return;
+    this.context.promptDeadlines.remove(this);
+    this.transport.close();
+    this.onGone();
+  }
+
   abort(): void {
     this.context.promptDeadlines.remove(this);
     this.transport.destroy();

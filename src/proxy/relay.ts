@@ -9,7 +9,7 @@ import {
   type TransportOwner,
 } from './transport.ts';
 
-export type RelayEnd = 'ended' | 'connect-failure' | 'refused' | 'reset';
+export type RelayEnd = CloseReason;
 
 /** Takes over a client that turned out to speak HTTP, with what it sent first. */
 export type OnHttp = (first: Buffer) => void;

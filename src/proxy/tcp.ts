@@ -3,6 +3,7 @@ import type { Millis } from '../core.ts';
 import type { BalancedEndpoint } from './balance.ts';
 import type { RefusalReason } from './dataplane.ts';
 import type { EngineContext } from './engine.ts';
+import { declineOf, failureOf } from './failure.ts';
 import { type OnHttp, Relay } from './relay.ts';
 import type { TrafficCounter } from './stats.ts';
 import { type CloseReason, nobody, type Transport, type TransportOwner } from './transport.ts';
@@ -87,12 +88,11 @@ export class TcpConnection implements TransportOwner {
     const { tcpCounter } = this.route;
     const relay = new Relay(this.client, transport, tcpCounter, (end) => {
       const now = this.context.now();
-      endpoint.end(now, end === 'ended' ? 'ok' : 'failed');
-      if (end === 'refused') tcpCounter.refuse('upstream-reset', null);
-      tcpCounter.finished(
-        end === 'ended' || end === 'reset' ? servedStatus : failedStatus,
-        now - this.startedAt,
-      );
+      const wasServed = end === 'ended' || end === 'reset';
+      const { outcome, reason } = failureOf(end);
+      endpoint.end(now, end === 'ended' ? 'ok' : outcome);
+      if (!wasServed) tcpCounter.refuse(reason, null);
+      tcpCounter.finished(wasServed ? servedStatus : failedStatus, now - this.startedAt);
       this.leave();
     });
     this.relay = relay;
@@ -106,7 +106,8 @@ export class TcpConnection implements TransportOwner {
   private refuse(reason: RefusalReason): void {
     this.route.tcpCounter.refuse(reason, null);
     this.route.tcpCounter.finished(failedStatus, this.context.now() - this.startedAt);
-    this.client.destroy();
+    const decline = declineOf(reason, false);
+    if (decline === null || !this.client.decline(decline)) this.client.destroy();
     this.leave();
   }
 

@@ -12,10 +12,21 @@ export type CloseReason =
   | 'ended'
   /** It never came to be: nothing that was written reached the peer. */
   | 'connect-failure'
-  /** The peer turned it away before reading anything from it. */
-  | 'refused'
+  /** The peer is a proxy of ours and said why it did not serve what was sent last. */
+  | DeclineReason
   /** It broke: bytes in either direction may be lost. */
   | 'reset';
+
+/** Why a proxy of ours does not serve a connection, or the request that came last on it. */
+export type DeclineReason =
+  /** It takes nothing new, and has read nothing of it. */
+  | 'refused'
+  /** It has no application to give it to. */
+  | 'unavailable'
+  /** It could not connect to its application: nothing reached it. */
+  | 'unreachable'
+  /** Its application broke the connection without an answer, and may have acted. */
+  | 'failed';
 
 export interface Transport {
   /** Who is told what happens; replaced when the connection changes hands. */
@@ -36,6 +47,11 @@ export interface Transport {
   close(): void;
   /** Cuts both directions so that the peer sees a break, not an end. Nothing is told after it. */
   destroy(): void;
+  /**
+   * As `destroy`, and tells a peer that is a proxy of ours why. False, and nothing is done, where the peer
+   * would not understand.
+   */
+  decline(reason: DeclineReason): boolean;
 }
 
 /**

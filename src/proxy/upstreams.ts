@@ -3,6 +3,7 @@ import type { Millis } from '../core.ts';
 import type { BalancedEndpoint, Balancer } from './balance.ts';
 import type { EngineContext } from './engine.ts';
 import { UpstreamConnection } from './http1/upstream.ts';
+import { RetryBudget } from './retry-budget.ts';
 import type { Transport } from './transport.ts';
 
 /** What a connection is going to carry; the peer is told. */
@@ -10,9 +11,6 @@ export type CarriedProtocol = 'http1' | 'tcp';
 
 /** The most idle connections kept for one endpoint. */
 const maxIdlePerEndpoint = 512;
-/** Retries that may have reached an endpoint: at most this share of requests on top, and a few to begin with. */
-const retryShare = 0.2;
-const retryReserve = 10;
 
 /** Opens connections to one endpoint. */
 export interface Dialer {
@@ -65,7 +63,8 @@ export class Upstream {
 export class UpstreamGroup {
   private readonly balancer: Balancer;
   private upstreams = new Map<string, Upstream>();
-  private retryTokens = retryReserve;
+  /** For retries of what a server may have acted on; those that reached none are free. */
+  readonly retries = new RetryBudget();
 
   constructor(balancer: Balancer) {
     this.balancer = balancer;
@@ -90,17 +89,5 @@ export class UpstreamGroup {
   /** The upstream of what `pick` gave. */
   upstreamOf(choice: BalancedEndpoint): Upstream {
     return this.upstreams.get(choice.id)!;
-  }
-
-  /** Each request earns a fraction of a retry. */
-  earnRetry(): void {
-    if (this.retryTokens < retryReserve) this.retryTokens += retryShare;
-  }
-
-  /** Whether one more request may be sent a second time. */
-  spendRetry(): boolean {
-    if (this.retryTokens < 1) return false;
-    this.retryTokens -= 1;
-    return true;
   }
 }

@@ -9,6 +9,7 @@ import type { HttpRoute, RequestRouter } from '../../src/proxy/http1/route.ts';
 import { TrafficCounter } from '../../src/proxy/stats.ts';
 import {
   type CloseReason,
+  type DeclineReason,
   nobody,
   type Transport,
   type TransportOwner,
@@ -44,6 +45,15 @@ export class MemoryTransport implements Transport {
   destroy(): void {
     this.owner = nobody;
     this.end ??= 'destroy';
+  }
+  /** Set where the peer is to be taken for a proxy of ours: then `declined` says what it was told. */
+  isProxy = false;
+  declined: DeclineReason | null = null;
+  decline(reason: DeclineReason): boolean {
+    if (!this.isProxy) return false;
+    this.declined = reason;
+    this.destroy();
+    return true;
   }
   /** Everything written so far, which is then forgotten. */
   take(): string {

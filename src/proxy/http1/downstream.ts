@@ -7,15 +7,9 @@ import type { BalancedEndpoint, Outcome } from '../balance.ts';
 import type { RefusalReason } from '../dataplane.ts';
 import type { Timed } from '../deadlines.ts';
 import { type EngineContext, headReadMs, idleDownstreamMs } from '../engine.ts';
+import { declineOf, type Reach, type UpstreamFailure } from '../failure.ts';
 import { Relay } from '../relay.ts';
-import {
-  type CloseReason,
-  highWaterBytes,
-  keepReceived,
-  nobody,
-  type Transport,
-  type TransportOwner,
-} from '../transport.ts';
+import { highWaterBytes, keepReceived, nobody, type Transport, type TransportOwner } from '../transport.ts';
 import { BodyTracker, bodyMalformed } from './body.ts';
 import { forwardedRequest, inlineEnd } from './edit.ts';
 import { incomplete, malformed, maxHeadBytes, RequestHead } from './head.ts';
@@ -193,22 +187,23 @@ export class DownstreamConnection implements TransportOwner, Timed {
     const inline = inlineEnd(head.end, used);
     const forwarded = forwardedRequest(bytes, head, inline, route.addedHeaders, this.context.random);
     this.replay.start(forwarded, head.isIdempotent(bytes));
-    route.group.earnRetry();
+    route.group.retries.earn(this.startedAt);
     this.phase = this.requestDone ? 'response' : 'body';
-    if (!this.connect(route, undefined, false)) this.refuse(route.unavailable(), false);
+    if (!this.connect(this.startedAt, undefined, false)) this.refuse(route.unavailable(), false);
     else if (inline < used) this.sendRequestBody(bytes, inline, used);
   }
 
   /** Picks an endpoint and sends what there is of the request; false when there is no endpoint to pick. */
-  private connect(route: HttpRoute, exclude: string | undefined, fresh: boolean): boolean {
-    const endpoint = route.group.pick(this.startedAt, exclude);
+  private connect(now: Millis, exclude: string | undefined, fresh: boolean): boolean {
+    const { group, counter } = this.route!;
+    const endpoint = group.pick(now, exclude);
     if (endpoint === null) return false;
-    const upstream = route.group.upstreamOf(endpoint).take(fresh);
+    const upstream = group.upstreamOf(endpoint).take(fresh);
     this.endpoint = endpoint;
     this.upstream = upstream;
     upstream.attach(this);
     for (const part of this.replay.parts) {
-      route.counter.bytesSent += part.length;
+      counter.bytesSent += part.length;
       upstream.transport.write(part, 0, part.length);
     }
     if (upstream.transport.pendingBytes > highWaterBytes) this.transport.pause();
@@ -297,40 +292,40 @@ export class DownstreamConnection implements TransportOwner, Timed {
    * The upstream connection broke, and has let go. Asks another server if this one cannot have acted on the
    * request, or acting twice does no harm; a response under way is cut, never ended.
    */
-  upstreamFailed(
-    failed: UpstreamConnection,
-    reason: 'connect-failure' | 'bad-response' | 'upstream-reset',
-    close: CloseReason,
-    detail: string,
-  ): void {
-    const outcome: Outcome = reason === 'connect-failure' ? 'connect-failure' : 'failed';
+  upstreamFailed(failed: UpstreamConnection, failure: UpstreamFailure): void {
+    const now = this.context.now();
     this.upstream = null;
-    this.endpoint?.end(this.context.now(), outcome);
+    this.endpoint?.end(now, failure.outcome);
     this.endpoint = null;
     if (this.responseStatus !== 0) {
-      this.cut(reason);
+      this.cut(failure.reason);
       return;
     }
-    if (reason !== 'bad-response' && this.retry(failed, close)) return;
-    const status = reason === 'connect-failure' ? 503 : 502;
-    this.refuse(new Refusal(status, reason, `${failed.upstream.id}: ${detail}`), false);
+    if (failure.reach !== 'unseen') this.replay.seen = true;
+    if (this.retry(failed, failure.reach, now)) return;
+    const detail = `${failed.upstream.id}: ${failure.detail}`;
+    this.refuse(new Refusal(failure.status, failure.reason, detail), false);
   }
 
-  private retry(failed: UpstreamConnection, close: CloseReason): boolean {
-    const route = this.route!;
-    const unseen = close === 'connect-failure' || close === 'refused';
-    if (!this.replay.mayRetry(unseen) || !failed.silent) return false;
-    if (!unseen && !route.group.spendRetry()) return false;
-    this.replay.retried = true;
-    // A connection that had been idle says nothing about its server: the same one may be asked anew.
-    const exclude = unseen || !failed.reused ? failed.upstream.id : undefined;
-    if (!this.connect(route, exclude, true)) return false;
-    route.counter.retries++;
+  private retry(failed: UpstreamConnection, reach: Reach, now: Millis): boolean {
+    const { group, counter } = this.route!;
+    if (reach === 'answered' || !failed.silent || !this.replay.mayRetry) return false;
+    if (reach === 'unknown' && !group.retries.spend(now)) return false;
+    this.replay.retry();
+    // A connection that had been idle says nothing about its server: where there is no other, it is asked anew.
+    const mayAskAgain = reach === 'unknown' && failed.reused;
+    const isSent =
+      this.connect(now, failed.upstream.id, true) || (mayAskAgain && this.connect(now, undefined, true));
+    if (!isSent) return false;
+    counter.retries++;
     this.resumeInput();
     return true;
   }
 
-  /** Answers in the server's stead. `broken` says that the request's own end cannot be told. */
+  /**
+   * Answers in the server's stead; a client that is a proxy of ours is told instead that it may ask elsewhere,
+   * where that makes a difference. `broken` says that the request's own end cannot be told.
+   */
   private refuse(refusal: Refusal, broken: boolean): void {
     if (broken || !this.requestDone) this.keepAlive = false;
     if (this.route !== null) {
@@ -340,6 +335,11 @@ export class DownstreamConnection implements TransportOwner, Timed {
     // After the first byte of a response nothing else can be said.
     if (this.responseStatus !== 0) {
       this.cut(null);
+      return;
+    }
+    const decline = declineOf(refusal.reason, this.route !== null && this.replay.seen);
+    if (decline !== null && this.transport.decline(decline)) {
+      this.leave();
       return;
     }
     const isHeadResponse = this.isHeadRequest && !broken;

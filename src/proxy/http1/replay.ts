@@ -8,8 +8,10 @@ const maxReplayBytes = 64 * 1024;
 export class Replay {
   /** In the order they were sent; the first holds the head. They alias what was sent: nothing is copied. */
   readonly parts: Buffer[] = [];
+  /** A server that failed may have acted on it. */
+  seen = false;
   /** At most one retry. */
-  retried = false;
+  private retried = false;
   private bytes = 0;
   private complete = false;
   private idempotent = false;
@@ -21,6 +23,7 @@ export class Replay {
     this.bytes = first.length;
     this.complete = true;
     this.retried = false;
+    this.seen = false;
     this.idempotent = idempotent;
   }
 
@@ -41,8 +44,13 @@ export class Replay {
     this.parts.length = 0;
   }
 
-  /** `unseen` says that the server that failed cannot have read any of it. */
-  mayRetry(unseen: boolean): boolean {
-    return this.complete && !this.retried && (unseen || this.idempotent);
+  /** Whether it may be sent again, as far as it goes itself. */
+  get mayRetry(): boolean {
+    return this.complete && !this.retried && (!this.seen || this.idempotent);
+  }
+
+  /** It is sent again. */
+  retry(): void {
+    this.retried = true;
   }
 }

@@ -2,6 +2,7 @@
 import type { Millis } from '../../core.ts';
 import type { Timed } from '../deadlines.ts';
 import { type EngineContext, idleUpstreamMs } from '../engine.ts';
+import { badResponse, cutShort, failureOf, type UpstreamFailure } from '../failure.ts';
 import {
   type CloseReason,
   highWaterBytes,
@@ -98,12 +99,12 @@ export class UpstreamConnection implements TransportOwner, Timed {
     while (start < end) {
       const headEnd = head.parse(bytes, start, end);
       if (headEnd === malformed) {
-        this.fail('bad-response', head.problem);
+        this.fail(badResponse(head.problem));
         return;
       }
       if (headEnd === incomplete) {
         if (end - start > maxHeadBytes) {
-          this.fail('bad-response', 'head too long');
+          this.fail(badResponse('head too long'));
           return;
         }
         keepReceived();
@@ -128,13 +129,13 @@ export class UpstreamConnection implements TransportOwner, Timed {
   private startResponse(downstream: DownstreamConnection, bytes: Buffer, headEnd: number, end: number): void {
     const kind = head.bodyKind(downstream.isHeadRequest);
     if (kind === 'chunked' && downstream.minorVersion === 0) {
-      this.fail('bad-response', 'chunked response to HTTP/1.0');
+      this.fail(badResponse('chunked response to HTTP/1.0'));
       return;
     }
     this.body.start(kind, head.contentLength);
     const bodyEnd = this.body.feed(bytes, headEnd, end);
     if (bodyEnd === bodyMalformed) {
-      this.fail('bad-response', 'malformed chunked body');
+      this.fail(badResponse('malformed chunked body'));
       return;
     }
     this.inBody = true;
@@ -155,7 +156,7 @@ export class UpstreamConnection implements TransportOwner, Timed {
   private readBody(downstream: DownstreamConnection, bytes: Buffer, start: number, end: number): void {
     const bodyEnd = this.body.feed(bytes, start, end);
     if (bodyEnd === bodyMalformed) {
-      this.fail('bad-response', 'malformed chunked body');
+      this.fail(badResponse('malformed chunked body'));
       return;
     }
     downstream.sendBody(bytes, start, bodyEnd);
@@ -182,7 +183,7 @@ export class UpstreamConnection implements TransportOwner, Timed {
 
   private switchProtocols(downstream: DownstreamConnection, bytes: Buffer, end: number): void {
     if (!downstream.wantsUpgrade || !head.upgradesToWebSocket) {
-      this.fail('bad-response', 'unasked 101');
+      this.fail(badResponse('unasked 101'));
       return;
     }
     this.downstream = null;
@@ -190,10 +191,10 @@ export class UpstreamConnection implements TransportOwner, Timed {
     downstream.becomeTunnel(forwardedResponse(bytes, head, end, 'upgrade'), this.transport);
   }
 
-  private fail(reason: 'bad-response' | 'upstream-reset', detail: string): void {
+  private fail(failure: UpstreamFailure): void {
     const downstream = this.downstream;
     this.abandon();
-    downstream?.upstreamFailed(this, reason, 'reset', detail);
+    downstream?.upstreamFailed(this, failure);
   }
 
   onFinish(): void {
@@ -205,7 +206,7 @@ export class UpstreamConnection implements TransportOwner, Timed {
       this.keepAlive = false;
       this.body.done = true;
       this.finishResponse(downstream, true);
-    } else this.fail('upstream-reset', 'the server ended the connection before the response was complete');
+    } else this.fail(cutShort('the server ended the connection before the response was complete'));
   }
 
   onClose(reason: CloseReason): void {
@@ -216,12 +217,7 @@ export class UpstreamConnection implements TransportOwner, Timed {
       return;
     }
     this.downstream = null;
-    downstream.upstreamFailed(
-      this,
-      reason === 'connect-failure' ? 'connect-failure' : 'upstream-reset',
-      reason,
-      reason,
-    );
+    downstream.upstreamFailed(this, failureOf(reason));
   }
 
   onDrain(): void {

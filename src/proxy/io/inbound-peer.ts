@@ -4,6 +4,7 @@
  */
 
 import { Detection } from '../detection.ts';
+import { declineOf } from '../failure.ts';
 import { DownstreamConnection } from '../http1/downstream.ts';
 import { Refusal } from '../http1/refusal.ts';
 import type { HttpRoute, RefusedRoute, RequestRouter } from '../http1/route.ts';
@@ -35,6 +36,8 @@ export class InboundPeer implements RequestRouter {
   private decision: Allowed | RefusedRoute | null = null;
   private readonly requests = new Set<DownstreamConnection>();
   private readonly connections = new Set<TcpConnection>();
+  /** Where it is still to be found out what the peer speaks. */
+  private detection: Detection | null = null;
   private draining = false;
 
   constructor(sni: string, peer: VerifiedPeer, services: LocalServices, plane: Plane) {
@@ -79,7 +82,7 @@ export class InboundPeer implements RequestRouter {
   /** A stream of the peer's session. */
   serveStream(stream: MuxStream, protocol: CarriedProtocol): void {
     const service = this.services.serviceFor(this.sni);
-    if (this.draining) stream.refuse();
+    if (this.draining) stream.decline('refused');
     else if (service?.protocol === 'http') this.serveHttp(stream);
     else if (protocol === 'http1' && (service === null || service.protocol === 'auto'))
       this.serveHttp(stream);
@@ -93,14 +96,17 @@ export class InboundPeer implements RequestRouter {
     else if (service !== null && service.protocol !== 'auto')
       this.serveTcp(transport, Buffer.alloc(0), false, false);
     else
-      new Detection(
+      this.detection = new Detection(
         transport,
         this.plane.context,
         (detected, first, finished, silent) => {
+          this.detection = null;
           if (detected !== 'http1') this.serveTcp(transport, first, finished, silent);
           else this.serveHttp(transport).onData(first, 0, first.length);
         },
-        () => {},
+        () => {
+          this.detection = null;
+        },
       );
   }
 
@@ -121,7 +127,8 @@ export class InboundPeer implements RequestRouter {
     const decision = this.current();
     if ('refusal' in decision) {
       this.denyTcp(decision);
-      transport.destroy();
+      const decline = declineOf(decision.refusal.reason, false);
+      if (decline === null || !transport.decline(decline)) transport.destroy();
       return;
     }
     const { traffic, context } = this.plane;
@@ -152,10 +159,12 @@ export class InboundPeer implements RequestRouter {
   /** Takes nothing new; what is under way may finish. */
   drain(): void {
     this.draining = true;
+    this.detection?.drain();
     for (const connection of [...this.requests]) connection.drain();
   }
 
   abort(): void {
+    this.detection?.abort();
     for (const connection of [...this.requests]) connection.abort();
     for (const connection of [...this.connections]) connection.abort();
   }

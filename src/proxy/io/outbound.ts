@@ -25,6 +25,7 @@ export class OutboundListener {
   private readonly plane: Plane;
   private server: BoundServer | null = null;
   private readonly carried = new Set<Carried>();
+  private draining = false;
 
   constructor(config: ListenerConfig, routes: OutboundRoutes, plane: Plane) {
     this.config = config;
@@ -135,6 +136,7 @@ export class OutboundListener {
       this.carried.delete(over),
     );
     this.carried.add(connection);
+    if (this.draining) connection.drain();
     return connection;
   }
 
@@ -166,6 +168,7 @@ export class OutboundListener {
 
   /** Stops accepting, and lets what is under way finish. */
   drain(): void {
+    this.draining = true;
     this.server?.close();
     for (const carried of [...this.carried]) carried.drain?.();
   }

@@ -177,6 +177,11 @@ export class SocketTransport implements Transport, Timed {
     this.cutSocket();
   }
 
+  /** Whoever is at the other end is no proxy of ours. */
+  decline(): boolean {
+    return false;
+  }
+
   /** A reset, not an end: the peer must not take what it has for everything. */
   private cutSocket(): void {
     if (this.established && !(this.socket instanceof TLSSocket)) this.socket.resetAndDestroy();

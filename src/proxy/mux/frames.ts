@@ -29,10 +29,22 @@ export const OpenCode = { http1: 0x11, tcp: 0x12 } as const;
 
 /** In the payload of `reset`. */
 export const ResetCode = {
-  broken: 0,
-  /** Nothing of the stream was acted on: it may be opened elsewhere. */
+  /** It broke, and what was sent may have been acted on. */
+  reset: 0,
   refused: 1,
+  unavailable: 2,
+  unreachable: 3,
+  failed: 4,
 } as const;
+
+/** By code. What each means for who is told is with `CloseReason`. */
+export const resetReasons: readonly (keyof typeof ResetCode)[] = [
+  'reset',
+  'refused',
+  'unavailable',
+  'unreachable',
+  'failed',
+];
 
 export const headerBytes = 8;
 /** The longest payload of a data frame, so that streams take turns. */

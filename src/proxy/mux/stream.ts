@@ -1,6 +1,13 @@
 /** One virtual connection of a session, with credit each way so that a slow reader holds up nobody else. */
-import { type CloseReason, keepReceived, nobody, type Transport, type TransportOwner } from '../transport.ts';
-import { initialWindowBytes, maxCredit, ResetCode } from './frames.ts';
+import {
+  type CloseReason,
+  type DeclineReason,
+  keepReceived,
+  nobody,
+  type Transport,
+  type TransportOwner,
+} from '../transport.ts';
+import { initialWindowBytes, maxCredit, ResetCode, resetReasons } from './frames.ts';
 import type { Session } from './session.ts';
 
 /** Once this much was read, the peer is told that it may send as much again. */
@@ -78,12 +85,12 @@ export class MuxStream implements Transport {
   }
 
   destroy(): void {
-    this.reset(ResetCode.broken);
+    this.reset(ResetCode.reset);
   }
 
-  /** Turns the stream away: the peer may open it elsewhere. */
-  refuse(): void {
-    this.reset(ResetCode.refused);
+  decline(reason: DeclineReason): boolean {
+    this.reset(ResetCode[reason]);
+    return true;
   }
 
   private reset(code: number): void {
@@ -100,7 +107,7 @@ export class MuxStream implements Transport {
       this.session.sendFinish(this.id);
     }
     if (this.remoteFinished) this.leave();
-    else if (this.closing) this.reset(ResetCode.broken);
+    else if (this.closing) this.reset(ResetCode.reset);
   }
 
   private leave(): void {
@@ -170,8 +177,9 @@ export class MuxStream implements Transport {
   }
 
   receiveReset(code: number): string | null {
-    if (code > ResetCode.refused) return `reset code ${code}`;
-    this.fail(code === ResetCode.refused ? 'refused' : 'reset');
+    const reason = resetReasons[code];
+    if (reason === undefined) return `reset code ${code}`;
+    this.fail(reason);
     return null;
   }
 

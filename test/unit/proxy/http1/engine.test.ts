@@ -2,11 +2,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { headReadMs, idleDownstreamMs, idleUpstreamMs } from '../../../../src/proxy/engine.ts';
-import { highWaterBytes } from '../../../../src/proxy/transport.ts';
+import { type CloseReason, type DeclineReason, highWaterBytes } from '../../../../src/proxy/transport.ts';
 import { TestEngine } from '../../../support/transport.ts';
 
 const get = 'GET / HTTP/1.1\r\nHost: api\r\nX-Request-Id: r\r\n\r\n';
 const post = 'POST / HTTP/1.1\r\nHost: api\r\nX-Request-Id: r\r\nContent-Length: 5\r\n\r\nhello';
+/** Endings after which nothing of a request was acted on. */
+const unseen = ['connect-failure', 'refused', 'unavailable', 'unreachable'] as const;
 const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 
 test('a head that does not come in time is answered with 408', () => {
@@ -79,7 +81,7 @@ test('an idempotent request is asked of another server when one breaks, another 
 });
 
 test('any request is asked of another server when one was never reached, with all of its body', () => {
-  for (const reason of ['connect-failure', 'refused'] as const) {
+  for (const reason of unseen) {
     const engine = new TestEngine(['one', 'two']);
     const { client } = engine.accept();
     client.receive(post.slice(0, -3));
@@ -87,7 +89,7 @@ test('any request is asked of another server when one was never reached, with al
     engine.server.break(reason);
     assert.equal(engine.server.take(), post);
     engine.server.break(reason);
-    assert.match(client.take(), /^HTTP\/1\.1 50[23] /);
+    assert.match(client.take(), /^HTTP\/1\.1 503 /);
     assert.equal(engine.dialed.length, 2, 'once, not forever');
   }
 });
@@ -107,17 +109,82 @@ test('there is no retry once the client has seen anything of an answer', () => {
   assert.match(client.take(), /^HTTP\/1\.1 502 /);
 });
 
-test('retries that may have been seen are at most a fifth of the requests, after a few to begin with', () => {
+test('retries of what may have been seen are bounded by the budget, those of what was not are free', () => {
+  const retriesOf = (reason: CloseReason): number => {
+    const engine = new TestEngine(['one', 'two']);
+    for (let i = 0; i < 1000; i++) {
+      const { client } = engine.accept();
+      client.receive(get);
+      for (let end = client.take(); end === ''; end = client.take()) engine.server.break(reason);
+    }
+    return engine.counter.retries;
+  };
+  for (const reason of ['reset', 'failed'] as const) assert.equal(retriesOf(reason), 300, reason);
+  for (const reason of unseen) assert.equal(retriesOf(reason), 1000, reason);
+});
+
+test('where there is no other server, one whose connection had been idle is asked anew, once', () => {
+  const engine = new TestEngine();
+  const { client } = engine.accept();
+  client.receive(get);
+  engine.server.receive(ok);
+  assert.equal(client.take(), ok);
+  client.receive(get);
+  engine.server.break('reset');
+  assert.equal(engine.dialed.length, 2);
+  engine.server.break('reset');
+  assert.match(client.take(), /^HTTP\/1\.1 502 /);
+});
+
+test('a request on a connection that had been idle goes to another server when that breaks', () => {
   const engine = new TestEngine(['one', 'two']);
-  for (let i = 0; i < 200; i++) {
-    const { client } = engine.accept();
+  const { client } = engine.accept();
+  for (let i = 0; i < 20; i++) {
     client.receive(get);
-    for (let end = client.take(); end === ''; end = client.take()) engine.server.break('reset');
+    const asked = engine.dialed.findLast(({ transport }) => transport.take() !== '')!;
+    asked.transport.break('reset');
+    assert.notEqual(engine.dialed.at(-1)!.id, asked.id);
+    engine.server.take();
+    engine.server.receive(ok);
+    assert.equal(client.take(), ok);
   }
-  assert.ok(
-    engine.counter.retries >= 40 && engine.counter.retries <= 52,
-    `${engine.counter.retries} retries`,
-  );
+});
+
+test('a client that is a proxy of ours is told why there is no answer, and nothing in HTTP', () => {
+  const cases: readonly (readonly [CloseReason, DeclineReason, string])[] = [
+    ['connect-failure', 'unreachable', 'connect-failure'],
+    ['unavailable', 'unavailable', 'no-healthy-upstream'],
+    ['reset', 'failed', 'upstream-reset'],
+  ];
+  for (const [broken, told, counted] of cases) {
+    const engine = new TestEngine();
+    const { client } = engine.accept();
+    client.isProxy = true;
+    client.receive(post);
+    engine.server.break(broken);
+    assert.deepEqual([client.declined, client.take()], [told, '']);
+    assert.deepEqual(engine.counter.row().refused, { [counted]: 1 });
+  }
+});
+
+test('a request that one server may have seen is never declined as unseen', () => {
+  const engine = new TestEngine(['one', 'two']);
+  const { client } = engine.accept();
+  client.isProxy = true;
+  client.receive(get);
+  engine.server.break('reset');
+  engine.server.break('connect-failure');
+  assert.equal(client.declined, 'failed');
+});
+
+test('an answer that breaks the rules is answered with 502 to a proxy too, and not asked for again', () => {
+  const engine = new TestEngine(['one', 'two']);
+  const { client } = engine.accept();
+  client.isProxy = true;
+  client.receive(get);
+  engine.server.receive('HTTP/1.1 2000 No\r\n\r\n');
+  assert.match(client.take(), /^HTTP\/1\.1 502 [\s\S]*x-starling-reason: bad-response/);
+  assert.deepEqual([client.declined, engine.dialed.length], [null, 1]);
 });
 
 test('a body longer than what is kept for a retry is not asked for twice', () => {

@@ -89,6 +89,20 @@ test('frames for a stream that this side has reset are late, not wrong', () => {
   assert.equal(session.streamCount, 0);
 });
 
+test('a server says why it does not serve a stream, and the client hears just that', () => {
+  for (const reason of ['refused', 'unavailable', 'unreachable', 'failed'] as const) {
+    const { session: serving, streams } = server();
+    const client = new Session(true, { onOutput() {}, onGoAway() {}, onStream() {}, onMalformed() {} });
+    const stream = client.open('http1');
+    const told: CloseReason[] = [];
+    stream.owner = { ...nobody, onClose: (why) => told.push(why) };
+    serving.receive(output(client));
+    assert.equal(streams[0]!.decline(reason), true);
+    client.receive(output(serving));
+    assert.deepEqual([told, client.streamCount, serving.streamCount], [[reason], 0, 0]);
+  }
+});
+
 test('streams beyond the limit are refused, those before go on', () => {
   const { session, problems } = server();
   for (let i = 0; i <= maxStreams; i++) session.receive(open(2 * i + 1));
