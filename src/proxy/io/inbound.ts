@@ -7,7 +7,7 @@ import { alpnName } from '../mux/frames.ts';
 import { InboundConnection } from './inbound-connection.ts';
 import type { LocalServices } from './inbound-peer.ts';
 import { LocalService } from './inbound-service.ts';
-import { BoundServer } from './listener.ts';
+import { BoundServer, logBind } from './listener.ts';
 import type { Plane } from './options.ts';
 import { type ServiceContext, serverOptions } from './tls-contexts.ts';
 
@@ -44,11 +44,12 @@ export class InboundListener implements LocalServices {
     for (const connection of [...this.connections]) connection.reconsider();
     const { address, port } = config.inbound;
     if (this.server?.serves(address, port)) return;
-    this.server?.close();
+    const before = this.server;
+    before?.close();
     this.server = await BoundServer.bind('inbound', address, port, this.createServer(), (code) =>
       this.countFailure(code),
     );
-    if (!this.server.accepts) this.plane.log('error', 'listener-failed', { ...this.server.status });
+    logBind(this.plane.log, before, this.server);
   }
 
   private updateServices(config: ProxyConfig): void {

@@ -1,10 +1,21 @@
 /** Binds one server to one address and keeps its status: a failed bind is reported, never thrown. */
 import type { Server } from 'node:net';
 import type { ListenerStatus } from '../dataplane.ts';
+import type { Log } from './options.ts';
 
 /** Connections one listener holds at once; further ones are dropped at accept. */
 const maxConnections = 20_000;
 const backlog = 1024;
+
+/** Logs how a bind went, where that is news: every configuration tries anew what failed under the last one. */
+export function logBind(log: Log, before: BoundServer | null, after: BoundServer): void {
+  const { error } = after.status;
+  const isSame = before?.address === after.address && before.port === after.port;
+  const errorBefore = isSame ? before.status.error : null;
+  if (error === errorBefore) return;
+  if (error === null) log('info', 'listener-recovered', { ...after.status });
+  else log('error', 'listener-failed', { ...after.status });
+}
 
 export class BoundServer {
   readonly id: string;

@@ -7,7 +7,7 @@ import { DownstreamConnection } from '../http1/downstream.ts';
 import { isRefused } from '../http1/route.ts';
 import { TcpConnection } from '../tcp.ts';
 import { nobody, type Transport } from '../transport.ts';
-import { BoundServer } from './listener.ts';
+import { BoundServer, logBind } from './listener.ts';
 import type { Plane } from './options.ts';
 import { OutboundCaller } from './outbound-caller.ts';
 import type { OutboundRoutes } from './outbound-routes.ts';
@@ -54,12 +54,13 @@ export class OutboundListener {
   /** Binds unless it is bound already. */
   async bind(): Promise<void> {
     if (this.server?.accepts) return;
+    const before = this.server;
     const { id, address, port } = this.config;
     const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.accept(socket));
     this.server = await BoundServer.bind(id, address, port, server, (code) =>
       this.plane.log('warn', 'accept-failed', { id, code }),
     );
-    if (!this.server.accepts) this.plane.log('warn', 'listener-failed', { ...this.server.status });
+    logBind(this.plane.log, before, this.server);
   }
 
   private accept(socket: Socket): void {

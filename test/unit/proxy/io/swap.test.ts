@@ -5,6 +5,7 @@ import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { createServer } from 'node:net';
 import { test } from 'node:test';
 import type { ProxyConfig } from '../../../../src/proxy/config.ts';
+import type { Log } from '../../../../src/proxy/io/embedded.ts';
 import {
   cluster,
   emptyConfig,
@@ -171,18 +172,28 @@ test('an idle connection that the application closed costs nothing', async (t) =
   assert.equal(served, 5);
 });
 
-test('a port that is taken is reported, and tried again with the next configuration', async (t) => {
+test('a port that is taken is reported, logged once, and tried again with the next configuration', async (t) => {
   const holder = createServer();
   const port = await listenOn(t, holder);
-  const plane = startPlane(t);
-  const config: ProxyConfig = { ...emptyConfig(), outbound: [{ ...listener('web', 'api'), port }] };
-  await plane.apply(config);
+  const logged: string[] = [];
+  const log: Log = (level, event, { id, error }) => logged.push(`${level} ${event} ${id} ${error}`);
+  const plane = startPlane(t, { log });
+  const config: ProxyConfig = {
+    ...emptyConfig(),
+    inbound: { address: '127.0.0.1', port, services: [] },
+    outbound: [{ ...listener('web', 'api'), port }],
+  };
+  for (let i = 0; i < 3; i++) await plane.apply(config);
   const status = () => plane.stats().listeners.find((each) => each.id === 'upstream/web/api');
   assert.equal(status()?.error, 'EADDRINUSE');
+  const failed = (id: string): string => `error listener-failed ${id} EADDRINUSE`;
+  assert.deepEqual(logged.splice(0).sort(), [failed('inbound'), failed('upstream/web/api')]);
   holder.close();
   await once(holder, 'close');
-  await plane.apply(config);
+  const inbound = { ...config.inbound, port: 0 };
+  for (let i = 0; i < 2; i++) await plane.apply({ ...config, inbound });
   assert.deepEqual(status(), { id: 'upstream/web/api', address: '127.0.0.1', port, error: null });
+  assert.deepEqual(logged, ['info listener-recovered upstream/web/api null']);
   await plane.apply(emptyConfig());
   assert.equal(status(), undefined);
 });
