@@ -10,6 +10,7 @@ import { maxRumors } from './frames.ts';
 import { LocalHealth } from './health.ts';
 import { outranks, type Standing } from './member.ts';
 import { Members } from './members.ts';
+import { type MembershipStats, noMembershipStats } from './membership-stats.ts';
 import { OwnStanding } from './own.ts';
 import { defaultSwimParameters, type SwimParameters } from './parameters.ts';
 import type { GossipEffect, Member, MemberState } from './port.ts';
@@ -17,7 +18,6 @@ import { type Probe, type ProbeOwner, Prober, type Purpose } from './prober.ts';
 import { Rhythm } from './rhythm.ts';
 import { Roster } from './roster.ts';
 import { Rumors } from './rumors.ts';
-import { type MembershipStats, noMembershipStats } from './stats.ts';
 import { Suspicions } from './suspicions.ts';
 import { View } from './view.ts';
 

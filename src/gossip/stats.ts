@@ -2,32 +2,8 @@
 import type { AntiEntropy, SyncStats } from './antientropy.ts';
 import type { Intake } from './intake.ts';
 import type { Membership } from './membership.ts';
+import type { MembershipStats } from './membership-stats.ts';
 import type { Replica } from './replica.ts';
-
-/** All grow only. */
-export interface MembershipStats {
-  probesSent: number;
-  probesAcked: number;
-  probesFailed: number;
-  suspicions: number;
-  refutations: number;
-  /** How often this process found that it had been stopped. */
-  stalls: number;
-  /** Claims to be alive that the claimed member did not sign. */
-  badProofs: number;
-}
-
-export function noMembershipStats(): MembershipStats {
-  return {
-    probesSent: 0,
-    probesAcked: 0,
-    probesFailed: 0,
-    suspicions: 0,
-    refutations: 0,
-    stalls: 0,
-    badProofs: 0,
-  };
-}
 
 /** All grow only, but the second group, which is as of now. */
 export interface GossipStats {

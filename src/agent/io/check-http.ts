@@ -4,7 +4,7 @@ import { Agent, type Dispatcher, interceptors, request } from 'undici';
 import { messageOf } from '../../core.ts';
 import { goDuration } from '../consul.ts';
 import type { CheckDefinition, CheckStatus } from '../kinds.ts';
-import type { Outcome } from './checks.ts';
+import type { Outcome } from './check-outcome.ts';
 
 /** What is kept of a body, bytes; the rest is not read. */
 export const maxBodyBytes = 4096;

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { goDuration } from '../consul.ts';
 import type { CheckDefinition, CheckStatus } from '../kinds.ts';
-import type { Outcome } from './checks.ts';
+import type { Outcome } from './check-outcome.ts';
 
 /** What is kept of the output, bytes: its end, where programs say what went wrong. */
 const maxOutputBytes = 4096;

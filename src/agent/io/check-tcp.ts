@@ -2,7 +2,7 @@
 import { connect } from 'node:net';
 import { goDuration } from '../consul.ts';
 import type { CheckDefinition } from '../kinds.ts';
-import type { Outcome } from './checks.ts';
+import type { Outcome } from './check-outcome.ts';
 
 /** Connects once to the check's `host:port`. Never rejects. */
 export function runTcp(check: CheckDefinition, stop: AbortSignal): Promise<Outcome> {

@@ -3,16 +3,11 @@
  * never longer than the check's timeout, never more output than is told to the mesh.
  */
 import { messageOf } from '../../core.ts';
-import type { CheckDefinition, CheckStatus } from '../kinds.ts';
+import type { CheckDefinition } from '../kinds.ts';
 import { type HttpDispatchers, httpDispatchers, runHttp } from './check-http.ts';
+import type { Outcome } from './check-outcome.ts';
 import { runScript } from './check-script.ts';
 import { runTcp } from './check-tcp.ts';
-
-/** What a run found. */
-export interface Outcome {
-  readonly status: CheckStatus;
-  readonly output: string;
-}
 
 export interface CheckResult extends Outcome {
   readonly checkId: string;

@@ -1,0 +1,25 @@
+/** What the membership protocol counts; all grow only. */
+
+export interface MembershipStats {
+  probesSent: number;
+  probesAcked: number;
+  probesFailed: number;
+  suspicions: number;
+  refutations: number;
+  /** How often this process found that it had been stopped. */
+  stalls: number;
+  /** Claims to be alive that the claimed member did not sign. */
+  badProofs: number;
+}
+
+export function noMembershipStats(): MembershipStats {
+  return {
+    probesSent: 0,
+    probesAcked: 0,
+    probesFailed: 0,
+    suspicions: 0,
+    refutations: 0,
+    stalls: 0,
+    badProofs: 0,
+  };
+}
