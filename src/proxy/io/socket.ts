@@ -18,7 +18,10 @@ import {
 const keepAliveProbeMs = 30_000;
 const readBytes = 64 * 1024;
 
-/** Sockets with something to send in this turn; one callback serves them all. */
+/**
+ * Sockets with something to send, flushed once everything that was readable in this turn of the event loop has
+ * been read: TLS delivers an answer record by record, and each would else be a system call of its own.
+ */
 const unflushed: SocketTransport[] = [];
 
 function flushAll(): void {
@@ -114,7 +117,7 @@ export class SocketTransport implements Transport, Timed {
   }
 
   private flushLater(): void {
-    if (unflushed.length === 0) process.nextTick(flushAll);
+    if (unflushed.length === 0) setImmediate(flushAll);
     unflushed.push(this);
   }
 
