@@ -1,5 +1,6 @@
 /** Two transports joined byte for byte, with back-pressure and half-close each way: TCP, and HTTP after 101. */
 import { detectProtocol } from './detect.ts';
+import { failureOf } from './failure.ts';
 import type { TrafficCounter } from './stats.ts';
 import {
   type CloseReason,
@@ -14,6 +15,15 @@ export type RelayEnd = CloseReason;
 /** Takes over a client that turned out to speak HTTP, with what it sent first. */
 export type OnHttp = (first: Buffer) => void;
 
+/**
+ * Takes back a client of whom no server has read anything, with all it sent; `finished` says that it has ended
+ * its side. False leaves it with the relay, which then cuts it.
+ */
+export type OnUnserved = (reason: CloseReason, sent: Buffer, finished: boolean) => boolean;
+
+/** A client that has sent more than this before the server spoke is not taken to another one. */
+const maxUnservedBytes = 64 * 1024;
+
 export class Relay {
   private readonly client: RelaySide;
   private readonly upstream: RelaySide;
@@ -25,6 +35,10 @@ export class Relay {
    */
   onHttp: OnHttp | null = null;
   private first: Buffer | null = null;
+  /** Null once the server has spoken, or the client sent too much to begin anew elsewhere. */
+  onUnserved: OnUnserved | null = null;
+  private unserved: Buffer[] = [];
+  private unservedBytes = 0;
   private over = false;
 
   /** `onEnd` is told once how it went; by then both transports are given up. */
@@ -55,12 +69,24 @@ export class Relay {
   data(fromClient: boolean, bytes: Buffer, start: number, end: number): void {
     if (this.over) return;
     if (this.onHttp !== null && this.keepsBack(this.onHttp, fromClient, bytes, start, end)) return;
+    if (this.onUnserved !== null) this.noteServed(fromClient, bytes, start, end);
     const source = fromClient ? this.client : this.upstream;
     const target = fromClient ? this.upstream : this.client;
     if (fromClient) this.counter.bytesSent += end - start;
     else this.counter.bytesReceived += end - start;
     target.transport.write(bytes, start, end);
     if (target.transport.pendingBytes > highWaterBytes) source.transport.pause();
+  }
+
+  private noteServed(fromClient: boolean, bytes: Buffer, start: number, end: number): void {
+    this.unservedBytes += end - start;
+    if (fromClient && this.unservedBytes <= maxUnservedBytes) {
+      keepReceived();
+      this.unserved.push(bytes.subarray(start, end));
+    } else {
+      this.onUnserved = null;
+      this.unserved = [];
+    }
   }
 
   /** Whether the bytes wait for a decision, or were part of one and are dealt with. */
@@ -104,11 +130,18 @@ export class Relay {
 
   /** A side broke or ended for good: the other one must not take that for an end in order. */
   closed(fromClient: boolean, reason: CloseReason): void {
-    if (this.over) return;
+    if (this.over || (!fromClient && this.handsBack(reason))) return;
     const other = fromClient ? this.upstream : this.client;
     if (reason === 'ended') other.transport.close();
     else other.transport.destroy();
     this.end(fromClient && reason !== 'ended' ? 'reset' : reason);
+  }
+
+  private handsBack(reason: CloseReason): boolean {
+    if (this.onUnserved === null || failureOf(reason).reach !== 'unseen') return false;
+    const sent = this.first === null ? this.unserved : [...this.unserved, this.first];
+    this.over = this.onUnserved(reason, Buffer.concat(sent), this.client.ended);
+    return this.over;
   }
 
   drained(intoClient: boolean): void {

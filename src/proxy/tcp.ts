@@ -57,26 +57,55 @@ export class TcpConnection implements TransportOwner {
   /** `onHttp` is as `Relay.onHttp`: it takes the client over, and this connection is done with it. */
   start(onHttp: OnHttp | null): void {
     this.onHttp = onHttp;
-    if (!this.connect(undefined)) this.refuse('no-healthy-upstream');
+    const endpoint = this.pick(undefined);
+    if (endpoint === null) this.refuse('no-healthy-upstream');
+    else this.connect(endpoint);
   }
 
-  private connect(exclude: string | undefined): boolean {
-    const endpoint = this.route.group.pick(this.context.now(), exclude);
-    if (endpoint === null) return false;
+  private pick(exclude: string | undefined): BalancedEndpoint | null {
+    if (this.attempts >= maxAttempts) return null;
+    return this.route.group.pick(this.context.now(), exclude);
+  }
+
+  private connect(endpoint: BalancedEndpoint): void {
     this.attempts++;
     const { dialer } = this.route.group.upstreamOf(endpoint);
     dialer.open('tcp', (transport) => {
       if (transport === null) this.failedToConnect(endpoint);
       else this.connected(endpoint, transport);
     });
-    return true;
   }
 
   private failedToConnect(endpoint: BalancedEndpoint): void {
     endpoint.end(this.context.now(), 'connect-failure');
     if (this.over) return;
-    if (this.attempts < maxAttempts && this.connect(endpoint.id)) this.route.tcpCounter.retries++;
-    else this.refuse('connect-failure');
+    const other = this.pick(endpoint.id);
+    if (other === null) this.refuse('connect-failure');
+    else this.retry(other);
+  }
+
+  private retry(endpoint: BalancedEndpoint): void {
+    this.route.tcpCounter.retries++;
+    this.connect(endpoint);
+  }
+
+  /** The other proxy turned the stream away, so nobody has read what the client sent: another one may. */
+  private takeBack(
+    endpoint: BalancedEndpoint,
+    reason: CloseReason,
+    sent: Buffer,
+    finished: boolean,
+  ): boolean {
+    const other = this.pick(endpoint.id);
+    if (other === null) return false;
+    endpoint.end(this.context.now(), failureOf(reason).outcome);
+    this.relay = null;
+    this.first = sent;
+    this.clientFinished = finished;
+    this.client.owner = this;
+    this.client.pause();
+    this.retry(other);
+    return true;
   }
 
   private connected(endpoint: BalancedEndpoint, transport: Transport): void {
@@ -97,6 +126,7 @@ export class TcpConnection implements TransportOwner {
     });
     this.relay = relay;
     relay.onHttp = this.onHttp;
+    relay.onUnserved = (reason, sent, finished) => this.takeBack(endpoint, reason, sent, finished);
     relay.feedClient(this.first);
     this.first = Buffer.alloc(0);
     if (this.clientFinished) relay.finishClient();

@@ -67,3 +67,46 @@ test('what is held back to be looked at is passed on when it is no HTTP', () => 
     assert.match(joined.server.take(), /^get/);
   }
 });
+
+test('a client of whom nobody read anything is handed back with all it sent, held back or not', () => {
+  for (const isWatched of [false, true]) {
+    const { client, server, relay, ends } = join();
+    const taken: unknown[] = [];
+    relay.onUnserved = (reason, sent, finished) => taken.push([reason, sent.toString(), finished]) > 0;
+    relay.onHttp = isWatched ? () => assert.fail('it is no HTTP') : null;
+    client.receive('GET');
+    client.receive(' /');
+    server.break('unreachable');
+    assert.deepEqual([taken, client.end, ends], [[['unreachable', 'GET /', false]], null, []]);
+  }
+});
+
+test('a client is cut where the server may have read it, has spoken, or cannot be told all again', () => {
+  const cases: ((joined: ReturnType<typeof join>) => void)[] = [
+    ({ server }) => server.break('reset'),
+    ({ server }) => server.break('failed'),
+    ({ client, server }) => {
+      server.receive('hello');
+      client.receive('hello');
+      server.break('unreachable');
+    },
+    ({ client, server }) => {
+      client.receive(Buffer.alloc(64 * 1024 + 1));
+      server.break('unreachable');
+    },
+  ];
+  for (const happen of cases) {
+    const joined = join();
+    joined.relay.onUnserved = () => assert.fail('handed back');
+    joined.client.receive('question');
+    happen(joined);
+    assert.deepEqual([joined.client.end, joined.ends.length], ['destroy', 1]);
+  }
+});
+
+test('a client that is handed back to nobody is cut', () => {
+  const { client, server, relay, ends } = join();
+  relay.onUnserved = () => false;
+  server.break('unavailable');
+  assert.deepEqual([client.end, ends], ['destroy', ['unavailable']]);
+});

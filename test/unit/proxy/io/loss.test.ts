@@ -210,19 +210,25 @@ test('a client of the mesh that is no proxy is told in HTTP', async (t) => {
   assert.match(answer.toString(), /^HTTP\/1\.1 503 [\s\S]*\r\nx-starling-reason: connect-failure\r\n/);
 });
 
-test('a byte stream whose application refuses is cut, counted on both sides, and its host avoided', async (t) => {
+test('a host whose application refuses costs no byte stream that has not been answered', async (t) => {
   const echo = await startTcpApp(t, (socket) => socket.pipe(socket));
-  const { mesh, other } = await twoHosts(t, [closedPort], [echo]);
-  let cuts = 0;
-  for (let i = 0; i < 20; i++) {
-    const { text, cut } = await exchange(mesh.port, '\0hello', true);
-    if (cut) cuts++;
-    else assert.equal(text, '\0hello');
+  const { mesh } = await twoHosts(t, [closedPort], [echo]);
+  const lengths = [1, 1000, 30_000];
+  for (let i = 0; i < 30; i++) {
+    const sent = `\0${'x'.repeat(lengths[i % lengths.length]!)}`;
+    assert.deepEqual(await exchange(mesh.port, sent, true), { text: sent, cut: false });
   }
-  assert.ok(cuts >= 1 && cuts < 5, `${cuts} cuts`);
-  assert.deepEqual(trafficOf(mesh.caller, 'source', 'tcp').refused, { 'connect-failure': cuts });
-  assert.deepEqual(trafficOf(mesh.callee, 'destination', 'tcp').refused, { 'connect-failure': cuts });
-  assert.equal(trafficOf(other, 'destination', 'tcp').byClass[2], 20 - cuts);
+  const { retries, byClass, refused } = trafficOf(mesh.caller, 'source', 'tcp');
+  assert.ok(retries >= 1 && retries < 5, `${retries} retries`);
+  assert.deepEqual([byClass[2], refused], [30, {}]);
+  assert.deepEqual(trafficOf(mesh.callee, 'destination', 'tcp').refused, { 'connect-failure': retries });
+});
+
+test('a byte stream that no other host can take is cut, and counted on both sides', async (t) => {
+  const mesh = await startMesh(t, [closedPort]);
+  assert.deepEqual(await exchange(mesh.port, '\0hello', true), { text: '', cut: true });
+  assert.deepEqual(trafficOf(mesh.caller, 'source', 'tcp').refused, { 'connect-failure': 1 });
+  assert.deepEqual(trafficOf(mesh.callee, 'destination', 'tcp').refused, { 'connect-failure': 1 });
 });
 
 test('a closing data plane waits for requests under way and for nothing else', async (t) => {
