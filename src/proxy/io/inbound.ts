@@ -79,6 +79,8 @@ export class InboundListener implements LocalServices {
     server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
       const refused: unknown = socket.authorizationError;
       this.countFailure(typeof refused === 'string' ? refused : (error.code ?? 'unknown'));
+      // Node leaves a connection open whose handshake timed out, and so one that ended before it began.
+      socket.destroy();
     });
     server.on('secureConnection', (socket) => this.accept(socket));
     return server;

@@ -160,6 +160,17 @@ test('nobody gets in without a certificate of the mesh', async (t) => {
   assert.equal(failures(mesh.callee), attempts.length + 1);
 });
 
+test('a client that hangs up before the handshake is let go, and so is one that never begins it', async (t) => {
+  const { mesh } = await apiMesh(t);
+  const silent = connect(mesh.inboundPort, '127.0.0.1').resume();
+  // Half open on this side, so that only the server's own end closes it.
+  const gone = connect({ port: mesh.inboundPort, host: '127.0.0.1', allowHalfOpen: true }).resume();
+  gone.end();
+  await Promise.all([once(silent, 'close'), once(gone, 'end')]);
+  gone.destroy();
+  assert.equal(failures(mesh.callee), 2);
+});
+
 test('a peer that is not trusted any more is cut with the next configuration', async (t) => {
   const trusted = verifyTestPeer(trustDomain);
   let isRevoked = false;
