@@ -113,6 +113,21 @@ export class Registry {
     return this.host?.services.size ?? 0;
   }
 
+  /** One address and port leads one service's calls to one destination: two would make one speak for the other. */
+  private refuseTakenBinds(definition: ServiceDefinition): void {
+    const taken = new Map<string, string>();
+    for (const { id, upstreams } of this.services())
+      if (id !== definition.id)
+        for (const { bindAddress, bindPort } of upstreams) taken.set(`${bindAddress}:${bindPort}`, id);
+    definition.upstreams.forEach(({ bindAddress, bindPort }, index) => {
+      const holder = taken.get(`${bindAddress}:${bindPort}`);
+      if (holder !== undefined)
+        throw new Fault('bind-taken', `${bindAddress}:${bindPort} is an upstream of "${holder}" already`, {
+          field: `Connect.SidecarService.Proxy.Upstreams[${index}].LocalBindPort`,
+        });
+    });
+  }
+
   /** Throws unless a definition has room beside so many others, and its checks belong to nobody else. */
   private refuse(definition: ServiceDefinition, others: number, owners: ReadonlyMap<string, string>): void {
     if (others >= maxServicesPerHost)
@@ -124,6 +139,7 @@ export class Registry {
           field: `service.checks[${index}].id`,
         });
     });
+    this.refuseTakenBinds(definition);
     const more = definition.checks.filter(({ id }) => !owners.has(id)).length;
     if (more > 0 && owners.size + more > maxChecksPerHost)
       throw new Fault('too-many-checks', `a host has at most ${maxChecksPerHost} checks`);

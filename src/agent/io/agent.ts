@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { ed25519Verify, Fault, messageOf, type Random } from '../../core.ts';
 import { Store } from '../../gossip/io/store.ts';
 import { Transport } from '../../gossip/io/transport.ts';
+import type { ProxyConfig } from '../../proxy/config.ts';
 import type { DataPlane } from '../../proxy/dataplane.ts';
 import { createDataPlane } from '../../proxy/io/embedded.ts';
 import { deleteIdentity, loadIdentities, saveIdentity } from '../../trust/io/identities.ts';
@@ -60,6 +61,8 @@ export class Agent {
   private files: DefinitionFiles | null = null;
   private http: HttpServer | null = null;
   private dns: DnsServer | null = null;
+  private config: ProxyConfig | null = null;
+  private ownSocketsBound = false;
   private lastExchange = 0;
   private identityWork: Promise<void> = Promise.resolve();
   private applied: Promise<void> = Promise.resolve();
@@ -149,7 +152,6 @@ export class Agent {
     this.driver.feed({ type: 'start', saved: { entries, identities, admission } });
     for (const input of this.early.splice(0)) this.driver.feed(input);
     if (settings.services !== null) await this.watch(settings.services);
-    await this.applied;
     this.http = await startHttpServer({
       agent: this.port,
       listen: settings.http,
@@ -165,6 +167,9 @@ export class Agent {
         random: chance,
         onError: (detail) => this.log.warn({ detail }, 'dns-trouble'),
       });
+    // The agent's own sockets come first: no registration can take their ports from a starting agent.
+    this.ownSocketsBound = true;
+    this.applyConfig();
     await this.port.synchronised(synchroniseWithinMs);
     await this.applied;
   }
@@ -257,7 +262,8 @@ export class Agent {
         this.identityChange(() => deleteIdentity(this.identityFolder, effect.service));
         break;
       case 'configure':
-        this.applied = this.dataPlane?.apply(effect.config) ?? this.applied;
+        this.config = effect.config;
+        if (this.ownSocketsBound) this.applyConfig();
         break;
       case 'changed':
         this.port.changed(effect.topics);
@@ -269,6 +275,10 @@ export class Agent {
         this.leaveNow();
     }
   };
+
+  private applyConfig(): void {
+    if (this.config !== null) this.applied = this.dataPlane?.apply(this.config) ?? this.applied;
+  }
 
   private makeKey(service: string, spiffeId: string, dnsNames: readonly string[]): void {
     makeLeafKey(spiffeId, dnsNames).then(
