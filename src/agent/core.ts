@@ -22,6 +22,7 @@ import type { MeshView } from '../proxy/view.ts';
 import type { Genesis } from '../trust/genesis.ts';
 import { issuerPrefix } from '../trust/issuer.ts';
 import type { TrustState } from '../trust/state.ts';
+import type { OwnBind } from './binds.ts';
 import type { Catalog } from './catalog.ts';
 import { Certifier } from './certifier.ts';
 import { type Outcome, type PolicyWrite, perform } from './commands.ts';
@@ -55,6 +56,8 @@ export interface AgentOptions {
   readonly inbound: MeshView['inbound'];
   readonly outbound: MeshView['outbound'];
   readonly svidTtlMs: number;
+  /** Addresses and ports that no service of this host may take. */
+  readonly ownBinds?: readonly OwnBind[];
   /** Who let this host in and where it is, on the first start after joining. */
   readonly sponsor: { readonly id: HostId; readonly address: string; readonly port: number } | null;
   /** Only where the defaults are not wanted, such as in a simulation. */
@@ -76,12 +79,13 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
 
   constructor(options: AgentOptions) {
     this.options = options;
-    const { genesis, verify, signer, random, epoch } = options;
+    const { genesis, verify, signer, random, epoch, ownBinds } = options;
     const self = signer.publicKey;
     this.knowledge = new Knowledge({
       self,
       genesis,
       verify,
+      ownBinds,
       recordsOf: (author) => this.gossip.replica.ofAuthor(author),
       malformed: (record, detail) => {
         this.malformedValues++;

@@ -1,4 +1,5 @@
 /** The agent's diagnosis of itself: what is wrong, how bad it is, and what to do about it. Pure. */
+import type { ListenerConflict } from '../proxy/config.ts';
 import type { DataPlaneStats } from '../proxy/dataplane.ts';
 import type { AgentCore } from './core.ts';
 import type { Finding } from './port.ts';
@@ -6,6 +7,8 @@ import type { Finding } from './port.ts';
 /** What only the shell knows. */
 export interface ShellFacts {
   readonly dataPlane: DataPlaneStats | null;
+  /** Listeners that another one keeps from being there. */
+  readonly conflicts: readonly ListenerConflict[];
   readonly fileProblems: readonly string[];
   readonly storeProblem: string | null;
   readonly damagedEntries: number;
@@ -22,6 +25,14 @@ export function diagnose(core: AgentCore, facts: ShellFacts, now: number): Findi
     ...membershipFindings(core),
     ...certificateFindings(core, now),
     ...listenerFindings(facts.dataPlane),
+    ...facts.conflicts.map(({ id, address, port, takenBy }) =>
+      finding(
+        'critical',
+        `listener ${id}`,
+        `${address}:${port} is taken by ${takenBy}; this one is left out`,
+        'give one of the two another port',
+      ),
+    ),
     ...storeFindings(facts),
     ...facts.fileProblems.map((detail) =>
       finding(

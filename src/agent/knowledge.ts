@@ -7,6 +7,7 @@ import type { Record } from '../gossip/record.ts';
 import type { Genesis } from '../trust/genesis.ts';
 import { TrustState } from '../trust/state.ts';
 import { wallClock } from '../trust/statement.ts';
+import type { OwnBind } from './binds.ts';
 import { Catalog } from './catalog.ts';
 import {
   CHECK,
@@ -27,6 +28,8 @@ export interface KnowledgeOptions {
   readonly self: HostId;
   readonly genesis: Genesis;
   readonly verify: Verify;
+  /** Addresses and ports that no service of this host may take. */
+  readonly ownBinds?: readonly OwnBind[] | undefined;
   /** All host-scope records of an author that the replica holds now. */
   readonly recordsOf: (author: HostId) => Iterable<Record>;
   /** An admitted author wrote a value that is not of its kind's shape; it counts as absent. */
@@ -44,7 +47,7 @@ export class Knowledge {
     this.options = options;
     this.trust = new TrustState(options.genesis, options.verify);
     this.policies = new Policies(({ author, hlc }) => this.trust.isOperator(author, wallClock(hlc)));
-    this.registry = new Registry(options.self, this.catalog);
+    this.registry = new Registry(options.self, this.catalog, options.ownBinds);
   }
 
   /** Takes in records that won their slots, in any order. Says whether the trust bundle may have changed. */

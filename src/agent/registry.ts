@@ -3,6 +3,7 @@
  * the catalog and the standalone checks, returns writes; the caller makes them durable in one go.
  */
 import { Fault, type HostId } from '../core.ts';
+import { bindsOf, type OwnBind, refuseTakenBinds } from './binds.ts';
 import type { Catalog, HostEntry } from './catalog.ts';
 import {
   CHECK,
@@ -28,6 +29,12 @@ export interface RefusedDefinition {
   readonly fault: Fault;
 }
 
+/** What a new definition must leave alone: the service of each check id, and that of each upstream's bind. */
+interface Taken {
+  readonly owners: ReadonlyMap<string, string>;
+  readonly binds: ReadonlyMap<string, string>;
+}
+
 /** More services or checks than this on one host are refused: a typing error or a runaway script. */
 export const maxServicesPerHost = 1000;
 export const maxChecksPerHost = 4000;
@@ -42,13 +49,15 @@ export function maintenanceCheckId(serviceId: string): string {
 export class Registry {
   private readonly catalog: Catalog;
   readonly selfId: HostId;
+  private readonly ownBinds: readonly OwnBind[];
   private readonly standalone = new Map<string, StandaloneCheck>();
   /** Check values that were written and are not durable yet, the last one of each check. */
   private readonly written = new Map<string, CheckValue>();
 
-  constructor(selfId: HostId, catalog: Catalog) {
+  constructor(selfId: HostId, catalog: Catalog, ownBinds: readonly OwnBind[] = []) {
     this.selfId = selfId;
     this.catalog = catalog;
+    this.ownBinds = ownBinds;
   }
 
   /** Takes in an own `check-definition` record. */
@@ -105,7 +114,7 @@ export class Registry {
   /** Writes that register a definition, or replace the one of the same id; none when nothing would change. */
   register(definition: ServiceDefinition): OwnWrite[] {
     const others = this.service(definition.id) === undefined ? this.serviceCount : this.serviceCount - 1;
-    this.refuse(definition, others, ownersOf(this.checks()));
+    this.refuse(definition, others, { owners: ownersOf(this.checks()), binds: bindsOf(this.services()) });
     return this.definitionWrites(definition);
   }
 
@@ -113,23 +122,9 @@ export class Registry {
     return this.host?.services.size ?? 0;
   }
 
-  /** One address and port leads one service's calls to one destination: two would make one speak for the other. */
-  private refuseTakenBinds(definition: ServiceDefinition): void {
-    const taken = new Map<string, string>();
-    for (const { id, upstreams } of this.services())
-      if (id !== definition.id)
-        for (const { bindAddress, bindPort } of upstreams) taken.set(`${bindAddress}:${bindPort}`, id);
-    definition.upstreams.forEach(({ bindAddress, bindPort }, index) => {
-      const holder = taken.get(`${bindAddress}:${bindPort}`);
-      if (holder !== undefined)
-        throw new Fault('bind-taken', `${bindAddress}:${bindPort} is an upstream of "${holder}" already`, {
-          field: `Connect.SidecarService.Proxy.Upstreams[${index}].LocalBindPort`,
-        });
-    });
-  }
-
-  /** Throws unless a definition has room beside so many others, and its checks belong to nobody else. */
-  private refuse(definition: ServiceDefinition, others: number, owners: ReadonlyMap<string, string>): void {
+  /** Throws unless a definition has room beside so many others, and takes nothing that is another's. */
+  private refuse(definition: ServiceDefinition, others: number, taken: Taken): void {
+    const { owners, binds } = taken;
     if (others >= maxServicesPerHost)
       throw new Fault('too-many-services', `this host has ${maxServicesPerHost} services already`);
     definition.checks.forEach((check, index) => {
@@ -139,7 +134,7 @@ export class Registry {
           field: `service.checks[${index}].id`,
         });
     });
-    this.refuseTakenBinds(definition);
+    refuseTakenBinds(definition, binds, this.ownBinds);
     const more = definition.checks.filter(({ id }) => !owners.has(id)).length;
     if (more > 0 && owners.size + more > maxChecksPerHost)
       throw new Fault('too-many-checks', `a host has at most ${maxChecksPerHost} checks`);
@@ -264,15 +259,16 @@ export class Registry {
     const stays = ({ serviceId }: StandaloneCheck): boolean =>
       wanted.has(serviceId) || !replaced.has(serviceId);
     const standalone = [...this.standalone.values()].filter(stays);
-    const owners = ownersOf([...checksOf(others), ...standalone]);
+    const taken = { owners: ownersOf([...checksOf(others), ...standalone]), binds: bindsOf(others) };
     let count = others.length;
     const writes = gone.flatMap(({ id }) => this.deregister(id));
     const refused: RefusedDefinition[] = [];
     for (const definition of definitions) {
       try {
-        this.refuse(definition, count, owners);
+        this.refuse(definition, count, taken);
         count++;
-        for (const { id } of definition.checks) owners.set(id, definition.id);
+        for (const { id } of definition.checks) taken.owners.set(id, definition.id);
+        for (const [bind, id] of bindsOf([definition])) taken.binds.set(bind, id);
         writes.push(...this.definitionWrites(definition));
       } catch (error) {
         if (!(error instanceof Fault)) throw error;

@@ -58,6 +58,30 @@ test('bad registrations through the API are refused with the field and change no
   assert.deepEqual(await registered(), before);
 });
 
+test('an upstream on the agent’s own port, or on another service’s, is refused with the field', async () => {
+  const { hostname, port } = new URL(bird.httpUrl);
+  const calling = (name: string, bind: number) =>
+    JSON.stringify({
+      Name: name,
+      Connect: {
+        SidecarService: {
+          Proxy: {
+            Upstreams: [{ DestinationName: 'good', LocalBindAddress: hostname, LocalBindPort: bind }],
+          },
+        },
+      },
+    });
+  const own = await refusal(calling('greedy', Number(port)));
+  assert.equal(own.status, 400, own.text);
+  assert.match(own.text, /Upstreams\[0\]\.LocalBindPort.*--http/);
+  assert.equal((await refusal(calling('first', 18_081))).status, 200);
+  const second = await refusal(calling('second', 18_081));
+  assert.equal(second.status, 400, second.text);
+  assert.match(second.text, /upstream of "first"/);
+  assert.deepEqual(await registered(), ['first', 'good']);
+  assert.equal((await bird.cli('deregister', 'first')).code, 0);
+});
+
 test('bad files on the command line are refused with the field', async () => {
   const file = join(flock.directory, 'bad.json');
   for (const [contents, expected] of [

@@ -14,6 +14,7 @@ import { deleteIdentity, loadIdentities, saveIdentity } from '../../trust/io/ide
 import { makeLeafKey } from '../../trust/io/keys.ts';
 import { verifySvidProfile } from '../../trust/svid-profile.ts';
 import { parseOperatorToken } from '../../trust/token.ts';
+import { ownBinds } from '../binds.ts';
 import { AgentCore } from '../core.ts';
 import type { AgentInput } from '../effects.ts';
 import type { AgentSettings } from '../settings.ts';
@@ -92,7 +93,11 @@ export class Agent {
       startedAt: this.now(),
       feed: (input) => this.driver.feed(input),
       dataPlane: this.dataPlane,
-      facts: () => ({ damagedEntries: store.counters.damaged, loopLagMs: this.lag.worstMs() }),
+      facts: () => ({
+        conflicts: this.config?.conflicts ?? [],
+        damagedEntries: store.counters.damaged,
+        loopLagMs: this.lag.worstMs(),
+      }),
       metrics: metricsExporter({
         core,
         transport: () => this.transport!.stats(),
@@ -129,6 +134,7 @@ export class Agent {
         inbound: { address: settings.bind, port: settings.inboundPort },
         outbound: settings.outbound,
         svidTtlMs: settings.svidTtlMs,
+        ownBinds: ownBinds(settings),
         sponsor,
       });
       agent = new Agent(settings, log, store, core);
@@ -262,6 +268,7 @@ export class Agent {
         this.identityChange(() => deleteIdentity(this.identityFolder, effect.service));
         break;
       case 'configure':
+        this.logNewConflicts(effect.config);
         this.config = effect.config;
         if (this.ownSocketsBound) this.applyConfig();
         break;
@@ -278,6 +285,12 @@ export class Agent {
 
   private applyConfig(): void {
     if (this.config !== null) this.applied = this.dataPlane?.apply(this.config) ?? this.applied;
+  }
+
+  private logNewConflicts({ conflicts }: ProxyConfig): void {
+    const known = new Set(this.config?.conflicts.map(({ id }) => id));
+    for (const { id, address, port, takenBy } of conflicts)
+      if (!known.has(id)) this.log.error({ listener: id, address, port, takenBy }, 'listener-left-out');
   }
 
   private makeKey(service: string, spiffeId: string, dnsNames: readonly string[]): void {

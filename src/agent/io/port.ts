@@ -24,7 +24,7 @@ export interface LocalPortOptions {
   readonly startedAt: Millis;
   readonly feed: (input: AgentInput) => void;
   readonly dataPlane: DataPlane | null;
-  readonly facts: () => Pick<ShellFacts, 'damagedEntries' | 'loopLagMs'>;
+  readonly facts: () => Pick<ShellFacts, 'conflicts' | 'damagedEntries' | 'loopLagMs'>;
   readonly metrics: () => Promise<string>;
 }
 

@@ -5,6 +5,7 @@ import { Flock, type FlockHost } from '../../support/flock.ts';
 
 const well: ShellFacts = {
   dataPlane: null,
+  conflicts: [],
   fileProblems: [],
   storeProblem: null,
   damagedEntries: 0,
@@ -31,6 +32,7 @@ test('every finding says what to do about it, the worst first', () => {
   ];
   const facts: ShellFacts = {
     dataPlane: { traffic: [], listeners, activeConnections: 0, handshakeFailures: {} },
+    conflicts: [{ id: 'vip/api', address: '127.4.0.1', port: 80, takenBy: 'upstream/web/db' }],
     fileProblems: ['web.json: not JSON'],
     storeProblem: 'no space left',
     damagedEntries: 2,
@@ -41,6 +43,7 @@ test('every finding says what to do about it, the worst first', () => {
     found.map(({ grade, subject }) => `${grade} ${subject}`),
     [
       'critical listener inbound',
+      'critical listener vip/api',
       'critical store',
       'warning store',
       'warning definitions',

@@ -14,7 +14,7 @@ import {
   maxOutputLength,
   maxServicesPerHost,
   type OwnWrite,
-  type Registry,
+  Registry,
 } from '../../../src/agent/registry.ts';
 import { Fault } from '../../../src/core.ts';
 import { definitionOf, hostValue } from '../../support/agent.ts';
@@ -234,4 +234,44 @@ test('writes that the disk refused are not remembered without end', () => {
   assert.equal(registry.told('c0'), undefined);
   assert.equal(registry.told(`c${maxChecksPerHost + 9}`)?.status, 'critical');
   assert.equal(mesh.knowledge.catalog.host(registry.selfId)?.checks.has(CHECK), false);
+});
+
+const calls = (name: string, bindPort: number) =>
+  definitionOf({
+    name,
+    upstreams: [{ destination: 'api', bindAddress: '127.0.0.1', bindPort, datacenter: '' }],
+  });
+
+test('an upstream’s bind belongs to one service of the host, whoever comes second', () => {
+  carryOut(registry.register(calls('web', 5000)));
+  assert.throws(() => registry.register(calls('shop', 5000)), refusedWith('bind-taken'));
+  assert.throws(() => registry.register(calls('shop', 5000)), /Upstreams\[0\]|is an upstream of "web"/);
+  assert.deepEqual(registry.register(calls('web', 5000)), [], 'its own does not stand in its way');
+  assert.deepEqual(slotsOf(registry.register(calls('shop', 5001))), ['+service shop']);
+});
+
+test('of two services in files that want one bind the first has it, and what files gave up is free', () => {
+  const file = (definition: ServiceDefinition) => ({ ...definition, source: 'file:a.json' });
+  const { writes, refused } = registry.files([file(calls('shop', 5000)), file(calls('web', 5000))]);
+  assert.deepEqual(slotsOf(writes), ['+service shop']);
+  assert.deepEqual(
+    refused.map(({ id, fault }) => `${id} ${fault.code}`),
+    ['web bind-taken'],
+  );
+  carryOut(writes);
+  assert.deepEqual(registry.files([file(calls('web', 5000))]).refused, []);
+});
+
+test('what the agent itself binds is no upstream’s, with a wildcard address on every address', () => {
+  const own = [
+    { address: '127.0.0.1', port: 8500, option: '--http' },
+    { address: '0.0.0.0', port: 7946, option: '--gossip-port' },
+  ];
+  const guarded = new Registry('self', mesh.knowledge.catalog, own);
+  assert.throws(
+    () => guarded.register(calls('web', 8500)),
+    /127\.0\.0\.1:8500 is the agent's own \(--http\)/,
+  );
+  assert.throws(() => guarded.register(calls('web', 7946)), /--gossip-port/);
+  assert.equal(guarded.register(calls('web', 8501)).length, 1);
 });
