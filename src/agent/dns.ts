@@ -235,6 +235,8 @@ class Resolver {
   /** `svc.mesh`, or a name that others are below. */
   private single(label: string): Found | null {
     const vip = this.view.vipOf(label);
+    const instances = this.question.type === 'SRV' ? this.service([label], this.view.datacenter) : null;
+    if (instances !== null) return instances;
     if (vip !== null) return this.addresses([vip], vipTtlSeconds);
     if (label === 'ns')
       return this.addresses(this.view.serverAddress === null ? [] : [this.view.serverAddress]);

@@ -37,3 +37,11 @@ export function parseDuration(text: string, field: string): number {
     throw new Fault('invalid-field', `${field}: ${text} is longer than 31 days`, { field });
   return Math.round(milliseconds);
 }
+
+/** As `parseDuration`, between two bounds that the refusal names. */
+export function parseDurationBetween(text: string, field: string, leastMs: number, mostMs: number): number {
+  const milliseconds = parseDuration(text, field);
+  if (milliseconds >= leastMs && milliseconds <= mostMs) return milliseconds;
+  const bounds = `from ${leastMs / 1000}s to ${mostMs / 3_600_000}h`;
+  throw new Fault('invalid-field', `${field}: "${text}" is not a duration ${bounds}`, { field });
+}

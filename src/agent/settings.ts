@@ -3,6 +3,7 @@
  * place. Pure; where the strings come from is the shell's business.
  */
 import { Fault, ipVersion } from '../core.ts';
+import { parseDurationBetween } from './duration.ts';
 import { serviceNamePattern } from './kinds.ts';
 import { parseVipRange, type VipRange } from './vips.ts';
 
@@ -329,17 +330,11 @@ class OptionReader {
   duration(option: string, otherwise: number, least: number, most: number): number {
     const text = this.text(option);
     if (text === null) return otherwise;
-    const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text);
-    const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[match?.[2] ?? ''] ?? 0;
-    const value = Math.round(Number(match?.[1]) * unit);
-    if (match === null || value < least || value > most)
-      throw new Fault(
-        'bad-option',
-        `--${option}: "${text}" is not a duration such as 12h, within ${least / 1000}s to ${most / 3_600_000}h`,
-        {
-          field: option,
-        },
-      );
-    return value;
+    try {
+      return parseDurationBetween(text, `--${option}`, least, most);
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      throw new Fault('bad-option', error.message, { field: option });
+    }
   }
 }

@@ -86,6 +86,7 @@ test('tags choose instances in both forms, in any case', () => {
 
 test('SRV answers carry ports, weights times 256, and the addresses of their targets', () => {
   for (const name of [
+    'api.mesh',
     'api.service.mesh',
     '_api._tcp.mesh',
     '_api._tcp.service.mesh',
@@ -102,6 +103,19 @@ test('SRV answers carry ports, weights times 256, and the addresses of their tar
       'two.node.dc1.mesh 10.0.0.2',
     ]);
   }
+});
+
+test('SRV of a service name alone needs no loopback address, and keeps to this datacenter', () => {
+  const port = (found: DnsAnswer) => (found.answers[0]?.data as { port: number } | undefined)?.port;
+  assert.equal(port(ask('db.mesh', 'SRV')), 5432);
+  const { agent, view } = mesh();
+  agent.addService(far, definitionOf({ name: 'remote', port: 1 }));
+  for (const vip of [null, '127.64.0.7']) {
+    const found = ask('remote.mesh', 'SRV', { ...view, vipOf: () => vip });
+    assert.deepEqual([found.code, found.answers.length, found.authorities.length], ['NOERROR', 0, 1]);
+  }
+  assert.equal(ask('nothing.mesh', 'SRV').code, 'NXDOMAIN');
+  assert.equal(ask('node.mesh', 'SRV').code, 'NOERROR');
 });
 
 test('an instance with an address of its own is named by that address', () => {

@@ -141,6 +141,8 @@ test('every value that cannot be is refused with the name of its option', () => 
     ['svid-ttl', '9s'],
     ['svid-ttl', '169h'],
     ['svid-ttl', 'h'],
+    ['svid-ttl', '1d'],
+    ['svid-ttl', '800h'],
     ['log-format', 'xml'],
     ['log-level', 'trace'],
     ['default-intention', 'maybe'],
@@ -197,6 +199,7 @@ test('durations are read in every unit', () => {
     ['10s', 10_000],
     ['90m', 5_400_000],
     ['1.5h', 5_400_000],
+    ['1h30m', 5_400_000],
     ['20000ms', 20_000],
   ] as const)
     assert.equal(settle({ 'svid-ttl': text }).svidTtlMs, ms);
