@@ -145,3 +145,10 @@ test('an unreadable services path is named', async () => {
   assert.equal(result.code, 1);
   assert.match(result.stderr, /nowhere/);
 });
+
+test('a data directory that cannot be made is refused at once, in one line that names it', async () => {
+  const other = flock.bird({ n: 32, name: 'other', extra: ['--data-dir', '/proc/starling/data'] });
+  const result = await other.startRefused('--bootstrap');
+  assert.equal(result.code, 1);
+  assert.match(result.stderr, /^starling: cannot make the directory \/proc\/starling: [^\n]+\n$/);
+});

@@ -22,6 +22,7 @@ import { version } from '../version.ts';
 import { belong } from './belonging.ts';
 import { CheckRunner } from './checks.ts';
 import { monotonicClock } from './clock.ts';
+import { makeDataDirectory } from './data-directory.ts';
 import { DefinitionFiles } from './definition-files.ts';
 import { type DnsServer, startDnsServer } from './dns/server.ts';
 import { Driver, type EffectHandler } from './driver.ts';
@@ -111,6 +112,7 @@ export class Agent {
 
   /** Resolves once the agent is ready to serve; throws `Fault`, with everything closed, when it cannot be. */
   static async start(settings: AgentSettings, log: Logger): Promise<Agent> {
+    await makeDataDirectory(settings.dataDir);
     const store = await Store.open(settings.dataDir, {
       damaged: (detail) => log.warn({ detail }, 'store-damaged'),
     });

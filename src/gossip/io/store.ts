@@ -69,7 +69,7 @@ export class Store {
   }
 
   /**
-   * Opens the store in `directory`, creating it if it never existed. Faults: `data-dir-locked` (another
+   * Opens the store in `directory`, creating that, though nothing above it, if it never existed. Faults: `data-dir-locked` (another
    * process has it), `store-lost` (it existed, and is gone or another), `store-corrupted` (LevelDB cannot
    * open it), `disk-full`, `store-unavailable`.
    */
@@ -220,11 +220,16 @@ function databaseOp(op: StoreOp): DatabaseOp {
   return op.type === 'put' ? sealed(key, op.value) : { type: 'del', key };
 }
 
-/** Both folders, for nobody but the agent's user. */
+/**
+ * Both folders, for nobody but the agent's user. The folder above them must be there: Node's own recursive
+ * `mkdir` never ends where a folder that exists takes none below it, as in /proc.
+ */
 async function makeDirectory(directory: string, location: string): Promise<void> {
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    await mkdir(location, { recursive: true, mode: 0o700 });
+    for (const folder of [directory, location])
+      await mkdir(folder, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EEXIST') throw error;
+      });
     await chmod(location, 0o700);
   } catch (error) {
     throw new Fault('store-unavailable', `cannot create ${location}: ${messageOf(error)}`, { cause: error });

@@ -42,16 +42,26 @@ async function discard(path: string): Promise<string> {
   }
 }
 
+/** Makes a folder (0700) unless it is there; none above it. */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    if (codeOf(error) !== 'EEXIST') throw error;
+  }
+}
+
 /**
  * Writes a secret so that it appears whole or not at all: a file of mode 0600 beside it, synced, renamed over
- * it, and the folder synced. The folder is made (0700) if need be. Throws `Fault('secret-unwritable')`.
+ * it, and the folder synced. The folder, though none above it, is made (0700) if need be. Throws
+ * `Fault('secret-unwritable')`.
  */
 export async function writeSecret(path: string, content: Uint8Array): Promise<void> {
   const folder = dirname(path);
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
   let begun = false;
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeFolder(folder);
     const file = await open(temporary, 'wx', 0o600);
     begun = true;
     try {

@@ -9,10 +9,24 @@ import { type TestContext, test } from 'node:test';
 import { Fault } from '../../../../src/core.ts';
 import { maxPendingBytes, Store } from '../../../../src/gossip/io/store.ts';
 
+/** Writer processes of the test that runs. */
+const writers = new Set<ChildProcess>();
+
+/** Whoever might still write there ends first: it would fill the directory again. */
 function newDirectory(t: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'starling-store-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  t.after(async () => {
+    for (const writer of writers) await stopped(writer);
+    rmSync(directory, { recursive: true, force: true });
+  });
   return join(directory, 'data');
+}
+
+async function stopped(writer: ChildProcess): Promise<void> {
+  writers.delete(writer);
+  if (writer.exitCode !== null || writer.signalCode !== null) return;
+  writer.kill('SIGKILL');
+  await once(writer, 'exit');
 }
 
 const value = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -28,15 +42,12 @@ async function contents(store: Store, prefix = ''): Promise<Map<string, string>>
 }
 
 /** A writer process and the lines it prints. */
-function startWriter(
-  t: TestContext,
-  ...args: string[]
-): { child: ChildProcess; lines: AsyncIterator<string> } {
+function startWriter(...args: string[]): { child: ChildProcess; lines: AsyncIterator<string> } {
   const script = join(import.meta.dirname, 'store-writer.ts');
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script, ...args], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
-  t.after(() => child.kill('SIGKILL'));
+  writers.add(child);
   return { child, lines: createInterface({ input: child.stdout! })[Symbol.asyncIterator]() };
 }
 
@@ -140,7 +151,7 @@ test('after kill -9 every acknowledged write is there, ten times over', async (t
   const acknowledged = new Set<string>();
   let next = 0;
   for (let round = 1; round <= 10; round++) {
-    const { child, lines } = startWriter(t, directory, 'loop', String(next));
+    const { child, lines } = startWriter(directory, 'loop', String(next));
     assert.equal(await nextLine(lines), 'open');
     for (let i = 0; i < 20 + round * 7; i++) acknowledged.add(await nextLine(lines));
     child.kill('SIGKILL');
@@ -190,7 +201,7 @@ for (const where of ['.ldb', '.log'] as const)
 
 test('a second process is refused in one line that names the directory', async (t) => {
   const directory = newDirectory(t);
-  const { child, lines } = startWriter(t, directory, 'hold');
+  const { child, lines } = startWriter(directory, 'hold');
   assert.equal(await nextLine(lines), 'open');
   await assert.rejects(Store.open(directory), (error) => {
     assert.ok(error instanceof Fault);
@@ -251,15 +262,16 @@ test('the epoch never falls behind the marker, even when an older database is re
   await store.close();
 });
 
-test('a directory that cannot be made is a fault', async (t) => {
+test('a directory that cannot be made is a fault, at once', async (t) => {
   const directory = newDirectory(t);
   writeFileSync(directory, 'a file');
-  await assert.rejects(Store.open(directory), hasCode('store-unavailable'));
+  for (const impossible of [directory, join(directory, 'below'), '/proc/starling', '/proc/starling/below'])
+    await assert.rejects(Store.open(impossible), hasCode('store-unavailable'), impossible);
 });
 
 test('after a failed write the store opens again and goes on', async (t) => {
   const directory = newDirectory(t);
-  const { child, lines } = startWriter(t, directory, 'fill');
+  const { child, lines } = startWriter(directory, 'fill');
   assert.equal(await nextLine(lines), 'open');
   // No file of the process may grow past this: writes fail as they do on a full disk.
   execFileSync('prlimit', ['--pid', String(child.pid), '--fsize=1000000:unlimited']);
