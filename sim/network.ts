@@ -59,6 +59,8 @@ export const networkLimits: NetworkLimits = {
 /** One host's socket table. */
 interface Port {
   readonly user: NetworkUser;
+  /** By this host, in all its lives. */
+  sentBytes: number;
   /** Counts the processes this host has had, so that an old connection does not reach a new process. */
   life: number;
   running: boolean;
@@ -114,6 +116,7 @@ export class Network implements ConnectionOwner {
   plug(user: NetworkUser): number {
     this.ports.push({
       user,
+      sentBytes: 0,
       life: 0,
       running: false,
       frozen: false,
@@ -182,8 +185,14 @@ export class Network implements ConnectionOwner {
       this.counters.publishes++;
       this.counters.publishBytes += bytes.length;
     }
+    this.port(host).sentBytes += bytes.length;
     connection.send(end, channel, bytes);
     this.counters.queuedBytesMax = Math.max(this.counters.queuedBytesMax, end.queuedBytes);
+  }
+
+  /** What this host has sent so far, in all its lives. */
+  sentBytes(host: number): number {
+    return this.port(host).sentBytes;
   }
 
   /** Whether this host has an open connection to the peer. */
@@ -201,6 +210,7 @@ export class Network implements ConnectionOwner {
   /** One unreliable packet: it may be lost, doubled or overtaken. */
   sendDatagram(host: number, peer: number, kind: DatagramKind, bytes: Uint8Array): void {
     this.counters.datagrams++;
+    this.port(host).sentBytes += bytes.length;
     const copies = this.links.duplicates() ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) {
       if (this.links.loses() || this.links.isCut(host, peer)) continue;

@@ -10,7 +10,7 @@ import { localNetwork } from './links.ts';
 import type { NetworkCounters } from './network.ts';
 import type { Plan, Scenario } from './plan.ts';
 import type { PublishCounters } from './pubsub.ts';
-import type { Samples } from './statistics.ts';
+import { Samples } from './statistics.ts';
 import { Violation } from './violation.ts';
 import { World } from './world.ts';
 
@@ -38,6 +38,8 @@ export interface RunReport {
   readonly delivery: Samples;
   readonly detection: Samples;
   readonly ejection: Samples;
+  /** What each host sent in the whole run, frames, publications and datagrams. */
+  readonly bytesPerHost: Samples;
   readonly falseDowns: number;
   readonly network: NetworkCounters;
   readonly publish: PublishCounters;
@@ -74,6 +76,7 @@ export function run(options: RunOptions): RunReport {
     delivery: flock.ledger.delivery,
     detection: flock.ledger.detection,
     ejection: flock.ledger.ejection,
+    bytesPerHost: Samples.of(flock.hosts.map(({ number }) => flock.network.sentBytes(number))),
     falseDowns: flock.ledger.falseDowns,
     network: flock.network.counters,
     publish: flock.pubsub.counters,

@@ -4,6 +4,12 @@
 export class Samples {
   private readonly list: number[] = [];
 
+  static of(values: Iterable<number>): Samples {
+    const samples = new Samples();
+    for (const value of values) samples.add(value);
+    return samples;
+  }
+
   add(value: number): void {
     this.list.push(value);
   }

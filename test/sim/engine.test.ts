@@ -181,8 +181,14 @@ test('quantiles are values that were measured', () => {
 
 test('the plot is well-formed and escapes its texts', () => {
   const svg = distributionPlot('a < b & c', [
-    { name: 'convergence', values: [12, 40, 900, 4_000] },
-    { name: 'nothing', values: [] },
+    {
+      unit: 'ms',
+      series: [
+        { name: 'convergence', values: [12, 40, 900, 4_000] },
+        { name: 'nothing', values: [] },
+      ],
+    },
+    { unit: 'B', series: [{ name: 'nothing either', values: [] }] },
   ]);
   assert.match(svg, /^<svg [^>]*>/);
   assert.ok(svg.trimEnd().endsWith('</svg>'));
