@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { type BenchCommand, readArguments } from './arguments.ts';
-import { benchProxy, proxyBenchTools } from './proxy.ts';
+import { benchProxy, proxyBenchTools } from './proxy/proxy.ts';
 import { table } from './rows.ts';
 import { Stage } from './stage.ts';
 import { assertTools } from './tools.ts';

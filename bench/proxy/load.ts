@@ -3,8 +3,8 @@ import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Reply } from './backend.ts';
 import { type LatencyResult, parseH2loadLog } from './h2load-log.ts';
-import { cpuMicroseconds } from './processes.ts';
-import type { Stage } from './stage.ts';
+import { cpuMicroseconds } from '../processes.ts';
+import type { Stage } from '../stage.ts';
 import { assertInPlace, type Subject } from './subject.ts';
 import { parseWrk } from './wrk-output.ts';
 

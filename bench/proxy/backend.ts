@@ -1,9 +1,9 @@
 /** The application behind every proxy: nginx with two static files, as cheap a server as there is. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Program } from '../demo/flock.ts';
-import { assertFree, assertOwned } from './processes.ts';
-import type { Stage } from './stage.ts';
+import type { Program } from '../../demo/flock.ts';
+import { assertFree, assertOwned } from '../processes.ts';
+import type { Stage } from '../stage.ts';
 
 /** What clients ask for: a reply as most API calls give, and one where copying bytes begins to tell. */
 export const replies = [

@@ -9,9 +9,9 @@ import { type Reply, replies, startBackend } from './backend.ts';
 import { compare, Results } from './comparison.ts';
 import { startHaproxy } from './haproxy.ts';
 import { connections, pace, saturate } from './load.ts';
-import { residentBytes } from './processes.ts';
-import type { Row } from './rows.ts';
-import type { Stage } from './stage.ts';
+import { residentBytes } from '../processes.ts';
+import type { Row } from '../rows.ts';
+import type { Stage } from '../stage.ts';
 import { startStarling } from './starling.ts';
 import type { Subject } from './subject.ts';
 

@@ -1,9 +1,9 @@
 /** What one agent costs by itself: how long until it is ready, and how much memory it holds when idle. */
-import type { Bird } from '../demo/flock.ts';
-import { cpuMicroseconds, residentBytes } from './processes.ts';
-import { type Row, row } from './rows.ts';
-import type { Stage } from './stage.ts';
-import { median } from './statistics.ts';
+import type { Bird } from '../../demo/flock.ts';
+import { cpuMicroseconds, residentBytes } from '../processes.ts';
+import { type Row, row } from '../rows.ts';
+import type { Stage } from '../stage.ts';
+import { median } from '../statistics.ts';
 
 const starts = 5;
 /** Idle means this long after the ready line. */

@@ -1,5 +1,5 @@
 /** Reads the per-request log that `h2load --log-file` writes. */
-import { quantile } from './statistics.ts';
+import { quantile } from '../statistics.ts';
 
 export interface LatencyResult {
   readonly requests: number;

@@ -4,10 +4,10 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Program } from '../demo/flock.ts';
+import type { Program } from '../../demo/flock.ts';
 import { answering } from './backend.ts';
-import { assertFree, assertOwned } from './processes.ts';
-import type { Stage } from './stage.ts';
+import { assertFree, assertOwned } from '../processes.ts';
+import type { Stage } from '../stage.ts';
 import type { Subject } from './subject.ts';
 
 export interface HaproxyWay {

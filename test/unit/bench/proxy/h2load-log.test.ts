@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseH2loadLog } from '../../../bench/h2load-log.ts';
+import { parseH2loadLog } from '../../../../bench/proxy/h2load-log.ts';
 
 function log(...lines: (readonly [status: number, microseconds: number])[]): string {
   return lines.map(([status, microseconds]) => `1795382912207174\t${status}\t${microseconds}\n`).join('');

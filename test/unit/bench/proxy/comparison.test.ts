@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { replies } from '../../../bench/backend.ts';
-import { compare, Results } from '../../../bench/comparison.ts';
+import { replies } from '../../../../bench/proxy/backend.ts';
+import { compare, Results } from '../../../../bench/proxy/comparison.ts';
 
 const small = replies[0];
 

@@ -1,10 +1,10 @@
 /** The subject: two real agents, whose embedded proxies carry the client's requests to the service. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Bird, Flock } from '../demo/flock.ts';
+import type { Bird, Flock } from '../../demo/flock.ts';
 import { answering } from './backend.ts';
-import { assertFree, assertOwned } from './processes.ts';
-import type { Stage } from './stage.ts';
+import { assertFree, assertOwned } from '../processes.ts';
+import type { Stage } from '../stage.ts';
 import type { Subject } from './subject.ts';
 
 export interface StarlingWay {

@@ -1,6 +1,6 @@
 /** One way from the client to the backend, as the load generators see it. */
-import type { Program } from '../demo/flock.ts';
-import { assertOwned } from './processes.ts';
+import type { Program } from '../../demo/flock.ts';
+import { assertOwned } from '../processes.ts';
 
 export interface Subject {
   readonly name: string;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseWrk } from '../../../bench/wrk-output.ts';
+import { parseWrk } from '../../../../bench/proxy/wrk-output.ts';
 
 const report = `Running 5s test @ http://127.0.1.41:9180/small
   1 threads and 32 connections
