@@ -12,6 +12,8 @@ export interface ShellFacts {
   readonly fileProblems: readonly string[];
   readonly storeProblem: string | null;
   readonly damagedEntries: number;
+  /** Where the founder's root key ought to be, when it is not there; null else. */
+  readonly missingRootKey: string | null;
   /** How late timers fire, milliseconds, the worst of the last minute. */
   readonly loopLagMs: number;
 }
@@ -22,8 +24,10 @@ const expiryWarningMs = 10 * 60_000;
 /** Findings, the worst first; a single `ok` when there is nothing to say. */
 export function diagnose(core: AgentCore, facts: ShellFacts, now: number): Finding[] {
   const findings = [
+    ...rootKeyFindings(facts),
     ...membershipFindings(core),
     ...certificateFindings(core, now),
+    ...maintenanceFindings(core),
     ...listenerFindings(facts.dataPlane),
     ...facts.conflicts.map(({ id, address, port, takenBy }) =>
       finding(
@@ -97,6 +101,18 @@ function membershipFindings(core: AgentCore): Finding[] {
   return findings;
 }
 
+function rootKeyFindings({ missingRootKey }: ShellFacts): Finding[] {
+  if (missingRootKey === null) return [];
+  return [
+    finding(
+      'critical',
+      'root key',
+      `${missingRootKey} is gone: no service of the mesh gets a certificate or a renewal`,
+      'restore the file from a backup, with mode 600, and restart this agent',
+    ),
+  ];
+}
+
 function certificateFindings(core: AgentCore, now: number): Finding[] {
   const findings: Finding[] = [];
   for (const { service, problem, notAfter } of core.identities(now)) {
@@ -109,11 +125,26 @@ function certificateFindings(core: AgentCore, now: number): Finding[] {
         grade,
         `identity ${service}`,
         `${problem}${until}`,
-        'certificates come from the founding host: is its agent up and reachable?',
+        'certificates come from the founding host: is its agent up, reachable, and in possession of the root key?',
       ),
     );
   }
   return findings;
+}
+
+/** Meant by somebody, and easily forgotten by everybody. */
+function maintenanceFindings({ catalog, self }: AgentCore): Finding[] {
+  const host = catalog.host(self);
+  return [...(host?.checks.values() ?? [])]
+    .filter(({ value }) => value.type === 'maintenance')
+    .map(({ value: { serviceId, notes } }) =>
+      finding(
+        'warning',
+        serviceId === '' ? `host ${host?.value.name}` : `service ${serviceId}`,
+        `in maintenance: ${notes}`,
+        `back into rotation: starling maint --disable${serviceId === '' ? '' : ` --service ${serviceId}`}`,
+      ),
+    );
 }
 
 function listenerFindings(dataPlane: DataPlaneStats | null): Finding[] {

@@ -1,6 +1,7 @@
 /** The sponsor's side of joining: whether a stranger's admission is to be taken in. Pure. */
 import { Fault, type HostId, type Millis, type Verify } from '../core.ts';
 import { decodeRecord, isAuthentic } from '../gossip/codec.ts';
+import { parseAdmission } from '../trust/admission.ts';
 import type { TrustState } from '../trust/state.ts';
 import { ADMISSION } from './kinds.ts';
 
@@ -14,8 +15,8 @@ export class JoinFault extends Fault {
 }
 
 /**
- * Throws `JoinFault` or `Fault` unless `bytes` are an admission that may enter the mesh now. `isGone` says
- * whose name is free again.
+ * Throws `JoinFault` or `Fault` unless `bytes` are an admission that may enter the mesh now, or is in force
+ * already. `isGone` says whose name is free again.
  */
 export function judgeJoinRequest(
   bytes: Uint8Array,
@@ -28,6 +29,17 @@ export function judgeJoinRequest(
   if (record.kind !== ADMISSION || record.scope !== 'host' || record.deleted || record.key !== '')
     throw new JoinFault('malformed', 'not an admission');
   if (!isAuthentic(record, verify)) throw new JoinFault('bad-signature', 'not signed by the host it admits');
+  if (isInForce(record.author, record.value, trust)) return;
   const refusal = trust.judgeJoin(record.author, record.value, now, isGone);
   if (refusal !== null) throw new JoinFault(refusal.code, refusal.message, refusal.nextUse);
+}
+
+/** Whoever shows it again has lost sight of the mesh, perhaps long after its token expired; it gains nothing new. */
+function isInForce(author: HostId, value: Uint8Array, trust: TrustState): boolean {
+  const known = trust.admissionOf(author);
+  if (known === undefined) return false;
+  const { name, grantId, use, admittedAt } = parseAdmission(value);
+  return (
+    known.name === name && known.grantId === grantId && known.use === use && known.admittedAt === admittedAt
+  );
 }

@@ -11,13 +11,18 @@ export type Stored =
   | { readonly type: 'record'; readonly record: Record }
   | { readonly type: 'floor'; readonly author: HostId; readonly version: number };
 
+/** The key under which the record in a slot is stored. */
+export function recordKey(slot: string): string {
+  return recordPrefix + slot;
+}
+
 export function recordOp(record: Record): StoreOp {
-  return { type: 'put', key: recordPrefix + slotOf(record), value: record.bytes };
+  return { type: 'put', key: recordKey(slotOf(record)), value: record.bytes };
 }
 
 /** Erases collected tombstones; their authors' floors, written with them, outlive a restart. */
 export function eraseOps(slots: readonly string[], floors: ReadonlyMap<HostId, number>): StoreOp[] {
-  const ops: StoreOp[] = slots.map((slot) => ({ type: 'delete', key: recordPrefix + slot }));
+  const ops: StoreOp[] = slots.map((slot) => ({ type: 'delete', key: recordKey(slot) }));
   for (const [author, version] of floors)
     ops.push({ type: 'put', key: floorPrefix + author, value: new ByteWriter().varint(version).done() });
   return ops;
@@ -28,7 +33,7 @@ export function readStored(key: string, value: Uint8Array): Stored | null {
   try {
     if (key.startsWith(recordPrefix)) {
       const record = decodeRecord(value);
-      return key === recordPrefix + slotOf(record) ? { type: 'record', record } : null;
+      return key === recordKey(slotOf(record)) ? { type: 'record', record } : null;
     }
     const author = key.slice(floorPrefix.length);
     if (!key.startsWith(floorPrefix) || !isHex(author, 32)) return null;

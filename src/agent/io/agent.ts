@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { ed25519Verify, Fault, messageOf, type Random } from '../../core.ts';
 import { Store } from '../../gossip/io/store.ts';
 import { Transport } from '../../gossip/io/transport.ts';
+import { recordKey } from '../../gossip/stored.ts';
 import type { ProxyConfig } from '../../proxy/config.ts';
 import type { DataPlane } from '../../proxy/dataplane.ts';
 import { createDataPlane } from '../../proxy/io/embedded.ts';
@@ -19,7 +20,7 @@ import { AgentCore } from '../core.ts';
 import type { AgentInput } from '../effects.ts';
 import type { AgentSettings } from '../settings.ts';
 import { version } from '../version.ts';
-import { belong } from './belonging.ts';
+import { type Belonging, belong } from './belonging.ts';
 import { CheckRunner } from './checks.ts';
 import { monotonicClock } from './clock.ts';
 import { makeDataDirectory } from './data-directory.ts';
@@ -71,7 +72,13 @@ export class Agent {
   private leaveNow: () => void = () => {};
   private stopping: Promise<void> | null = null;
 
-  private constructor(settings: AgentSettings, log: Logger, store: Store, core: AgentCore) {
+  private constructor(
+    settings: AgentSettings,
+    log: Logger,
+    store: Store,
+    core: AgentCore,
+    missingRootKey: string | null,
+  ) {
     this.settings = settings;
     this.log = log;
     this.store = store;
@@ -97,6 +104,7 @@ export class Agent {
       facts: () => ({
         conflicts: this.config?.conflicts ?? [],
         damagedEntries: store.counters.damaged,
+        missingRootKey,
         loopLagMs: this.lag.worstMs(),
       }),
       metrics: metricsExporter({
@@ -119,10 +127,9 @@ export class Agent {
     let agent: Agent | null = null;
     try {
       const now = monotonicClock();
-      const belonging = await belong(settings, now);
+      const belonging = await belong(settings, now, (slot) => isStored(store, slot));
       const { hostKey, genesis, rootSigner, sponsor } = belonging;
-      if (belonging.name !== settings.name)
-        log.warn({ name: belonging.name, asked: settings.name }, 'name-kept-from-admission');
+      logBelonging(belonging, settings, log);
       const core = new AgentCore({
         host: hostValue(settings, belonging.name),
         signer: hostKey.signer,
@@ -139,7 +146,7 @@ export class Agent {
         ownBinds: ownBinds(settings),
         sponsor,
       });
-      agent = new Agent(settings, log, store, core);
+      agent = new Agent(settings, log, store, core, belonging.missingRootKey);
       await agent.takeOff(hostKey.seed, belonging.admission);
       agent.operatorTokenPath = belonging.operatorTokenPath;
       return agent;
@@ -151,7 +158,7 @@ export class Agent {
   }
 
   private async takeOff(seed: Uint8Array, admission: Uint8Array | null): Promise<void> {
-    const { settings, core } = this;
+    const { settings } = this;
     const entries = await Array.fromAsync(this.store.load(''));
     const identities = await loadIdentities(this.identityFolder, (fault) =>
       this.log.warn({ detail: fault.message }, 'identity-unusable'),
@@ -164,7 +171,6 @@ export class Agent {
       agent: this.port,
       listen: settings.http,
       parseOperator: parseOperatorToken,
-      isOperator: (key) => core.trust.isOperator(key, this.now()),
       uidOfUser,
       onError: (event) => this.log.error(event, 'request-failed'),
     });
@@ -370,6 +376,23 @@ export class Agent {
     await this.identityWork;
     await this.store.close();
   }
+}
+
+async function isStored(store: Store, slot: string): Promise<boolean> {
+  for await (const { key } of store.load(recordKey(slot))) return key === recordKey(slot);
+  return false;
+}
+
+/** What an operator would not guess from how the agent was started. */
+function logBelonging(belonging: Belonging, settings: AgentSettings, log: Logger): void {
+  const { name, failures, missingRootKey } = belonging;
+  if (name !== settings.name) log.warn({ name, asked: settings.name }, 'name-kept-from-admission');
+  for (const { message } of failures) log.warn({ detail: message }, 'join-address-failed');
+  if (missingRootKey !== null)
+    log.error(
+      { file: missingRootKey, detail: 'no service gets a certificate until it is restored' },
+      'root-key-missing',
+    );
 }
 
 function hostValue(settings: AgentSettings, name: string) {

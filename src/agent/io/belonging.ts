@@ -4,24 +4,14 @@
  * doing the same again.
  */
 import { randomBytes } from 'node:crypto';
-import { lookup } from 'node:dns/promises';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import Type from 'typebox';
 import { Compile } from 'typebox/compile';
-import {
-  ed25519Verify,
-  Fault,
-  type HostId,
-  ipVersion,
-  type Millis,
-  messageOf,
-  parseJson,
-  type Signer,
-} from '../../core.ts';
-import { decodeRecord, encodeRecord } from '../../gossip/codec.ts';
-import { requestJoin } from '../../gossip/io/join.ts';
-import { createAdmission, encodeAdmission, parseAdmission } from '../../trust/admission.ts';
+import { ed25519Verify, Fault, type Millis, messageOf, parseJson, type Signer } from '../../core.ts';
+import { decodeRecord } from '../../gossip/codec.ts';
+import { slotOf } from '../../gossip/record.ts';
+import { type AdmissionValue, parseAdmission } from '../../trust/admission.ts';
 import { createGenesis, type Genesis, parseGenesis } from '../../trust/genesis.ts';
 import {
   hostSeedFile,
@@ -30,19 +20,14 @@ import {
   loadOrCreateRootKey,
   loadRootKey,
   loadSeed,
+  rootSeedFile,
   type StoredKey,
   writeSecret,
 } from '../../trust/io/keys.ts';
 import { type JoinToken, parseToken } from '../../trust/token.ts';
-import { admissionVersion, decodeJoinAnswer, type JoinAnswer } from '../joining.ts';
-import { ADMISSION } from '../kinds.ts';
+import { GRANT, HOST } from '../kinds.ts';
 import type { AgentSettings, SocketAddress } from '../settings.ts';
-
-export interface Sponsor {
-  readonly id: HostId;
-  readonly address: string;
-  readonly port: number;
-}
+import { askForAdmission, presentAdmission, type Sponsor } from './admission-request.ts';
 
 export interface Belonging {
   readonly hostKey: StoredKey;
@@ -55,25 +40,28 @@ export interface Belonging {
   readonly sponsor: Sponsor | null;
   /** Where the operator token of a mesh founded just now is; null else. */
   readonly operatorTokenPath: string | null;
+  /** Where the founder's root key ought to be, when it is not there; null else. */
+  readonly missingRootKey: string | null;
+  /** What kept the addresses that were asked first from letting this host in. */
+  readonly failures: readonly Fault[];
 }
+
+/** Whether the store holds a record in this slot. */
+export type IsStored = (slot: string) => Promise<boolean>;
 
 const genesisFile = 'genesis';
 const admissionFile = 'admission.json';
 /** The first root outlives any mesh that does not replace it: nothing rotates it yet. */
 const rootLifetimeMs = 10 * 365 * 24 * 3_600_000;
 
-const joinAttempts = 4;
-const joinTimeoutMs = 1500;
-/** A grant made a moment ago may not have reached the sponsor yet; that long is waited for it. */
-const grantPatienceMs = 5000;
-const grantRetryMs = 300;
-/** Uses of one grant tried before giving up; a sponsor names the next free one, so races alone repeat. */
-const maxUsesTried = 16;
-
 /** Throws `Fault` with one clear line: no token, a bad one, refused, nobody answered, already belongs. */
-export async function belong(settings: AgentSettings, now: () => Millis): Promise<Belonging> {
+export async function belong(
+  settings: AgentSettings,
+  now: () => Millis,
+  isStored: IsStored,
+): Promise<Belonging> {
   const genesis = await readGenesis(settings.dataDir);
-  if (genesis !== null) return resume(settings, genesis);
+  if (genesis !== null) return resume(settings, genesis, now, isStored);
   if (settings.bootstrap) return found(settings, now());
   if (settings.join.length === 0 && settings.token === null)
     throw new Fault(
@@ -125,37 +113,112 @@ async function loadHostKey(dataDir: string): Promise<StoredKey> {
   return stored;
 }
 
-async function resume(settings: AgentSettings, genesis: Genesis): Promise<Belonging> {
+async function resume(
+  settings: AgentSettings,
+  genesis: Genesis,
+  now: () => Millis,
+  isStored: IsStored,
+): Promise<Belonging> {
   const { dataDir } = settings;
   if (settings.bootstrap)
     throw new Fault(
       'already-belongs',
       `${dataDir} already belongs to mesh ${genesis.trustDomain}: start without --bootstrap, or give another --data-dir`,
     );
-  if (settings.token !== null && parseToken(settings.token).genesisHash !== genesis.hash)
+  const token = settings.token === null ? null : parseToken(settings.token);
+  if (token !== null && token.genesisHash !== genesis.hash)
     throw new Fault(
       'foreign-mesh',
       `the token is for another mesh than the one ${dataDir} belongs to, ${genesis.trustDomain}`,
     );
   const hostKey = await loadHostKey(dataDir);
-  const isFounder = genesis.founder === hostKey.signer.publicKey;
-  const saved = isFounder ? null : await readAdmission(dataDir);
-  const admitted = isFounder ? genesis.founderName : saved === null ? null : nameIn(saved.record);
+  if (genesis.founder === hostKey.signer.publicKey) return resumeFounder(dataDir, hostKey, genesis);
+  const saved = await readAdmission(dataDir);
+  const name = (saved === null ? null : admissionIn(saved.record)?.name) ?? settings.name;
+  const failures: Fault[] = [];
+  const found =
+    saved === null || (await hasHeardOfMesh(saved, isStored))
+      ? saved
+      : await findSponsor({ settings, name, token, hostKey, genesis, now }, saved, failures);
   return {
     hostKey,
-    name: admitted ?? settings.name,
+    name,
     genesis,
-    rootSigner: isFounder ? ((await loadRootKey(dataDir))?.signer ?? null) : null,
-    admission: saved?.record ?? null,
-    sponsor: saved?.sponsor ?? null,
+    rootSigner: null,
+    admission: found?.record ?? null,
+    sponsor: found?.sponsor ?? null,
     operatorTokenPath: null,
+    missingRootKey: null,
+    failures,
   };
 }
 
-/** The name in a signed admission; null when it is not one, which the mesh then says itself. */
-function nameIn(admission: Uint8Array): string | null {
+async function resumeFounder(dataDir: string, hostKey: StoredKey, genesis: Genesis): Promise<Belonging> {
+  const rootSigner = (await loadRootKey(dataDir))?.signer ?? null;
+  return {
+    hostKey,
+    name: genesis.founderName,
+    genesis,
+    rootSigner,
+    admission: null,
+    sponsor: null,
+    operatorTokenPath: null,
+    missingRootKey: rootSigner === null ? join(dataDir, rootSeedFile) : null,
+    failures: [],
+  };
+}
+
+/** Whether the mesh's records have come since this host was let in: its sponsor's own, and the grant behind it. */
+async function hasHeardOfMesh({ record, sponsor }: SavedAdmission, isStored: IsStored): Promise<boolean> {
+  const key = admissionIn(record)?.grantId ?? '';
+  return (
+    (await isStored(slotOf({ scope: 'host', author: sponsor.id, kind: HOST, key: '' }))) &&
+    (await isStored(slotOf({ scope: 'policy', author: sponsor.id, kind: GRANT, key })))
+  );
+}
+
+interface Search {
+  readonly settings: AgentSettings;
+  readonly name: string;
+  readonly token: JoinToken | null;
+  readonly hostKey: StoredKey;
+  readonly genesis: Genesis;
+  readonly now: () => Millis;
+}
+
+/**
+ * Where a host that was let in, and heard nothing of the mesh since, finds it: at its sponsor or else at any
+ * address it is given. Who has not heard of its admission lets it in once more, by the token if there is one.
+ * The sponsor stays when nobody else does; what each said goes to `failures`.
+ */
+async function findSponsor(
+  search: Search,
+  saved: SavedAdmission,
+  failures: Fault[],
+): Promise<SavedAdmission> {
+  const { settings, name, token, hostKey, genesis, now } = search;
+  const given = [...settings.join, ...(token?.seeds ?? [])];
+  if (given.length === 0) return saved;
+  for (const where of uniqueAddresses([saved.sponsor, ...given])) {
+    try {
+      const found = await presentAdmission(saved.record, genesis.hash, where).catch((error: unknown) => {
+        if (token === null || !(error instanceof Fault) || error.code !== 'join-refused') throw error;
+        return askForAdmission({ name, hostKey: hostKey.signer, token, where, now });
+      });
+      await saveAdmission(settings.dataDir, found.record, found.sponsor);
+      return found;
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      failures.push(error);
+    }
+  }
+  return saved;
+}
+
+/** What a signed admission says; null when it is not one, which the mesh then says itself. */
+function admissionIn(record: Uint8Array): AdmissionValue | null {
   try {
-    return parseAdmission(decodeRecord(admission).value).name;
+    return parseAdmission(decodeRecord(record).value);
   } catch (error) {
     if (error instanceof Fault) return null;
     throw error;
@@ -187,16 +250,24 @@ async function found(settings: AgentSettings, now: Millis): Promise<Belonging> {
     admission: null,
     sponsor: null,
     operatorTokenPath: operator.path,
+    missingRootKey: null,
+    failures: [],
   };
 }
 
 async function admit(settings: AgentSettings, token: JoinToken, now: () => Millis): Promise<Belonging> {
   const hostKey = await loadOrCreateHostKey(settings.dataDir);
-  const addresses = [...settings.join, ...token.seeds.map(({ address, port }) => ({ address, port }))];
+  const addresses = [...settings.join, ...token.seeds];
   const failures: Fault[] = [];
-  for (const address of uniqueAddresses(addresses)) {
+  for (const where of uniqueAddresses(addresses)) {
     try {
-      const { record, sponsor, genesis } = await askFor(settings.name, hostKey, token, address, now);
+      const { record, sponsor, genesis } = await askForAdmission({
+        name: settings.name,
+        hostKey: hostKey.signer,
+        token,
+        where,
+        now,
+      });
       await saveAdmission(settings.dataDir, record, sponsor);
       await writeSecret(join(settings.dataDir, genesisFile), genesis.bytes);
       return {
@@ -207,6 +278,8 @@ async function admit(settings: AgentSettings, token: JoinToken, now: () => Milli
         admission: record,
         sponsor,
         operatorTokenPath: null,
+        missingRootKey: null,
+        failures,
       };
     } catch (error) {
       // Only silence sends a joiner on to the next address: a refusal is the mesh's answer.
@@ -221,110 +294,6 @@ async function admit(settings: AgentSettings, token: JoinToken, now: () => Milli
 
 function uniqueAddresses(addresses: readonly SocketAddress[]): SocketAddress[] {
   return [...new Map(addresses.map((one) => [`${one.address} ${one.port}`, one])).values()];
-}
-
-interface Admitted {
-  readonly record: Uint8Array;
-  readonly sponsor: Sponsor;
-  readonly genesis: Genesis;
-}
-
-/** Asks one running agent until it decides, with the next use of the token where one is taken. */
-async function askFor(
-  name: string,
-  hostKey: StoredKey,
-  token: JoinToken,
-  where: SocketAddress,
-  now: () => Millis,
-): Promise<Admitted> {
-  const address = ipVersion(where.address) === 0 ? await resolveName(where.address) : where.address;
-  const askedFrom = now();
-  let use = 0;
-  for (let attempt = 1; ; ) {
-    const record = admissionRecord(name, hostKey.signer, token, use, attempt, now());
-    const payload = await requestJoin({
-      address,
-      port: where.port,
-      payload: record,
-      timeoutMs: joinTimeoutMs,
-      attempts: joinAttempts,
-    });
-    const answer = readAnswer(payload, where);
-    if (answer.outcome === 'welcome') {
-      const genesis = provenGenesis(answer.genesis, token);
-      return { record, sponsor: { id: answer.sponsor, address, port: where.port }, genesis };
-    }
-    if (answer.retryUse !== null && attempt < maxUsesTried) {
-      use = answer.retryUse;
-      attempt++;
-    } else if (answer.code === 'grant-unknown' && now() - askedFrom < grantPatienceMs)
-      await new Promise((done) => setTimeout(done, grantRetryMs));
-    else throw refusalFault(answer);
-  }
-}
-
-function readAnswer(payload: Uint8Array, { address, port }: SocketAddress): JoinAnswer {
-  try {
-    return decodeJoinAnswer(payload);
-  } catch (error) {
-    throw new Fault(
-      'bad-join-answer',
-      `${address}:${port} gave no answer of this version: ${messageOf(error)}`,
-      {
-        cause: error,
-      },
-    );
-  }
-}
-
-function refusalFault({ code, message }: Extract<JoinAnswer, { outcome: 'refused' }>): Fault {
-  const printable = message.replace(/[^\x20-\x7e]/g, '?');
-  return new Fault(
-    code === 'foreign-mesh' ? 'foreign-mesh' : 'join-refused',
-    `not admitted: ${printable} (${code})`,
-  );
-}
-
-async function resolveName(name: string): Promise<string> {
-  try {
-    return (await lookup(name)).address;
-  } catch (error) {
-    throw new Fault('join-unanswered', `cannot resolve "${name}": ${messageOf(error)}`, { field: 'join' });
-  }
-}
-
-/** Each attempt outranks the one before it, and everything the agent itself writes outranks them all. */
-function admissionRecord(
-  name: string,
-  signer: Signer,
-  token: JoinToken,
-  use: number,
-  attempt: number,
-  now: Millis,
-): Uint8Array {
-  const request = {
-    genesisHash: token.genesisHash,
-    name,
-    host: signer.publicKey,
-    grantId: token.grantId,
-    use,
-    admittedAt: Math.floor(now),
-  };
-  const value = encodeAdmission(createAdmission(request, token.grantSigner()));
-  const hlc = Math.floor(now) * 1024;
-  const version = admissionVersion(attempt, now);
-  return encodeRecord({ scope: 'host', kind: ADMISSION, key: '', version, hlc, value }, signer).bytes;
-}
-
-/** The token pins the genesis, so it does not matter who handed it over. */
-function provenGenesis(bytes: Uint8Array, token: JoinToken): Genesis {
-  const genesis = parseGenesis(bytes, ed25519Verify);
-  if (genesis.hash !== token.genesisHash)
-    throw new Fault(
-      'foreign-mesh',
-      `the agent that answered belongs to another mesh, ${genesis.trustDomain}`,
-    );
-  return genesis;
 }
 
 const savedAdmission = Compile(

@@ -24,7 +24,7 @@ export interface LocalPortOptions {
   readonly startedAt: Millis;
   readonly feed: (input: AgentInput) => void;
   readonly dataPlane: DataPlane | null;
-  readonly facts: () => Pick<ShellFacts, 'conflicts' | 'damagedEntries' | 'loopLagMs'>;
+  readonly facts: () => Omit<ShellFacts, 'dataPlane' | 'fileProblems' | 'storeProblem'>;
   readonly metrics: () => Promise<string>;
 }
 

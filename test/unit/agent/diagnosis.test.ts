@@ -9,6 +9,7 @@ const well: ShellFacts = {
   fileProblems: [],
   storeProblem: null,
   damagedEntries: 0,
+  missingRootKey: null,
   loopLagMs: 0,
 };
 
@@ -36,12 +37,14 @@ test('every finding says what to do about it, the worst first', () => {
     fileProblems: ['web.json: not JSON'],
     storeProblem: 'no space left',
     damagedEntries: 2,
+    missingRootKey: '/var/lib/starling/root-g0.seed',
     loopLagMs: 201,
   };
   const found = diagnose(first.core, facts, flock.now);
   assert.deepEqual(
     found.map(({ grade, subject }) => `${grade} ${subject}`),
     [
+      'critical root key',
       'critical listener inbound',
       'critical listener vip/api',
       'critical store',
@@ -110,4 +113,35 @@ test('a joiner that has heard nothing of its mesh says where to look', () => {
   flock.run(1000);
   assert.equal(second.core.isSynchronised(), false);
   assert.deepEqual(findings(second), ['warning membership']);
+});
+
+test('a founder without its root key names the file, since no service gets certificates until it is back', () => {
+  const { flock, first } = Flock.founded();
+  const missingRootKey = '/var/lib/starling/root-g0.seed';
+  const [found] = diagnose(first.core, { ...well, missingRootKey }, flock.now);
+  assert.equal(found?.grade, 'critical');
+  assert.match(found?.detail ?? '', /^\/var\/lib\/starling\/root-g0\.seed is gone/);
+  assert.match(found?.hint ?? '', /backup/);
+});
+
+test('maintenance of the host and of each service is a warning that says how to end it', () => {
+  const { flock, first } = Flock.founded();
+  first.register('web');
+  first.register('api');
+  flock.run(2000);
+  const maintain = (serviceId: string, enable: boolean) =>
+    first.command({ type: 'maintenance', serviceId, enable, reason: enable ? 'new disks' : '' });
+  maintain('', true);
+  maintain('web', true);
+  const found = diagnose(first.core, well, flock.now);
+  assert.deepEqual(
+    found.map(({ grade, subject, detail, hint }) => [grade, subject, detail, hint.split(': ')[1]]),
+    [
+      ['warning', 'host first', 'in maintenance: new disks', 'starling maint --disable'],
+      ['warning', 'service web', 'in maintenance: new disks', 'starling maint --disable --service web'],
+    ],
+  );
+  maintain('', false);
+  maintain('web', false);
+  assert.deepEqual(findings(first), ['ok agent']);
 });

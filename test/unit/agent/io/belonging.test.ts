@@ -3,13 +3,13 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { belong } from '../../../../src/agent/io/belonging.ts';
+import { belong as belongWith } from '../../../../src/agent/io/belonging.ts';
 import { encodeJoinAnswer } from '../../../../src/agent/joining.ts';
-import { agentSettings, type RawOptions } from '../../../../src/agent/settings.ts';
-import { Fault } from '../../../../src/core.ts';
+import { type AgentSettings, agentSettings, type RawOptions } from '../../../../src/agent/settings.ts';
+import { Fault, type Millis } from '../../../../src/core.ts';
 import { decodeRecord } from '../../../../src/gossip/codec.ts';
 import { type JoinHandler, JoinServer } from '../../../../src/gossip/io/join.ts';
-import { Flock, genesis, startedAt } from '../../../support/flock.ts';
+import { Flock, type FlockHost, founder, genesis, startedAt } from '../../../support/flock.ts';
 
 const loopback = '127.0.1.60';
 
@@ -30,6 +30,16 @@ function settle(dataDir: string, options: RawOptions) {
 }
 
 const now = () => startedAt;
+
+/** As on a host that has heard of its mesh before. */
+function belong(settings: AgentSettings, clock: () => Millis) {
+  return belongWith(settings, clock, async () => true);
+}
+
+/** As on a host whose store was left empty. */
+function belongUnheard(settings: AgentSettings, clock: () => Millis) {
+  return belongWith(settings, clock, async () => false);
+}
 
 const fault =
   (code: string, message = /./) =>
@@ -90,11 +100,14 @@ test('a host keeps the name it was admitted under, whatever it is called later',
   assert.equal((await belong(settle(dataDir, { name: 'renamed' }), now)).name, 'second');
 });
 
-test('a founder whose root key was put away starts without it', async (t) => {
+test('a founder whose root key is gone starts without it, and says where it ought to be', async (t) => {
   const path = folder(t);
-  await belong(settle(path, { bootstrap: true }), now);
+  assert.equal((await belong(settle(path, { bootstrap: true }), now)).missingRootKey, null);
+  assert.equal((await belong(settle(path, {}), now)).missingRootKey, null);
   rmSync(join(path, 'root-g0.seed'));
-  assert.equal((await belong(settle(path, {}), now)).rootSigner, null);
+  const resumed = await belong(settle(path, {}), now);
+  assert.equal(resumed.rootSigner, null);
+  assert.equal(resumed.missingRootKey, join(path, 'root-g0.seed'));
   assert.equal(readdirSync(path).includes('root-g0.seed'), false);
 });
 
@@ -233,4 +246,99 @@ test('a name that does not resolve, or an address where nobody answers, sends th
   const { address, token, now } = await sponsored(t);
   const joined = await belong(settle(folder(t), { join: ['no-such-host.invalid', address], token }), now);
   assert.equal(joined.genesis.hash, genesis.hash);
+  assert.deepEqual(
+    joined.failures.map(({ code }) => code),
+    ['join-unanswered'],
+  );
+  assert.match(joined.failures[0]?.message ?? '', /no-such-host\.invalid/);
+});
+
+/** A host that was let in by a sponsor which then vanished, and a second host of the mesh to ask instead. */
+async function orphaned(t: TestContext) {
+  const { flock, first } = Flock.founded();
+  const sponsor = await serveFrom(t, first);
+  const second = flock.join('other', first, flock.token(first));
+  const { token } = flock.createToken(first, { ttlMs: 60_000 });
+  const path = folder(t);
+  const now = () => flock.now;
+  const joined = await belong(settle(path, { join: sponsor.address, token }), now);
+  await sponsor.stop();
+  return { flock, first, second, token, path, now, joined };
+}
+
+/** Answers join requests for `host` on a socket. */
+async function serveFrom(t: TestContext, host: FlockHost) {
+  let asked = 0;
+  const server = await JoinServer.bind(loopback, 0, (payload, reply) => {
+    const exchange = 1000 + asked++;
+    host.feed({ type: 'join-request', exchange, bytes: payload });
+    const answer = host.joinAnswers.get(exchange);
+    if (answer !== undefined) reply(encodeJoinAnswer(answer));
+  });
+  t.after(() => server.stop());
+  return { address: `${loopback}:${server.port}`, stop: () => server.stop(), asked: () => asked };
+}
+
+test('a host whose sponsor vanished finds its mesh at another address, long after its token expired', async (t) => {
+  const { flock, second, path, now, joined } = await orphaned(t);
+  flock.run(120_000);
+  const other = await serveFrom(t, second);
+  const found = await belongUnheard(settle(path, { join: other.address }), now);
+  assert.equal(found.sponsor?.id, second.id);
+  assert.deepEqual(Buffer.from(found.admission!), Buffer.from(joined.admission!));
+  assert.deepEqual(
+    found.failures.map(({ code }) => code),
+    ['join-unanswered'],
+  );
+  // From now on it is the new one that it goes to.
+  const again = await belongUnheard(settle(path, { join: other.address }), now);
+  assert.deepEqual(again.sponsor, found.sponsor);
+  assert.deepEqual([again.failures, other.asked()], [[], 2]);
+});
+
+test('a host of whose admission nobody has heard is let in once more by its token', async (t) => {
+  const { flock, first, path, joined } = await orphaned(t);
+  const stranger = new Flock();
+  const twin = stranger.add('first', founder);
+  twin.start();
+  stranger.now = flock.now + 600_000;
+  const { token } = stranger.createToken(twin);
+  const other = await serveFrom(t, twin);
+  const clock = () => stranger.now;
+  const kept = await belongUnheard(settle(path, { join: other.address }), clock);
+  assert.equal(kept.sponsor?.id, first.id);
+  assert.deepEqual(
+    kept.failures.map(({ code }) => code),
+    ['join-unanswered', 'join-refused'],
+  );
+  const found = await belongUnheard(settle(path, { join: other.address, token }), clock);
+  assert.notDeepEqual(Buffer.from(found.admission!), Buffer.from(joined.admission!));
+  assert.ok(decodeRecord(found.admission!).version > decodeRecord(joined.admission!).version);
+  assert.equal(`${found.sponsor?.address}:${found.sponsor?.port}`, other.address);
+  assert.equal(twin.core.trust.isAdmitted(found.hostKey.signer.publicKey), true);
+});
+
+test('a host that has heard of its mesh, or is told of nobody else, asks nobody', async (t) => {
+  const { second, token, path, now, joined } = await orphaned(t);
+  const other = await serveFrom(t, second);
+  assert.deepEqual((await belong(settle(path, { join: other.address, token }), now)).sponsor, joined.sponsor);
+  const alone = await belongUnheard(settle(path, {}), now);
+  assert.deepEqual([alone.sponsor, alone.failures, other.asked()], [joined.sponsor, [], 0]);
+});
+
+test('an agent of another mesh does not become the sponsor of a host that looks for its own', async (t) => {
+  const { path, now, joined } = await orphaned(t);
+  const foreign = await belong(settle(folder(t), { bootstrap: true }), now);
+  const impostor = await serve(t, (_payload, reply) => {
+    const { hostKey, genesis } = foreign;
+    reply(
+      encodeJoinAnswer({ outcome: 'welcome', sponsor: hostKey.signer.publicKey, genesis: genesis.bytes }),
+    );
+  });
+  const kept = await belongUnheard(settle(path, { join: impostor }), now);
+  assert.deepEqual(kept.sponsor, joined.sponsor);
+  assert.deepEqual(
+    kept.failures.map(({ code }) => code),
+    ['join-unanswered', 'foreign-mesh'],
+  );
 });

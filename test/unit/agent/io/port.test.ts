@@ -26,7 +26,7 @@ function portOf(host: FlockHost): LocalPort {
       }
     },
     dataPlane: null,
-    facts: () => ({ conflicts: [], damagedEntries: 0, loopLagMs: 0 }),
+    facts: () => ({ conflicts: [], damagedEntries: 0, missingRootKey: null, loopLagMs: 0 }),
     metrics: async () => '',
   });
   return port;

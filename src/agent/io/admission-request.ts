@@ -1,0 +1,168 @@
+/** The joiner's side of being let into a mesh: what it asks running agents, and what it makes of their answers. */
+import { lookup } from 'node:dns/promises';
+import {
+  ed25519Verify,
+  Fault,
+  type HostId,
+  ipVersion,
+  type Millis,
+  messageOf,
+  type Signer,
+} from '../../core.ts';
+import { encodeRecord } from '../../gossip/codec.ts';
+import { requestJoin } from '../../gossip/io/join.ts';
+import { createAdmission, encodeAdmission } from '../../trust/admission.ts';
+import { type Genesis, parseGenesis } from '../../trust/genesis.ts';
+import type { JoinToken } from '../../trust/token.ts';
+import { admissionVersion, decodeJoinAnswer, type JoinAnswer } from '../joining.ts';
+import { ADMISSION } from '../kinds.ts';
+import type { SocketAddress } from '../settings.ts';
+
+/** Who let this host in, and where it is. */
+export interface Sponsor {
+  readonly id: HostId;
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface AdmissionRequest {
+  readonly name: string;
+  readonly hostKey: Signer;
+  readonly token: JoinToken;
+  readonly where: SocketAddress;
+  readonly now: () => Millis;
+}
+
+export interface Admitted {
+  readonly record: Uint8Array;
+  readonly sponsor: Sponsor;
+  readonly genesis: Genesis;
+}
+
+const joinAttempts = 4;
+const joinTimeoutMs = 1500;
+/** A grant made a moment ago may not have reached the sponsor yet; that long is waited for it. */
+const grantPatienceMs = 5000;
+const grantRetryMs = 300;
+/** Uses of one grant tried before giving up; a sponsor names the next free one, so races alone repeat. */
+const maxUsesTried = 16;
+
+/**
+ * Asks one running agent until it decides, with the next use of the token where one is taken. Faults:
+ * `join-unanswered`, `join-refused`, `foreign-mesh`, `bad-join-answer`, `genesis-malformed`.
+ */
+export async function askForAdmission(request: AdmissionRequest): Promise<Admitted> {
+  const { token, now } = request;
+  const where = await resolved(request.where);
+  const askedFrom = now();
+  let use = 0;
+  for (let attempt = 1; ; ) {
+    const record = admissionRecord(request, use, attempt, now());
+    const answer = await ask(record, where);
+    if (answer.outcome === 'welcome') return welcomed(record, answer, token.genesisHash, where);
+    if (answer.retryUse !== null && attempt < maxUsesTried) {
+      use = answer.retryUse;
+      attempt++;
+    } else if (answer.code === 'grant-unknown' && now() - askedFrom < grantPatienceMs)
+      await new Promise((done) => setTimeout(done, grantRetryMs));
+    else throw refusalFault(answer);
+  }
+}
+
+/** Shows one running agent an admission made before; it welcomes whom it knows already. Faults as above. */
+export async function presentAdmission(
+  record: Uint8Array,
+  genesisHash: string,
+  address: SocketAddress,
+): Promise<Admitted> {
+  const where = await resolved(address);
+  const answer = await ask(record, where);
+  if (answer.outcome === 'refused') throw refusalFault(answer);
+  return welcomed(record, answer, genesisHash, where);
+}
+
+async function ask(payload: Uint8Array, where: SocketAddress): Promise<JoinAnswer> {
+  const { address, port } = where;
+  const reply = await requestJoin({
+    address,
+    port,
+    payload,
+    timeoutMs: joinTimeoutMs,
+    attempts: joinAttempts,
+  });
+  return readAnswer(reply, where);
+}
+
+function welcomed(
+  record: Uint8Array,
+  answer: Extract<JoinAnswer, { outcome: 'welcome' }>,
+  genesisHash: string,
+  { address, port }: SocketAddress,
+): Admitted {
+  const genesis = provenGenesis(answer.genesis, genesisHash);
+  return { record, sponsor: { id: answer.sponsor, address, port }, genesis };
+}
+
+function readAnswer(payload: Uint8Array, { address, port }: SocketAddress): JoinAnswer {
+  try {
+    return decodeJoinAnswer(payload);
+  } catch (error) {
+    throw new Fault(
+      'bad-join-answer',
+      `${address}:${port} gave no answer of this version: ${messageOf(error)}`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+function refusalFault({ code, message }: Extract<JoinAnswer, { outcome: 'refused' }>): Fault {
+  const printable = message.replace(/[^\x20-\x7e]/g, '?');
+  return new Fault(
+    code === 'foreign-mesh' ? 'foreign-mesh' : 'join-refused',
+    `not admitted: ${printable} (${code})`,
+  );
+}
+
+/** The address with a name looked up; `Fault('join-unanswered')` when it has none. */
+async function resolved({ address, port }: SocketAddress): Promise<SocketAddress> {
+  if (ipVersion(address) !== 0) return { address, port };
+  try {
+    return { address: (await lookup(address)).address, port };
+  } catch (error) {
+    throw new Fault('join-unanswered', `cannot resolve "${address}": ${messageOf(error)}`, { field: 'join' });
+  }
+}
+
+/** Each attempt outranks the one before it, and everything the agent itself writes outranks them all. */
+function admissionRecord(
+  { name, hostKey, token }: AdmissionRequest,
+  use: number,
+  attempt: number,
+  now: Millis,
+): Uint8Array {
+  const request = {
+    genesisHash: token.genesisHash,
+    name,
+    host: hostKey.publicKey,
+    grantId: token.grantId,
+    use,
+    admittedAt: Math.floor(now),
+  };
+  const value = encodeAdmission(createAdmission(request, token.grantSigner()));
+  const hlc = Math.floor(now) * 1024;
+  const version = admissionVersion(attempt, now);
+  return encodeRecord({ scope: 'host', kind: ADMISSION, key: '', version, hlc, value }, hostKey).bytes;
+}
+
+/** Its hash is known beforehand, so it does not matter who handed it over. */
+function provenGenesis(bytes: Uint8Array, genesisHash: string): Genesis {
+  const genesis = parseGenesis(bytes, ed25519Verify);
+  if (genesis.hash !== genesisHash)
+    throw new Fault(
+      'foreign-mesh',
+      `the agent that answered belongs to another mesh, ${genesis.trustDomain}`,
+    );
+  return genesis;
+}
