@@ -136,6 +136,8 @@ export interface AgentPort {
   view(): MeshView;
   identities(): readonly IdentityStatus[];
   roots(): readonly RootStatus[];
+  /** The round trip to expect between any two hosts; null when nothing is known, absent where none are told. */
+  estimateMs?(a: HostId, b: HostId): number | null;
   dataPlane(): DataPlaneStats | null;
   check(): readonly Finding[];
   /** Ready: own records loaded, listeners up, in touch with the mesh or alone by right. */

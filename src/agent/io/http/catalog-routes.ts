@@ -1,8 +1,9 @@
 /** `/v1/catalog` and `/v1/status`: which hosts and services there are, as Consul's clients ask. */
 
-import { byCodeUnit, Fault } from '../../../core.ts';
+import { byCodeUnit, Fault, type HostId } from '../../../core.ts';
 import type { HostEntry, ServiceEntry } from '../../catalog.ts';
 import { catalogServiceJson, nodeJson, nodeMeta, serviceJson, sidecarJson } from '../../consul.ts';
+import { byNearness } from '../../nearness.ts';
 import { type ApiContext, type ApiRequest, datacenterOf, hostOf, json, type Route } from './route.ts';
 
 /** Whether a host carries every `?node-meta=key:value` asked for. */
@@ -21,18 +22,29 @@ function hasTags(entry: ServiceEntry, request: ApiRequest): boolean {
     .every((tag) => entry.definition.tags.some((own) => own.toLowerCase() === tag.toLowerCase()));
 }
 
-/** Sorts by round trip from here when `?near=_agent` (or this agent's name) asks for it; stable otherwise. */
+/**
+ * Sorts by the round trip from the host that `?near` names; `_agent` is this one. A name that no host has
+ * leaves the order as it is, as in Consul. Without estimates between other hosts only this one can be named.
+ */
 function near<T>(context: ApiContext, request: ApiRequest, rows: T[], hostOfRow: (row: T) => HostEntry): T[] {
   const asked = request.query.get('near');
   if (asked === null || asked === '') return rows;
-  const { self } = context.agent;
-  if (asked !== '_agent' && asked !== self.name)
+  const { agent } = context;
+  const isSelf = asked === '_agent' || asked === agent.self.name;
+  if (!isSelf && agent.estimateMs === undefined)
     throw new Fault('unsupported', 'near: only _agent is known; round trips are measured from here', {
       field: 'near',
     });
-  const distance = (host: HostEntry): number =>
-    host.id === self.id ? -1 : (host.roundTripMs ?? Number.MAX_VALUE);
-  return rows.sort((a, b) => distance(hostOfRow(a)) - distance(hostOfRow(b)));
+  const from = isSelf ? agent.self.id : hostOf(context, asked)?.id;
+  if (from === undefined) return rows;
+  const measuredMs = (to: HostId): number | null =>
+    isSelf ? (agent.catalog.host(to)?.roundTripMs ?? null) : null;
+  return byNearness(
+    rows,
+    from,
+    (row) => hostOfRow(row).id,
+    (_from, to) => agent.estimateMs?.(from, to) ?? measuredMs(to),
+  );
 }
 
 /** Instances of `:service` in the datacenter asked for, filtered and ordered as the query says. */
