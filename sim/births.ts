@@ -44,9 +44,9 @@ export class Births {
   private readonly papers = new Map<number, Papers>();
   private readonly joiner: Joiner;
 
-  constructor(world: World, network: Network, hostOf: (number: number) => Host) {
+  constructor(world: World, network: Network, hosts: () => readonly Host[]) {
     this.world = world;
-    this.joiner = new Joiner(world, network, hostOf, this.verify);
+    this.joiner = new Joiner(world, network, hosts, this.verify);
   }
 
   /** Founds the mesh on `host`; `onFounded` once there is a token that admits `hosts` and more. */

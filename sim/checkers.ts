@@ -107,8 +107,9 @@ export class Checkers {
           );
       }
       const pair = observer.number * 65_536 + subject.number;
+      // A host that was let in and then cut off from its sponsor knows nobody yet, and talks to nobody.
       const well =
-        subject.isRunning && !subject.frozen && network.links.isOpen(observer.number, subject.number);
+        subject.isReady && !subject.frozen && network.links.isOpen(observer.number, subject.number);
       if (!well || state !== 'down') {
         this.heldDownSince.delete(pair);
         continue;

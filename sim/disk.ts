@@ -1,6 +1,7 @@
 /**
- * A host's key-value store as a disk really keeps it: what was synced survives a crash, of what was not, some
- * first part may. Writes are a log, as in level: what survives is always a prefix.
+ * A host's key-value store as a disk really keeps it. What was synced survives everything. What was written and
+ * not synced lies with the kernel: it outlives the process, and when the machine stops some first part of it, or
+ * nothing. Writes are a log, as in level: what survives is always a prefix.
  */
 import { type Random, randomInt } from '../src/core.ts';
 import type { World } from './world.ts';
@@ -8,6 +9,12 @@ import type { World } from './world.ts';
 export type DiskOp =
   | { readonly type: 'put'; readonly key: string; readonly value: Uint8Array }
   | { readonly type: 'delete'; readonly key: string };
+
+/**
+ * How the store's user came to an end. `process`: killed, the kernel keeps what it was given. `power`: what was
+ * not synced is lost. `power-late`: some of it had been written back in time.
+ */
+export type Crash = 'process' | 'power' | 'power-late';
 
 /** A sync on a healthy disk: about what an NVMe drive needs. */
 export const syncLatencyMs = 0.4;
@@ -25,6 +32,8 @@ export class Disk {
   /** Written since, in order, the first entry being operation number `durableCount`. */
   private log: DiskOp[] = [];
   private durableCount = 0;
+  /** How many operations the kernel was given, counted like `durableCount`. */
+  private handedOverCount = 0;
   private lastDoneAt = 0;
   private latencyMs = syncLatencyMs;
   /** Grows with each crash: a sync under way then never completes. */
@@ -57,6 +66,7 @@ export class Disk {
     const life = this.life;
     this.world.at(this.lastDoneAt, () => {
       if (life !== this.life) return;
+      this.handedOverCount = Math.max(this.handedOverCount, upTo);
       if (sync) this.settle(upTo - this.durableCount);
       done();
     });
@@ -69,20 +79,34 @@ export class Disk {
     const upTo = this.durableCount + this.log.length;
     const life = this.life;
     this.world.after(writeBackMs, () => {
-      this.writingBack = false;
       if (life !== this.life) return;
+      this.writingBack = false;
       this.settle(upTo - this.durableCount);
       this.writeBackLater();
     });
   }
 
-  /** The machine stops now: a random first part of what was not synced survives. */
-  crash(): void {
+  /** The store's user is gone: the next one finds what this kind of end leaves. */
+  crash(crash: Crash): void {
     this.life++;
-    this.settle(randomInt(this.random, this.log.length + 1));
-    this.durableCount += this.log.length;
-    this.log = [];
+    const survivors = this.survivors(crash);
+    if (crash === 'process') this.log = this.log.slice(0, survivors);
+    else {
+      this.settle(survivors);
+      this.log = [];
+    }
+    this.handedOverCount = this.durableCount + this.log.length;
     this.lastDoneAt = 0;
+    this.writingBack = false;
+    this.writeBackLater();
+  }
+
+  /** How many operations of the log outlive a crash. A write under way may have got anywhere. */
+  private survivors(crash: Crash): number {
+    const { length } = this.log;
+    if (crash === 'power') return 0;
+    const least = crash === 'process' ? Math.max(0, this.handedOverCount - this.durableCount) : 0;
+    return least + randomInt(this.random, length - least + 1);
   }
 
   /** Everything a process finds when it opens the store, sorted by key as level gives it. */

@@ -8,6 +8,7 @@ import { CONFIG_ENTRY, SERVICE } from '../src/agent/kinds.ts';
 import { assert, type Fault, type HostId, type Signer } from '../src/core.ts';
 import { Births, type Founding } from './births.ts';
 import { HostClock } from './clock.ts';
+import type { Crash } from './disk.ts';
 import { Host, type HostWatcher, type Surroundings } from './host.ts';
 import { drawSigner } from './keys.ts';
 import { Ledger } from './ledger.ts';
@@ -57,7 +58,7 @@ export class Flock {
     this.pubsub.lazy = options.plan.lazyPublish;
     this.ledger = new Ledger(world);
     this.networkChangedAt = world.now;
-    this.births = new Births(world, this.network, (number) => this.hosts[number]!);
+    this.births = new Births(world, this.network, () => this.hosts);
     const around = this.surroundings(options.log);
     for (let number = 0; number < options.plan.hosts; number++) {
       const { offsetMs, driftPpm } = options.plan.clocks[number] ?? { offsetMs: 0, driftPpm: 0 };
@@ -75,9 +76,19 @@ export class Flock {
     this.births.found(founder, this.plan.hosts, (founding) => {
       this.founding = founding;
       this.registerPlanned(founder);
-      for (const host of this.hosts.slice(1))
-        this.world.after(this.plan.joinAtMs[host.number] ?? 0, () => this.join(host));
+      for (const host of this.hosts.slice(1)) this.joinLater(host, this.plan.joinAtMs[host.number] ?? null);
     });
+  }
+
+  private joinLater(host: Host, atMs: number | null): void {
+    if (atMs !== null) this.world.after(atMs, () => this.join(host));
+  }
+
+  /** A host that is asking to be let in, or will by itself; null when all are in that are to be. */
+  unfinished(): Host | null {
+    const late = ({ state, number }: Host): boolean =>
+      state === 'joining' || (state === 'waiting' && this.plan.joinAtMs[number] !== null);
+    return this.hosts.find(late) ?? null;
   }
 
   /** Hosts whose agent runs and is not frozen. */
@@ -98,10 +109,13 @@ export class Flock {
   apply(step: Step): void {
     switch (step.do) {
       case 'kill':
-        this.die(this.host(step.host), false);
+        this.die(this.host(step.host), 'process');
         break;
       case 'power-off':
-        this.die(this.host(step.host), true);
+        this.die(this.host(step.host), step.disk === 'synced' ? 'power' : 'power-late');
+        break;
+      case 'join':
+        this.join(this.host(step.host));
         break;
       case 'restart':
         this.restart(this.host(step.host));
@@ -117,7 +131,10 @@ export class Flock {
         this.host(step.host).command({ type: 'leave' }, () => undefined);
         break;
       case 'clock-step':
-        this.host(step.host).clock.stepForward(this.world.now, step.byMs);
+        this.host(step.host).clock.step(step.byMs);
+        break;
+      case 'clock-drift':
+        this.host(step.host).clock.drift(this.world.now, step.driftPpm);
         break;
       case 'slow-disk':
         this.host(step.host).disk.setSyncLatencyMs(step.syncLatencyMs);
@@ -182,16 +199,16 @@ export class Flock {
     for (const service of this.plan.services[host.number] ?? []) this.register(host, service);
   }
 
-  private die(host: Host, power: boolean): void {
+  private die(host: Host, crash: Crash): void {
     if (!host.isRunning) return;
-    if (power) this.network.links.isolate(host.number);
-    host.stop('dead');
+    if (crash !== 'process') this.network.links.isolate(host.number);
+    host.stop('dead', crash);
     this.ledger.gone(host);
     if (!this.isPartitioned) this.ledger.watchDeath(host, this.awake());
   }
 
   private restart(host: Host): void {
-    if (host.state !== 'dead') return;
+    if (host.state !== 'dead' && host.state !== 'left') return;
     this.network.links.rejoin(host.number);
     this.ledger.disturb();
     this.births.restart(host);
@@ -222,12 +239,14 @@ export class Flock {
 
   private register(host: Host, service: string): void {
     if (!host.isRunning) return;
+    const before = this.ledger.servicesOf(host.number).get(service) ?? 'absent';
     this.ledger.setService(host.number, service, 'unknown');
     host.command({ type: 'register-service', definition: serviceDefinition(service) }, (outcome) => {
-      assert(
-        !('fault' in outcome),
-        `register ${service}: ${'fault' in outcome ? outcome.fault.message : ''}`,
-      );
+      if ('fault' in outcome) {
+        this.refused(host, outcome.fault);
+        this.ledger.setService(host.number, service, before);
+        return;
+      }
       this.ledger.setService(host.number, service, 'present');
       this.ledger.acknowledge(host, `host/${host.id}/${SERVICE}/${service}`, this.isPartitioned);
       this.ledger.watchWrite(

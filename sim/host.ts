@@ -22,7 +22,7 @@ import type { ProxyConfig } from '../src/proxy/config.ts';
 import type { SavedIdentity } from '../src/trust/svid.ts';
 import type { HostClock } from './clock.ts';
 import type { Channel } from './connection.ts';
-import { Disk } from './disk.ts';
+import { type Crash, Disk } from './disk.ts';
 import { drawBytes } from './keys.ts';
 import type { DatagramKind, Network, NetworkUser } from './network.ts';
 import { drawServiceKey } from './p256.ts';
@@ -154,6 +154,7 @@ export class Host implements NetworkUser {
       perform: (effect) => this.perform(effect),
       describe,
     });
+    this.clock.processStarted();
     network.processStarted(this.number);
     pubsub.processStarted(this.number);
     this.enter('running');
@@ -162,8 +163,8 @@ export class Host implements NetworkUser {
     this.process.feed({ type: 'start', saved: { entries, identities, admission } });
   }
 
-  /** The process is gone at once. `crashDisk`: so is what the kernel had not written. */
-  stop(state: 'dead' | 'left'): void {
+  /** The process is gone at once, and of what its disk was given what this kind of end takes with it. */
+  stop(state: 'dead' | 'left', crash: Crash): void {
     if (this.process === null) return;
     const { network, pubsub } = this.around;
     this.process.kill();
@@ -174,7 +175,7 @@ export class Host implements NetworkUser {
     this.requests.clear();
     this.exchanges.clear();
     this.whenThawed.length = 0;
-    this.disk.crash();
+    this.disk.crash(crash);
     pubsub.processDied(this.number);
     network.processDied(this.number);
     this.enter(state);
@@ -310,7 +311,7 @@ export class Host implements NetworkUser {
         watcher.logged(this, effect);
         break;
       case 'stop':
-        this.stop('left');
+        this.stop('left', 'process');
         watcher.stopped(this);
         break;
     }

@@ -33,6 +33,8 @@ const usesTriedAtMost = 16;
 const grantRetryMs = 300;
 /** Until the service manager starts a joiner again that gave up. */
 const startAgainMs = 2_000;
+/** Leads every datagram of the join port. */
+const nonceBytes = 4;
 /** The join port takes so many requests a second, and drops the rest. */
 const requestsPerSecond = 50;
 
@@ -50,16 +52,16 @@ interface Asking {
 export class Joiner {
   private readonly world: World;
   private readonly network: Network;
-  private readonly hostOf: (number: number) => Host;
+  private readonly hosts: () => readonly Host[];
   private readonly verify: Verify;
   private readonly asking = new Map<number, Asking>();
   private readonly buckets = new Map<number, { tokens: number; at: Millis }>();
   private lastNonce = 0;
 
-  constructor(world: World, network: Network, hostOf: (number: number) => Host, verify: Verify) {
+  constructor(world: World, network: Network, hosts: () => readonly Host[], verify: Verify) {
     this.world = world;
     this.network = network;
-    this.hostOf = hostOf;
+    this.hosts = hosts;
     this.verify = verify;
   }
 
@@ -71,6 +73,8 @@ export class Joiner {
   }
 
   datagram(at: Host, from: number, kind: DatagramKind, bytes: Uint8Array): void {
+    // Anybody may send anything to this port.
+    if (bytes.length < nonceBytes) return;
     const reader = new ByteReader(bytes);
     const nonce = reader.u32();
     const payload = reader.raw(reader.remaining);
@@ -90,7 +94,7 @@ export class Joiner {
     if (asking.nonce !== nonce || asking.host.state !== 'joining') return;
     const { host, token } = asking;
     const datagram = new ByteWriter().u32(nonce).raw(asking.admission).done();
-    this.network.sendDatagram(host.number, this.numberOf(token.seeds[0]!.host), 'join-request', datagram);
+    this.network.sendDatagram(host.number, this.sponsorFor(token), 'join-request', datagram);
     if (count < sendsAtMost) this.world.after(retransmitMs, () => this.send(asking, nonce, count + 1));
     else this.world.after(answerTimeoutMs, () => this.giveUp(asking, nonce));
   }
@@ -110,7 +114,7 @@ export class Joiner {
       const genesis = parseGenesis(answer.genesis, this.verify);
       if (genesis.hash !== asking.token.genesisHash) this.refused(host, 'welcomed to another mesh');
       this.asking.delete(host.number);
-      const sponsor = this.hostOf(this.numberOf(answer.sponsor));
+      const sponsor = this.hosts()[this.numberOf(answer.sponsor)]!;
       asking.onWelcome({ genesis, admission: asking.admission, sponsor });
     } else if (answer.retryUse !== null && asking.attempt < usesTriedAtMost) {
       asking.use = answer.retryUse;
@@ -137,8 +141,15 @@ export class Joiner {
     return true;
   }
 
+  /** The token's seed; where that host is gone, an operator has made the joiner ask another. */
+  private sponsorFor(token: JoinToken): number {
+    const seed = this.numberOf(token.seeds[0]!.host);
+    if (this.hosts()[seed]!.isRunning) return seed;
+    return this.hosts().find(({ isReady }) => isReady)?.number ?? seed;
+  }
+
   private numberOf(id: HostId): number {
-    for (let number = 0; ; number++) if (this.hostOf(number).id === id) return number;
+    return this.hosts().findIndex((host) => host.id === id);
   }
 }
 

@@ -8,10 +8,15 @@ import type { LinkQuality } from './links.ts';
 export type Step =
   /** The process is killed at once (SIGKILL); the host answers for it with refusals. */
   | { readonly do: 'kill'; readonly host: number }
-  /** Power off: process and host vanish without a word. */
-  | { readonly do: 'power-off'; readonly host: number }
-  /** Starts the agent again on what its disk kept. No effect on one that runs or has left. */
+  /**
+   * Power off: process and host vanish without a word. What was not synced is lost (`synced`), or but for a
+   * first part of it (`part`).
+   */
+  | { readonly do: 'power-off'; readonly host: number; readonly disk: 'synced' | 'part' }
+  /** Starts the agent again on what its disk kept, also one that had left. No effect on one that runs. */
   | { readonly do: 'restart'; readonly host: number }
+  /** A host that was planned to come late (`joinAtMs` null) asks to be let in. */
+  | { readonly do: 'join'; readonly host: number }
   | { readonly do: 'freeze'; readonly host: number }
   | { readonly do: 'thaw'; readonly host: number }
   /** Says goodbye and stops. */
@@ -22,7 +27,9 @@ export type Step =
   /** Ends the partition and all one-way cuts. */
   | { readonly do: 'mend' }
   | { readonly do: 'quality'; readonly quality: Partial<LinkQuality> }
+  /** Somebody sets the host's time of day, either way. */
   | { readonly do: 'clock-step'; readonly host: number; readonly byMs: number }
+  | { readonly do: 'clock-drift'; readonly host: number; readonly driftPpm: number }
   | { readonly do: 'slow-disk'; readonly host: number; readonly syncLatencyMs: number }
   | { readonly do: 'register'; readonly host: number; readonly service: string }
   | { readonly do: 'deregister'; readonly host: number; readonly service: string }
@@ -45,8 +52,8 @@ export interface TimedStep {
 
 export interface Plan {
   readonly hosts: number;
-  /** Host `i > 0` starts to join `joinAtMs[i]` after the founder is up. */
-  readonly joinAtMs: readonly number[];
+  /** Host `i > 0` starts to join `joinAtMs[i]` after the founder is up; null: when a step says so. */
+  readonly joinAtMs: readonly (number | null)[];
   /** Offset (milliseconds) and drift (parts per million) of each host's clock. */
   readonly clocks: readonly { readonly offsetMs: number; readonly driftPpm: number }[];
   /** Services each host registers before the timeline begins. */

@@ -105,7 +105,7 @@ class Runner {
   /** Starts all hosts and waits until every one knows every other. */
   form(): number {
     const startedAt = this.world.now;
-    const lastJoinMs = this.plan.joinAtMs.reduce((last, at) => Math.max(last, at), 0);
+    const lastJoinMs = this.plan.joinAtMs.reduce((last: number, at) => Math.max(last, at ?? 0), 0);
     this.flock.form();
     this.untilAgreed('formation', startedAt, lastJoinMs + this.scenario.bounds.formMs);
     return this.world.now - startedAt;
@@ -150,8 +150,8 @@ class Runner {
 
   /** Hosts that still wait to join, or are at it. */
   private unfinished(): string | null {
-    const late = this.flock.hosts.find(({ state }) => state === 'waiting' || state === 'joining');
-    return late === undefined ? null : `${late.name} is still ${late.state}`;
+    const late = this.flock.unfinished();
+    return late === null ? null : `${late.name} is still ${late.state}`;
   }
 
   private nextSweepAt = 0;

@@ -13,7 +13,7 @@ export const blackout: Scenario = {
       ...plan,
       timeline: [
         ...background(hosts, plan.activeMs, 1_000, random, new Set(dark)),
-        ...dark.map((host) => ({ atMs: 5_000, step: { do: 'power-off', host } as const })),
+        ...dark.map((host) => ({ atMs: 5_000, step: { do: 'power-off', host, disk: 'synced' } as const })),
       ],
     };
   },

@@ -75,6 +75,12 @@ function oneWrite(host: number, random: Random): Step {
   return { do: 'intention', host, source, destination: service, action };
 }
 
+/** One of the ways to die, with what that leaves of the disk. */
+export function deathOf(host: number, random: Random): Step {
+  if (random.next() < 0.5) return { do: 'kill', host };
+  return { do: 'power-off', host, disk: random.next() < 0.5 ? 'synced' : 'part' };
+}
+
 /** A fault of one host and its end. */
 export function forAWhile(atMs: number, durationMs: number, begin: Step, end: Step): TimedStep[] {
   return [

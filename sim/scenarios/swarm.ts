@@ -1,8 +1,8 @@
 /** Each seed draws its own mix of network, faults and writes (swarm testing: Groce et al., ISSTA 2012). */
 import { type Random, randomInt } from '../../src/core.ts';
 import type { LinkQuality } from '../links.ts';
-import type { Plan, Scenario, Step, TimedStep } from '../plan.ts';
-import { allOf, background, basePlan, forAWhile, ordinaryBounds, sample } from './common.ts';
+import type { Plan, Scenario, TimedStep } from '../plan.ts';
+import { allOf, background, basePlan, deathOf, forAWhile, ordinaryBounds, sample } from './common.ts';
 
 /** A kind of fault is on in a given run or not, so that runs differ in kind and not only in detail. */
 type Fault = (plan: Plan, random: Random) => TimedStep[];
@@ -14,6 +14,7 @@ const faults: readonly Fault[] = [
   oneWayCuts,
   slowDisks,
   clockSteps,
+  clockDrifts,
   badWeather,
   departures,
 ];
@@ -29,12 +30,20 @@ export const swarm: Scenario = {
       activeMs: 30_000 + randomInt(random, 30_000),
       quality: weather(random),
       lazyPublish: random.next() < 0.8,
+      joinAtMs: random.next() < 0.4 ? withLatecomers(base, random) : base.joinAtMs,
     };
     const writes = background(hosts, plan.activeMs, 300 + randomInt(random, 3_000), random);
     const chosen = faults.filter(() => random.next() < 0.5);
-    return { ...plan, timeline: [...writes, ...chosen.flatMap((fault) => fault(plan, random))] };
+    const mix = [lateJoins, ...chosen].flatMap((fault) => fault(plan, random));
+    return { ...plan, timeline: [...writes, ...mix] };
   },
 };
+
+/** Up to a third of the hosts come only when the mesh has formed. */
+function withLatecomers(plan: Plan, random: Random): Plan['joinAtMs'] {
+  const late = new Set(some(plan, 0.3, random));
+  return plan.joinAtMs.map((atMs, host) => (host > 0 && late.has(host) ? null : atMs));
+}
 
 function weather(random: Random): Partial<LinkQuality> {
   if (random.next() < 0.5) return {};
@@ -63,7 +72,7 @@ function within(plan: Plan, random: Random): number {
 /** Half of the victims stay dead. */
 function kills(plan: Plan, random: Random): TimedStep[] {
   return some(plan, 0.2, random).flatMap((host) => {
-    const begin: Step = { do: random.next() < 0.5 ? 'kill' : 'power-off', host };
+    const begin = deathOf(host, random);
     const steps = forAWhile(within(plan, random), 200 + random.next() * 15_000, begin, {
       do: 'restart',
       host,
@@ -102,10 +111,19 @@ function slowDisks(plan: Plan, random: Random): TimedStep[] {
   }));
 }
 
+/** Either way, by up to half of what the mesh takes for an honest difference. */
 function clockSteps(plan: Plan, random: Random): TimedStep[] {
-  return some(plan, 0.1, random).map((host) => ({
+  return some(plan, 0.2, random).map((host) => ({
     atMs: Math.floor(within(plan, random)),
-    step: { do: 'clock-step', host, byMs: Math.floor(random.next() * 30_000) },
+    step: { do: 'clock-step', host, byMs: Math.floor((random.next() - 0.5) * 55_000) },
+  }));
+}
+
+/** Up to what a bad crystal in a hot rack does. */
+function clockDrifts(plan: Plan, random: Random): TimedStep[] {
+  return some(plan, 0.2, random).map((host) => ({
+    atMs: Math.floor(within(plan, random)),
+    step: { do: 'clock-drift', host, driftPpm: Math.floor((random.next() - 0.5) * 1_000) },
   }));
 }
 
@@ -119,9 +137,28 @@ function badWeather(plan: Plan, random: Random): TimedStep[] {
   );
 }
 
+/** A few hosts or a third of all say goodbye, perhaps at once; some are started again. */
 function departures(plan: Plan, random: Random): TimedStep[] {
-  return some(plan, 0.1, random).map((host) => ({
-    atMs: Math.floor(within(plan, random)),
-    step: { do: 'leave', host },
-  }));
+  const together = random.next() < 0.3 ? within(plan, random) : null;
+  return some(plan, together === null ? 0.1 : 0.3, random).flatMap((host) => {
+    const atMs = together ?? within(plan, random);
+    const steps = forAWhile(
+      atMs,
+      2_000 + random.next() * 15_000,
+      { do: 'leave', host },
+      { do: 'restart', host },
+    );
+    return random.next() < 0.3 ? steps : steps.slice(0, 1);
+  });
+}
+
+/** Hosts that were planned to come late come one by one, or all at once. */
+function lateJoins(plan: Plan, random: Random): TimedStep[] {
+  const together = random.next() < 0.5 ? within(plan, random) : null;
+  return allOf(plan.hosts)
+    .filter((host) => plan.joinAtMs[host] === null)
+    .map((host) => ({
+      atMs: Math.floor(together ?? within(plan, random)),
+      step: { do: 'join', host },
+    }));
 }
