@@ -10,6 +10,7 @@ import {
   type Coordinate,
   dimensions,
   distanceMs,
+  estimateMs,
   isValidCoordinate,
   maxError,
   maxRoundTripMs,
@@ -18,6 +19,7 @@ import {
   separationMs,
 } from './coordinate.ts';
 import { LatencyFilter, lowerMedian } from './latency-filter.ts';
+import { RecentMap } from './recent-map.ts';
 
 /** Share of the way to the right distance that one observation moves this host (Vivaldi's c_c). */
 const moveGain = 0.25;
@@ -45,6 +47,8 @@ const gravityRadiusMs = 1000;
 /** Below this two places are one, and no direction leads from one to the other. */
 const coincidentMs = 1e-6;
 
+/** Peers whose claims are held; of the one heard from longest ago nothing is known once there are more. */
+export const maxKnownPeers = 4096;
 /** One observation moves `own` by no more than this, gravity aside, whatever the peer claims. */
 export const maxMoveMs: number = moveGain * maxShortfallMs;
 
@@ -59,13 +63,17 @@ export interface CoordinateStats {
 
 export class Coordinates {
   readonly stats: CoordinateStats = { observations: 0, refusedCoordinates: 0, refusedRoundTrips: 0 };
+  private readonly self: HostId;
   private readonly random: Random;
   private readonly filter = new LatencyFilter();
+  /** Where peers last said they are. */
+  private readonly claims = new RecentMap<Coordinate>(maxKnownPeers);
   /** By how much the last estimates fell short of what was then measured; the newest last. */
   private shortfallsMs: readonly number[] = [];
   private place: Coordinate = originCoordinate;
 
-  constructor(random: Random) {
+  constructor(self: HostId, random: Random) {
+    this.self = self;
     this.random = random;
   }
 
@@ -74,19 +82,31 @@ export class Coordinates {
     return this.place;
   }
 
-  /** Peers whose last round trips are held. */
-  get filteredPeers(): number {
-    return this.filter.size;
+  /** Where a host last said it is, or where this one is; null for one not heard from. */
+  of(host: HostId): Coordinate | null {
+    return host === this.self ? this.place : (this.claims.get(host) ?? null);
   }
 
-  /** A peer that claims to be at `theirs` answered after `rttMs`. What cannot be is counted and ignored. */
+  /** The round trip to expect between any two hosts; null when one of them was not heard from. */
+  estimateMs(a: HostId, b: HostId): number | null {
+    const [from, to] = [this.of(a), this.of(b)];
+    if (from === null || to === null) return null;
+    return a === b ? 0 : estimateMs(from, to);
+  }
+
+  /** A peer says where it is. False, and counted, when no host can be there. */
+  note(peer: HostId, theirs: Coordinate): boolean {
+    const valid = isValidCoordinate(theirs);
+    if (valid) this.claims.set(peer, theirs);
+    else this.stats.refusedCoordinates++;
+    return valid;
+  }
+
+  /** A peer that says it is at `theirs` answered after `rttMs`. What cannot be is counted and ignored. */
   observe(peer: HostId, theirs: Coordinate, rttMs: number): void {
+    if (!this.note(peer, theirs)) return;
     if (!(rttMs >= 0 && rttMs <= maxRoundTripMs)) {
       this.stats.refusedRoundTrips++;
-      return;
-    }
-    if (!isValidCoordinate(theirs)) {
-      this.stats.refusedCoordinates++;
       return;
     }
     this.stats.observations++;
@@ -96,6 +116,7 @@ export class Coordinates {
   /** Drops what is held of a peer that left. Where this host is does not change. */
   forget(peer: HostId): void {
     this.filter.forget(peer);
+    this.claims.delete(peer);
   }
 
   private follow(theirs: Coordinate, rttMs: number): void {

@@ -3,6 +3,7 @@
  * Source: Ledlie et al., "Network Coordinates in the Wild" (2007), on filtering latencies.
  */
 import type { HostId } from '../core.ts';
+import { RecentMap } from './recent-map.ts';
 
 /** Few, for in a large mesh a peer is measured rarely and old samples say little. */
 export const samplesPerPeer = 3;
@@ -10,8 +11,8 @@ export const samplesPerPeer = 3;
 export const maxFilteredPeers = 4096;
 
 export class LatencyFilter {
-  /** Newest sample last; the peer measured longest ago first. */
-  private readonly samples = new Map<HostId, readonly number[]>();
+  /** Newest sample last. */
+  private readonly samples = new RecentMap<readonly number[]>(maxFilteredPeers);
 
   get size(): number {
     return this.samples.size;
@@ -20,21 +21,12 @@ export class LatencyFilter {
   /** Takes in a sample; returns the median of those held. Of two it is the lower, for delay only adds. */
   median(peer: HostId, sampleMs: number): number {
     const held = [...(this.samples.get(peer) ?? []), sampleMs].slice(-samplesPerPeer);
-    this.samples.delete(peer);
     this.samples.set(peer, held);
-    this.makeRoom();
     return lowerMedian(held);
   }
 
   forget(peer: HostId): void {
     this.samples.delete(peer);
-  }
-
-  private makeRoom(): void {
-    for (const peer of this.samples.keys()) {
-      if (this.samples.size <= maxFilteredPeers) break;
-      this.samples.delete(peer);
-    }
   }
 }
 

@@ -75,7 +75,7 @@ test('an estimate is finite, not negative, and the same in both directions', () 
 test('whatever peers claim and however long they take, this host tells a valid coordinate', () => {
   fc.assert(
     fc.property(fc.nat(), observations, (seed, seen) => {
-      const coordinates = new Coordinates(seededRandom(seed));
+      const coordinates = new Coordinates('self', seededRandom(seed));
       for (const [peer, theirs, rttMs] of seen) {
         coordinates.observe(peer, theirs, rttMs);
         assert.ok(isValidCoordinate(coordinates.own), JSON.stringify(coordinates.own));
@@ -89,7 +89,7 @@ test('whatever peers claim and however long they take, this host tells a valid c
 test('no observation moves this host by more than the limit and gravity', () => {
   fc.assert(
     fc.property(fc.nat(), observations, (seed, seen) => {
-      const coordinates = new Coordinates(seededRandom(seed));
+      const coordinates = new Coordinates('self', seededRandom(seed));
       for (const [peer, theirs, rttMs] of seen) {
         const before = coordinates.own;
         coordinates.observe(peer, theirs, rttMs);

@@ -4,14 +4,14 @@ import { seededRandom } from '../../../src/core.ts';
 import {
   type Coordinate,
   distanceMs,
+  estimateMs,
   isValidCoordinate,
   maxCoordinateMs,
   maxRoundTripMs,
   originCoordinate,
   separationMs,
 } from '../../../src/gossip/coordinate.ts';
-import { Coordinates, maxMoveMs } from '../../../src/gossip/coordinates.ts';
-import { maxFilteredPeers } from '../../../src/gossip/latency-filter.ts';
+import { Coordinates, maxKnownPeers, maxMoveMs } from '../../../src/gossip/coordinates.ts';
 import { LatencyMesh, quantile } from './latency-mesh.ts';
 
 function placeAt(firstMs: number, error = 0.1): Coordinate {
@@ -20,7 +20,7 @@ function placeAt(firstMs: number, error = 0.1): Coordinate {
 
 /** A host that has settled 20 ms from a fixed peer. */
 function settled(): Coordinates {
-  const coordinates = new Coordinates(seededRandom(5));
+  const coordinates = new Coordinates('self', seededRandom(5));
   for (let i = 0; i < 200; i++) coordinates.observe('fixed', placeAt(0), 20);
   return coordinates;
 }
@@ -91,14 +91,14 @@ test('one lie moves a settled host by a few milliseconds at most', () => {
 });
 
 test('one lie moves even a host that knows nothing by no more than the limit', () => {
-  const coordinates = new Coordinates(seededRandom(1));
+  const coordinates = new Coordinates('self', seededRandom(1));
   coordinates.observe('liar', placeAt(10_000, 0), 0);
   const movedMs = separationMs(originCoordinate.vectorMs, coordinates.own.vectorMs);
   assert.ok(movedMs > maxMoveMs * 0.9 && movedMs <= maxMoveMs + 0.1, `moved by ${movedMs} ms`);
 });
 
 test('whoever pushes a host for ever in one direction does not push it out of bounds', () => {
-  const coordinates = new Coordinates(seededRandom(2));
+  const coordinates = new Coordinates('self', seededRandom(2));
   let furthestMs = 0;
   for (let i = 0; i < 3000; i++) {
     push(coordinates, maxRoundTripMs);
@@ -109,7 +109,7 @@ test('whoever pushes a host for ever in one direction does not push it out of bo
 });
 
 test('what led a whole mesh away from the middle is undone by gravity', () => {
-  const coordinates = [1, 2].map((seed) => new Coordinates(seededRandom(seed)));
+  const coordinates = [1, 2].map((seed) => new Coordinates('self', seededRandom(seed)));
   for (let i = 0; i < 50; i++) for (const host of coordinates) push(host, maxRoundTripMs);
   const [one, two] = coordinates as [Coordinates, Coordinates];
   const awayMs = one.own.vectorMs[0]!;
@@ -138,11 +138,10 @@ test('round trips and coordinates that cannot be are counted and change nothing'
     coordinates.observe('peer', theirs, 5);
   assert.equal(coordinates.own, before);
   assert.deepEqual(coordinates.stats, { observations, refusedCoordinates: 4, refusedRoundTrips: 4 });
-  assert.equal(coordinates.filteredPeers, 1);
 });
 
 test('round trips too short for the clock leave two hosts next to each other', () => {
-  const [one, two] = [new Coordinates(seededRandom(1)), new Coordinates(seededRandom(2))];
+  const [one, two] = [new Coordinates('self', seededRandom(1)), new Coordinates('self', seededRandom(2))];
   for (let i = 0; i < 200; i++) {
     one.observe('two', two.own, 0);
     two.observe('one', one.own, 0);
@@ -150,12 +149,42 @@ test('round trips too short for the clock leave two hosts next to each other', (
   assert.ok(distanceMs(one.own, two.own) < 1);
 });
 
-test('peers that are forgotten or too many take no memory', () => {
-  const coordinates = new Coordinates(seededRandom(1));
-  for (let i = 0; i < maxFilteredPeers + 10; i++) coordinates.observe(`peer ${i}`, placeAt(i % 7), 5);
-  assert.equal(coordinates.filteredPeers, maxFilteredPeers);
-  coordinates.forget(`peer ${maxFilteredPeers}`);
-  assert.equal(coordinates.filteredPeers, maxFilteredPeers - 1);
+test('any two hosts that were heard from can be estimated, measured or not', () => {
+  const coordinates = new Coordinates('self', seededRandom(1));
+  assert.equal(coordinates.estimateMs('self', 'a'), null);
+  assert.ok(coordinates.note('a', placeAt(10)));
+  coordinates.observe('b', placeAt(-5), 3);
+  assert.equal(coordinates.estimateMs('a', 'b'), 15.02);
+  assert.equal(coordinates.estimateMs('b', 'a'), 15.02);
+  assert.equal(coordinates.estimateMs('self', 'b'), estimateMs(coordinates.own, placeAt(-5)));
+  assert.equal(coordinates.estimateMs('a', 'a'), 0);
+  assert.equal(coordinates.estimateMs('a', 'unheard'), null);
+});
+
+test('a claim that cannot be leaves the last good one, and a round trip that cannot be does not', () => {
+  const coordinates = new Coordinates('self', seededRandom(1));
+  coordinates.note('a', placeAt(10));
+  assert.equal(coordinates.note('a', placeAt(Number.NaN)), false);
+  assert.deepEqual(coordinates.of('a'), placeAt(10));
+  coordinates.observe('a', placeAt(11), -1);
+  assert.deepEqual(coordinates.of('a'), placeAt(11));
+  assert.deepEqual(coordinates.stats, { observations: 0, refusedCoordinates: 1, refusedRoundTrips: 1 });
+});
+
+test('of peers that are forgotten or too many nothing is known', () => {
+  const coordinates = new Coordinates('self', seededRandom(1));
+  for (let i = 0; i <= maxKnownPeers; i++) coordinates.observe(`peer ${i}`, placeAt(i % 7), 5);
+  assert.equal(coordinates.of('peer 0'), null);
+  assert.deepEqual(coordinates.of('peer 1'), placeAt(1));
+  coordinates.forget('peer 1');
+  assert.equal(coordinates.of('peer 1'), null);
+});
+
+test('what was measured of a peer that was forgotten no longer counts', () => {
+  const [kept, forgotten] = [settled(), settled()];
+  forgotten.forget('fixed');
+  for (const coordinates of [kept, forgotten]) coordinates.observe('fixed', placeAt(0), 60);
+  assert.ok(Math.abs(kept.own.vectorMs[0]!) < Math.abs(forgotten.own.vectorMs[0]!));
 });
 
 test('the same measurements with the same randomness lead to the same place', () => {

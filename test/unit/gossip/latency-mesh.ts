@@ -48,7 +48,7 @@ export class LatencyMesh {
     this.wholeMs = wholeMs;
     this.hosts = Array.from({ length: hosts }, (_, i) => ({
       id: String(i),
-      coordinates: new Coordinates(this.random),
+      coordinates: new Coordinates(String(i), this.random),
       linkMs: 0.1 + this.random.next() * 0.9,
       zone: i % zonesMs.length,
       lies: i < liars,
