@@ -5,6 +5,7 @@
 import { parseArgs } from 'node:util';
 import { runKills } from './kills.ts';
 import type { Ledger, Totals } from './ledger.ts';
+import { runCuts } from './power-cuts.ts';
 
 const { values } = parseArgs({
   options: {
@@ -59,4 +60,9 @@ if (kills > 0) {
     startedAt,
     await runKills({ kills, seed, lanes, progress: progress('kills', kills) }),
   );
+}
+const cuts = wholeNumber('cuts');
+if (cuts > 0) {
+  const startedAt = performance.now();
+  report(`${cuts} power cuts`, startedAt, await runCuts({ cuts, seed, progress: progress('cuts', cuts) }));
 }
