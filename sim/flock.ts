@@ -3,9 +3,7 @@
  * the ledger of what they promised.
  */
 
-import { upsertIntention } from '../src/agent/intentions.ts';
-import { CONFIG_ENTRY, SERVICE } from '../src/agent/kinds.ts';
-import { assert, type Fault, type HostId, type Signer } from '../src/core.ts';
+import { assert, type HostId, type Signer } from '../src/core.ts';
 import { Births, type Founding } from './births.ts';
 import { HostClock } from './clock.ts';
 import type { Crash } from './disk.ts';
@@ -16,9 +14,8 @@ import { Links } from './links.ts';
 import { Network } from './network.ts';
 import type { Plan, Step } from './plan.ts';
 import { Pubsub } from './pubsub.ts';
-import { serviceDefinition } from './services.ts';
-import { Violation } from './violation.ts';
 import type { World } from './world.ts';
+import { type Reach, Writes } from './writes.ts';
 
 /** How often a script looks whether its agent is ready. */
 const readyPollMs = 100;
@@ -34,7 +31,7 @@ export interface FlockOptions {
 /** Whether to drop this frame between two hosts, so many virtual milliseconds after the beginning. */
 export type Sabotage = (from: number, to: number, frame: Uint8Array, elapsedMs: number) => boolean;
 
-export class Flock {
+export class Flock implements Reach {
   readonly world: World;
   readonly network: Network;
   readonly pubsub: Pubsub;
@@ -46,6 +43,7 @@ export class Flock {
   isPartitioned = false;
   private readonly plan: Plan;
   private readonly births: Births;
+  private readonly writes: Writes;
   private readonly numbers = new Map<HostId, number>();
   private founding: Founding | null = null;
 
@@ -58,6 +56,7 @@ export class Flock {
     this.pubsub.lazy = options.plan.lazyPublish;
     this.ledger = new Ledger(world);
     this.networkChangedAt = world.now;
+    this.writes = new Writes(world, this.ledger, this);
     this.births = new Births(world, this.network, () => this.hosts);
     const around = this.surroundings(options.log);
     for (let number = 0; number < options.plan.hosts; number++) {
@@ -97,7 +96,7 @@ export class Flock {
   }
 
   /** Awake hosts that no cut keeps from this one. */
-  private withinReachOf(host: Host): Host[] {
+  withinReachOf(host: Host): Host[] {
     return this.awake().filter((other) => this.network.links.isOpen(host.number, other.number));
   }
 
@@ -140,17 +139,17 @@ export class Flock {
         this.host(step.host).disk.setSyncLatencyMs(step.syncLatencyMs);
         break;
       case 'register':
-        this.register(this.host(step.host), step.service);
+        this.writes.register(this.host(step.host), step.service);
         break;
       case 'deregister':
-        this.deregister(this.host(step.host), step.service);
+        this.writes.deregister(this.host(step.host), step.service);
         break;
       case 'application':
         if (step.up) this.host(step.host).silentApplications.delete(step.service);
         else this.host(step.host).silentApplications.add(step.service);
         break;
       case 'intention':
-        this.intend(this.host(step.host), step);
+        this.writes.intend(this.host(step.host), step, this.operator);
         break;
       default:
         this.changeNetwork(step);
@@ -196,7 +195,7 @@ export class Flock {
       this.world.after(readyPollMs, () => this.registerPlanned(host));
       return;
     }
-    for (const service of this.plan.services[host.number] ?? []) this.register(host, service);
+    for (const service of this.plan.services[host.number] ?? []) this.writes.register(host, service);
   }
 
   private die(host: Host, crash: Crash): void {
@@ -229,73 +228,5 @@ export class Flock {
       links.mendAll();
       this.isPartitioned = false;
     }
-  }
-
-  /** A host that is not in touch with the mesh yet may refuse; any other refusal is a surprise. */
-  private refused(host: Host, fault: Fault): void {
-    if (host.isReady)
-      throw new Violation('no-refusal', this.world, `${host.name}: ${fault.code}, ${fault.message}`);
-  }
-
-  private register(host: Host, service: string): void {
-    if (!host.isRunning) return;
-    const before = this.ledger.servicesOf(host.number).get(service) ?? 'absent';
-    this.ledger.setService(host.number, service, 'unknown');
-    host.command({ type: 'register-service', definition: serviceDefinition(service) }, (outcome) => {
-      if ('fault' in outcome) {
-        this.refused(host, outcome.fault);
-        this.ledger.setService(host.number, service, before);
-        return;
-      }
-      this.ledger.setService(host.number, service, 'present');
-      this.ledger.acknowledge(host, `host/${host.id}/${SERVICE}/${service}`, this.isPartitioned);
-      this.ledger.watchWrite(
-        `service:${service}`,
-        this.withinReachOf(host),
-        ({ catalog }) => catalog.host(host.id)?.services.has(service) ?? false,
-      );
-    });
-  }
-
-  private deregister(host: Host, service: string): void {
-    if (!host.isRunning || this.ledger.servicesOf(host.number).get(service) !== 'present') return;
-    this.ledger.setService(host.number, service, 'unknown');
-    host.command({ type: 'deregister-service', id: service }, (outcome) => {
-      if ('fault' in outcome) {
-        this.refused(host, outcome.fault);
-        this.ledger.setService(host.number, service, 'present');
-        return;
-      }
-      this.ledger.setService(host.number, service, 'absent');
-      this.ledger.acknowledge(host, `host/${host.id}/${SERVICE}/${service}`, this.isPartitioned);
-      this.ledger.watchWrite(
-        `service:${service}`,
-        this.withinReachOf(host),
-        ({ catalog }) => !(catalog.host(host.id)?.services.has(service) ?? false),
-      );
-    });
-  }
-
-  /** An operator changes one intention through this host, as the HTTP API does. */
-  private intend(host: Host, step: Extract<Step, { do: 'intention' }>): void {
-    const policy = host.agent?.policy;
-    if (!host.isRunning || policy === undefined) return;
-    const wish = { action: step.action, description: '' };
-    const parsed = upsertIntention(policy, step.source, step.destination, wish);
-    host.command({ type: 'put-config-entry', ...parsed, operator: this.operator }, (outcome) => {
-      if ('fault' in outcome) {
-        this.refused(host, outcome.fault);
-        return;
-      }
-      const slot = `policy/${CONFIG_ENTRY}/${parsed.kind}/${parsed.name}`;
-      this.ledger.acknowledge(host, slot, this.isPartitioned);
-      const written = host.agent?.record(slot);
-      if (written === undefined) return;
-      const seen = (agent: NonNullable<Host['agent']>): boolean => {
-        const record = agent.record(slot);
-        return record !== undefined && record.hlc >= written.hlc;
-      };
-      this.ledger.watchWrite(`config:${parsed.kind}`, this.withinReachOf(host), seen);
-    });
   }
 }
