@@ -23,14 +23,17 @@ export interface Dialer {
 /** One endpoint of a group with its idle HTTP/1.1 connections, most recently used last. */
 export class Upstream {
   readonly id: string;
+  /** What callers and operators know it by. */
+  readonly name: string;
   readonly idle: UpstreamConnection[] = [];
   /** Connections of an earlier generation are not used again. */
   generation = 0;
   readonly dialer: Dialer;
   private readonly context: EngineContext;
 
-  constructor(id: string, dialer: Dialer, context: EngineContext) {
+  constructor(id: string, dialer: Dialer, context: EngineContext, name: string = id) {
     this.id = id;
+    this.name = name;
     this.dialer = dialer;
     this.context = context;
   }

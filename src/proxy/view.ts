@@ -17,7 +17,7 @@ export interface InstanceView {
   readonly inboundPort: number;
   readonly datacenter: string;
   readonly zone: string;
-  /** Relative share, 1 to 65535. */
+  /** Relative share, 0 to 65535; 0, as instances in a warning state may have, is out of rotation. */
   readonly weight: number;
   /** `critical` instances are in no balancer; they are listed so that a refusal can say why. */
   readonly health: 'passing' | 'warning' | 'critical';

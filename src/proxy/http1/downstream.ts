@@ -303,7 +303,7 @@ export class DownstreamConnection implements TransportOwner, Timed {
     }
     if (failure.reach !== 'unseen') this.replay.seen = true;
     if (this.retry(failed, failure.reach, now)) return;
-    const detail = `${failed.upstream.id}: ${failure.detail}`;
+    const detail = `${failed.upstream.name}: ${failure.detail}`;
     this.refuse(new Refusal(failure.status, failure.reason, detail), false);
   }
 

@@ -57,7 +57,7 @@ export class OutboundRoute implements HttpRoute, TcpRoute {
 
   private remoteFor(cluster: Cluster, endpoint: Endpoint, identity: ServiceContext): RemoteUpstream {
     const pool = new SessionPool(cluster, endpoint, identity, this.plane, () => upstream.renew());
-    const upstream = new Upstream(endpoint.id, pool, this.plane.context);
+    const upstream = new Upstream(endpoint.id, pool, this.plane.context, endpoint.hostName);
     return { endpoint, pool, upstream };
   }
 

@@ -211,12 +211,17 @@ test('a server that cannot prove to be the service is not sent anything', async 
     ...fresh.callerConfig,
     clusters: fresh.callerConfig.clusters.map((cluster) => ({
       ...cluster,
-      endpoints: cluster.endpoints.map((endpoint) => ({ ...endpoint, port: mesh.inboundPort })),
+      endpoints: cluster.endpoints.map((endpoint) => ({
+        ...endpoint,
+        hostName: 'second',
+        port: mesh.inboundPort,
+      })),
     })),
   });
   const response = await fetch(`http://127.0.0.1:${fresh.port}/`);
   assert.equal(response.status, 503);
   assert.equal(response.headers.get('x-starling-reason'), 'connect-failure');
+  assert.match(await response.text(), /second: no connection/);
   assert.equal(calls.count, 0);
 });
 
