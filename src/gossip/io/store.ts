@@ -80,9 +80,18 @@ export class Store {
     const marker = await readMarker(markerPath);
     await refuseLost(location, markerPath, marker !== null);
     const damage = await damageInFiles(location);
-    const database = await Database.open(location, marker === null);
+    const database = await Database.open(location, marker === null).catch((error: unknown) => {
+      if (!(error instanceof Fault) || error.code !== 'store-corrupted') throw error;
+      throw new Fault(error.code, `${error.message}; ${wayOut(location, markerPath)}`, { cause: error });
+    });
     try {
-      const found = await readIdentity(database, markerPath, marker?.store ?? null, damage.length > 0);
+      const found = await readIdentity(
+        database,
+        location,
+        markerPath,
+        marker?.store ?? null,
+        damage.length > 0,
+      );
       const epoch = Math.max(found.epoch, marker?.epoch ?? 0) + 1;
       await database.write(
         [sealed(identityKey, Buffer.from(found.store, 'hex')), sealed(epochKey, Buffer.from(String(epoch)))],
@@ -244,10 +253,12 @@ async function refuseLost(location: string, markerPath: string, initialised: boo
   const names = await readdir(location);
   if (names.includes('CURRENT')) return;
   if (initialised || names.some((name) => name.endsWith('.ldb')))
-    throw new Fault(
-      'store-lost',
-      `the database in ${location} is gone; restore it, or remove ${markerPath} and ${location} to start anew`,
-    );
+    throw new Fault('store-lost', `the database in ${location} is gone; ${wayOut(location, markerPath)}`);
+}
+
+/** What to do about a database that cannot be used. */
+function wayOut(location: string, markerPath: string): string {
+  return `restore it from a backup, or remove ${location} and ${markerPath} to start anew with what other hosts know`;
 }
 
 interface Identity {
@@ -262,6 +273,7 @@ interface Identity {
  */
 async function readIdentity(
   database: Database,
+  location: string,
   markerPath: string,
   expected: string | null,
   damagedFiles: boolean,
@@ -271,9 +283,15 @@ async function readIdentity(
   const store = identity ? Buffer.from(identity).toString('hex') : null;
   const damaged = identity === null || epoch === null || (damagedFiles && !(identity && epoch));
   if (expected === null && damaged)
-    throw new Fault('store-corrupted', `the database is damaged and ${markerPath} is missing`);
+    throw new Fault(
+      'store-corrupted',
+      `the database in ${location} is damaged and ${markerPath} is missing; ${wayOut(location, markerPath)}`,
+    );
   if (expected !== null && store !== expected && !(store === null && damaged))
-    throw new Fault('store-lost', `the database is not the one that ${markerPath} was written for`);
+    throw new Fault(
+      'store-lost',
+      `the database in ${location} is not the one that ${markerPath} was written for; ${wayOut(location, markerPath)}`,
+    );
   return {
     store: expected ?? store ?? randomBytes(16).toString('hex'),
     epoch: epoch ? Number(Buffer.from(epoch).toString()) : 0,

@@ -234,6 +234,20 @@ test('a database that lost CURRENT, or is gone, or is another one, is refused', 
   await assert.rejects(Store.open(directory), hasCode('store-lost'));
 });
 
+test('a database that cannot be opened names its place and the way out', async (t) => {
+  const { directory } = await filled(t, '.ldb');
+  const database = join(directory, 'database');
+  const manifest = readdirSync(database).find((name) => name.startsWith('MANIFEST-'));
+  writeFileSync(join(database, manifest!), 'nonsense '.repeat(20));
+  await assert.rejects(Store.open(directory), (error) => {
+    assert.ok(error instanceof Fault);
+    assert.equal(error.code, 'store-corrupted');
+    assert.ok(error.message.startsWith(`the database in ${database} is damaged: `), error.message);
+    assert.ok(error.message.includes(`remove ${database} and ${join(directory, 'initialised')}`));
+    return true;
+  });
+});
+
 test('a damaged marker is refused, a missing one is made anew', async (t) => {
   const directory = newDirectory(t);
   await (await Store.open(directory)).close();
