@@ -91,7 +91,8 @@ export interface AgentSelf {
   readonly version: string;
   readonly advertise: string;
   readonly gossipPort: number;
-  readonly inboundPort: number;
+  /** Null without a data plane. */
+  readonly inboundPort: number | null;
   readonly trustDomain: string;
   /** First eight bytes of the genesis hash, hex: which mesh this is. */
   readonly meshId: string;

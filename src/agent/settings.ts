@@ -19,6 +19,8 @@ export type ProxyMode = 'embedded' | 'none';
 
 export interface AgentSettings {
   readonly dataDir: string;
+  /** Made for this run alone: whoever runs the agent removes it afterwards. */
+  readonly isDataDirTemporary: boolean;
   readonly name: string;
   readonly datacenter: string;
   readonly zone: string;
@@ -158,8 +160,8 @@ export function agentSettings(sources: readonly RawOptions[], machine: MachineFa
         field: 'default-intention',
       },
     );
+  const dataDir = reader.text('data-dir');
   return {
-    dataDir: reader.text('data-dir') ?? defaultDataDir(dev, machine),
     name: reader.label('name', machine.hostName.split('.')[0]!.toLowerCase()),
     datacenter: reader.label('datacenter', 'dc1'),
     zone: reader.zone(),
@@ -182,6 +184,9 @@ export function agentSettings(sources: readonly RawOptions[], machine: MachineFa
     svidTtlMs: reader.duration('svid-ttl', 12 * 3_600_000, 10_000, 7 * 24 * 3_600_000),
     logFormat: reader.choice('log-format', ['json', 'text'], 'text'),
     logLevel: reader.choice('log-level', ['debug', 'info', 'warn', 'error'], 'info'),
+    isDataDirTemporary: dataDir === null && dev,
+    // Last, so that no temporary directory is made for options that are refused.
+    dataDir: dataDir ?? defaultDataDir(dev, machine),
   };
 }
 

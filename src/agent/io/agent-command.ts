@@ -1,5 +1,6 @@
 /** `starling agent`: reads its options, runs one agent until it is told to stop. */
 import { readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { flushCompileCache } from 'node:module';
 import { parseArgs } from 'node:util';
 import { parse as parseYaml } from 'yaml';
@@ -25,7 +26,7 @@ be set as STARLING_<NAME> in the environment, or by its name in a --config file 
   --bootstrap                    start a new mesh here
   --join ADDR                    enter a mesh through a running agent (repeatable); takes a token
   --token T, --token-file F      the token, from \`starling token create\`
-  --dev                          a one-host mesh in a temporary directory on 127.0.0.1
+  --dev                          a one-host mesh on 127.0.0.1, its directory removed at the end
 
   --data-dir DIR                 identity and replica (./starling-data; /var/lib/starling as root)
   --name NAME                    host name in the mesh, a DNS label (the OS host name)
@@ -65,6 +66,9 @@ export async function runAgentCommand(argv: readonly string[]): Promise<number> 
     return 0;
   } catch (error) {
     return complain(error, 1);
+  } finally {
+    // There are keys in it.
+    if (settings.isDataDirTemporary) await rm(settings.dataDir, { recursive: true, force: true });
   }
 }
 

@@ -11,7 +11,7 @@ import { recordKey } from '../../gossip/stored.ts';
 import type { ProxyConfig } from '../../proxy/config.ts';
 import type { DataPlane } from '../../proxy/dataplane.ts';
 import { createDataPlane } from '../../proxy/io/embedded.ts';
-import { deleteIdentity, loadIdentities, saveIdentity } from '../../trust/io/identities.ts';
+import { deleteIdentity, loadIdentities, retainIdentities, saveIdentity } from '../../trust/io/identities.ts';
 import { makeLeafKey } from '../../trust/io/keys.ts';
 import { verifySvidProfile } from '../../trust/svid-profile.ts';
 import { parseOperatorToken } from '../../trust/token.ts';
@@ -165,6 +165,8 @@ export class Agent {
     );
     this.transport = await this.startTransport(seed);
     this.driver.feed({ type: 'start', saved: { entries, identities, admission } });
+    const services = new Set(this.core.registry.services().map(({ name }) => name));
+    this.identityChange(() => retainIdentities(this.identityFolder, services));
     for (const input of this.early.splice(0)) this.driver.feed(input);
     if (settings.services !== null) await this.watch(settings.services);
     this.http = await startHttpServer({
@@ -337,7 +339,7 @@ export class Agent {
   readyLine(): string {
     const { settings, core } = this;
     const gossip = `${settings.advertise}:${this.transport!.port}`;
-    const inbound = `${settings.advertise}:${settings.inboundPort}`;
+    const inbound = settings.proxy === 'none' ? 'none' : `${settings.advertise}:${settings.inboundPort}`;
     return (
       `starling: ready name=${core.options.host.name} mesh=${core.trust.genesis.trustDomain} ` +
       `http=${this.http!.address} dns=${this.dns === null ? 'none' : `${this.dns.address}:${this.dns.port}`} gossip=${gossip} inbound=${inbound}`

@@ -61,7 +61,7 @@ export class LocalPort implements AgentPort {
       version: host.version,
       advertise: host.address,
       gossipPort: host.gossipPort,
-      inboundPort: host.inboundPort,
+      inboundPort: options.dataPlane === null ? null : host.inboundPort,
       trustDomain: genesis.trustDomain,
       meshId: genesis.meshId,
       domain,
@@ -169,7 +169,10 @@ export class LocalPort implements AgentPort {
         if (arrived) done();
         else
           failed(
-            new Fault('not-synchronised', `the mesh's records did not arrive within ${withinMs / 1000} s`),
+            new Fault(
+              'not-synchronised',
+              `the mesh's records did not arrive within ${withinMs / 1000} s: give --join the address of an agent that is up`,
+            ),
           );
       };
       if (this.options.core.isSynchronised()) finish(true);

@@ -7,6 +7,8 @@ import { maxServices, type SavedIdentity } from '../svid.ts';
 import { deleteSecret, readSecret, writeSecret } from './keys.ts';
 
 const suffix = '.identity.pem';
+/** An identity, or what `writeSecret` leaves of one when it is interrupted. */
+const filePattern = /^(?<service>[a-z0-9-]+)\.identity\.pem(?:\.[0-9a-f]+\.tmp)?$/;
 const keyMark = '-----BEGIN PRIVATE KEY-----';
 
 function pathOf(folder: string, service: string): string {
@@ -26,6 +28,29 @@ export function deleteIdentity(folder: string, service: string): Promise<void> {
 }
 
 /**
+ * Deletes what there is of other services than these: identities of services that went while nobody looked,
+ * and half-written files, which an interrupted write of any service leaves behind. To be called while nothing
+ * is written. Throws `Fault('secret-unreadable')` or `Fault('secret-unwritable')`.
+ */
+export async function retainIdentities(folder: string, services: ReadonlySet<string>): Promise<void> {
+  for (const name of await namesIn(folder)) {
+    const service = filePattern.exec(name)?.groups?.service;
+    if (service === undefined) continue;
+    if (name !== `${service}${suffix}` || !services.has(service)) await deleteSecret(join(folder, name));
+  }
+}
+
+/** None when there is no folder. */
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    throw new Fault('secret-unreadable', `cannot list ${folder}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/**
  * Every identity in the folder; none when there is no folder. What cannot be read is handed to `problem` and
  * left out: a new one will be issued. The contents are not checked here.
  */
@@ -33,14 +58,8 @@ export async function loadIdentities(
   folder: string,
   problem: (fault: Fault) => void,
 ): Promise<SavedIdentity[]> {
-  let names: string[];
-  try {
-    names = await readdir(folder);
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
-    throw new Fault('secret-unreadable', `cannot list ${folder}: ${messageOf(error)}`, { cause: error });
-  }
   const identities: SavedIdentity[] = [];
+  const names = await namesIn(folder);
   for (const name of names.filter((one) => one.endsWith(suffix)).slice(0, maxServices)) {
     try {
       const text = (await readSecret(join(folder, name)))?.toString('utf8') ?? '';

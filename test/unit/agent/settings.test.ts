@@ -178,10 +178,15 @@ test('without a default route the address must be said, unless one is bound', ()
 test('dev is a mesh of its own on localhost, in a directory made for it only then', () => {
   let made = 0;
   const counting = { ...machine, temporaryDirectory: () => `/tmp/${++made}` };
-  const { bind, advertise, bootstrap, dataDir } = agentSettings([{ dev: true }], counting);
+  const { bind, advertise, bootstrap, dataDir, isDataDirTemporary } = agentSettings(
+    [{ dev: true }],
+    counting,
+  );
   assert.deepEqual([bind, advertise, bootstrap, dataDir], ['127.0.0.1', '127.0.0.1', true, '/tmp/1']);
-  agentSettings([{}], counting);
-  agentSettings([{ dev: true, 'data-dir': '/d' }], counting);
+  assert.equal(isDataDirTemporary, true);
+  assert.equal(agentSettings([{}], counting).isDataDirTemporary, false);
+  assert.equal(agentSettings([{ dev: true, 'data-dir': '/d' }], counting).isDataDirTemporary, false);
+  refused('log-level', () => agentSettings([{ dev: true, 'log-level': 'loud' }], counting));
   assert.equal(made, 1);
 });
 

@@ -6,7 +6,12 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { ed25519Verify, Fault } from '../../../../src/core.ts';
 import { parseCsr } from '../../../../src/trust/csr.ts';
-import { deleteIdentity, loadIdentities, saveIdentity } from '../../../../src/trust/io/identities.ts';
+import {
+  deleteIdentity,
+  loadIdentities,
+  retainIdentities,
+  saveIdentity,
+} from '../../../../src/trust/io/identities.ts';
 import {
   deleteSecret,
   loadOrCreateHostKey,
@@ -122,6 +127,20 @@ test('a leaf key comes with a request for it', async () => {
   const csr = parseCsr(made.csr);
   assert.deepEqual([csr.spiffeId, csr.dnsNames], [id, ['api.example']]);
   assert.equal(createPrivateKey(made.keyPem).asymmetricKeyDetails?.namedCurve, 'prime256v1');
+});
+
+test('identities of other services, and what interrupted writes left, are deleted; nothing else is', async () => {
+  const folder = fresh();
+  const none = new Set<string>();
+  await retainIdentities(folder, none);
+  for (const service of ['api', 'web'])
+    await saveIdentity(folder, { service, certPem: '-----BEGIN CERTIFICATE-----\n', keyPem: 'x' });
+  for (const name of ['api.identity.pem.0123456789ab.tmp', 'gone.identity.pem.ab.tmp', 'notes', '-.pem'])
+    await writeFile(join(folder, name), '');
+  await retainIdentities(folder, new Set(['api', 'other']));
+  assert.deepEqual((await readdir(folder)).sort(), ['-.pem', 'api.identity.pem', 'notes']);
+  await retainIdentities(folder, none);
+  assert.deepEqual((await readdir(folder)).sort(), ['-.pem', 'notes']);
 });
 
 test('identities are kept one file a service and come back after a restart', async () => {
