@@ -72,6 +72,16 @@ test('a host that moves to another zone is followed', () => {
   assert.equal(mesh.orderedShare(), 1);
 });
 
+test('what a slow link adds to every path becomes the height of its host', () => {
+  const mesh = new LatencyMesh({ seed: 10 });
+  const slow = mesh.hosts[0]!;
+  slow.linkMs = 60;
+  mesh.run(300);
+  const heights = mesh.hosts.map(({ coordinates }) => coordinates.own.heightMs).sort((a, b) => a - b);
+  assert.equal(slow.coordinates.own.heightMs, heights.at(-1));
+  assert.ok(slow.coordinates.own.heightMs > 2 * quantile(heights, 0.5), `${heights}`);
+});
+
 test('hosts that lie about where they are cannot keep a tenth as many honest ones from finding one another', () => {
   const mesh = new LatencyMesh({ seed: 8, liars: 5 });
   mesh.run(300);
@@ -95,6 +105,25 @@ test('one lie moves even a host that knows nothing by no more than the limit', (
   coordinates.observe('liar', placeAt(10_000, 0), 0);
   const movedMs = separationMs(originCoordinate.vectorMs, coordinates.own.vectorMs);
   assert.ok(movedMs > maxMoveMs * 0.9 && movedMs <= maxMoveMs + 0.1, `moved by ${movedMs} ms`);
+});
+
+test('a claim to be surer than anybody can be counts for no more', () => {
+  const moved = [0, 0.01].map((error) => {
+    const coordinates = settled();
+    coordinates.observe('peer', placeAt(3, error), 30);
+    return coordinates.own;
+  });
+  assert.deepEqual(moved[0], moved[1]);
+});
+
+test('where most lie the adjustment stays within bounds, too', () => {
+  const coordinates = settled();
+  for (let i = 0; i < 40; i++) {
+    const corner = { ...placeAt(0, 0), vectorMs: new Array<number>(8).fill(i % 2 === 0 ? 9999 : -9999) };
+    coordinates.observe('liar', corner, 1);
+  }
+  assert.ok(isValidCoordinate(coordinates.own));
+  assert.ok(coordinates.own.adjustmentMs >= -200, `${coordinates.own.adjustmentMs}`);
 });
 
 test('whoever pushes a host for ever in one direction does not push it out of bounds', () => {
@@ -147,6 +176,7 @@ test('round trips too short for the clock leave two hosts next to each other', (
     two.observe('one', one.own, 0);
   }
   assert.ok(distanceMs(one.own, two.own) < 1);
+  assert.ok(one.own.error < 0.2, `and sure of it: ${one.own.error}`);
 });
 
 test('any two hosts that were heard from can be estimated, measured or not', () => {

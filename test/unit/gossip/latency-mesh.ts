@@ -24,7 +24,7 @@ const spikes = { share: 0.02, factor: 10 } as const;
 export interface MeshHost {
   readonly id: HostId;
   readonly coordinates: Coordinates;
-  readonly linkMs: number;
+  linkMs: number;
   zone: number;
   /** Claims to be far away and sure of it, and measures nothing. */
   readonly lies: boolean;
