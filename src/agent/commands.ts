@@ -1,12 +1,12 @@
 /** From what somebody asks of this agent to the records that make it so. Pure; refuses before anything changes. */
-import { ed25519Signer, Fault, type Millis, type Signer, unreachable } from '../core.ts';
-import { createGrant, type GrantRole } from '../trust/grant.ts';
+import { Fault, type Millis, type Signer, unreachable } from '../core.ts';
 import type { TrustState } from '../trust/state.ts';
-import { encodeToken, type Seed } from '../trust/token.ts';
+import type { Seed } from '../trust/token.ts';
 import type { HealthEffect, HealthMachine } from './health.ts';
 import { CONFIG_ENTRY, GRANT } from './kinds.ts';
-import type { Command, CreatedToken, PolicyStore } from './port.ts';
+import type { Command, PolicyStore } from './port.ts';
 import type { OwnWrite, Registry } from './registry.ts';
+import { createToken, revokeToken, type TokenOutcome } from './tokens.ts';
 
 /** A record for the whole mesh, to be signed by an operator; `value` null takes it back. */
 export interface PolicyWrite {
@@ -35,9 +35,6 @@ export interface CommandContext {
 }
 
 const nothing = { own: [], policy: [], health: [], value: null };
-/** The bounds of a token's life. */
-const minTokenTtlMs = 1000;
-const maxTokenTtlMs = 366 * 24 * 3_600_000;
 
 /** Throws `Fault` with nothing changed. */
 export function perform(
@@ -84,7 +81,14 @@ export function perform(
         operator: command.operator,
       });
     case 'create-token':
-      return createToken(command, context, entropy, now);
+      requireOperator(context, command.operator, now);
+      return tokenOutcome(
+        createToken(command, context.trust, context.seeds(), entropy, now),
+        command.operator,
+      );
+    case 'revoke-token':
+      requireOperator(context, command.operator, now);
+      return tokenOutcome(revokeToken(command, context.trust, now), command.operator);
     default:
       return unreachable(command);
   }
@@ -112,61 +116,7 @@ function policyOutcome(context: CommandContext, now: Millis, operator: Signer, w
   return { ...nothing, policy: [write] };
 }
 
-function createToken(
-  command: Extract<Command, { type: 'create-token' }>,
-  context: CommandContext,
-  entropy: Uint8Array,
-  now: Millis,
-): Outcome {
-  requireOperator(context, command.operator, now);
-  const { genesis } = context.trust;
-  const wantsOperator = command.roles.includes('operator');
-  if (wantsOperator && command.operator.publicKey !== genesis.operatorKey)
-    throw new Fault('not-first-operator', 'only the first operator may make operators');
-  if (command.ttlMs < minTokenTtlMs || command.ttlMs > maxTokenTtlMs)
-    throw new Fault('bad-ttl', 'a token lives between one second and one year', { field: 'ttl' });
-  const grantSeed = entropy.slice(0, 32);
-  const operatorSeed = entropy.slice(32, 64);
-  const expiresAt = now + command.ttlMs;
-  const grant = createGrant({
-    publicKey: ed25519Signer(grantSeed).publicKey,
-    services: command.services,
-    roles: grantRoles(command.roles),
-    uses: command.uses,
-    createdAt: now,
-    expiresAt,
-    operatorKey: wantsOperator ? ed25519Signer(operatorSeed).publicKey : null,
-  });
-  const token = encodeToken(
-    {
-      trustDomain: genesis.trustDomain,
-      genesisHash: genesis.hash,
-      seeds: context.seeds().slice(0, 3),
-      grantId: grant.id,
-      expiresAt,
-    },
-    grantSeed,
-  );
-  const created: CreatedToken = {
-    id: grant.id,
-    token,
-    operatorSeed: wantsOperator ? Buffer.from(operatorSeed).toString('hex') : null,
-    services: grant.services,
-    roles: grant.roles,
-    uses: grant.uses,
-    expiresAt,
-  };
-  return {
-    ...nothing,
-    policy: [{ kind: GRANT, key: grant.id, value: grant, operator: command.operator }],
-    value: created,
-  };
-}
-
-function grantRoles(roles: readonly string[]): GrantRole[] {
-  const known: readonly GrantRole[] = ['agent', 'operator', 'trustee'];
-  const unknown = roles.find((role) => !known.some((one) => one === role));
-  if (unknown !== undefined)
-    throw new Fault('unknown-role', `"${unknown}" is not one of ${known.join(', ')}`, { field: 'roles' });
-  return roles.length === 0 ? ['agent'] : known.filter((role) => roles.includes(role));
+function tokenOutcome({ grant, value }: TokenOutcome<unknown>, operator: Signer): Outcome {
+  const policy = grant === null ? [] : [{ kind: GRANT, key: grant.id, value: grant, operator }];
+  return { ...nothing, policy, value };
 }

@@ -10,6 +10,7 @@ import { wallClock } from '../trust/statement.ts';
 import type { OwnBind } from './binds.ts';
 import { Catalog } from './catalog.ts';
 import {
+  ADMISSION,
   CHECK,
   CHECK_DEFINITION,
   type CheckValue,
@@ -79,6 +80,8 @@ export class Knowledge {
     const fresh = kind === HOST && this.catalog.host(author) === undefined;
     const value = this.valueOf(record);
     this.catalog.record(author, kind, key, value);
+    // It takes one of a grant's uses.
+    if (kind === ADMISSION) this.catalog.touch('grants');
     if (author === this.options.self) {
       if (kind === CHECK_DEFINITION) this.registry.checkDefinition(key, value as StandaloneCheck | null);
       if (kind === CHECK) this.registry.checkSettled(key, value as CheckValue | null);

@@ -3,6 +3,7 @@ import type { HostId, Millis, Signer } from '../core.ts';
 import type { Hlc } from '../gossip/record.ts';
 import type { DataPlaneStats } from '../proxy/dataplane.ts';
 import type { MeshView } from '../proxy/view.ts';
+import type { OperatorStanding } from '../trust/authority.ts';
 import type { Catalog, Topic } from './catalog.ts';
 import type { CheckDefinition, CheckStatus, ServiceDefinition } from './kinds.ts';
 
@@ -50,6 +51,8 @@ export type Command =
       readonly ttlMs: number;
       readonly operator: Signer;
     }
+  /** Answered with a `RevokedToken`. */
+  | { readonly type: 'revoke-token'; readonly id: string; readonly operator: Signer }
   /** Drain, tell the mesh, stop. Resolves when told. */
   | { readonly type: 'leave' };
 
@@ -62,6 +65,29 @@ export interface CreatedToken {
   readonly roles: readonly string[];
   readonly uses: number;
   readonly expiresAt: Millis;
+}
+
+/** The bounds of a token's life. */
+export const minTokenTtlMs = 1000;
+export const maxTokenTtlMs: number = 30 * 24 * 3_600_000;
+
+/** A token that was made: what it allows and what became of it, without its secret. */
+export interface TokenStatus {
+  readonly id: string;
+  readonly roles: readonly string[];
+  /** Empty means any. */
+  readonly services: readonly string[];
+  /** How many hosts may join by it, and how many have. */
+  readonly uses: number;
+  readonly used: number;
+  readonly createdAt: Millis;
+  readonly expiresAt: Millis;
+  readonly revokedAt: Millis | null;
+}
+
+/** What `revoke-token` answers; not `changed` when it was revoked before. */
+export interface RevokedToken extends TokenStatus {
+  readonly changed: boolean;
 }
 
 /** One config entry with where it came from. */
@@ -137,6 +163,10 @@ export interface AgentPort {
   view(): MeshView;
   identities(): readonly IdentityStatus[];
   roots(): readonly RootStatus[];
+  /** Every token ever made in this mesh, the newest first; `grants` is its topic. */
+  tokens(): readonly TokenStatus[];
+  /** Whether the holder of this key may sign for the mesh now, or why not. */
+  operatorStanding(key: HostId): OperatorStanding;
   /** The round trip to expect between any two hosts; null when nothing is known, absent where none are told. */
   estimateMs?(a: HostId, b: HostId): number | null;
   dataPlane(): DataPlaneStats | null;

@@ -13,12 +13,15 @@ import {
   wallClock,
 } from './statement.ts';
 
+/** Whether a key may sign policy, and else why not. */
+export type OperatorStanding = 'operator' | 'expired' | 'revoked' | 'unknown';
+
 /** What judging needs to look up; `TrustState` answers it. */
 export interface AuthorityContext extends AdmissionContext {
   readonly bundle: TrustBundle;
   isAdmitted(host: HostId): boolean;
   /** What lets `key` sign policy at `at`; see `TrustState.operatorStanding`. */
-  operatorStanding(key: HostId, at: Millis): 'operator' | 'expired' | 'revoked' | 'unknown';
+  operatorStanding(key: HostId, at: Millis): OperatorStanding;
 }
 
 /**

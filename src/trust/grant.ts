@@ -40,7 +40,7 @@ export interface GrantValue extends GrantTerms {
 export const grantIdBytes = 8;
 export const maxGrantUses = 10_000;
 export const maxGrantServices = 64;
-const grantRoles: readonly GrantRole[] = ['agent', 'operator', 'trustee'];
+export const grantRoles: readonly GrantRole[] = ['agent', 'operator', 'trustee'];
 
 function idOf(terms: GrantTerms): string {
   const writer = new ByteWriter().string('starling-grant-1').hex(terms.publicKey);

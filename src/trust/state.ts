@@ -8,7 +8,7 @@ import {
   parseAdmission,
   precedes,
 } from './admission.ts';
-import { type AuthorityContext, judgeRecord } from './authority.ts';
+import { type AuthorityContext, judgeRecord, type OperatorStanding } from './authority.ts';
 import { TrustBundle } from './bundle.ts';
 import type { Genesis } from './genesis.ts';
 import { type GrantValue, grantCovers, grantsService, parseGrant } from './grant.ts';
@@ -106,11 +106,14 @@ export class TrustState implements AuthorityContext {
     return [...this.grants.values()].sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1));
   }
 
-  /** How many hosts joined by a grant. */
-  usesOf(grantId: string): number {
-    let count = 0;
-    for (const [claim] of this.claims) if (claim.startsWith(`${grantId}/`)) count++;
-    return count;
+  /** How many uses of each grant are taken; a grant that nobody joined by is not in it. */
+  takenUses(): ReadonlyMap<string, number> {
+    const taken = new Map<string, number>();
+    for (const claim of this.claims.keys()) {
+      const grantId = claim.split('/')[0]!;
+      taken.set(grantId, (taken.get(grantId) ?? 0) + 1);
+    }
+    return taken;
   }
 
   holderOf(grantId: string, use: number): Admission | undefined {
@@ -168,9 +171,9 @@ export class TrustState implements AuthorityContext {
    * `operator` until it expires or is revoked. Use it again where records are put into force: one written
    * after a revocation may have entered the replica before the revocation did.
    */
-  operatorStanding(key: HostId, at: Millis): 'operator' | 'expired' | 'revoked' | 'unknown' {
+  operatorStanding(key: HostId, at: Millis): OperatorStanding {
     if (key === this.genesis.operatorKey) return 'operator';
-    let standing: 'expired' | 'revoked' | 'unknown' = 'unknown';
+    let standing: OperatorStanding = 'unknown';
     for (const id of this.operators.get(key) ?? []) {
       const covered = grantCovers(this.grants.get(id)!, at);
       if (covered === 'covered') return 'operator';

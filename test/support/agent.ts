@@ -2,6 +2,7 @@
  * An agent's face without an agent: a real catalog and policy store, fed by records as the core feeds them,
  * behind the port that the API, the DNS server and the CLI talk to. Alone in its mesh unless hosts are added.
  */
+import { createHash } from 'node:crypto';
 import { Catalog, type Topic } from '../../src/agent/catalog.ts';
 import {
   CHECK,
@@ -14,12 +15,22 @@ import {
   type StandaloneCheck,
 } from '../../src/agent/kinds.ts';
 import { Policies } from '../../src/agent/policy.ts';
-import type { AgentPort, AgentSelf, Command, CreatedToken, RootStatus } from '../../src/agent/port.ts';
+import type {
+  AgentPort,
+  AgentSelf,
+  Command,
+  CreatedToken,
+  IdentityStatus,
+  RevokedToken,
+  RootStatus,
+  TokenStatus,
+} from '../../src/agent/port.ts';
 import { type OwnWrite, Registry } from '../../src/agent/registry.ts';
 import { Fault, type HostId } from '../../src/core.ts';
 import type { MemberState } from '../../src/gossip/port.ts';
 import type { DataPlaneStats } from '../../src/proxy/dataplane.ts';
 import type { MeshView } from '../../src/proxy/view.ts';
+import type { OperatorStanding } from '../../src/trust/authority.ts';
 
 export const selfId: HostId = 'a'.repeat(64);
 export const operatorKey: HostId = 'f'.repeat(64);
@@ -67,6 +78,9 @@ export class MemoryAgent implements AgentPort {
   readonly commands: Command[] = [];
   vips: { [service: string]: string } = {};
   rootList: RootStatus[] = [];
+  identityList: IdentityStatus[] = [];
+  /** The newest first. */
+  readonly tokenList: TokenStatus[] = [];
   defaultIntention: 'allow' | 'deny' = 'deny';
   readiness = { ready: true, reason: '' };
   private readonly listeners = new Set<(topics: ReadonlySet<Topic>) => void>();
@@ -164,11 +178,17 @@ export class MemoryAgent implements AgentPort {
     return this.currentView;
   }
 
-  identities(): [] {
-    return [];
+  identities(): readonly IdentityStatus[] {
+    return this.identityList;
   }
   roots(): readonly RootStatus[] {
     return this.rootList;
+  }
+  tokens(): readonly TokenStatus[] {
+    return this.tokenList;
+  }
+  operatorStanding(key: HostId): OperatorStanding {
+    return key === operatorKey ? 'operator' : 'unknown';
   }
   dataPlane(): DataPlaneStats | null {
     return { traffic: [], listeners: [], activeConnections: 0, handshakeFailures: {} };
@@ -219,6 +239,8 @@ export class MemoryAgent implements AgentPort {
         return this.entry(command.kind, command.name, null, command.operator.publicKey);
       case 'create-token':
         return this.token(command);
+      case 'revoke-token':
+        return this.revoke(command);
       case 'leave':
         return undefined;
     }
@@ -228,15 +250,24 @@ export class MemoryAgent implements AgentPort {
     const { services, roles, uses, ttlMs } = command;
     if (command.operator.publicKey !== operatorKey) throw new Fault('not-operator', 'not an operator');
     const operatorSeed = roles.includes('operator') ? '07'.repeat(32) : null;
-    return {
-      id: 'grant-1',
-      token: 'st1.token',
-      operatorSeed,
-      services,
-      roles,
-      uses,
-      expiresAt: this.now() + ttlMs,
-    };
+    const createdAt = this.now();
+    const expiresAt = createdAt + ttlMs;
+    const id = createHash('sha256').update(`grant ${this.tokenList.length}`).digest('hex').slice(0, 16);
+    this.tokenList.unshift({ id, services, roles, uses, used: 0, createdAt, expiresAt, revokedAt: null });
+    this.catalog.touch('grants');
+    this.changed();
+    return { id, token: 'st1.token', operatorSeed, services, roles, uses, expiresAt };
+  }
+
+  private revoke({ id }: Command & { readonly type: 'revoke-token' }): RevokedToken {
+    const at = this.tokenList.findIndex((token) => token.id === id);
+    const token = this.tokenList[at];
+    if (token === undefined) throw new Fault('unknown-token', `there is no token ${id}`);
+    if (token.revokedAt !== null) return { ...token, changed: false };
+    this.tokenList[at] = { ...token, revokedAt: this.now() };
+    this.catalog.touch('grants');
+    this.changed();
+    return { ...this.tokenList[at], changed: true };
   }
 
   private entry(kind: string, name: string, entry: object | null, author: HostId): void {

@@ -1,8 +1,9 @@
 /** The local side of the agent: what the API, DNS and CLI may read and ask, answered from the running core. */
 import { randomBytes } from 'node:crypto';
-import { assert, Fault, type Millis } from '../../core.ts';
+import { assert, Fault, type HostId, type Millis } from '../../core.ts';
 import type { DataPlane, DataPlaneStats } from '../../proxy/dataplane.ts';
 import type { MeshView } from '../../proxy/view.ts';
+import type { OperatorStanding } from '../../trust/authority.ts';
 import type { Catalog, Topic } from '../catalog.ts';
 import type { AgentCore } from '../core.ts';
 import { diagnose, type ShellFacts } from '../diagnosis.ts';
@@ -16,7 +17,9 @@ import type {
   IdentityStatus,
   PolicyStore,
   RootStatus,
+  TokenStatus,
 } from '../port.ts';
+import { listTokens } from '../tokens.ts';
 
 export interface LocalPortOptions {
   readonly core: AgentCore;
@@ -95,6 +98,14 @@ export class LocalPort implements AgentPort {
       active: state === 'active',
       notAfter,
     }));
+  }
+
+  tokens(): readonly TokenStatus[] {
+    return listTokens(this.options.core.trust);
+  }
+
+  operatorStanding(key: HostId): OperatorStanding {
+    return this.options.core.trust.operatorStanding(key, this.now());
   }
 
   dataPlane(): DataPlaneStats | null {

@@ -47,7 +47,7 @@ test('an admission signed by the secret of a known grant is taken, fresh and lon
   state.apply(admission);
   assert.ok(state.isAdmitted(joiner.publicKey));
   assert.equal(state.admissionOf(joiner.publicKey)?.name, 'second');
-  assert.equal(state.usesOf(grant.id), 1);
+  assert.equal(state.takenUses().get(grant.id), 1);
 });
 
 test('an admission whose grant is not known yet may come again later', () => {
@@ -219,7 +219,7 @@ test('a host that joins by a second grant keeps one admission, the newer', () =>
   state.apply(admissionStatement(joiner, 'more', more));
   assert.equal(state.mayServe(joiner.publicKey, 'web'), false);
   assert.ok(state.mayServe(joiner.publicKey, 'api'));
-  assert.deepEqual([state.usesOf(grant.id), state.usesOf(more.id)], [0, 1]);
+  assert.deepEqual([state.takenUses().get(grant.id), state.takenUses().get(more.id)], [undefined, 1]);
 });
 
 test('the genesis and the operator key are not confused with a host', () => {

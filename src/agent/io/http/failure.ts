@@ -20,6 +20,7 @@ const statusByCode: { readonly [code: string]: number } = {
   'unknown-check': 404,
   'unknown-config-entry': 404,
   'unknown-intention': 404,
+  'unknown-token': 404,
   'wrong-method': 405,
   conflict: 409,
   'too-many-services': 409,

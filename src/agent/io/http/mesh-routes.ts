@@ -2,8 +2,11 @@
 import { Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { Fault } from '../../../core.ts';
+import { grantRoles, maxGrantServices, maxGrantUses } from '../../../trust/grant.ts';
+import { labelPattern } from '../../../trust/spiffe.ts';
 import { caRootsJson } from '../../consul-roots.ts';
-import { parseDuration } from '../../duration.ts';
+import { parseDurationBetween } from '../../duration.ts';
+import { maxTokenTtlMs, minTokenTtlMs } from '../../port.ts';
 import {
   type Answer,
   type ApiContext,
@@ -17,19 +20,17 @@ import {
 
 const starlingRead = { method: 'GET', style: 'starling', access: 'read' } as const;
 
-/** How long a token may wait to be used. */
-const maxTokenTtlMs = 30 * 24 * 3_600_000;
 const defaultTokenTtlMs = 3_600_000;
 
 export const tokenBody = Type.Object(
   {
-    services: Type.Optional(Type.Array(Type.String({ maxLength: 63 }), { maxItems: 100 })),
-    roles: Type.Optional(
-      Type.Array(Type.Union([Type.Literal('agent'), Type.Literal('operator'), Type.Literal('trustee')]), {
-        maxItems: 8,
-      }),
+    services: Type.Optional(
+      Type.Array(Type.String({ pattern: labelPattern.source }), { maxItems: maxGrantServices }),
     ),
-    uses: Type.Optional(Type.Integer({ minimum: 1, maximum: 100_000 })),
+    roles: Type.Optional(
+      Type.Array(Type.Union(grantRoles.map((role) => Type.Literal(role))), { maxItems: grantRoles.length }),
+    ),
+    uses: Type.Optional(Type.Integer({ minimum: 1, maximum: maxGrantUses })),
     ttl: Type.Optional(Type.String({ maxLength: 32 })),
   },
   { additionalProperties: false },
@@ -142,9 +143,10 @@ export const meshRoutes: readonly Route[] = [
         const field = first?.instancePath.replace(/^\//, '').replaceAll('/', '.');
         throw new Fault('malformed', first?.message ?? 'not a token request', { field });
       }
-      const ttlMs = body.ttl === undefined ? defaultTokenTtlMs : parseDuration(body.ttl, 'ttl');
-      if (ttlMs < 1000 || ttlMs > maxTokenTtlMs)
-        throw new Fault('malformed', 'must be a duration such as 1h, from 1s to 720h', { field: 'ttl' });
+      const ttlMs =
+        body.ttl === undefined
+          ? defaultTokenTtlMs
+          : parseDurationBetween(body.ttl, 'ttl', minTokenTtlMs, maxTokenTtlMs);
       const created = await agent.command({
         type: 'create-token',
         services: body.services ?? [],
@@ -155,5 +157,28 @@ export const meshRoutes: readonly Route[] = [
       });
       return { ...json(created), headers: { 'Cache-Control': 'no-store' } };
     },
+  },
+  {
+    ...starlingRead,
+    path: '/v1/mesh/tokens',
+    summary: 'Every token ever made, the newest first: its terms and what became of it, never its secret',
+    topic: () => 'grants',
+    answer: ({ agent }) => json(agent.tokens()),
+  },
+  {
+    method: 'DELETE',
+    style: 'starling',
+    access: 'mesh',
+    path: '/v1/mesh/tokens/:id',
+    summary:
+      'Revokes a token: nobody joins or signs by it any more, and who joined stays; not `changed` if it was',
+    answer: async ({ agent }, request) =>
+      json(
+        await agent.command({
+          type: 'revoke-token',
+          id: request.params.id!,
+          operator: operatorOf(request),
+        }),
+      ),
   },
 ];

@@ -5,7 +5,7 @@
 import { chmod } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import { Fault, type HostId, messageOf, type Signer } from '../../../core.ts';
+import { Fault, messageOf, type Signer } from '../../../core.ts';
 import { refusalOf } from '../../access.ts';
 import { maxWaiting, Waiters } from '../../blocking.ts';
 import type { AgentPort } from '../../port.ts';
@@ -40,8 +40,6 @@ export interface HttpServerOptions {
   readonly listen: HttpAddress;
   /** The signer behind an operator token's text; throws `Fault` when it is none. */
   readonly parseOperator: (text: string) => Signer;
-  /** Whether a key may sign for the mesh; only the founder's may by default. */
-  readonly isOperator?: (key: HostId) => boolean;
   /** uid of a user name of this host; null when there is none. */
   readonly uidOfUser: (name: string) => number | null;
   /** Names beside IP literals and localhost by which this agent may be addressed. */
@@ -63,6 +61,13 @@ export interface HttpServer {
   /** Answers what waits, finishes what runs for at most `graceMs`, then cuts. */
   close(graceMs?: number): Promise<void>;
 }
+
+/** Why a key that signs properly signs nothing here. */
+const standingProblems = {
+  expired: 'the operator token has expired',
+  revoked: 'the operator token was revoked',
+  unknown: 'the token is not one of an operator of this mesh',
+} as const;
 
 /** Every path there is. */
 export const allRoutes: readonly Route[] = [
@@ -241,11 +246,11 @@ class Api {
     const bearer = /^Bearer\s+(\S+)$/i.exec(raw.headers.authorization ?? '')?.[1];
     const text = typeof header === 'string' && header !== '' ? header : bearer;
     if (text === undefined) return { signer: null, problem: null };
-    const isOperator = this.options.isOperator ?? ((key) => key === this.options.agent.self.operatorKey);
     try {
       const signer = this.options.parseOperator(text.trim());
-      if (isOperator(signer.publicKey)) return { signer, problem: null };
-      return { signer: null, problem: 'the token is not one of an operator of this mesh' };
+      const standing = this.options.agent.operatorStanding(signer.publicKey);
+      if (standing === 'operator') return { signer, problem: null };
+      return { signer: null, problem: standingProblems[standing] };
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       return { signer: null, problem: error.message };

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import type { RevokedToken, TokenStatus } from '../../../../src/agent/port.ts';
 import { definitionOf, selfId } from '../../../support/agent.ts';
 import { operatorToken, startApi, type TestApi } from '../../../support/api.ts';
 
@@ -226,8 +227,36 @@ test('tokens are made for operators only, and a bad request names its field in J
   const bad = await api.call('POST', '/v1/mesh/tokens', { body: { uses: 0 }, operator: true });
   assert.equal(bad.status, 400);
   assert.equal(bad.json<{ field: string }>().field, 'uses');
-  const unknown = await api.call('POST', '/v1/mesh/tokens', { body: { use: 1 }, operator: true });
-  assert.equal(unknown.status, 400);
+  for (const body of [
+    { use: 1 },
+    { uses: 10_001 },
+    { roles: ['king'] },
+    { services: ['a b'] },
+    { ttl: '1y' },
+    { ttl: '721h' },
+    { ttl: '1ms' },
+  ]) {
+    const { status } = await api.call('POST', '/v1/mesh/tokens', { body, operator: true });
+    assert.equal(status, 400, JSON.stringify(body));
+  }
+});
+
+test('tokens are listed without secrets, a list waits for the next change, and a revoked one is told apart', async () => {
+  const made = await api.call('POST', '/v1/mesh/tokens', { body: { uses: 2 }, operator: true });
+  const { id } = made.json<{ id: string }>();
+  const before = await api.call('GET', '/v1/mesh/tokens');
+  assert.doesNotMatch(before.text, /st1|seed|publicKey/i);
+  const [newest] = before.json<TokenStatus[]>();
+  assert.deepEqual([newest?.id, newest?.uses, newest?.used, newest?.revokedAt], [id, 2, 0, null]);
+  const changed = api.call('GET', `/v1/mesh/tokens?index=${before.headers['x-consul-index']}&wait=20s`);
+  assert.equal((await api.call('DELETE', `/v1/mesh/tokens/${id}`)).status, 403);
+  const revoked = await api.call('DELETE', `/v1/mesh/tokens/${id}`, { operator: true });
+  assert.deepEqual([revoked.status, revoked.json<RevokedToken>().changed], [200, true]);
+  assert.equal((await changed).json<TokenStatus[]>()[0]?.revokedAt, api.agent.now());
+  const again = await api.call('DELETE', `/v1/mesh/tokens/${id}`, { operator: true });
+  assert.deepEqual([again.status, again.json<RevokedToken>().changed], [200, false]);
+  const unknown = await api.call('DELETE', '/v1/mesh/tokens/none', { operator: true });
+  assert.deepEqual([unknown.status, unknown.json<{ code: string }>().code], [404, 'unknown-token']);
 });
 
 test('another user of this host reads, and changes only the service that names it', async () => {

@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { RevokedToken } from '../../../src/agent/port.ts';
+import { listTokens } from '../../../src/agent/tokens.ts';
+import { ed25519Signer, Fault, type Signer } from '../../../src/core.ts';
+import { Flock, type FlockHost, operator } from '../../support/flock.ts';
+
+function hasCode(code: string): (error: unknown) => boolean {
+  return (error) => error instanceof Fault && error.code === code;
+}
+
+function revoke(at: FlockHost, id: string, signer: Signer = operator): RevokedToken {
+  return at.command({ type: 'revoke-token', id, operator: signer }) as RevokedToken;
+}
+
+function allow(at: FlockHost, source: string, signer: Signer): void {
+  const entry = {
+    Kind: 'service-intentions',
+    Name: source,
+    Sources: [{ Name: source, Action: 'allow', Precedence: 9, Type: 'consul' }],
+  };
+  at.command({ type: 'put-config-entry', kind: entry.Kind, name: entry.Name, entry, operator: signer });
+}
+
+test('tokens are listed with their terms and how many uses are taken, on every host alike', () => {
+  const { flock, first } = Flock.founded();
+  const created = flock.createToken(first, { services: ['api'], uses: 3 });
+  flock.run(1000);
+  const other = flock.createToken(first, { roles: ['operator'] });
+  const second = flock.join('second', first, flock.token(first, { uses: 2 }), 1);
+  const tokens = listTokens(first.core.trust);
+  assert.deepEqual(listTokens(second.core.trust), tokens);
+  assert.equal(tokens.length, 3);
+  assert.equal(tokens.filter(({ used }) => used === 1).length, 1);
+  assert.deepEqual(tokens.at(-1), {
+    id: created.id,
+    roles: ['agent'],
+    services: ['api'],
+    uses: 3,
+    used: 0,
+    createdAt: created.expiresAt - 3_600_000,
+    expiresAt: created.expiresAt,
+    revokedAt: null,
+  });
+  assert.doesNotMatch(JSON.stringify(tokens), new RegExp(other.operatorSeed!));
+});
+
+test('a revoked token admits nobody more, while the hosts that joined by it stay, also for those who come later', () => {
+  const { flock, first } = Flock.founded();
+  const token = flock.token(first);
+  const second = flock.join('second', first, token, 0);
+  const { changed, used, revokedAt } = revoke(second, token.grantId);
+  assert.deepEqual([changed, used, revokedAt], [true, 1, flock.now]);
+  flock.run(1000);
+  const late = flock.add('late');
+  const answer = flock.askToJoin(first, flock.joinRequest(late, token, 1));
+  assert.equal(answer?.outcome === 'refused' && answer.code, 'grant-revoked');
+  second.kill();
+  second.start();
+  const third = flock.join('third', first, flock.token(first));
+  for (const host of [first, second, third]) assert.ok(host.core.isAdmitted(second.id), host.name);
+  assert.ok(second.core.isSynchronised());
+});
+
+test('a revoked operator writes nothing more on any host, and what it wrote stays', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  const created = flock.createToken(first, { roles: ['operator'] });
+  const signer = ed25519Signer(Buffer.from(created.operatorSeed!, 'hex'));
+  flock.run(1000);
+  allow(second, 'web', signer);
+  flock.run(1000);
+  revoke(first, created.id);
+  flock.run(1000);
+  assert.throws(() => allow(second, 'db', signer), hasCode('not-operator'));
+  assert.throws(() => revoke(second, created.id, signer), hasCode('not-operator'));
+  for (const host of [first, second])
+    assert.notEqual(host.core.policies.get('service-intentions', 'web'), undefined, host.name);
+});
+
+test('revoking again changes nothing, and only the first operator revokes operators', () => {
+  const { flock, first } = Flock.founded();
+  const created = flock.createToken(first, { roles: ['operator'] });
+  const peer = flock.createToken(first, { roles: ['operator'] });
+  const forHosts = flock.createToken(first);
+  const signer = ed25519Signer(Buffer.from(created.operatorSeed!, 'hex'));
+  flock.run(1000);
+  assert.equal(revoke(first, forHosts.id, signer).changed, true);
+  assert.throws(() => revoke(first, peer.id, signer), hasCode('not-first-operator'));
+  assert.throws(() => revoke(first, created.id, signer), hasCode('not-first-operator'));
+  const { revokedAt } = revoke(first, peer.id);
+  flock.run(1000);
+  const before = first.core.gossip.replica.root();
+  const again = revoke(first, peer.id);
+  assert.deepEqual([again.changed, again.revokedAt], [false, revokedAt]);
+  assert.equal(first.core.gossip.replica.root(), before);
+  assert.throws(() => revoke(first, '0'.repeat(16)), hasCode('unknown-token'));
+  const stranger = ed25519Signer(Buffer.alloc(32, 9));
+  assert.throws(() => revoke(first, forHosts.id, stranger), hasCode('not-operator'));
+});
