@@ -1,17 +1,37 @@
 /** What was asked for on the command line. */
 import { parseArgs } from 'node:util';
+import { type Measurement, measurements } from './gossip/measurements.ts';
 
-export interface BenchCommand {
+export interface ProxyCommand {
   readonly bench: 'proxy';
   /** Where to write the rows; null for nowhere. */
   readonly json: string | null;
+  /** Length of each measurement. */
   readonly seconds: number;
   readonly rounds: number;
 }
 
-const usage = 'usage: npm run bench -- proxy [--json FILE] [--seconds N] [--rounds N]';
+export interface GossipCommand {
+  readonly bench: 'gossip';
+  readonly json: string | null;
+  /** Sizes of the mesh, each measured by itself. */
+  readonly sizes: readonly number[];
+  /** How often each size is measured; who begins alternates. */
+  readonly rounds: number;
+  /** In the order in which they run. */
+  readonly only: readonly Measurement[];
+}
+
+export type BenchCommand = ProxyCommand | GossipCommand;
+
+const usage =
+  'usage: npm run bench -- proxy [--seconds N] [--rounds N] [--json FILE] | ' +
+  `gossip [--n 10,30] [--only ${measurements.join(',')}] [--rounds N] [--json FILE]`;
 const longestSeconds = 600;
 const mostRounds = 100;
+/** Two would leave nobody to ask for an indirect probe; each host has a network 10.77.N.0/24 of its own. */
+const leastAgents = 3;
+const mostAgents = 200;
 
 /** The command, or one line that says why it cannot be run. */
 export function readArguments(args: readonly string[]): BenchCommand | { readonly misuse: string } {
@@ -21,29 +41,72 @@ export function readArguments(args: readonly string[]): BenchCommand | { readonl
       allowPositionals: true,
       options: {
         json: { type: 'string' },
-        seconds: { type: 'string', default: '5' },
-        rounds: { type: 'string', default: '3' },
+        seconds: { type: 'string' },
+        rounds: { type: 'string' },
+        n: { type: 'string' },
+        only: { type: 'string' },
       },
     });
     const [bench, ...others] = positionals;
     if (bench === undefined || others.length > 0) return { misuse: usage };
-    if (['gossip', 'trust', 'policy'].includes(bench))
-      return { misuse: `this version has no ${bench} benchmark, only proxy` };
-    if (bench !== 'proxy') return { misuse: `no benchmark is called ${bench}; ${usage}` };
-    return {
-      bench,
-      json: values.json ?? null,
-      seconds: wholeNumber('--seconds', values.seconds, longestSeconds),
-      rounds: wholeNumber('--rounds', values.rounds, mostRounds),
-    };
+    if (bench === 'proxy') return proxyCommand(values);
+    if (bench === 'gossip') return gossipCommand(values);
+    if (['trust', 'policy'].includes(bench))
+      return { misuse: `this version has no ${bench} benchmark, only proxy and gossip` };
+    return { misuse: `no benchmark is called ${bench}; ${usage}` };
   } catch (error) {
     return { misuse: (error as Error).message };
   }
 }
 
-function wholeNumber(flag: string, text: string, most: number): number {
+interface Flags {
+  readonly json?: string | undefined;
+  readonly seconds?: string | undefined;
+  readonly rounds?: string | undefined;
+  readonly n?: string | undefined;
+  readonly only?: string | undefined;
+}
+
+function proxyCommand(flags: Flags): ProxyCommand {
+  refuse('proxy', 'gossip', { '--n': flags.n, '--only': flags.only });
+  return {
+    bench: 'proxy',
+    json: flags.json ?? null,
+    seconds: wholeNumber('--seconds', flags.seconds ?? '5', 1, longestSeconds),
+    rounds: wholeNumber('--rounds', flags.rounds ?? '3', 1, mostRounds),
+  };
+}
+
+function gossipCommand(flags: Flags): GossipCommand {
+  refuse('gossip', 'proxy', { '--seconds': flags.seconds });
+  const sizes = (flags.n ?? '30').split(',').map((text) => wholeNumber('--n', text, leastAgents, mostAgents));
+  return {
+    bench: 'gossip',
+    json: flags.json ?? null,
+    sizes: [...new Set(sizes)],
+    rounds: wholeNumber('--rounds', flags.rounds ?? '1', 1, mostRounds),
+    only: flags.only === undefined ? measurements : chosen(flags.only),
+  };
+}
+
+function refuse(bench: string, other: string, flags: { readonly [flag: string]: string | undefined }): void {
+  for (const [flag, value] of Object.entries(flags))
+    if (value !== undefined) throw new RangeError(`${flag} is for ${other}, not ${bench}`);
+}
+
+function chosen(text: string): Measurement[] {
+  const names = text.split(',');
+  const unknown = names.find((name) => !measurements.some((known) => known === name));
+  if (unknown !== undefined)
+    throw new RangeError(`--only takes ${measurements.join(', ')}, not ${JSON.stringify(unknown)}`);
+  return measurements.filter((known) => names.includes(known));
+}
+
+function wholeNumber(flag: string, text: string, least: number, most: number): number {
   const value = Number(text);
-  if (!/^\d+$/.test(text) || value < 1 || value > most)
-    throw new RangeError(`${flag} must be a whole number from 1 to ${most}, not ${JSON.stringify(text)}`);
+  if (!/^\d+$/.test(text) || value < least || value > most)
+    throw new RangeError(
+      `${flag} must be a whole number from ${least} to ${most}, not ${JSON.stringify(text)}`,
+    );
   return value;
 }

@@ -1,10 +1,12 @@
-/** `npm run bench -- proxy [--json FILE] [--seconds N] [--rounds N]`: measures, prints a table, writes rows. */
+/** `npm run bench -- proxy|gossip [--json FILE] ...`: measures, prints a table, writes rows. */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { type BenchCommand, readArguments } from './arguments.ts';
+import { benchGossip, gossipBenchTools } from './gossip/gossip.ts';
+import { isIsolated, runIsolated } from './gossip/isolation.ts';
 import { benchProxy, proxyBenchTools } from './proxy/proxy.ts';
-import { table } from './rows.ts';
+import { type Row, table } from './rows.ts';
 import { Stage } from './stage.ts';
 import { assertTools } from './tools.ts';
 
@@ -12,14 +14,40 @@ function complain(text: string): void {
   process.stderr.write(`bench: ${text}\n`);
 }
 
+type Say = (text: string) => void;
+
+interface Bench {
+  readonly tools: readonly string[];
+  /** The peer's name and version. */
+  peer(): string;
+  run(stage: Stage, say: Say): Promise<Row[]>;
+}
+
+function benchOf(command: BenchCommand): Bench {
+  if (command.bench === 'proxy')
+    return {
+      tools: proxyBenchTools,
+      peer: () => firstLine('haproxy', '-v').split(' ').slice(0, 3).join(' '),
+      run: (stage, say) => benchProxy(stage, command, say),
+    };
+  return {
+    tools: gossipBenchTools,
+    peer: () => `serf ${firstLine('serf', 'version')}`,
+    run: (stage, say) => benchGossip(stage, command, say),
+  };
+}
+
+function firstLine(program: string, ...args: string[]): string {
+  return execFileSync(program, args, { encoding: 'utf8' }).split('\n')[0]!;
+}
+
 /** What a figure means little without. */
-function describeMachine(): string {
-  const haproxy = execFileSync('haproxy', ['-v'], { encoding: 'utf8' }).split(' ').slice(0, 3).join(' ');
+function describeMachine(peer: string): string {
   const load = loadavg()[0]!;
   const busy = load > 1 ? ': others are at work, expect noise' : '';
   return (
     `${availableParallelism()} cores of ${cpus()[0]?.model ?? 'unknown make'}, Node ${process.version}, ` +
-    `${haproxy}; load average ${load.toFixed(1)}${busy}`
+    `${peer}; load average ${load.toFixed(1)}${busy}`
   );
 }
 
@@ -28,8 +56,10 @@ const exitCodes = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 /** Resolves with the exit code. Whatever it started has ended by then, also after an error or a signal. */
 async function measure(command: BenchCommand): Promise<number> {
-  assertTools(proxyBenchTools);
-  const machine = describeMachine();
+  const bench = benchOf(command);
+  assertTools(bench.tools);
+  if (command.bench === 'gossip' && !isIsolated()) return runIsolated(complain);
+  const machine = describeMachine(bench.peer());
   complain(machine);
   const stage = new Stage();
   let interrupted: number | null = null;
@@ -40,7 +70,7 @@ async function measure(command: BenchCommand): Promise<number> {
       stage.close().catch((error: Error) => complain(error.message));
     });
   try {
-    const rows = await benchProxy(stage, command, complain);
+    const rows = await bench.run(stage, complain);
     process.stdout.write(`${machine}\n\n${table(rows)}\n`);
     if (command.json !== null) writeFileSync(command.json, `${JSON.stringify(rows, null, 2)}\n`);
   } catch (error) {

@@ -51,3 +51,30 @@ function hexAddress(address: string): string {
     .map((octet) => Number(octet).toString(16).toUpperCase().padStart(2, '0'))
     .join('');
 }
+
+/** What went over one network interface since it exists. */
+export interface InterfaceCounters {
+  readonly receivedBytes: number;
+  readonly receivedPackets: number;
+  readonly sentBytes: number;
+  readonly sentPackets: number;
+}
+
+/** Counters by interface name, from `/proc/net/dev`: two lines of headings, then eight columns each way. */
+export function parseInterfaces(text: string): Map<string, InterfaceCounters> {
+  const found = new Map<string, InterfaceCounters>();
+  for (const line of text.split('\n').slice(2)) {
+    const match = /^\s*([^:]+):\s*(.*)$/.exec(line);
+    if (match === null) continue;
+    const columns = match[2]!.trim().split(/\s+/).map(Number);
+    if (columns.length < 16 || columns.some(Number.isNaN))
+      throw new Error(`not a line of /proc/net/dev: ${line.slice(0, 120)}`);
+    found.set(match[1]!, {
+      receivedBytes: columns[0]!,
+      receivedPackets: columns[1]!,
+      sentBytes: columns[8]!,
+      sentPackets: columns[9]!,
+    });
+  }
+  return found;
+}

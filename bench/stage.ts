@@ -24,6 +24,12 @@ export class Stage {
     return program;
   }
 
+  /** Has `ending` run when the stage closes. */
+  defer(ending: () => Promise<unknown>): void {
+    this.assertOpen();
+    this.endings.push(ending);
+  }
+
   /** An empty flock whose agents stop with the stage. */
   flock(): Flock {
     this.assertOpen();

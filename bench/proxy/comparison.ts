@@ -1,7 +1,8 @@
 /** Puts the measurements of all rounds together and compares the subjects. */
-import type { Reply } from './backend.ts';
+
 import { type Row, row } from '../rows.ts';
 import { median } from '../statistics.ts';
+import type { Reply } from './backend.ts';
 
 /** All that was measured, round by round. */
 export class Results {

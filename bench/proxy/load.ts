@@ -1,10 +1,10 @@
 /** Puts load on a subject with `wrk` and `h2load`, and measures what it costs and how long it takes. */
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Reply } from './backend.ts';
-import { type LatencyResult, parseH2loadLog } from './h2load-log.ts';
 import { cpuMicroseconds } from '../processes.ts';
 import type { Stage } from '../stage.ts';
+import type { Reply } from './backend.ts';
+import { type LatencyResult, parseH2loadLog } from './h2load-log.ts';
 import { assertInPlace, type Subject } from './subject.ts';
 import { parseWrk } from './wrk-output.ts';
 

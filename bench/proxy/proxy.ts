@@ -4,14 +4,14 @@
  * rounds the median counts. CPU time per request is the figure to trust on a busy machine.
  */
 
+import { residentBytes } from '../processes.ts';
+import type { Row } from '../rows.ts';
+import type { Stage } from '../stage.ts';
 import { agentRow, measureAgent } from './agent.ts';
 import { type Reply, replies, startBackend } from './backend.ts';
 import { compare, Results } from './comparison.ts';
 import { startHaproxy } from './haproxy.ts';
 import { connections, pace, saturate } from './load.ts';
-import { residentBytes } from '../processes.ts';
-import type { Row } from '../rows.ts';
-import type { Stage } from '../stage.ts';
 import { startStarling } from './starling.ts';
 import type { Subject } from './subject.ts';
 

@@ -2,9 +2,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Bird, Flock } from '../../demo/flock.ts';
-import { answering } from './backend.ts';
 import { assertFree, assertOwned } from '../processes.ts';
 import type { Stage } from '../stage.ts';
+import { answering } from './backend.ts';
 import type { Subject } from './subject.ts';
 
 export interface StarlingWay {

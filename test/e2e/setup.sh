@@ -10,6 +10,8 @@ need haproxy haproxy
 need nginx nginx-light
 need wrk wrk
 need h2load nghttp2-client
+need serf serf
+need ip iproute2
 [ -z "$missing" ] && exit 0
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo

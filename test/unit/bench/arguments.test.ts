@@ -19,8 +19,24 @@ test('the proxy benchmark runs three rounds of five seconds and writes no file u
   });
 });
 
+test('the gossip benchmark measures everything once with thirty agents unless told', () => {
+  const everything = ['join', 'idle', 'change', 'kill', 'stop', 'cut', 'freeze'];
+  const usual = { bench: 'gossip', json: null, sizes: [30], rounds: 1, only: everything };
+  assert.deepEqual(readArguments(['gossip']), usual);
+  const asked = readArguments(['gossip', '--n', '10,60', '--only', 'cut,join', '--rounds', '2']);
+  assert.deepEqual(asked, { ...usual, sizes: [10, 60], rounds: 2, only: ['join', 'cut'] });
+});
+
+test('sizes, measurements and flags that the gossip benchmark has not are refused', () => {
+  for (const sizes of ['2', '201', '10,', 'many'])
+    assert.match(misuse('gossip', '--n', sizes), /--n must be a whole number from 3 to 200/);
+  assert.match(misuse('gossip', '--only', 'join,speed'), /--only takes join.*not "speed"/);
+  assert.match(misuse('gossip', '--seconds', '5'), /--seconds is for proxy/);
+  assert.match(misuse('proxy', '--n', '5'), /--n is for gossip/);
+});
+
 test('a benchmark that this version lacks is named as such', () => {
-  for (const name of ['gossip', 'trust', 'policy'])
+  for (const name of ['trust', 'policy'])
     assert.match(misuse(name), new RegExp(`this version has no ${name} benchmark`));
 });
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   parseChildren,
+  parseInterfaces,
   parseListeners,
   parseOnCpuNs,
   parseResidentBytes,
@@ -48,4 +49,30 @@ test('a listener on every address of a port counts for any address, of both fami
   assert.deepEqual(parseListeners(tcp, '127.0.1.41', 9181), ['83']);
   const six = tcp.replace('00000000:23DD', `${'0'.repeat(32)}:23DD`);
   assert.deepEqual(parseListeners(six, '127.0.1.41', 9181), ['83']);
+});
+
+const headings = [
+  'Inter-|   Receive                                                |  Transmit',
+  ' face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed',
+];
+
+test('traffic is read by interface, received and sent', () => {
+  const text = [
+    ...headings,
+    '    lo:  100       1    0    0    0     0          0         0      100       1    0    0    0     0       0          0',
+    'to-host12: 5400      60    0    0    0     0          0         0     4200      50    0    0    0     0       0          0',
+    '',
+  ].join('\n');
+  const interfaces = parseInterfaces(text);
+  assert.deepEqual([...interfaces.keys()], ['lo', 'to-host12']);
+  assert.deepEqual(interfaces.get('to-host12'), {
+    receivedBytes: 5400,
+    receivedPackets: 60,
+    sentBytes: 4200,
+    sentPackets: 50,
+  });
+});
+
+test('a line of traffic that lacks columns is an error', () => {
+  assert.throws(() => parseInterfaces([...headings, 'eth0: 1 2 3'].join('\n')), /proc\/net\/dev/);
 });

@@ -1,0 +1,159 @@
+/** Real agents as anybody would start them, without a data plane: this is about gossip. */
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import type { Program } from '../../demo/flock.ts';
+import { type Change, Cluster, type JoinTimes, pause } from './cluster.ts';
+import { LocalApi } from './local-api.ts';
+import type { Network } from './network.ts';
+import type { Fact } from './sightings.ts';
+import { parseStarlingLine, starlingName } from './starling-log.ts';
+
+const program = resolve(import.meta.dirname, '../../bin/starling');
+const readyWithinMs = 120_000;
+const joinWithinMs = 240_000;
+const checkId = 'bench';
+/** As much output as a health check has. */
+const filling = 'x'.repeat(100);
+
+export class StarlingCluster extends Cluster {
+  readonly name = 'starling';
+  readonly changes: readonly Change[] = [
+    {
+      kind: 'check',
+      label: changeLabel,
+      watch: (writer, round) => this.watch(writer, changeLabel(writer, round)),
+      write: (writer, round) => this.report(writer, round),
+    },
+  ];
+  private readonly directory: string;
+  private readonly apis: LocalApi[];
+  private readonly checked = new Set<number>();
+  private startedAgain = 0;
+
+  constructor(network: Network, directory: string) {
+    super(network);
+    this.directory = directory;
+    mkdirSync(directory, { recursive: true });
+    this.apis = this.hosts.map((host) => new LocalApi(join(directory, `${starlingName(host)}.sock`)));
+  }
+
+  async start(): Promise<JoinTimes> {
+    await ready(this.agent(0, ['--bootstrap']));
+    const token = await this.joinToken();
+    const startedMs = performance.now();
+    let readyMs = 0;
+    const others = this.hosts.slice(1).map(async (host) => {
+      await this.admitted(host, token);
+      readyMs = performance.now();
+    });
+    await Promise.all(others);
+    const fromStartMs = await this.converged(startedMs, joinWithinMs);
+    const { startedAgain } = this;
+    return { fromStartMs, fromReadyMs: startedMs + fromStartMs - readyMs, startedAgain };
+  }
+
+  async restart(host: number): Promise<void> {
+    await ready(this.agent(host, []));
+  }
+
+  /** Starts an agent that is to join, again if it gave up, as a service manager would. */
+  private async admitted(host: number, token: string): Promise<void> {
+    const join = ['--join', this.network.address(0), '--token', token];
+    for (;;) {
+      const started = this.agent(host, join);
+      try {
+        await ready(started);
+        return;
+      } catch (error) {
+        if (started.running || this.startedAgain >= this.size) throw error;
+        this.startedAgain++;
+        await pause(1000);
+      }
+    }
+  }
+
+  private agent(host: number, flags: readonly string[]): Program {
+    return this.launch(host, program, [
+      ...['agent', '--name', starlingName(host), '--data-dir', join(this.directory, starlingName(host))],
+      ...['--bind', this.network.address(host), '--http', `unix:${this.apis[host]!.socketPath}`],
+      ...['--dns', 'none', '--outbound', 'none', '--proxy', 'none', '--log-format', 'json', ...flags],
+    ]);
+  }
+
+  /** One that admits all the others. */
+  private async joinToken(): Promise<string> {
+    const token = readFileSync(join(this.directory, starlingName(0), 'operator.token'), 'utf8').trim();
+    const { body } = await this.apis[0]!.ask('/v1/mesh/tokens', {
+      ...{ method: 'POST', token, body: { uses: this.size - 1 } },
+    });
+    return (JSON.parse(body) as { token: string }).token;
+  }
+
+  protected factIn(line: string): Fact | null {
+    return parseStarlingLine(line);
+  }
+
+  /** An agent counts only those as members whose admission and signature it has verified. */
+  protected async seesAll(host: number): Promise<boolean> {
+    const { body } = await this.apis[host]!.ask('/v1/mesh/status');
+    return (JSON.parse(body) as { members: { alive: number } }).members.alive === this.size;
+  }
+
+  /** One blocking query on every agent, which its answer alone ends. */
+  private async watch(writer: number, label: string): Promise<void> {
+    if (!this.checked.has(writer)) await this.addCheck(writer);
+    const path = `/v1/health/node/${starlingName(writer)}`;
+    await Promise.all(
+      this.apis.map(async (api, host) => {
+        const { index } = await api.ask(path);
+        this.follow(api, host, path, index, label).catch(() => {
+          // The agent has gone; who waits for it will say so.
+        });
+      }),
+    );
+  }
+
+  private async follow(
+    api: LocalApi,
+    host: number,
+    path: string,
+    index: number,
+    label: string,
+  ): Promise<void> {
+    for (let seen = index; ; ) {
+      const answer = await api.askAfter(path, seen);
+      seen = answer.index;
+      if (!answer.body.includes(`"Output":"${label} `)) continue;
+      this.sightings.note(host, { type: 'change', label }, answer.atMs);
+      return;
+    }
+  }
+
+  /** A check of the host itself, whose result the application reports. */
+  private async addCheck(writer: number): Promise<void> {
+    const body = { Name: checkId, CheckID: checkId, TTL: '24h', Status: 'passing' };
+    await this.apis[writer]!.ask('/v1/agent/check/register', { method: 'PUT', body });
+    this.checked.add(writer);
+    await pause(500);
+  }
+
+  /** A transition, as a new output alone is told at a bounded rate. */
+  private async report(writer: number, round: number): Promise<void> {
+    const Status = round % 2 === 0 ? 'warning' : 'passing';
+    const body = { Status, Output: `${changeLabel(writer, round)} ${filling}` };
+    await this.apis[writer]!.ask(`/v1/agent/check/update/${checkId}`, { method: 'PUT', body });
+  }
+
+  override async stop(): Promise<void> {
+    for (const api of this.apis) api.close();
+    await super.stop();
+  }
+}
+
+function changeLabel(writer: number, round: number): string {
+  return `change-${writer}-${round}`;
+}
+
+async function ready(agent: Program): Promise<void> {
+  await agent.line('starling: ready', readyWithinMs);
+}
