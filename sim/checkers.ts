@@ -45,7 +45,7 @@ export class Checkers {
     for (const observer of awake) {
       this.membership(observer);
       this.onlyGrows(observer);
-      this.singleVersions(observer);
+      if (!this.flock.isCompromised(observer)) this.singleVersions(observer);
     }
     this.boundedQueues();
   }
@@ -188,10 +188,12 @@ export class Checkers {
     }
   }
 
-  /** Every record anybody holds is signed by its author. */
+  /** Every record anybody holds is signed by its author, and none is what an attacker made up. */
   private authenticity(host: Host): void {
     for (const record of host.agent!.records()) {
       if (this.authentic.has(record)) continue;
+      if (this.flock.forgeries.has(record))
+        this.violate('authenticity', `${host.name} holds a forged record in ${slotOf(record)}`);
       if (!isAuthentic(record, this.verify))
         this.violate('authenticity', `${host.name} holds ${slotOf(record)} with a wrong signature`);
       this.authentic.add(record);

@@ -4,9 +4,11 @@
  */
 
 import { assert, type HostId, type Signer } from '../src/core.ts';
+import { Attacker } from './attacker.ts';
 import { Births, type Founding } from './births.ts';
 import { HostClock } from './clock.ts';
 import type { Crash } from './disk.ts';
+import { Forgeries } from './forgery.ts';
 import { Host, type HostWatcher, type Surroundings } from './host.ts';
 import { drawSigner } from './keys.ts';
 import { Ledger } from './ledger.ts';
@@ -37,6 +39,7 @@ export class Flock implements Reach {
   readonly pubsub: Pubsub;
   readonly ledger: Ledger;
   readonly hosts: Host[] = [];
+  readonly forgeries = new Forgeries();
   /** World time of the last change to the network as a whole. */
   networkChangedAt: number;
   /** Some host is cut off from some other: views need not agree. */
@@ -44,6 +47,7 @@ export class Flock implements Reach {
   private readonly plan: Plan;
   private readonly births: Births;
   private readonly writes: Writes;
+  private readonly attackers = new Map<number, Attacker>();
   private readonly numbers = new Map<HostId, number>();
   private founding: Founding | null = null;
 
@@ -51,7 +55,10 @@ export class Flock implements Reach {
     this.world = world;
     this.plan = options.plan;
     this.network = new Network(world, new Links(world.random('network')));
-    this.network.sabotage = options.sabotage;
+    this.network.sabotage = (from, to, frame, elapsedMs) => {
+      this.attackers.get(to)?.overhear(frame);
+      return options.sabotage?.(from, to, frame, elapsedMs) ?? false;
+    };
     this.pubsub = new Pubsub(world, this.network, (host, bytes) => this.hosts[host]!.delta(bytes));
     this.pubsub.lazy = options.plan.lazyPublish;
     this.ledger = new Ledger(world);
@@ -67,6 +74,14 @@ export class Flock implements Reach {
       this.numbers.set(host.id, number);
     }
     this.network.links.setQuality(options.plan.quality);
+    for (const { step } of options.plan.timeline)
+      if (step.do === 'attack' && !this.attackers.has(step.host))
+        this.attackers.set(step.host, new Attacker(this.host(step.host), this));
+  }
+
+  /** Whether somebody else has this host's key. */
+  isCompromised(host: Host): boolean {
+    return this.attackers.has(host.number);
   }
 
   /** Founds the mesh on host 0 and plans when each other host joins and registers its services. */
@@ -134,6 +149,9 @@ export class Flock implements Reach {
         break;
       case 'clock-drift':
         this.host(step.host).clock.drift(this.world.now, step.driftPpm);
+        break;
+      case 'attack':
+        this.attackers.get(step.host)!.strike(step.how);
         break;
       case 'slow-disk':
         this.host(step.host).disk.setSyncLatencyMs(step.syncLatencyMs);

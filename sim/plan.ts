@@ -5,6 +5,21 @@
 import type { Random } from '../src/core.ts';
 import type { LinkQuality } from './links.ts';
 
+/** What somebody does with an admitted host's key and connections; see attacker.ts. */
+export const attacks = [
+  'forged-deaths',
+  'inflated-incarnations',
+  'replayed-frames',
+  'replayed-records',
+  'future-records',
+  'equivocation',
+  'garbage',
+  'forged-records',
+  'forged-joins',
+  'withhold',
+] as const;
+export type Attack = (typeof attacks)[number];
+
 export type Step =
   /** The process is killed at once (SIGKILL); the host answers for it with refusals. */
   | { readonly do: 'kill'; readonly host: number }
@@ -30,6 +45,8 @@ export type Step =
   /** Somebody sets the host's time of day, either way. */
   | { readonly do: 'clock-step'; readonly host: number; readonly byMs: number }
   | { readonly do: 'clock-drift'; readonly host: number; readonly driftPpm: number }
+  /** Somebody uses the host's key and connections against the others, for some seconds. */
+  | { readonly do: 'attack'; readonly host: number; readonly how: Attack }
   | { readonly do: 'slow-disk'; readonly host: number; readonly syncLatencyMs: number }
   | { readonly do: 'register'; readonly host: number; readonly service: string }
   | { readonly do: 'deregister'; readonly host: number; readonly service: string }

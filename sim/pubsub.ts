@@ -39,6 +39,8 @@ class Subscriber {
   readonly held: Uint8Array[] = [];
   running = false;
   life = 0;
+  /** Until then it passes nothing on, whoever published it. */
+  mutedUntil: Millis = 0;
 
   constructor(random: Random) {
     this.random = random;
@@ -135,7 +137,13 @@ export class Pubsub {
     recent.push({ id, at: this.world.now, bytes });
   }
 
+  /** The host keeps what others publish to itself for a while. */
+  mute(host: number, until: Millis): void {
+    this.subscriber(host).mutedUntil = until;
+  }
+
   private push(host: number, except: number | null, bytes: Uint8Array): void {
+    if (except !== null && this.subscriber(host).mutedUntil > this.world.now) return;
     for (const peer of this.subscriber(host).mesh)
       if (peer !== except && this.network.isConnected(host, peer))
         this.network.send(host, peer, 'publish', bytes);
@@ -153,7 +161,7 @@ export class Pubsub {
     if (!subscriber.running || subscriber.life !== life) return;
     const peers = this.network.openPeers(host);
     this.mend(host, peers);
-    if (this.lazy) this.tellOthers(host, peers);
+    if (this.lazy && subscriber.mutedUntil <= this.world.now) this.tellOthers(host, peers);
     for (const [id, at] of subscriber.seen) {
       if (this.world.now - at < seenMs) break;
       subscriber.seen.delete(id);

@@ -9,9 +9,10 @@ import { joinStorm } from './join-storm.ts';
 import { lossy } from './lossy.ts';
 import { partition } from './partition.ts';
 import { swarm } from './swarm.ts';
+import { traitors } from './traitors.ts';
 
 export const scenarios: ReadonlyMap<string, Scenario> = new Map(
-  [blackout, calm, churn, hardJoins, joinStorm, lossy, partition, swarm]
+  [blackout, calm, churn, hardJoins, joinStorm, lossy, partition, swarm, traitors]
     .sort((a, b) => byCodeUnit(a.name, b.name))
     .map((scenario) => [scenario.name, scenario]),
 );

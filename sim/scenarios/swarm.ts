@@ -1,7 +1,7 @@
 /** Each seed draws its own mix of network, faults and writes (swarm testing: Groce et al., ISSTA 2012). */
 import { type Random, randomInt } from '../../src/core.ts';
 import type { LinkQuality } from '../links.ts';
-import type { Plan, Scenario, TimedStep } from '../plan.ts';
+import { attacks, type Plan, type Scenario, type TimedStep } from '../plan.ts';
 import { allOf, background, basePlan, deathOf, forAWhile, ordinaryBounds, sample } from './common.ts';
 
 /** A kind of fault is on in a given run or not, so that runs differ in kind and not only in detail. */
@@ -17,6 +17,7 @@ const faults: readonly Fault[] = [
   clockDrifts,
   badWeather,
   departures,
+  attackers,
 ];
 
 export const swarm: Scenario = {
@@ -161,4 +162,12 @@ function lateJoins(plan: Plan, random: Random): TimedStep[] {
       atMs: Math.floor(together ?? within(plan, random)),
       step: { do: 'join', host },
     }));
+}
+
+/** One host or two are not what they seem, and try one thing or everything. */
+function attackers(plan: Plan, random: Random): TimedStep[] {
+  const kinds = attacks.filter(() => random.next() < 0.4);
+  return sample(allOf(plan.hosts), 1 + randomInt(random, 2), random).flatMap((host) =>
+    kinds.map((how) => ({ atMs: Math.floor(within(plan, random)), step: { do: 'attack', host, how } })),
+  );
 }
