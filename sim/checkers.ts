@@ -7,6 +7,7 @@ import { isAuthentic } from '../src/gossip/codec.ts';
 import type { Record } from '../src/gossip/record.ts';
 import { slotOf } from '../src/gossip/record.ts';
 import type { Flock } from './flock.ts';
+import { Growth } from './growth.ts';
 import type { Host } from './host.ts';
 import { networkLimits } from './network.ts';
 import type { Bounds } from './plan.ts';
@@ -15,28 +16,20 @@ import { Violation } from './violation.ts';
 /** How often the running checks look, virtual milliseconds. */
 export const sweepMs = 500;
 
-/** What one observer's process last said of things that may only grow. */
-interface Growth {
-  process: object;
-  catalogIndex: number;
-  readonly incarnations: Map<string, number>;
-}
-
 export class Checkers {
   private readonly flock: Flock;
   private readonly bounds: Bounds;
   private readonly verify: Verify;
   /** `observer subject` -> since when it is held down although healthy and reachable. */
   private readonly heldDownSince = new Map<number, number>();
-  private readonly growth = new Map<number, Growth>();
-  /** `slot version` of a host's own records -> bytes, over all its lives. */
-  private readonly ownVersions = new Map<string, Uint8Array>();
+  private readonly growth: Growth;
   private readonly authentic = new WeakSet<Record>();
 
   constructor(flock: Flock, bounds: Bounds, verify: Verify) {
     this.flock = flock;
     this.bounds = bounds;
     this.verify = verify;
+    this.growth = new Growth(flock.world);
   }
 
   /** Everything that must hold at any moment. */
@@ -44,9 +37,9 @@ export class Checkers {
     const awake = this.flock.awake();
     for (const observer of awake) {
       this.membership(observer);
-      this.onlyGrows(observer);
-      if (!this.flock.isCompromised(observer)) this.singleVersions(observer);
+      if (!this.flock.isCompromised(observer)) this.growth.singleVersions(observer);
     }
+    this.growth.sweep(awake, this.flock.hosts);
     this.boundedQueues();
   }
 
@@ -124,41 +117,6 @@ export class Checkers {
           'false-down',
           `${observer.name} holds ${subject.name} down for ${Math.round(world.now - downSince)} ms though it is well`,
         );
-    }
-  }
-
-  /** Incarnations and the catalog's index never fall while one process lives. */
-  private onlyGrows(observer: Host): void {
-    const agent = observer.agent!;
-    let growth = this.growth.get(observer.number);
-    if (growth === undefined || growth.process !== agent) {
-      growth = { process: agent, catalogIndex: 0, incarnations: new Map() };
-      this.growth.set(observer.number, growth);
-    }
-    if (agent.catalog.index < growth.catalogIndex)
-      this.violate('monotonicity', `${observer.name}: catalog index fell to ${agent.catalog.index}`);
-    growth.catalogIndex = agent.catalog.index;
-    for (const subject of this.flock.hosts) {
-      const incarnation = agent.member(subject.id)?.incarnation;
-      if (incarnation === undefined) continue;
-      const before = growth.incarnations.get(subject.id) ?? 0;
-      if (incarnation < before)
-        this.violate(
-          'monotonicity',
-          `${observer.name}: incarnation of ${subject.name} fell from ${before} to ${incarnation}`,
-        );
-      growth.incarnations.set(subject.id, incarnation);
-    }
-  }
-
-  /** A host never signs two records of one version, not even across a crash. */
-  private singleVersions(host: Host): void {
-    for (const record of host.agent!.ownRecords()) {
-      const key = `${slotOf(record)} ${record.version}`;
-      const known = this.ownVersions.get(key);
-      if (known === undefined) this.ownVersions.set(key, record.bytes);
-      else if (known !== record.bytes && Buffer.compare(known, record.bytes) !== 0)
-        this.violate('single-version', `${host.name} signed two records of ${key}`);
     }
   }
 

@@ -1,0 +1,101 @@
+/**
+ * What may only grow, and does: incarnations, the catalog's index, the version in each slot and the time of each
+ * policy, all as one process of a host has them; and what a host itself signs, over all its lives.
+ */
+import type { HostId } from '../src/core.ts';
+import { type Record, slotOf } from '../src/gossip/record.ts';
+import type { Host, SimulatedAgent } from './host.ts';
+import { Violation } from './violation.ts';
+import type { World } from './world.ts';
+
+/** What one observer's process last had. */
+interface Seen {
+  readonly process: SimulatedAgent;
+  catalogIndex: number;
+  readonly incarnations: Map<HostId, number>;
+  /** By slot: the version, or the hybrid time where the slot is policy. */
+  readonly slots: Map<string, number>;
+}
+
+/** Slots of all observers together that are looked at: every one of a small mesh, some observers of a large one. */
+const slotsMax = 50_000;
+
+export class Growth {
+  private readonly world: World;
+  private readonly seen = new Map<number, Seen>();
+  /** `slot version` of hosts' own records -> bytes, over all their lives. */
+  private readonly ownVersions = new Map<string, Uint8Array>();
+
+  constructor(world: World) {
+    this.world = world;
+  }
+
+  /** Holds `observers`, all of them awake, to what they had before. */
+  sweep(observers: readonly Host[], subjects: readonly Host[]): void {
+    let slotsLeft = slotsMax;
+    for (const observer of observers) {
+      const seen = this.seenBy(observer);
+      this.catalogIndex(observer, seen);
+      for (const subject of subjects) this.incarnation(observer, subject, seen);
+      if (slotsLeft > 0) slotsLeft -= this.slots(observer, seen);
+    }
+  }
+
+  /** A host never signs two records of one version, not even across a crash. */
+  singleVersions(host: Host): void {
+    for (const record of host.agent!.ownRecords()) {
+      const key = `${slotOf(record)} ${record.version}`;
+      const known = this.ownVersions.get(key);
+      if (known === undefined) this.ownVersions.set(key, record.bytes);
+      else if (known !== record.bytes && Buffer.compare(known, record.bytes) !== 0)
+        throw new Violation('single-version', this.world, `${host.name} signed two records of ${key}`);
+    }
+  }
+
+  private seenBy(observer: Host): Seen {
+    const process = observer.agent!;
+    const known = this.seen.get(observer.number);
+    if (known?.process === process) return known;
+    const seen: Seen = { process, catalogIndex: 0, incarnations: new Map(), slots: new Map() };
+    this.seen.set(observer.number, seen);
+    return seen;
+  }
+
+  private catalogIndex(observer: Host, seen: Seen): void {
+    const { index } = seen.process.catalog;
+    if (index < seen.catalogIndex) this.fell(observer, 'the catalog index', seen.catalogIndex, index);
+    seen.catalogIndex = index;
+  }
+
+  private incarnation(observer: Host, subject: Host, seen: Seen): void {
+    const incarnation = seen.process.member(subject.id)?.incarnation;
+    if (incarnation === undefined) return;
+    const before = seen.incarnations.get(subject.id) ?? 0;
+    if (incarnation < before) this.fell(observer, `the incarnation of ${subject.name}`, before, incarnation);
+    seen.incarnations.set(subject.id, incarnation);
+  }
+
+  /** How many were looked at. */
+  private slots(observer: Host, seen: Seen): number {
+    let count = 0;
+    for (const record of seen.process.records()) {
+      count++;
+      const slot = slotOf(record);
+      const rank = rankOf(record);
+      const before = seen.slots.get(slot);
+      if (before !== undefined && rank < before) this.fell(observer, slot, before, rank);
+      if (before !== rank) seen.slots.set(slot, rank);
+    }
+    // No run is long enough for a tombstone to be forgotten.
+    if (count < seen.slots.size) this.fell(observer, 'the number of slots', seen.slots.size, count);
+    return count;
+  }
+
+  private fell(observer: Host, what: string, from: number, to: number): never {
+    throw new Violation('monotonicity', this.world, `${observer.name}: ${what} fell from ${from} to ${to}`);
+  }
+}
+
+function rankOf({ scope, version, hlc }: Record): number {
+  return scope === 'host' ? version : hlc;
+}
