@@ -1,0 +1,89 @@
+/** Attackers in the mesh: what they make is really wrong, and what they do really reaches the others. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { damaged, Forgeries, forger, garbage } from '../../sim/forgery.ts';
+import { drawSigner } from '../../sim/keys.ts';
+import { type Attack, attacks, type Scenario } from '../../sim/plan.ts';
+import { type RunReport, run } from '../../sim/run.ts';
+import { basePlan, ordinaryBounds } from '../../sim/scenarios/common.ts';
+import { ed25519Verify, seededRandom } from '../../src/core.ts';
+import { encodeRecord, isAuthentic } from '../../src/gossip/codec.ts';
+
+const fields = {
+  scope: 'host',
+  kind: 'note',
+  key: '',
+  version: 1,
+  hlc: 1,
+  value: new Uint8Array([1]),
+} as const;
+
+test('a forged record names its victim and is signed by nobody', () => {
+  const random = seededRandom(1);
+  const victim = drawSigner(random);
+  const forgeries = new Forgeries();
+  const forged = forgeries.forge(fields, victim.publicKey, random);
+  const honest = encodeRecord(fields, victim);
+  assert.equal(forged.author, victim.publicKey);
+  assert.ok(!isAuthentic(forged, ed25519Verify));
+  assert.ok(isAuthentic(honest, ed25519Verify));
+  assert.deepEqual([forgeries.has(forged), forgeries.has(honest)], [true, false]);
+  assert.equal(forger(victim.publicKey, random).sign(new Uint8Array(3)).length, 64);
+});
+
+test('damage leaves the original whole, and rarely what was sent', () => {
+  const random = seededRandom(2);
+  const original = Uint8Array.from({ length: 100 }, (_, i) => i);
+  let changed = 0;
+  for (let i = 0; i < 200; i++) if (Buffer.compare(damaged(original, random), original) !== 0) changed++;
+  assert.ok(changed > 180, `${changed} of 200 differ`);
+  assert.deepEqual(
+    original,
+    Uint8Array.from({ length: 100 }, (_, i) => i),
+  );
+  assert.ok(damaged(new Uint8Array(0), random).length <= 64);
+  assert.ok(garbage(random, 10).length <= 10);
+});
+
+/** Five honest agents and one that tries one thing, three times over. */
+function under(attack: Attack, log: (line: string) => void): RunReport {
+  const scenario: Scenario = {
+    name: 'one-attack',
+    summary: 'one attack on six agents',
+    bounds: ordinaryBounds,
+    plan: (hosts, random) => ({
+      ...basePlan(hosts, random, 500),
+      activeMs: 20_000,
+      timeline: [
+        { atMs: 500, step: { do: 'register', host: 1, service: 'mail' } },
+        ...[1_000, 6_000, 11_000].map((atMs) => ({
+          atMs,
+          step: { do: 'attack', host: 2, how: attack } as const,
+        })),
+        { atMs: 9_000, step: { do: 'register', host: 4, service: 'billing' } },
+      ],
+    }),
+  };
+  return run({ scenario, hosts: 6, seed: 3, log });
+}
+
+for (const attack of attacks)
+  test(`six agents keep their promises under ${attack}`, () => {
+    const report = under(attack, () => undefined);
+    assert.equal(report.falseDowns, 0);
+    assert.ok(report.convergence.count >= 2, 'writes were seen by all meanwhile');
+  });
+
+test('agents defend themselves against forged deaths, and say so when one signs two truths', () => {
+  const events = new Map<string, number>();
+  const count = (line: string): void => {
+    const event = line.split(' ')[3]!;
+    events.set(event, (events.get(event) ?? 0) + 1);
+  };
+  under('forged-deaths', count);
+  assert.ok((events.get('member-suspect') ?? 0) > 20, 'suspicions were raised');
+  assert.ok((events.get('member-alive') ?? 0) > 20, 'and refuted');
+  assert.equal(events.get('member-down') ?? 0, 0, 'and nobody was found down');
+  under('equivocation', count);
+  assert.ok((events.get('equivocation') ?? 0) >= 5, 'every other agent noticed');
+});
