@@ -1,9 +1,10 @@
 /** What every command shares: its options, its client, and how it ends. */
 import { join } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { Fault } from '../../../core.ts';
 import { ApiClient } from './client.ts';
 import { print, printJson } from './output.ts';
+import { apiAddress, notEmpty } from './values.ts';
 
 export interface CommonOptions {
   readonly http: string;
@@ -14,15 +15,17 @@ export interface CommonOptions {
 
 const defaultHttp = '127.0.0.1:8500';
 
+/** Takes an option from the environment too, where an empty value counts as none. */
+function orFromEnvironment(option: Option, name: string): Option {
+  return process.env[name] === undefined || process.env[name] === '' ? option : option.env(name);
+}
+
 /** Adds the options that every command takes. */
 export function common(command: Command): Command {
-  return command
-    .option(
-      '--http <address>',
-      'the agent: ADDRESS:PORT or unix:PATH',
-      process.env.STARLING_HTTP ?? defaultHttp,
-    )
-    .option('--json', 'print JSON');
+  const http = new Option('--http <address>', 'the agent: ADDRESS:PORT or unix:PATH')
+    .default(defaultHttp)
+    .argParser(apiAddress);
+  return command.addOption(orFromEnvironment(http, 'STARLING_HTTP')).option('--json', 'print JSON');
 }
 
 /** Adds the options of commands that need an operator. */
@@ -31,8 +34,9 @@ export function operatorCommand(command: Command): Command {
     .option(
       '--operator-token-file <file>',
       'the operator token (default: operator.token in the data directory)',
+      notEmpty,
     )
-    .option('--data-dir <dir>', "the agent's data directory, to look for the token");
+    .option('--data-dir <dir>', "the agent's data directory, to look for the token", notEmpty);
 }
 
 /** One run of a command. */

@@ -4,6 +4,7 @@ import { supportedKinds } from '../../entries.ts';
 import { readEntries } from './files.ts';
 import { type CommonOptions, common, operatorCommand, run, segment } from './invocation.ts';
 import { print, printable, printJson, table, tinted } from './output.ts';
+import { entryNameArgument, kindArgument, notEmpty, partyArgument, reason } from './values.ts';
 
 interface Intention {
   readonly SourceName: string;
@@ -131,30 +132,40 @@ async function deleteConfig(kind: string, name: string, options: CommonOptions):
   });
 }
 
+function ofPair(command: Command): Command {
+  return command.addArgument(partyArgument('<source>')).addArgument(partyArgument('<destination>'));
+}
+
+function ofEntry(command: Command): Command {
+  return command.addArgument(kindArgument('<kind>')).addArgument(entryNameArgument());
+}
+
 export function addPolicyCommands(program: Command): void {
   const intention = program.command('intention').description('who may call whom');
-  operatorCommand(intention.command('create <source> <destination>'))
+  operatorCommand(ofPair(intention.command('create')))
     .description('allow or deny calls; * stands for any service')
     .option('--allow', 'let the calls through')
     .option('--deny', 'refuse the calls')
-    .option('--description <text>', 'why')
+    .option('--description <text>', 'why', reason)
     .action(createIntention);
   common(intention.command('list').description('every intention, the one that decides first')).action(
     listIntentions,
   );
-  common(intention.command('check <source> <destination>'))
+  common(ofPair(intention.command('check')))
     .description('exit 0 if calls are allowed, 1 if denied')
     .action(checkIntention);
-  operatorCommand(intention.command('delete <source> <destination>'))
+  operatorCommand(ofPair(intention.command('delete')))
     .description('take an intention back')
     .action(deleteIntention);
   const config = program.command('config').description('config entries: the policy of the whole mesh');
-  operatorCommand(config.command('write').argument('<file>', 'one entry or a list; - for standard input'))
+  operatorCommand(
+    config.command('write').argument('<file>', 'one entry or a list; - for standard input', notEmpty),
+  )
     .description('write config entries')
     .action(writeConfig);
-  common(config.command('read <kind> <name>').description('print one entry')).action(readConfig);
-  common(config.command('list [kind]').description('list entries')).action(listConfig);
-  operatorCommand(config.command('delete <kind> <name>').description('delete one entry')).action(
-    deleteConfig,
+  common(ofEntry(config.command('read')).description('print one entry')).action(readConfig);
+  common(config.command('list').addArgument(kindArgument('[kind]')).description('list entries')).action(
+    listConfig,
   );
+  operatorCommand(ofEntry(config.command('delete')).description('delete one entry')).action(deleteConfig);
 }

@@ -5,6 +5,7 @@ import { toConsul } from '../../definition.ts';
 import { readDefinitions, readEither } from './files.ts';
 import { type CommonOptions, common, type Invocation, run, segment } from './invocation.ts';
 import { printable, table } from './output.ts';
+import { notEmpty, reason, serviceId } from './values.ts';
 
 /** Services asked about at once. */
 const batchSize = 16;
@@ -122,20 +123,20 @@ async function validate(file: string, options: CommonOptions): Promise<void> {
 
 export function addServiceCommands(program: Command): void {
   common(program.command('services').description('list the services of the mesh')).action(services);
-  common(program.command('register').argument('<file>', 'JSON or YAML, - for standard input'))
+  common(program.command('register').argument('<file>', 'JSON or YAML, - for standard input', notEmpty))
     .description('register the services that a file defines, on this host')
     .action(register);
-  common(program.command('deregister').argument('<id>', 'service id'))
+  common(program.command('deregister').argument('<id>', 'service id', serviceId))
     .description('take a service of this host back')
     .action(deregister);
   common(program.command('maint'))
     .description('take this host, or one service of it, out of rotation and back')
     .option('--enable', 'out of rotation')
     .option('--disable', 'back into rotation')
-    .option('--service <id>', 'one service instead of all')
-    .option('--reason <text>', 'shown with the check')
+    .option('--service <id>', 'one service instead of all', serviceId)
+    .option('--reason <text>', 'shown with the check', reason)
     .action(maintenance);
-  common(program.command('validate').argument('<file>', 'service definitions or config entries'))
+  common(program.command('validate').argument('<file>', 'service definitions or config entries', notEmpty))
     .description('check a file without changing anything')
     .action(validate);
 }
