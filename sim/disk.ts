@@ -3,7 +3,7 @@
  * not synced lies with the kernel: it outlives the process, and when the machine stops some first part of it, or
  * nothing. Writes are a log, as in level: what survives is always a prefix.
  */
-import { type Random, randomInt } from '../src/core.ts';
+import { byCodeUnit, type Random, randomInt } from '../src/core.ts';
 import type { World } from './world.ts';
 
 export type DiskOp =
@@ -27,8 +27,10 @@ const handOverMs = 0.02;
 export class Disk {
   private readonly world: World;
   private readonly random: Random;
-  /** What is certain to survive. */
-  private readonly durable = new Map<string, Uint8Array>();
+  /** What was there from the start; many disks may share it. */
+  private base: ReadonlyMap<string, Uint8Array> = new Map();
+  /** What is certain to survive, beside `base`; null where it is deleted. */
+  private readonly durable = new Map<string, Uint8Array | null>();
   /** Written since, in order, the first entry being operation number `durableCount`. */
   private log: DiskOp[] = [];
   private durableCount = 0;
@@ -111,13 +113,17 @@ export class Disk {
 
   /** Everything a process finds when it opens the store, sorted by key as level gives it. */
   entries(): [string, Uint8Array][] {
-    const all = new Map(this.durable);
-    for (const op of this.log) apply(all, op);
-    return [...all].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+    const changed = new Map(this.durable);
+    for (const op of this.log) apply(changed, op);
+    if (changed.size === 0) return [...this.base];
+    const all = [...this.base].filter(([key]) => !changed.has(key));
+    for (const [key, value] of changed) if (value !== null) all.push([key, value]);
+    return all.sort(([a], [b]) => byCodeUnit(a, b));
   }
 
-  get size(): number {
-    return this.durable.size + this.log.length;
+  /** Puts a disk in that was written elsewhere; `entries` are sorted by key. */
+  insert(entries: ReadonlyMap<string, Uint8Array>): void {
+    this.base = entries;
   }
 
   private settle(count: number): void {
@@ -129,7 +135,6 @@ export class Disk {
   }
 }
 
-function apply(store: Map<string, Uint8Array>, op: DiskOp): void {
-  if (op.type === 'put') store.set(op.key, op.value);
-  else store.delete(op.key);
+function apply(store: Map<string, Uint8Array | null>, op: DiskOp): void {
+  store.set(op.key, op.type === 'put' ? op.value : null);
 }

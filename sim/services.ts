@@ -2,6 +2,8 @@
 import type { CheckDefinition, ServiceDefinition } from '../src/agent/kinds.ts';
 
 export const checkIntervalMs = 5_000;
+/** What an application that is well answers its check. */
+export const checkOutput = 'HTTP 200';
 
 /** The check is named after its service: that is how the host knows which application to ask. */
 function checkOf(service: string): CheckDefinition {
