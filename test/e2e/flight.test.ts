@@ -7,6 +7,7 @@ import {
   curl,
   metric,
   register,
+  registerWeb,
   startMesh,
   type TestMesh,
   tcpExchange,
@@ -112,29 +113,7 @@ test('a TCP service is reset without an intention and relayed with one', async (
   const echo = await startEcho(mesh.three.address);
   try {
     await register(mesh.flock, mesh.three, { name: 'echo', address: mesh.three.address, port: echo.port });
-    await register(mesh.flock, mesh.one, {
-      name: 'web',
-      address: mesh.one.address,
-      port: 9000,
-      connect: {
-        sidecar_service: {
-          proxy: {
-            upstreams: [
-              {
-                destination_name: 'api',
-                local_bind_address: mesh.one.address,
-                local_bind_port: upstreamPort,
-              },
-              {
-                destination_name: 'echo',
-                local_bind_address: mesh.one.address,
-                local_bind_port: upstreamPort + 1,
-              },
-            ],
-          },
-        },
-      },
-    });
+    await registerWeb(mesh.flock, mesh.one, 'api', 'echo');
     const ask = () => tcpExchange(mesh.one.address, upstreamPort + 1, 'PING not http\r\n');
     await until('the connection is accepted and reset', 5000, async () => (await ask()).end === 'ECONNRESET');
     await mesh.two.json('intention', 'create', 'web', 'echo', '--allow', ...mesh.flock.operator());

@@ -30,20 +30,7 @@ export async function startMesh(extra: readonly string[] = []): Promise<TestMesh
     api2: await startService(flock, 'api', `${two.address}:${apiPort}`),
     api3: await startService(flock, 'api', `${three.address}:${apiPort}`),
   };
-  await register(flock, one, {
-    name: 'web',
-    address: one.address,
-    port: 9000,
-    connect: {
-      sidecar_service: {
-        proxy: {
-          upstreams: [
-            { destination_name: 'api', local_bind_address: one.address, local_bind_port: upstreamPort },
-          ],
-        },
-      },
-    },
-  });
+  await registerWeb(flock, one, 'api');
   for (const bird of [two, three]) await registerApi(flock, bird);
   await until('both api instances pass on host one', 10_000, async () => (await passing(one, 'api')) === 2);
   return { flock, one, two, three, apps };
@@ -53,6 +40,17 @@ export async function startService(flock: Flock, name: string, listen: string): 
   const program = flock.program('demo/service.ts', ['--name', name, '--listen', listen]);
   await program.line('service: ready', 10_000);
   return program;
+}
+
+/** `web`, which calls each of `destinations` by a port of its own: `upstreamPort` and those after it. */
+export function registerWeb(flock: Flock, bird: Bird, ...destinations: readonly string[]): Promise<void> {
+  const upstreams = destinations.map((destination_name, at) => ({
+    destination_name,
+    local_bind_address: bird.address,
+    local_bind_port: upstreamPort + at,
+  }));
+  const connect = { sidecar_service: { proxy: { upstreams } } };
+  return register(flock, bird, { name: 'web', address: bird.address, port: 9000, connect });
 }
 
 export function registerApi(flock: Flock, bird: Bird): Promise<void> {

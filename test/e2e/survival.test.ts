@@ -8,6 +8,7 @@ import {
   curl,
   passing,
   register,
+  registerWeb,
   startMesh,
   startService,
   type TestMesh,
@@ -58,25 +59,7 @@ test('the last agent alive still answers API and DNS and routes to its own servi
   const answer = await curl('-H', 'Host: local.mesh', `http://${mesh.one.address}:${mesh.one.outboundPort}/`);
   // Two services on this host and no `user` in either: the caller cannot be told by the outbound port.
   assert.equal(answer.status, 403, answer.body);
-  await register(mesh.flock, mesh.one, {
-    name: 'web',
-    address: mesh.one.address,
-    port: 9000,
-    connect: {
-      sidecar_service: {
-        proxy: {
-          upstreams: [
-            { destination_name: 'api', local_bind_address: mesh.one.address, local_bind_port: upstreamPort },
-            {
-              destination_name: 'local',
-              local_bind_address: mesh.one.address,
-              local_bind_port: upstreamPort + 1,
-            },
-          ],
-        },
-      },
-    },
-  });
+  await registerWeb(mesh.flock, mesh.one, 'api', 'local');
   await until('web reaches local', 5000, async () => {
     return (await curl(`http://${mesh.one.address}:${upstreamPort + 1}/`)).status === 200;
   });

@@ -5,8 +5,7 @@ import type { Catalog } from '../../src/agent/catalog.ts';
 import { CHECK, CHECK_DEFINITION, CONFIG_ENTRY, HOST, SERVICE } from '../../src/agent/kinds.ts';
 import type { Member, MemberState } from '../../src/gossip/port.ts';
 import type { Record } from '../../src/gossip/record.ts';
-import { definitionOf, hostValue } from '../support/agent.ts';
-import { checkOf } from '../support/flock.ts';
+import { checkOf, definitionOf, hostValue } from '../support/agent.ts';
 import { KnownMesh, recordOf, selfId } from '../support/records.ts';
 
 const authors = [selfId, 'a'.repeat(64), 'b'.repeat(64)];

@@ -7,6 +7,7 @@ import { Catalog, type Topic } from '../../src/agent/catalog.ts';
 import {
   CHECK,
   CHECK_DEFINITION,
+  type CheckDefinition,
   CONFIG_ENTRY,
   HOST,
   type HostValue,
@@ -53,6 +54,30 @@ export function definitionOf(
     upstreams: [],
     checks: [],
     source: 'api',
+    ...given,
+  };
+}
+
+/** A TTL check with everything at its default but what is given. */
+export function checkOf(given: Partial<CheckDefinition> & { readonly id: string }): CheckDefinition {
+  return {
+    name: given.id,
+    notes: '',
+    type: 'ttl',
+    target: '',
+    method: '',
+    header: {},
+    body: '',
+    tlsSkipVerify: false,
+    args: [],
+    intervalMs: 0,
+    timeoutMs: 0,
+    ttlMs: 60_000,
+    successBeforePassing: 0,
+    failuresBeforeCritical: 0,
+    failuresBeforeWarning: 0,
+    deregisterCriticalAfterMs: 0,
+    initialStatus: 'critical',
     ...given,
   };
 }

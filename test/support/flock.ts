@@ -39,29 +39,6 @@ export { founder, genesis, operator, signerOf, startedAt };
 type Effect<T extends AgentEffect['type']> = Extract<AgentEffect, { type: T }>;
 export type Answer = { readonly value: unknown } | { readonly fault: Fault };
 
-export function checkOf(given: Partial<CheckDefinition> & { readonly id: string }): CheckDefinition {
-  return {
-    name: given.id,
-    notes: '',
-    type: 'ttl',
-    target: '',
-    method: '',
-    header: {},
-    body: '',
-    tlsSkipVerify: false,
-    args: [],
-    intervalMs: 0,
-    timeoutMs: 0,
-    ttlMs: 60_000,
-    successBeforePassing: 0,
-    failuresBeforeCritical: 0,
-    failuresBeforeWarning: 0,
-    deregisterCriticalAfterMs: 0,
-    initialStatus: 'critical',
-    ...given,
-  };
-}
-
 /** One host: what its disk keeps, and the agent that runs on it now. */
 export class FlockHost {
   readonly flock: Flock;

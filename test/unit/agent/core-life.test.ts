@@ -1,8 +1,8 @@
 /** How one agent's life goes: killed, started again, leaving and coming back. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { definitionOf } from '../../support/agent.ts';
-import { checkOf, Flock } from '../../support/flock.ts';
+import { checkOf, definitionOf } from '../../support/agent.ts';
+import { Flock } from '../../support/flock.ts';
 
 test('a restart brings services, their checks’ status and their identities back without asking anybody', () => {
   const { flock, first } = Flock.founded();

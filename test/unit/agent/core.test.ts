@@ -5,8 +5,8 @@ import { SERVICE } from '../../../src/agent/kinds.ts';
 import { ed25519Signer, encodeJson, Fault, type Signer } from '../../../src/core.ts';
 import { encodeRecord } from '../../../src/gossip/codec.ts';
 import { encodeIssueReply } from '../../../src/trust/issuance.ts';
-import { definitionOf } from '../../support/agent.ts';
-import { type Answer, checkOf, Flock, operator, signerOf } from '../../support/flock.ts';
+import { checkOf, definitionOf } from '../../support/agent.ts';
+import { type Answer, Flock, operator, signerOf } from '../../support/flock.ts';
 
 const hasCode =
   (code: string) =>

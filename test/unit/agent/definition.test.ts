@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { parseCheckRegistration } from '../../../src/agent/check-definition.ts';
 import { parseDefinition, parseDefinitions, toConsul } from '../../../src/agent/definition.ts';
 import { Fault } from '../../../src/core.ts';
+import { checkOf } from '../../support/agent.ts';
 
 const api = { type: 'api' } as const;
 const file = {
@@ -92,26 +93,13 @@ test('a complete definition in CamelCase is read in full', () => {
         deregisterCriticalAfterMs: 5_400_000,
         initialStatus: 'critical',
       },
-      {
+      checkOf({
         id: 'heartbeat',
         name: 'beats',
         notes: 'from the app',
-        type: 'ttl',
-        target: '',
-        method: '',
-        header: {},
-        body: '',
-        tlsSkipVerify: false,
-        args: [],
-        intervalMs: 0,
-        timeoutMs: 0,
         ttlMs: 15_000,
-        successBeforePassing: 0,
-        failuresBeforeCritical: 0,
-        failuresBeforeWarning: 0,
-        deregisterCriticalAfterMs: 0,
         initialStatus: 'passing',
-      },
+      }),
     ],
     source: 'api',
   });

@@ -1,35 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { answer, type DnsAnswer, type DnsView, hexOfAddress } from '../../../src/agent/dns.ts';
-import type { CheckDefinition } from '../../../src/agent/kinds.ts';
 import { seededRandom } from '../../../src/core.ts';
-import { definitionOf, hostValue, MemoryAgent, selfId } from '../../support/agent.ts';
+import { checkOf, definitionOf, hostValue, MemoryAgent, selfId } from '../../support/agent.ts';
 
 const two = 'b'.repeat(64);
 const far = 'c'.repeat(64);
-
-function critical(id: string): CheckDefinition {
-  return {
-    id,
-    name: id,
-    notes: '',
-    type: 'ttl',
-    target: '',
-    method: '',
-    header: {},
-    body: '',
-    tlsSkipVerify: false,
-    args: [],
-    intervalMs: 0,
-    timeoutMs: 0,
-    ttlMs: 1000,
-    successBeforePassing: 0,
-    failuresBeforeCritical: 0,
-    failuresBeforeWarning: 0,
-    deregisterCriticalAfterMs: 0,
-    initialStatus: 'critical',
-  };
-}
 
 function mesh(): { agent: MemoryAgent; view: DnsView } {
   const agent = new MemoryAgent();
@@ -142,7 +118,7 @@ test('hosts are found by name in their datacenter', () => {
 
 test('instances that are critical, or on a host that is down, are not answered', () => {
   const { agent, view } = mesh();
-  agent.addService(selfId, definitionOf({ name: 'api', port: 9001, checks: [critical('sick')] }));
+  agent.addService(selfId, definitionOf({ name: 'api', port: 9001, checks: [checkOf({ id: 'sick' })] }));
   assert.deepEqual(addresses(ask('api.service.dc1.mesh', 'A', view)), ['10.0.0.2']);
   agent.member(two, 'down');
   const none = ask('api.service.dc1.mesh', 'A', view);

@@ -3,29 +3,19 @@ import { test } from 'node:test';
 import { type HealthEffect, HealthMachine, outputIntervalMs } from '../../../src/agent/health.ts';
 import type { CheckDefinition, CheckStatus } from '../../../src/agent/kinds.ts';
 import { seededRandom } from '../../../src/core.ts';
+import { checkOf } from '../../support/agent.ts';
 
 function check(fields: Partial<CheckDefinition> = {}): CheckDefinition {
-  return {
-    id: 'c',
-    name: 'check',
-    notes: '',
+  const target = 'http://127.0.0.1/';
+  const http = {
     type: 'http',
-    target: 'http://127.0.0.1/',
+    target,
     method: 'GET',
-    header: {},
-    body: '',
-    tlsSkipVerify: false,
-    args: [],
     intervalMs: 10_000,
     timeoutMs: 1000,
     ttlMs: 0,
-    successBeforePassing: 0,
-    failuresBeforeCritical: 0,
-    failuresBeforeWarning: 0,
-    deregisterCriticalAfterMs: 0,
-    initialStatus: 'critical',
-    ...fields,
-  };
+  } as const;
+  return checkOf({ id: 'c', name: 'check', ...http, ...fields });
 }
 
 const ttl = (fields: Partial<CheckDefinition> = {}) =>

@@ -17,8 +17,7 @@ import {
   Registry,
 } from '../../../src/agent/registry.ts';
 import { Fault } from '../../../src/core.ts';
-import { definitionOf, hostValue } from '../../support/agent.ts';
-import { checkOf } from '../../support/flock.ts';
+import { checkOf, definitionOf, hostValue } from '../../support/agent.ts';
 import { KnownMesh, recordOf } from '../../support/records.ts';
 
 let mesh: KnownMesh;

@@ -3,8 +3,7 @@ import { test } from 'node:test';
 import { CHECK, CHECK_DEFINITION, HOST, SERVICE } from '../../../src/agent/kinds.ts';
 import { decodeValue } from '../../../src/agent/values.ts';
 import { Fault } from '../../../src/core.ts';
-import { definitionOf, hostValue } from '../../support/agent.ts';
-import { checkOf } from '../../support/flock.ts';
+import { checkOf, definitionOf, hostValue } from '../../support/agent.ts';
 import { KnownMesh, recordOf } from '../../support/records.ts';
 
 const host = hostValue('one', '10.0.0.1');

@@ -10,29 +10,11 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type CheckResult, CheckRunner, maxConcurrentRuns } from '../../../../src/agent/io/checks.ts';
 import type { CheckDefinition } from '../../../../src/agent/kinds.ts';
+import { checkOf } from '../../../support/agent.ts';
 
 function check(fields: Partial<CheckDefinition>): CheckDefinition {
-  return {
-    id: 'c',
-    name: 'check',
-    notes: '',
-    type: 'http',
-    target: '',
-    method: 'GET',
-    header: {},
-    body: '',
-    tlsSkipVerify: false,
-    args: [],
-    intervalMs: 10_000,
-    timeoutMs: 10_000,
-    ttlMs: 0,
-    successBeforePassing: 0,
-    failuresBeforeCritical: 0,
-    failuresBeforeWarning: 0,
-    deregisterCriticalAfterMs: 0,
-    initialStatus: 'critical',
-    ...fields,
-  };
+  const http = { type: 'http', method: 'GET', intervalMs: 10_000, timeoutMs: 10_000, ttlMs: 0 } as const;
+  return checkOf({ id: 'c', name: 'check', ...http, ...fields });
 }
 
 const script = (...args: string[]) => check({ type: 'script', args });
