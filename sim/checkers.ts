@@ -2,10 +2,12 @@
  * The promises that every run is held to. Safety is looked at all along the way; agreement once the faults
  * are mended. Each broken promise is a `Violation` that says what, when and who.
  */
+import { hash } from 'node:crypto';
 import type { Verify } from '../src/core.ts';
 import { isAuthentic } from '../src/gossip/codec.ts';
 import type { Record } from '../src/gossip/record.ts';
 import { slotOf } from '../src/gossip/record.ts';
+import type { ProxyConfig } from '../src/proxy/config.ts';
 import type { Flock } from './flock.ts';
 import { Growth } from './growth.ts';
 import type { Host } from './host.ts';
@@ -15,6 +17,8 @@ import { Violation } from './violation.ts';
 
 /** How often the running checks look, virtual milliseconds. */
 export const sweepMs = 500;
+/** Pairs of observer and subject in one sweep: all up to 300 hosts; of more, each has its turn every few sweeps. */
+const pairsMax = 90_000;
 
 export class Checkers {
   private readonly flock: Flock;
@@ -24,6 +28,11 @@ export class Checkers {
   private readonly heldDownSince = new Map<number, number>();
   private readonly growth: Growth;
   private readonly authentic = new WeakSet<Record>();
+  private readonly digests = new WeakMap<ProxyConfig, string>();
+  /** Number of the observer that disagreed last. */
+  private lastWrong = 0;
+  /** Whose turn it is in a mesh too large to look at as a whole. */
+  private next = 0;
 
   constructor(flock: Flock, bounds: Bounds, verify: Verify) {
     this.flock = flock;
@@ -35,7 +44,9 @@ export class Checkers {
   /** Everything that must hold at any moment. */
   sweep(): void {
     const awake = this.flock.awake();
-    for (const observer of awake) {
+    const count = Math.min(awake.length, Math.ceil(pairsMax / this.flock.hosts.length));
+    for (let turn = 0; turn < count; turn++) {
+      const observer = awake[this.next++ % awake.length]!;
       this.membership(observer);
       if (!this.flock.isCompromised(observer)) this.growth.singleVersions(observer);
     }
@@ -56,16 +67,34 @@ export class Checkers {
     const awake = this.flock.awake();
     const first = awake[0];
     if (first === undefined) return null;
-    const root = first.agent!.root();
-    const endpoints = endpointsOf(first);
-    for (const host of awake) {
-      if (host.agent!.root() !== root) return `replicas of ${first.name} and ${host.name} differ`;
-      if (endpointsOf(host) !== endpoints)
-        return `endpoints of ${first.name} and ${host.name} differ: ${firstDifference(endpoints, endpointsOf(host))}`;
-      const wrong = this.wrongMember(host) ?? this.wrongEndpoint(host);
-      if (wrong !== null) return wrong;
+    // Who was wrong a moment ago most likely still is: that spares a look at all the others.
+    const lastWrong = this.flock.hosts[this.lastWrong]!;
+    const inOrder = awake.includes(lastWrong) ? [lastWrong, ...awake] : awake;
+    for (const host of inOrder) {
+      const wrong = this.difference(first, host) ?? this.wrongMember(host) ?? this.wrongEndpoint(host);
+      if (wrong === null) continue;
+      this.lastWrong = host.number;
+      return wrong;
     }
     return null;
+  }
+
+  private difference(first: Host, host: Host): string | null {
+    if (host.agent!.root() !== first.agent!.root())
+      return `replicas of ${first.name} and ${host.name} differ`;
+    if (this.endpointsDigest(host) === this.endpointsDigest(first)) return null;
+    const where = firstDifference(endpointsOf(first), endpointsOf(host));
+    return `endpoints of ${first.name} and ${host.name} differ: ${where}`;
+  }
+
+  /** Of all endpoints a host has compiled; taken once for each configuration. */
+  private endpointsDigest({ config }: Host): string {
+    if (config === null) return '';
+    const known = this.digests.get(config);
+    if (known !== undefined) return known;
+    const digest = hash('md5', endpointsText(config));
+    this.digests.set(config, digest);
+    return digest;
   }
 
   /** The first member that `observer` sees otherwise than it is. */
@@ -179,9 +208,13 @@ export class Checkers {
 }
 
 /** All compiled endpoints as one text, to be compared. */
-function endpointsOf(host: Host): string {
+function endpointsOf({ config }: Host): string {
+  return config === null ? '' : endpointsText(config);
+}
+
+function endpointsText({ clusters }: ProxyConfig): string {
   return JSON.stringify(
-    host.config?.clusters.map(({ service, endpoints, outOfRotation }) => [service, endpoints, outOfRotation]),
+    clusters.map(({ service, endpoints, outOfRotation }) => [service, endpoints, outOfRotation]),
   );
 }
 

@@ -15,29 +15,38 @@ interface Seen {
   readonly incarnations: Map<HostId, number>;
   /** By slot: the version, or the hybrid time where the slot is policy. */
   readonly slots: Map<string, number>;
+  /** Records that were looked at: they do not change. */
+  readonly records: WeakSet<Record>;
 }
 
-/** Slots of all observers together that are looked at: every one of a small mesh, some observers of a large one. */
-const slotsMax = 50_000;
+/** Slots that are looked at in one sweep, of all observers together; the next sweep goes on with the next. */
+const slotsMax = 20_000;
+/** Observers whose slots are remembered: all of a small mesh, some of a large one. */
+const rememberedSlotsMax = 400_000;
 
 export class Growth {
   private readonly world: World;
   private readonly seen = new Map<number, Seen>();
   /** `slot version` of hosts' own records -> bytes, over all their lives. */
   private readonly ownVersions = new Map<string, Uint8Array>();
+  private rememberedSlots = 0;
+  private next = 0;
 
   constructor(world: World) {
     this.world = world;
   }
 
-  /** Holds `observers`, all of them awake, to what they had before. */
+  /** Holds `observers`, all of them awake, to what they had before: all of a small mesh, some of a large one. */
   sweep(observers: readonly Host[], subjects: readonly Host[]): void {
-    let slotsLeft = slotsMax;
-    for (const observer of observers) {
+    let left = slotsMax;
+    for (let turn = 0; turn < observers.length && left > 0; turn++) {
+      const observer = observers[this.next++ % observers.length]!;
       const seen = this.seenBy(observer);
       this.catalogIndex(observer, seen);
       for (const subject of subjects) this.incarnation(observer, subject, seen);
-      if (slotsLeft > 0) slotsLeft -= this.slots(observer, seen);
+      left -= subjects.length;
+      if (seen.slots.size > 0 || this.rememberedSlots < rememberedSlotsMax)
+        left -= this.slots(observer, seen);
     }
   }
 
@@ -56,7 +65,14 @@ export class Growth {
     const process = observer.agent!;
     const known = this.seen.get(observer.number);
     if (known?.process === process) return known;
-    const seen: Seen = { process, catalogIndex: 0, incarnations: new Map(), slots: new Map() };
+    this.rememberedSlots -= known?.slots.size ?? 0;
+    const seen: Seen = {
+      process,
+      catalogIndex: 0,
+      incarnations: new Map(),
+      slots: new Map(),
+      records: new WeakSet(),
+    };
     this.seen.set(observer.number, seen);
     return seen;
   }
@@ -80,11 +96,14 @@ export class Growth {
     let count = 0;
     for (const record of seen.process.records()) {
       count++;
+      if (seen.records.has(record)) continue;
+      seen.records.add(record);
       const slot = slotOf(record);
       const rank = rankOf(record);
       const before = seen.slots.get(slot);
-      if (before !== undefined && rank < before) this.fell(observer, slot, before, rank);
-      if (before !== rank) seen.slots.set(slot, rank);
+      if (before === undefined) this.rememberedSlots++;
+      else if (rank < before) this.fell(observer, slot, before, rank);
+      seen.slots.set(slot, rank);
     }
     // No run is long enough for a tombstone to be forgotten.
     if (count < seen.slots.size) this.fell(observer, 'the number of slots', seen.slots.size, count);
