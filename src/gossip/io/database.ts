@@ -1,12 +1,8 @@
 /** LevelDB with a checksum on every entry, and its errors as faults. */
-
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { type BatchOperation, type Iterator, Level } from 'level';
 import { Fault, messageOf } from '../../core.ts';
-import { damagedLogBlocks } from './log-file.ts';
-import { damagedTableBlocks } from './table-file.ts';
+import { syncFolder } from './folder.ts';
 
 export interface Entry {
   readonly key: string;
@@ -39,6 +35,11 @@ export function openEntry(key: string, sealed: Buffer): Uint8Array | null {
   return sealed.readUInt32BE(0) === checksum(key, value) ? new Uint8Array(value) : null;
 }
 
+/** Whether an error's message is the system's for a full disk: LevelDB passes on nothing but that. */
+export function isDiskFull(message: string): boolean {
+  return /No space left on device|Disk quota exceeded|ENOSPC|EDQUOT/.test(message);
+}
+
 /** Every error of LevelDB as a fault that an operator can act on. */
 function databaseFault(error: unknown, location: string, changed: boolean): Fault {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
@@ -49,8 +50,7 @@ function databaseFault(error: unknown, location: string, changed: boolean): Faul
     return new Fault('data-dir-locked', `another agent is running on ${location}`, options);
   if (code === 'LEVEL_CORRUPTION')
     return new Fault('store-corrupted', `the database in ${location} is damaged: ${message}`, options);
-  if (message.includes('No space left on device') || message.includes('Disk quota exceeded'))
-    return new Fault('disk-full', `no space left to write to ${location}`, options);
+  if (isDiskFull(message)) return new Fault('disk-full', `no space left to write to ${location}`, options);
   return new Fault('store-unavailable', `the database in ${location} failed: ${message}`, options);
 }
 
@@ -76,6 +76,13 @@ export class Database {
     try {
       await level.open();
     } catch (error) {
+      throw databaseFault(error, location, false);
+    }
+    try {
+      // LevelDB renames CURRENT and does not make that durable; the manifest it named before is deleted.
+      await syncFolder(location);
+    } catch (error) {
+      await level.close();
       throw databaseFault(error, location, false);
     }
     return new Database(level, location);
@@ -141,23 +148,4 @@ export class Database {
       throw databaseFault(error, this.location, false);
     }
   }
-}
-
-/**
- * Damage in the files of a database, to be asked before it is opened: LevelDB would leave out what it
- * cannot read, or read what is not there, and say nothing. Reads every file once.
- */
-export async function damageInFiles(location: string): Promise<string[]> {
-  const details: string[] = [];
-  for (const name of await readdir(location)) {
-    const damagedBlocks = name.endsWith('.ldb')
-      ? damagedTableBlocks
-      : name.endsWith('.log') || name.startsWith('MANIFEST-')
-        ? damagedLogBlocks
-        : null;
-    if (damagedBlocks === null) continue;
-    const count = damagedBlocks(await readFile(join(location, name)));
-    if (count > 0) details.push(`${name} is damaged in ${count} of its blocks; what they held is lost`);
-  }
-  return details;
 }

@@ -5,6 +5,7 @@
 import { open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Fault, isHex, messageOf, parseJson } from '../../core.ts';
+import { syncFolder } from './folder.ts';
 
 export interface Marker {
   /** 16 random bytes, hex: which database this is. */
@@ -54,10 +55,5 @@ export async function writeMarker(path: string, marker: Marker): Promise<void> {
     await file.close();
   }
   await rename(temporary, path);
-  const folder = await open(dirname(path), 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
+  await syncFolder(dirname(path));
 }

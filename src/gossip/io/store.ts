@@ -4,8 +4,10 @@ import { chmod, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { assert, Fault, messageOf } from '../../core.ts';
 import type { StoreOp } from '../port.ts';
-import { Database, type DatabaseOp, damageInFiles, type Entry, sealEntry } from './database.ts';
-import { readMarker, writeMarker } from './marker.ts';
+import { Database, type DatabaseOp, type Entry, isDiskFull, openEntry, sealEntry } from './database.ts';
+import { type Files, readFiles } from './files.ts';
+import { type Marker, readMarker, writeMarker } from './marker.ts';
+import { damagedLocation, finishRebuild, rebuild } from './rebuild.ts';
 
 /** How long an unsynced write may wait for company. */
 const lingerMs = 20;
@@ -69,9 +71,10 @@ export class Store {
   }
 
   /**
-   * Opens the store in `directory`, creating that, though nothing above it, if it never existed. Faults: `data-dir-locked` (another
-   * process has it), `store-lost` (it existed, and is gone or another), `store-corrupted` (LevelDB cannot
-   * open it), `disk-full`, `store-unavailable`.
+   * Opens the store in `directory`, creating that, though nothing above it, if it never existed. A damaged
+   * database is replaced by one of what can be read of it. Faults: `data-dir-locked` (another process has it),
+   * `store-lost` (it existed, and is gone or another), `store-corrupted` (no start can be made from what is
+   * there), `disk-full`, `store-unavailable`.
    */
   static async open(directory: string, options: StoreOptions = {}): Promise<Store> {
     const location = join(directory, 'database');
@@ -79,7 +82,9 @@ export class Store {
     await makeDirectory(directory, location);
     const marker = await readMarker(markerPath);
     await refuseLost(location, markerPath, marker !== null);
-    const damage = await damageInFiles(location);
+    const files = await readFiles(location);
+    const salvaged = files.damage.length > 0 ? await salvage(files, location, markerPath, marker) : null;
+    const damage = [...files.damage, ...(salvaged?.damage ?? [])];
     const database = await Database.open(location, marker === null).catch((error: unknown) => {
       if (!(error instanceof Fault) || error.code !== 'store-corrupted') throw error;
       throw new Fault(error.code, `${error.message}; ${wayOut(location, markerPath)}`, { cause: error });
@@ -90,7 +95,7 @@ export class Store {
         location,
         markerPath,
         marker?.store ?? null,
-        damage.length > 0,
+        salvaged !== null && !salvaged.startsAnew,
       );
       const epoch = Math.max(found.epoch, marker?.epoch ?? 0) + 1;
       await database.write(
@@ -105,9 +110,8 @@ export class Store {
     } catch (error) {
       await database.close();
       if (error instanceof Fault) throw error;
-      throw new Fault('store-unavailable', `cannot write ${markerPath}: ${messageOf(error)}`, {
-        cause: error,
-      });
+      const code = isDiskFull(messageOf(error)) ? 'disk-full' : 'store-unavailable';
+      throw new Fault(code, `cannot write ${markerPath}: ${messageOf(error)}`, { cause: error });
     }
   }
 
@@ -235,14 +239,19 @@ function databaseOp(op: StoreOp): DatabaseOp {
  */
 async function makeDirectory(directory: string, location: string): Promise<void> {
   try {
-    for (const folder of [directory, location])
-      await mkdir(folder, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== 'EEXIST') throw error;
-      });
+    await makeFolder(directory);
+    await finishRebuild(location);
+    await makeFolder(location);
     await chmod(location, 0o700);
   } catch (error) {
     throw new Fault('store-unavailable', `cannot create ${location}: ${messageOf(error)}`, { cause: error });
   }
+}
+
+async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
 }
 
 /**
@@ -259,6 +268,49 @@ async function refuseLost(location: string, markerPath: string, initialised: boo
 /** What to do about a database that cannot be used. */
 function wayOut(location: string, markerPath: string): string {
   return `restore it from a backup, or remove ${location} and ${markerPath} to start anew with what other hosts know`;
+}
+
+interface Salvaged {
+  /** What was found beyond the damage to the files. */
+  readonly damage: readonly string[];
+  /** Nothing had ever been kept here: the damage is a first start's that a crash cut short. */
+  readonly startsAnew: boolean;
+}
+
+/** Rebuilds a damaged database from what can be read of it. Faults: as `Store.open`. */
+async function salvage(
+  files: Files,
+  location: string,
+  markerPath: string,
+  marker: Marker | null,
+): Promise<Salvaged> {
+  const entries = new Map<string, Buffer>();
+  const damage: string[] = [];
+  for (const [key, value] of files.entries()) {
+    if (openEntry(key, value) !== null) entries.set(key, value);
+    else damage.push(`entry ${JSON.stringify(key)} fails its checksum`);
+  }
+  await refuseLocked(location);
+  const startsAnew = marker === null && entries.size === 0;
+  if (marker === null && !startsAnew && !(entries.has(identityKey) && entries.has(epochKey)))
+    throw new Fault(
+      'store-corrupted',
+      `the database in ${location} is damaged and ${markerPath} is missing; ${wayOut(location, markerPath)}`,
+    );
+  await rebuild(location, entries);
+  damage.push(
+    `the database was rebuilt with ${entries.size} entries; the damaged one is in ${damagedLocation(location)}`,
+  );
+  return { damage, startsAnew };
+}
+
+/** While another process works on the files they may well look damaged; LevelDB's lock tells. */
+async function refuseLocked(location: string): Promise<void> {
+  try {
+    await (await Database.open(location, false)).close();
+  } catch (error) {
+    if (error instanceof Fault && error.code === 'data-dir-locked') throw error;
+  }
 }
 
 interface Identity {

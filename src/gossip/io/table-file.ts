@@ -1,6 +1,6 @@
 /**
- * Finds damage in a LevelDB table. LevelDB is not asked to verify checksums when it iterates, so a flipped
- * bit in a key would move or hide entries without a word.
+ * Reads a LevelDB table. LevelDB is not asked to verify checksums when it iterates, so a flipped bit in a key
+ * would move or hide entries without a word.
  *
  * Format: blocks, each followed by a type (1 byte, 0: not compressed) and a masked CRC-32C over both; the
  * file ends with a footer of 48 bytes: the places of the metaindex and index blocks, filler, and a magic
@@ -18,18 +18,35 @@ interface Place {
   readonly length: number;
 }
 
-/** How many blocks of a table are damaged. A table whose index is damaged counts as one. */
-export function damagedTableBlocks(table: Buffer): number {
-  if (table.length < footerBytes || !table.subarray(-magic.length).equals(magic)) return 1;
+export interface TableEntry {
+  /** With LevelDB's eight bytes of sequence number and kind at its end. */
+  readonly key: Buffer;
+  readonly value: Buffer;
+}
+
+export interface TableContents {
+  /** The data blocks that are sound. */
+  readonly blocks: readonly Buffer[];
+  /** How many blocks are damaged; a table whose index is damaged counts as one. */
+  readonly damaged: number;
+}
+
+export function readTable(table: Buffer): TableContents {
+  const unreadable = { blocks: [], damaged: 1 };
+  if (table.length < footerBytes || !table.subarray(-magic.length).equals(magic)) return unreadable;
   try {
     const footer = new ByteReader(table.subarray(-footerBytes));
     const metaindex = readPlace(footer);
     const index = readPlace(footer);
-    if (!isSound(table, index)) return 1;
-    const blocks = [metaindex, ...indexedPlaces(table.subarray(index.offset, index.offset + index.length))];
-    return blocks.filter((place) => !isSound(table, place)).length;
+    if (!isSound(table, index)) return unreadable;
+    const places: Place[] = [];
+    for (const { value } of blockEntries(blockAt(table, index)))
+      places.push(readPlace(new ByteReader(value)));
+    const sound = places.filter((place) => isSound(table, place));
+    const damaged = places.length - sound.length + (isSound(table, metaindex) ? 0 : 1);
+    return { blocks: sound.map((place) => blockAt(table, place)), damaged };
   } catch (error) {
-    if (error instanceof Fault) return 1;
+    if (error instanceof Fault) return unreadable;
     throw error;
   }
 }
@@ -39,6 +56,10 @@ function readPlace(reader: ByteReader): Place {
   return { offset: reader.varint(), length: reader.varint() };
 }
 
+function blockAt(table: Buffer, { offset, length }: Place): Buffer {
+  return table.subarray(offset, offset + length);
+}
+
 function isSound(table: Buffer, { offset, length }: Place): boolean {
   const end = offset + length;
   if (end + trailerBytes > table.length - footerBytes) return false;
@@ -46,22 +67,21 @@ function isSound(table: Buffer, { offset, length }: Place): boolean {
 }
 
 /**
- * The values of an index block. Entries are the length of the key part shared with the entry before, the
- * lengths of the key's own part and of the value, and both; then come the restart points and their number.
+ * The entries of a block. Each is the length of the key part shared with the entry before, the lengths of the
+ * key's own part and of the value, and both; behind them come the restart points and their number.
+ * `Fault('malformed')`.
  */
-function indexedPlaces(block: Buffer): Place[] {
-  if (block.length < 4) throw new Fault('malformed', 'the index has no restart points');
-  const restarts = block.readUInt32LE(block.length - 4);
-  const restartBytes = 4 * (restarts + 1);
-  if (restartBytes > block.length) throw new Fault('malformed', 'the index is too short');
+export function* blockEntries(block: Buffer): Generator<TableEntry> {
+  if (block.length < 4) throw new Fault('malformed', 'a block has no restart points');
+  const restartBytes = 4 * (block.readUInt32LE(block.length - 4) + 1);
+  if (restartBytes > block.length) throw new Fault('malformed', 'a block is too short');
   const reader = new ByteReader(block.subarray(0, block.length - restartBytes));
-  const places: Place[] = [];
+  let key: Buffer = Buffer.alloc(0);
   while (reader.remaining > 0) {
-    reader.varint();
-    const ownKeyBytes = reader.varint();
+    const sharedBytes = reader.varint(key.length);
+    const ownBytes = reader.varint();
     const valueBytes = reader.varint();
-    reader.raw(ownKeyBytes);
-    places.push(readPlace(new ByteReader(reader.raw(valueBytes))));
+    key = Buffer.concat([key.subarray(0, sharedBytes), reader.raw(ownBytes)]);
+    yield { key, value: Buffer.from(reader.raw(valueBytes)) };
   }
-  return places;
 }

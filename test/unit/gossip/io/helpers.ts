@@ -4,6 +4,7 @@ import { ed25519Signer, type HostId } from '../../../../src/core.ts';
 import type { PeerAddress } from '../../../../src/gossip/io/dialer.ts';
 import { Transport, type TransportOptions } from '../../../../src/gossip/io/transport.ts';
 import type { RelayVerdict } from '../../../../src/gossip/port.ts';
+import type { SwimReport } from '../../../../src/gossip/swim-port.ts';
 
 /** What a transport reported, in order. */
 export type Seen =
@@ -20,6 +21,7 @@ export class Directory {
 /** A transport and all that it reported. */
 export class Host {
   readonly seen: Seen[] = [];
+  readonly reports: SwimReport[] = [];
   private readonly news = new EventEmitter();
   transport!: Transport;
 
@@ -74,11 +76,15 @@ export async function startHost(
   const bind = `127.0.1.${number}`;
   const transport = await Transport.start({
     seed: seedOf(number),
+    mesh: new Uint8Array(32).fill(7),
+    epoch: 1,
+    root: '\0'.repeat(8),
     bind,
     port: 0,
     admitted: (id) => directory.admitted.has(id),
     addressOf: (id) => directory.addresses.get(id) ?? null,
     handlers: {
+      report: (report) => host.reports.push(report),
       frame: (from, bytes) => host.note({ type: 'frame', from, text: textOf(bytes) }),
       delta: (bytes) => {
         const text = textOf(bytes);

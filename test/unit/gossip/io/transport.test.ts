@@ -233,6 +233,7 @@ test('join requests arrive on the same port', async (t) => {
   const directory = new Directory();
   const a = await startHost(directory, 1, {
     handlers: {
+      report: () => undefined,
       frame: () => undefined,
       delta: () => 'accept',
       connected: () => undefined,
@@ -250,5 +251,4 @@ test('join requests arrive on the same port', async (t) => {
     attempts: 3,
   });
   assert.equal(textOf(reply), 'hello stranger');
-  assert.equal(a.transport.stats().join.replies, 1);
 });
