@@ -8,7 +8,10 @@ import type { AgentEffect, AgentInput } from '../effects.ts';
 import { encodeJoinAnswer } from '../joining.ts';
 
 export interface WritableStore {
-  /** Resolves once the operations are durable (`sync`) or in the log (not `sync`). */
+  /**
+   * Resolves once the operations are in the log, or (`sync`) they and all before them durable; there may be
+   * none of them then.
+   */
   write(ops: readonly StoreOp[], sync: boolean): Promise<void>;
 }
 
@@ -39,6 +42,8 @@ export class Driver {
   /** Ends when the last write has, and what it released was carried out. */
   private lastWrite: Promise<void> = Promise.resolve();
   private lastOutcome: Promise<Fault | null> = Promise.resolve(null);
+  /** Whether a write was handed over since the last that is synced. */
+  private unsynced = false;
 
   constructor(options: DriverOptions) {
     this.options = options;
@@ -78,8 +83,15 @@ export class Driver {
   private persist(effect: Extract<AgentEffect, { type: 'persist' }>): void {
     const isBarrier = effect.ops.length === 0;
     // Writes are handed over in order; releases wait for all earlier ones. A barrier shares the fate of the
-    // write before it: what it answers may rest on that.
+    // write before it: what it answers may rest on that, and so on what nobody has synced yet.
     if (!isBarrier) this.lastOutcome = this.write(effect);
+    else if (effect.sync && this.unsynced) {
+      const before = this.lastOutcome;
+      const sync = this.write(effect);
+      this.lastOutcome = before.then((fault) => fault ?? sync);
+    }
+    if (effect.sync) this.unsynced = false;
+    else if (!isBarrier) this.unsynced = true;
     const outcome = this.lastOutcome;
     // What a release throws is a bug: nobody handles the rejection, and the process stops.
     this.lastWrite = this.lastWrite

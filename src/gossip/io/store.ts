@@ -21,6 +21,8 @@ export const maxPendingBytes = 64 * 1024 * 1024;
 const entryPrefix = 'e/';
 const identityKey = 'm/identity';
 const epochKey = 'm/epoch';
+/** Never there. */
+const barrierKey = 'm/barrier';
 
 export interface StoreOptions {
   /** Told of every damaged entry or log block, in words for an operator. */
@@ -53,6 +55,8 @@ export class Store {
   private readonly reportDamage: (detail: string) => void;
   /** Null after a failed write, until it was opened again. */
   private database: Database | null;
+  /** Whether something was written since the last fsync. */
+  private unsynced = false;
   private readonly pending: Write[] = [];
   private pendingBytes = 0;
   private lingering: NodeJS.Timeout | null = null;
@@ -123,8 +127,8 @@ export class Store {
   }
 
   /**
-   * Applies `ops` together and in the order of the calls. With `sync`, resolves once they are on disk;
-   * all that waits shares one fsync. Without, once the system has them, within about `lingerMs`. Faults:
+   * Applies `ops` together and in the order of the calls. With `sync`, resolves once they, and all that was
+   * written before them, are on disk, also when there are none; all that waits shares one fsync. Without, once the system has them, within about `lingerMs`. Faults:
    * `disk-full` and `store-unavailable` (may or may not be found on disk later), `store-overloaded`,
    * `store-closed` (nothing was changed). The store goes on after each of them but the last.
    */
@@ -193,8 +197,14 @@ export class Store {
     const database = await this.usable();
     const sync = batch.some((write) => write.sync);
     const ops = batch.flatMap((write) => write.ops.map(databaseOp));
+    if (ops.length === 0) {
+      if (!sync || !this.unsynced) return;
+      // LevelDB syncs nothing without a write, so that of nothing stands in for it.
+      ops.push({ type: 'del', key: barrierKey });
+    }
     try {
       await database.write(ops, sync);
+      this.unsynced = !sync;
     } catch (error) {
       // LevelDB refuses every write after one that failed, until it is opened anew.
       this.database = null;

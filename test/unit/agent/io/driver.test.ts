@@ -16,6 +16,9 @@ const persist = (key: string | null, ...then: AgentEffect[]): AgentEffect => ({
   then,
 });
 
+/** What came from the mesh: written, not synced. */
+const heard = { type: 'persist', sync: false, then: [] } as const;
+
 /** A driver around a machine that answers each input as the test says, on a disk that waits to be told. */
 class Bench {
   readonly inputs: AgentInput[] = [];
@@ -23,7 +26,11 @@ class Bench {
   readonly faults: Fault[] = [];
   readonly stored: (string | null)[] = [];
   readonly joinAnswers: ReturnType<typeof decodeJoinAnswer>[] = [];
-  readonly writes: { readonly keys: string; readonly end: (error?: Error) => void }[] = [];
+  readonly writes: {
+    readonly keys: string;
+    readonly sync: boolean;
+    readonly end: (error?: Error) => void;
+  }[] = [];
   effectsOf: (input: AgentInput) => readonly AgentEffect[] = () => [];
   wakeAt: Millis | null = null;
   now: Millis = 1000;
@@ -38,10 +45,10 @@ class Bench {
       nextWake: () => this.wakeAt,
     },
     store: {
-      write: (ops) =>
+      write: (ops, sync) =>
         new Promise((resolve, reject) => {
           const end = (error?: Error): void => (error === undefined ? resolve() : reject(error));
-          this.writes.push({ keys: ops.map(({ key }) => key).join(), end });
+          this.writes.push({ keys: ops.map(({ key }) => key).join(), sync, end });
         }),
     },
     now: () => this.now,
@@ -89,7 +96,7 @@ test('releases keep the order of the writes, whichever ends first', async () => 
   assert.deepEqual(bench.done, ['reply 1', 'reply 2', 'reply 3']);
 });
 
-test('an empty write is a barrier behind all that came before, and never reaches the store', async () => {
+test('an empty write is a barrier behind all that came before, and reaches no store that has synced it', async () => {
   const bench = new Bench();
   bench.feed(persist(null, reply(1)));
   await setImmediate();
@@ -101,6 +108,27 @@ test('an empty write is a barrier behind all that came before, and never reaches
   await setImmediate();
   assert.deepEqual(bench.done, ['reply 1', 'reply 2']);
   assert.equal(bench.writes.length, 1);
+});
+
+test('a barrier behind writes that nobody synced syncs them, once', async () => {
+  const bench = new Bench();
+  bench.feed({ ...heard, ops: [op('a')] }, persist(null, reply(1)), persist(null, reply(2)));
+  assert.deepEqual(
+    bench.writes.map(({ keys, sync }) => `${keys} ${sync}`),
+    ['a false', ' true'],
+  );
+  bench.writes[0]?.end();
+  await setImmediate();
+  assert.deepEqual(bench.done, []);
+  bench.writes[1]?.end();
+  await setImmediate();
+  assert.deepEqual(bench.done, ['reply 1', 'reply 2']);
+
+  bench.feed({ ...heard, ops: [op('b')] }, persist(null, reply(3)));
+  bench.writes[2]?.end(new Fault('disk-full', 'no space'));
+  bench.writes[3]?.end();
+  await setImmediate();
+  assert.deepEqual(bench.done.at(-1), 'fail 3');
 });
 
 test('a failed write answers who waited with its fault, releases nothing else, and later writes go on', async () => {

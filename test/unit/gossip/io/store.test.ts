@@ -117,6 +117,19 @@ test('synced writes that wait together share one fsync, and keep their order wit
   await store.close();
 });
 
+test('a synced write of nothing syncs what was written before it, if anybody has to', async (t) => {
+  const store = await Store.open(newDirectory(t));
+  await store.write([], true);
+  assert.equal(store.counters.syncedBatches, 0);
+  await store.write([{ type: 'put', key: 'heard', value: value('x') }], false);
+  assert.equal(store.counters.syncedBatches, 0);
+  await store.write([], true);
+  assert.equal(store.counters.syncedBatches, 1);
+  await store.write([], true);
+  assert.equal(store.counters.syncedBatches, 1);
+  await store.close();
+});
+
 test('unsynced writes are merged into few batches', async (t) => {
   const store = await Store.open(newDirectory(t));
   await Promise.all(
