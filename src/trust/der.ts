@@ -2,13 +2,13 @@
  * DER, the encoding of certificates (X.690): writing by node-forge's `asn1`, and reading that accepts one
  * encoding of each value only. `forge.pki` is never used: it knows no key type but RSA.
  */
-import forge from 'node-forge';
+import type { asn1 as Asn1Module } from 'node-forge';
+// All of node-forge is TLS, PKCS and its own arithmetic, ten times as much to load.
+import asn1 from 'node-forge/lib/asn1.js';
 import { Fault, type Millis, messageOf } from '../core.ts';
 
-const { asn1 } = forge;
-
 /** A value being written. */
-export type Asn1 = forge.asn1.Asn1;
+export type Asn1 = Asn1Module.Asn1;
 
 /** First identifier octets, without the "constructed" bit. */
 export const tags = {
@@ -106,7 +106,7 @@ function parse(der: Uint8Array): Asn1 {
   // Bit strings must stay bytes: forge would otherwise take some elliptic-curve points for nested DER.
   // The published types know only a boolean here; the code takes these options.
   const options = { strict: true, parseAllBytes: true, decodeBitStrings: false, maxDepth: 24 };
-  return asn1.fromDer(forge.util.createBuffer(toBinary(der)), options as unknown as boolean);
+  return asn1.fromDer(toBinary(der), options as unknown as boolean);
 }
 
 /** An object identifier as the hex of its content, which is how `DerNode.oid` returns one. */

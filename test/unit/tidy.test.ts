@@ -33,7 +33,7 @@ function load(path: string): Source {
   return { path, text, imports };
 }
 
-const sources = ['src', 'sim', 'test', 'bench', 'demo'].flatMap(filesUnder).map(load);
+const sources = ['src', 'sim', 'test', 'bench', 'demo', 'scripts'].flatMap(filesUnder).map(load);
 const roomOf = (path: string): string =>
   path.startsWith('src/') ? (path.split('/')[1] ?? '') : (path.split('/')[0] ?? '');
 const isIo = (path: string): boolean => /^src\/[a-z]+\/io\//.test(path);

@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { flushCompileCache } from 'node:module';
 import { parseArgs } from 'node:util';
-import { parse as parseYaml } from 'yaml';
 import { Fault, messageOf } from '../../core.ts';
 import {
   type AgentSettings,
@@ -57,7 +56,7 @@ export async function runAgentCommand(argv: readonly string[]): Promise<number> 
       process.stdout.write(agentUsage);
       return 0;
     }
-    settings = settingsOf(flags);
+    settings = await settingsOf(flags);
   } catch (error) {
     return complain(error, 2);
   }
@@ -94,16 +93,17 @@ function readFlags(argv: readonly string[]): RawOptions {
   }
 }
 
-function settingsOf({ config, ...flags }: RawOptions): AgentSettings {
+async function settingsOf({ config, ...flags }: RawOptions): Promise<AgentSettings> {
   const environment = optionsFromEnvironment(process.env);
   const path = config ?? process.env.STARLING_CONFIG;
-  const file = typeof path === 'string' ? [optionsFromFile(readConfig(path), path)] : [];
+  const file = typeof path === 'string' ? [optionsFromFile(await readConfig(path), path)] : [];
   return agentSettings([flags, environment, ...file], machineFacts());
 }
 
-function readConfig(path: string): unknown {
+async function readConfig(path: string): Promise<unknown> {
   try {
-    return parseYaml(readFileSync(path, 'utf8'));
+    const { parse } = await import('yaml');
+    return parse(readFileSync(path, 'utf8'));
   } catch (error) {
     throw new Fault('bad-config', `cannot read ${path}: ${messageOf(error)}`, { field: 'config' });
   }

@@ -5,7 +5,6 @@
 import { type FSWatcher, watch } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
-import { parseDocument } from 'yaml';
 import { byCodeUnit, Fault, messageOf } from '../../core.ts';
 import { parseDefinitions } from '../definition.ts';
 import type { ServiceDefinition } from '../kinds.ts';
@@ -155,7 +154,7 @@ export class DefinitionFiles {
       if (this.files.get(path)?.signature === signature) return;
       if (!found.isFile()) throw new Fault('not-a-file', 'is not a file');
       if (found.size > maxFileBytes) throw new Fault('too-large', `has more than ${maxFileBytes} bytes`);
-      const content = decode(path, await readFile(path, 'utf8'));
+      const content = await decode(path, await readFile(path, 'utf8'));
       const definitions = parseDefinitions(content, {
         type: 'file',
         path,
@@ -196,7 +195,7 @@ function isDefinitionFile(name: string): boolean {
 }
 
 /** The content as plain data. `Fault('malformed')`; HCL is refused in words, not passed over. */
-function decode(path: string, text: string): unknown {
+async function decode(path: string, text: string): Promise<unknown> {
   if (extname(path) === '.hcl') throw new Fault('unsupported', 'HCL is not read: write JSON or YAML');
   if (extname(path) === '.json') {
     try {
@@ -205,6 +204,8 @@ function decode(path: string, text: string): unknown {
       throw new Fault('malformed', `not JSON: ${messageOf(error)}`);
     }
   }
+  // Loaded for those who write YAML: the others' agents are smaller without it.
+  const { parseDocument } = await import('yaml');
   const document = parseDocument(text, { prettyErrors: true });
   const [error] = document.errors;
   if (error !== undefined) throw new Fault('malformed', `not YAML: ${error.message}`);

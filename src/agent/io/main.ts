@@ -1,10 +1,7 @@
 /** The entry of `starling`: the agent, or a command that talks to one. */
-import { enableCompileCache } from 'node:module';
-import { join } from 'node:path';
 
-// Compiled code is kept beside the packages, where only who installed them can write; without leave to write
-// there, every start compiles anew. It halves the start and saves the agent some 25 MB.
-enableCompileCache(join(import.meta.dirname, '../../../node_modules/.cache/starling'));
+// bin/starling means it for this process, not for the scripts that it runs.
+delete process.env.NODE_COMPILE_CACHE;
 
 const args = process.argv.slice(2);
 
