@@ -1,6 +1,7 @@
 /** N agents of one program, one a host, as the measurements see them. */
 import { createInterface } from 'node:readline';
 import { Program } from '../../demo/flock.ts';
+import { cpuMicroseconds } from '../processes.ts';
 import type { Network } from './network.ts';
 import { type Fact, Sightings } from './sightings.ts';
 
@@ -16,12 +17,13 @@ export interface Change {
 }
 
 export interface JoinTimes {
-  /** From the start of all processes but the first, which runs already, until the last agent sees all alive. */
-  readonly fromStartMs: number;
-  /** From when the last agent says that it is ready. */
-  readonly fromReadyMs: number;
-  /** Agents that gave up joining and were started again. */
-  readonly startedAgain: number;
+  /** From the moment at which all processes, loaded and running, are let go, until the last agent sees all alive. */
+  readonly allMs: number;
+  /** CPU of one agent on average: until it is about to join, and from then on until all see all. */
+  readonly startCpuSeconds: number;
+  readonly joinCpuSeconds: number;
+  /** The last words of those that gave up joining; each was made to try again. */
+  readonly gaveUp: readonly string[];
 }
 
 /** Host 0 is the one that others join through, and is never harmed. */
@@ -50,7 +52,7 @@ export abstract class Cluster {
     return [...this.programs.values()].filter(({ running }) => running).map(({ pid }) => pid);
   }
 
-  /** Starts the first, then all others at once, and waits until everybody sees everybody. */
+  /** Gets all processes to where they join the first, lets them at once, and waits until everybody sees everybody. */
   abstract start(): Promise<JoinTimes>;
 
   /** Starts the agent of a host again after its process was killed. */
@@ -80,6 +82,16 @@ export abstract class Cluster {
       });
     this.programs.set(host, program);
     return program;
+  }
+
+  /** The time that `join` and the convergence after it take, and their CPU. */
+  protected async timedJoin(join: () => Promise<readonly string[]>): Promise<JoinTimes> {
+    const startCpuSeconds = cpuMicroseconds(this.pids) / 1e6 / this.size;
+    const beginMs = performance.now();
+    const gaveUp = await join();
+    const allMs = await this.converged(beginMs, joinWithinMs);
+    const joinCpuSeconds = cpuMicroseconds(this.pids) / 1e6 / this.size - startCpuSeconds;
+    return { allMs, startCpuSeconds, joinCpuSeconds, gaveUp };
   }
 
   /** Resolves with the milliseconds since `sinceMs` at which the last agent saw all alive. */
@@ -116,6 +128,7 @@ export abstract class Cluster {
   }
 }
 
+const joinWithinMs = 240_000;
 const pauseMs = 20;
 /** How often an agent is asked that seems not to have seen all. */
 const doubtfulPauseMs = 2000;

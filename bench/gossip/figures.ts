@@ -9,7 +9,7 @@ import type { Spread } from './spread.ts';
 
 /** All that was measured of one program at one size; a list has one item a round. */
 export class Figures {
-  readonly joins: (JoinTimes & { readonly cpuSecondsPerAgent: number })[] = [];
+  readonly joins: JoinTimes[] = [];
   readonly idles: Idle[] = [];
   readonly freezes: Freeze[] = [];
   readonly spreads = new Map<string, Spread[]>();
@@ -45,14 +45,13 @@ export function compare(size: number, starling: Figures, serf: Figures): Row[] {
 
 function joinRows(make: MakeRow, { joins: ours }: Figures, { joins: theirs }: Figures): Row[] {
   if (ours.length === 0 || theirs.length === 0) return [];
-  type Join = (typeof ours)[number];
-  const of = (metric: string, unit: string, pick: (join: Join) => number): Row =>
+  const of = (metric: string, unit: string, pick: (join: JoinTimes) => number): Row =>
     make(metric, unit, median(ours.map(pick)), median(theirs.map(pick)));
   return [
-    of('join-all-from-start', 'ms', (it) => it.fromStartMs),
-    of('join-all-from-ready', 'ms', (it) => it.fromReadyMs),
-    of('join-cpu-per-agent', 's', (it) => it.cpuSecondsPerAgent),
-    of('join-started-again', 'agents', (it) => it.startedAgain),
+    of('join-seen-by-all', 'ms', (it) => it.allMs),
+    of('join-cpu', 's', (it) => it.joinCpuSeconds),
+    of('start-cpu', 's', (it) => it.startCpuSeconds),
+    of('join-gave-up', 'agents', (it) => it.gaveUp.length),
   ];
 }
 

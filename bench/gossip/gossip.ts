@@ -4,7 +4,6 @@
  */
 import { join } from 'node:path';
 import type { GossipCommand } from '../arguments.ts';
-import { cpuMicroseconds } from '../processes.ts';
 import { type Row, readable } from '../rows.ts';
 import type { Stage } from '../stage.ts';
 import { type Cluster, pause } from './cluster.ts';
@@ -75,12 +74,12 @@ async function measureCluster(
   say: Say,
 ): Promise<void> {
   const join = await cluster.start();
-  const cpuSecondsPerAgent = cpuMicroseconds(cluster.pids) / 1e6 / cluster.size;
   say(
-    `all joined after ${readable(join.fromStartMs)} ms, ${readable(join.fromReadyMs)} ms after the last was ready, ` +
-      `${readable(cpuSecondsPerAgent)} s of CPU each, ${join.startedAgain} started again`,
+    `all joined after ${readable(join.allMs)} ms with ${readable(join.joinCpuSeconds)} s of CPU each, ` +
+      `after ${readable(join.startCpuSeconds)} s to start; ${join.gaveUp.length} gave up and tried again`,
   );
-  if (only.includes('join')) figures.joins.push({ ...join, cpuSecondsPerAgent });
+  for (const reason of new Set(join.gaveUp)) say(`gave up: ${reason}`);
+  if (only.includes('join')) figures.joins.push(join);
   if (only.length === 1 && only[0] === 'join') return;
   await pause(settleMs + settlePerAgentMs * cluster.size);
   if (only.includes('idle') || only.includes('change')) await idleAndChange(cluster, only, figures, say);

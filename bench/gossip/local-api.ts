@@ -1,5 +1,5 @@
 /** One agent's HTTP API on its unix socket, which is reached from any network namespace and counts in none. */
-import { Agent, type IncomingMessage, request } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
 
 export interface ApiAnswer {
   readonly status: number;
@@ -21,7 +21,6 @@ const longWait = '10m';
 
 export class LocalApi {
   readonly socketPath: string;
-  private readonly agent = new Agent({ keepAlive: true });
 
   constructor(socketPath: string) {
     this.socketPath = socketPath;
@@ -44,7 +43,8 @@ export class LocalApi {
     return new Promise((done, fail) => {
       const sent = request(
         {
-          ...{ socketPath: this.socketPath, agent: this.agent, method, path },
+          // A connection each: one kept for later may have been closed by an agent that was stopped meanwhile.
+          ...{ socketPath: this.socketPath, agent: false, method, path },
           headers: {
             ...(token === undefined ? {} : { 'x-consul-token': token }),
             ...(body === undefined ? {} : { 'content-type': 'application/json' }),
@@ -67,10 +67,6 @@ export class LocalApi {
       sent.once('error', fail);
       sent.end(body === undefined ? undefined : JSON.stringify(body));
     });
-  }
-
-  close(): void {
-    this.agent.destroy();
   }
 }
 

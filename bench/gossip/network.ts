@@ -5,7 +5,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { type InterfaceCounters, parseInterfaces } from '../procfs.ts';
+import { parseInterfaces } from '../procfs.ts';
 
 export const networkTools = ['ip', 'mount', 'nsenter', 'unshare'];
 
@@ -73,12 +73,18 @@ export class Network {
 
   /** What all hosts have sent so far, headers included; each packet counts once. */
   sent(): Traffic {
-    const interfaces = parseInterfaces(readFileSync('/proc/self/net/dev', 'utf8'));
-    const ours = Array.from({ length: this.size }, (_, host) => interfaces.get(interfaceOf(host)));
-    const sum = (of: (counters: InterfaceCounters) => number): number =>
-      ours.reduce((total, counters) => total + (counters === undefined ? 0 : of(counters)), 0);
-    // What the router's end receives is what the host sent.
-    return { bytes: sum((it) => it.receivedBytes), packets: sum((it) => it.receivedPackets) };
+    const each = Array.from({ length: this.size }, (_, host) => this.sentBy(host));
+    return {
+      bytes: each.reduce((sum, { bytes }) => sum + bytes, 0),
+      packets: each.reduce((sum, { packets }) => sum + packets, 0),
+    };
+  }
+
+  /** What the router's end of its line receives is what a host sends. */
+  sentBy(host: number): Traffic {
+    const counters = parseInterfaces(readFileSync('/proc/self/net/dev', 'utf8')).get(interfaceOf(host));
+    if (counters === undefined) throw new Error(`no interface ${interfaceOf(host)}`);
+    return { bytes: counters.receivedBytes, packets: counters.receivedPackets };
   }
 
   /** Needs all processes in it to have ended. */

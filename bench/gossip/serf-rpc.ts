@@ -8,7 +8,7 @@ interface Waiting {
   fail(error: Error): void;
 }
 
-/** Only commands whose answer has no body, which is all that the benchmark gives. */
+/** An answer is a head with the sequence number of its command; a body, which some have, is passed over. */
 export class SerfRpc {
   private readonly socket: Socket;
   private readonly waiting = new Map<number, Waiting>();

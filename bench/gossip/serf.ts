@@ -1,6 +1,6 @@
 /** The peer to compare with: serf agents as Debian ships them, with the timing that serf has for one network. */
 import type { Program } from '../../demo/flock.ts';
-import { type Change, Cluster, type JoinTimes } from './cluster.ts';
+import { type Change, Cluster, type JoinTimes, pause } from './cluster.ts';
 import { parseSerfLine, serfName, tagLabel } from './serf-log.ts';
 import { SerfRpc } from './serf-rpc.ts';
 import type { Fact } from './sightings.ts';
@@ -8,7 +8,8 @@ import type { Fact } from './sightings.ts';
 const gossipPort = 7946;
 const rpcPort = 7373;
 const startWithinMs = 60_000;
-const joinWithinMs = 180_000;
+/** What starting has set in motion has ended. */
+const quietMs = 500;
 /** As much as a health check's output has. */
 const filling = 'x'.repeat(100);
 
@@ -34,30 +35,42 @@ export class SerfCluster extends Cluster {
   }
 
   async start(): Promise<JoinTimes> {
-    await running(this.agent(0));
-    const startedMs = performance.now();
-    const others = this.hosts.slice(1).map((host) => this.agent(host));
-    let readyMs = 0;
-    const allReady = Promise.all(others.map(running)).then(() => {
-      readyMs = performance.now();
+    await Promise.all(this.hosts.map((host) => running(this.agent(host))));
+    const connections = await Promise.all(this.hosts.slice(1).map((host) => this.rpc(host)));
+    await pause(quietMs);
+    return this.timedJoin(async () => {
+      const gaveUp: string[] = [];
+      await Promise.all(connections.map((rpc) => this.join(rpc, gaveUp)));
+      return gaveUp;
     });
-    const [fromStartMs] = await Promise.all([this.converged(startedMs, joinWithinMs), allReady]);
-    return { fromStartMs, fromReadyMs: startedMs + fromStartMs - readyMs, startedAgain: 0 };
+  }
+
+  /** Tries until it succeeds. */
+  private async join(rpc: SerfRpc, gaveUp: string[]): Promise<void> {
+    for (;;) {
+      try {
+        await rpc.call('join', { Existing: [`${this.network.address(0)}:${gossipPort}`], Replay: false });
+        return;
+      } catch (error) {
+        if (gaveUp.length >= this.size) throw error;
+        gaveUp.push((error as Error).message);
+        await pause(1000);
+      }
+    }
   }
 
   async restart(host: number): Promise<void> {
     this.connections.get(host)?.close();
     this.connections.delete(host);
-    await running(this.agent(host));
+    const first = `${this.network.address(0)}:${gossipPort}`;
+    await running(this.agent(host, `-retry-join=${first}`, '-retry-interval=1s'));
   }
 
-  private agent(host: number): Program {
+  private agent(host: number, ...flags: string[]): Program {
     const address = this.network.address(host);
-    const join = `${this.network.address(0)}:${gossipPort}`;
     return this.launch(host, 'serf', [
       ...['agent', `-node=${serfName(host)}`, '-profile=lan', '-log-level=info'],
-      ...[`-bind=${address}:${gossipPort}`, `-rpc-addr=${address}:${rpcPort}`],
-      ...(host === 0 ? [] : [`-retry-join=${join}`, '-retry-interval=1s']),
+      ...[`-bind=${address}:${gossipPort}`, `-rpc-addr=${address}:${rpcPort}`, ...flags],
     ]);
   }
 
