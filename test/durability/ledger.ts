@@ -29,6 +29,8 @@ export interface Totals {
   /** Contents that were found though their acknowledgement had not been given. */
   unacknowledgedFound: number;
   starts: number;
+  /** Torn pieces that nobody had been promised, which the store told of. */
+  damageTold: number;
 }
 
 export class Ledger {
@@ -41,6 +43,7 @@ export class Ledger {
     published: 0,
     unacknowledgedFound: 0,
     starts: 0,
+    damageTold: 0,
   };
   private readonly histories = new Map<Subject, History>();
   /** By author, scope and version: the hash of the one record that may carry it. */

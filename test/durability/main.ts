@@ -1,22 +1,24 @@
 /**
- * `npm run durability -- [--kills N] [--cuts N] [--seed N] [--lanes N]`: whether an agent's store keeps what
+ * `npm run durability -- [--kills N] [--cuts N] [--torn N] [--seed N] [--lanes N]`: whether an agent's store keeps what
  * it promised through kills and power cuts. Ends with 1 when it did not.
  */
 import { parseArgs } from 'node:util';
 import { runKills } from './kills.ts';
 import type { Ledger, Totals } from './ledger.ts';
 import { runCuts } from './power-cuts.ts';
+import { runTornStates } from './torn-states.ts';
 
 const { values } = parseArgs({
   options: {
     kills: { type: 'string', default: '500' },
     cuts: { type: 'string', default: '50' },
+    torn: { type: 'string', default: '500' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     lanes: { type: 'string', default: '2' },
   },
 });
 
-function wholeNumber(flag: 'kills' | 'cuts' | 'seed' | 'lanes'): number {
+function wholeNumber(flag: 'kills' | 'cuts' | 'torn' | 'seed' | 'lanes'): number {
   const text = values[flag];
   if (!/^\d{1,9}$/.test(text)) {
     console.error(`--${flag} must be a whole number, not ${JSON.stringify(text)}`);
@@ -35,7 +37,7 @@ function report(what: string, startedAt: number, ledgers: readonly Ledger[]): vo
   console.log(
     `${what}: ${sum(ledgers, 'starts')} starts, ${sum(ledgers, 'attempts')} changes asked for, ` +
       `${sum(ledgers, 'acknowledged')} acknowledged, ${sum(ledgers, 'unacknowledgedFound')} kept without being ` +
-      `acknowledged, ${sum(ledgers, 'signed')} records signed, ${sum(ledgers, 'published')} published; ` +
+      `acknowledged, ${sum(ledgers, 'signed')} records signed, ${sum(ledgers, 'published')} published; ${sum(ledgers, 'damageTold')} tears told; ` +
       `${violations.length} promises broken; ${seconds} s`,
   );
   for (const violation of violations.slice(0, 50)) console.log(`  ${violation}`);
@@ -65,4 +67,10 @@ const cuts = wholeNumber('cuts');
 if (cuts > 0) {
   const startedAt = performance.now();
   report(`${cuts} power cuts`, startedAt, await runCuts({ cuts, seed, progress: progress('cuts', cuts) }));
+}
+const torn = wholeNumber('torn');
+if (torn > 0) {
+  const startedAt = performance.now();
+  const options = { states: torn, statesPerLife: 40, seed, progress: progress('torn states', torn) };
+  report(`${torn} torn states`, startedAt, await runTornStates(options));
 }
