@@ -10,6 +10,7 @@ need haproxy haproxy
 need nginx nginx-light
 need wrk wrk
 need h2load nghttp2-client
+need strace strace
 need serf serf
 need ip iproute2
 [ -z "$missing" ] && exit 0
