@@ -78,8 +78,8 @@ export class StarlingCluster extends Cluster {
         return;
       } catch (error) {
         if (agent.running || gaveUp.length >= this.size) throw error;
-        gaveUp.push(agent.stderr.trim().split('\n').at(-1) ?? '');
         await pause(1000);
+        gaveUp.push(agent.stderr.trim().split('\n').at(-1) ?? '');
       }
     }
   }
