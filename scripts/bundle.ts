@@ -3,7 +3,8 @@
  * which `bin/starling` prefers while they are newer than the sources. Some thousand modules, each with its
  * own bookkeeping in the engine, cost an agent 40 MB and two thirds of its start.
  */
-import { existsSync, renameSync, rmSync, utimesSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { renameSync, rmSync, utimesSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { type Plugin, rolldown } from 'rolldown';
 
@@ -48,6 +49,12 @@ try {
   // Whoever starts an agent meanwhile finds the old files, none, or the new ones: never half of them.
   rmSync(target, { recursive: true, force: true });
   renameSync(draft, target);
-} finally {
-  if (existsSync(draft)) rmSync(draft, { recursive: true });
+  // The first start finds it compiled, even one that may not write there. And what cannot be loaded shows here.
+  rmSync(join(root, 'node_modules/.cache/starling'), { recursive: true, force: true });
+  for (const args of [['agent', '--help'], ['--version']])
+    execFileSync(join(root, 'bin/starling'), args, { stdio: ['ignore', 'ignore', 'inherit'] });
+} catch (error) {
+  // The sources serve instead.
+  for (const folder of [draft, target]) rmSync(folder, { recursive: true, force: true });
+  throw error;
 }

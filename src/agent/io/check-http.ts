@@ -1,6 +1,6 @@
 /** HTTP checks: 2xx passes, 429 warns, everything else is critical, as Consul has it. */
-import { STATUS_CODES } from 'node:http';
-import { Agent, type Dispatcher, interceptors, request } from 'undici';
+import { type IncomingMessage, type OutgoingHttpHeaders, request, STATUS_CODES } from 'node:http';
+import { request as requestTls } from 'node:https';
 import { messageOf } from '../../core.ts';
 import { goDuration } from '../consul.ts';
 import type { CheckDefinition, CheckStatus } from '../kinds.ts';
@@ -8,50 +8,25 @@ import type { Outcome } from './check-outcome.ts';
 
 /** What is kept of a body, bytes; the rest is not read. */
 export const maxBodyBytes = 4096;
-/** Redirects followed, as Go's client does. */
+/** Redirects followed, as Go's client does; the answer after them counts, whatever it is. */
 const maxRedirections = 10;
 
-/** Where requests go out: with certificates verified, and without for checks that ask for it. */
-export interface HttpDispatchers {
-  readonly verifying: Dispatcher;
-  readonly trusting: Dispatcher;
-  close(): Promise<void>;
-}
-
-/** A connection is used once: a check must see what a new client would see. */
-export function httpDispatchers(): HttpDispatchers {
-  const verifying = new Agent({ pipelining: 0 });
-  const trusting = new Agent({ pipelining: 0, connect: { rejectUnauthorized: false } });
-  const redirect = interceptors.redirect({ maxRedirections });
-  return {
-    verifying: verifying.compose(redirect),
-    trusting: trusting.compose(redirect),
-    async close() {
-      await Promise.all([verifying.destroy(), trusting.destroy()]);
-    },
-  };
+/** One request as it goes out; a redirect leads to another one. */
+interface Sending {
+  readonly url: URL;
+  readonly method: string;
+  readonly headers: OutgoingHttpHeaders;
+  readonly body: string;
 }
 
 /** Sends the check's request once. Never rejects. */
-export async function runHttp(
-  check: CheckDefinition,
-  dispatchers: HttpDispatchers,
-  stop: AbortSignal,
-): Promise<Outcome> {
+export async function runHttp(check: CheckDefinition, stop: AbortSignal): Promise<Outcome> {
   const timeout = AbortSignal.timeout(check.timeoutMs);
   const subject = `HTTP ${check.method} ${check.target}`;
   try {
-    const answer = await request(check.target, {
-      dispatcher: check.tlsSkipVerify ? dispatchers.trusting : dispatchers.verifying,
-      method: check.method,
-      headers: headersOf(check),
-      body: check.body === '' ? null : check.body,
-      signal: AbortSignal.any([stop, timeout]),
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    });
-    const { statusCode } = answer;
-    const body = await beginningOf(answer.body);
+    const answer = await finalAnswer(check, AbortSignal.any([stop, timeout]));
+    const statusCode = answer.statusCode ?? 0;
+    const body = await beginningOf(answer);
     const reason = STATUS_CODES[statusCode] ?? '';
     return { status: statusOf(statusCode), output: `${subject}: ${statusCode} ${reason} Output: ${body}` };
   } catch (error) {
@@ -60,13 +35,65 @@ export async function runHttp(
   }
 }
 
+async function finalAnswer(check: CheckDefinition, signal: AbortSignal): Promise<IncomingMessage> {
+  const { method, body } = check;
+  let sending: Sending = { url: new URL(check.target), method, headers: headersOf(check), body };
+  for (let followed = 0; ; followed++) {
+    const answer = await send(sending, check.tlsSkipVerify, signal);
+    const next = followed < maxRedirections ? redirected(sending, answer) : null;
+    if (next === null) return answer;
+    answer.destroy();
+    sending = next;
+  }
+}
+
+/** A connection is used once: a check must see what a new client would see. */
+function send(
+  { url, method, headers, body }: Sending,
+  trusting: boolean,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
+  const options = { method, headers, signal, agent: false } as const;
+  return new Promise((resolve, reject) => {
+    const outgoing =
+      url.protocol === 'https:'
+        ? requestTls(url, { ...options, rejectUnauthorized: !trusting })
+        : request(url, options);
+    outgoing.once('response', resolve);
+    // Stays on: an error after the answer, as when the abort comes late, must not go unhandled.
+    outgoing.on('error', reject);
+    outgoing.once('close', () => reject(new Error('the connection was closed without an answer')));
+    outgoing.end(body);
+  });
+}
+
+/** Where an answer sends the client (RFC 9110, section 15.4); null when it is an answer to stay with. */
+function redirected({ url, method, headers, body }: Sending, answer: IncomingMessage): Sending | null {
+  const { statusCode = 0, headers: told } = answer;
+  if (![301, 302, 303, 307, 308].includes(statusCode) || told.location === undefined) return null;
+  const next = new URL(told.location, url);
+  const keepsBody = statusCode >= 307 || (statusCode !== 303 && method !== 'POST');
+  const dropped = new Set(['host']);
+  if (!keepsBody) for (const name of Object.keys(headers)) if (name.startsWith('content-')) dropped.add(name);
+  // Credentials are for whom the definition names, not for whomever it points to.
+  if (next.origin !== url.origin) for (const name of credentialHeaders) dropped.add(name);
+  return {
+    url: next,
+    method: keepsBody || method === 'HEAD' ? method : 'GET',
+    headers: Object.fromEntries(Object.entries(headers).filter(([name]) => !dropped.has(name))),
+    body: keepsBody ? body : '',
+  };
+}
+
+const credentialHeaders = ['authorization', 'cookie', 'proxy-authorization'] as const;
+
 function statusOf(statusCode: number): CheckStatus {
   if (statusCode >= 200 && statusCode <= 299) return 'passing';
   return statusCode === 429 ? 'warning' : 'critical';
 }
 
-function headersOf(check: CheckDefinition): { [name: string]: string | string[] } {
-  const headers: { [name: string]: string | string[] } = {
+function headersOf(check: CheckDefinition): OutgoingHttpHeaders {
+  const headers: OutgoingHttpHeaders = {
     'user-agent': 'Starling Health Check',
     accept: 'text/plain, text/*, */*',
   };
@@ -74,6 +101,8 @@ function headersOf(check: CheckDefinition): { [name: string]: string | string[] 
     const lower = name.toLowerCase();
     headers[lower] = values.length === 1 ? values[0]! : [...values];
   }
+  // For methods that seldom have a body, Node does not tell its length by itself.
+  if (check.body !== '') headers['content-length'] = Buffer.byteLength(check.body);
   return headers;
 }
 

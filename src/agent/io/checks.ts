@@ -4,7 +4,7 @@
  */
 import { messageOf } from '../../core.ts';
 import type { CheckDefinition } from '../kinds.ts';
-import type { HttpDispatchers } from './check-http.ts';
+import { runHttp } from './check-http.ts';
 import type { Outcome } from './check-outcome.ts';
 import { runScript } from './check-script.ts';
 import { runTcp } from './check-tcp.ts';
@@ -20,7 +20,6 @@ export const maxWaitingRuns = 4096;
 
 export class CheckRunner {
   private readonly onResult: (result: CheckResult) => void;
-  private http: HttpDispatchers | null = null;
   private readonly waiting: CheckDefinition[] = [];
   private readonly running = new Set<Promise<void>>();
   private readonly stop = new AbortController();
@@ -47,7 +46,6 @@ export class CheckRunner {
     this.stop.abort();
     this.waiting.length = 0;
     await Promise.all(this.running);
-    await this.http?.close();
   }
 
   private startNext(): void {
@@ -74,12 +72,7 @@ export class CheckRunner {
 
   private async outcomeOf(check: CheckDefinition): Promise<Outcome> {
     const stop = this.stop.signal;
-    if (check.type === 'http') {
-      // The HTTP client is loaded by the first check that needs it: an agent without is smaller.
-      const { httpDispatchers, runHttp } = await import('./check-http.ts');
-      this.http ??= httpDispatchers();
-      return runHttp(check, this.http, stop);
-    }
+    if (check.type === 'http') return runHttp(check, stop);
     if (check.type === 'tcp') return runTcp(check, stop);
     if (check.type === 'script') return runScript(check, stop);
     return { status: 'critical', output: `${check.type} checks are not run by this version` };

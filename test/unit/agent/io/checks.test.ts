@@ -92,6 +92,32 @@ test('HTTP: redirects are followed, but not for ever', async (context) => {
   assert.equal((await run(context, check({ target: `${url}/loop` }))).status, 'critical');
 });
 
+test('HTTP: a redirect keeps what it may: the body as its status says, credentials at one origin only', async (context) => {
+  const seen: string[] = [];
+  const listener =
+    (elsewhere: string): RequestListener =>
+    (request, response) => {
+      const { authorization, 'content-length': length } = request.headers;
+      seen.push(`${request.method} ${request.url} ${length ?? '-'} ${authorization ?? '-'}`);
+      const location = { '/307': '/here', '/303': `${elsewhere}/there` }[request.url ?? ''];
+      if (location === undefined) response.end();
+      else response.writeHead(Number(request.url!.slice(1)), { location }).end();
+    };
+  const other = await serve(context, listener(''));
+  const url = await serve(context, listener(other));
+  const header = { Authorization: ['secret'] };
+  await run(context, check({ target: `${url}/307`, method: 'POST', header, body: 'ping' }));
+  await run(context, check({ target: `${url}/303`, method: 'POST', header, body: 'ping' }));
+  await run(context, check({ target: `${url}/`, header, body: 'ping' }));
+  assert.deepEqual(seen, [
+    'POST /307 4 secret',
+    'POST /here 4 secret',
+    'POST /303 4 secret',
+    'GET /there - -',
+    'GET / 4 secret',
+  ]);
+});
+
 test('HTTP: an endless body is cut, and its connection closed', async (context) => {
   const closed = Promise.withResolvers<void>();
   const url = await serve(context, (request, response) => {
