@@ -6,7 +6,7 @@
 import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { Fault, messageOf } from '../../core.ts';
-import { Database, type DatabaseOp } from './database.ts';
+import { Database, type DatabaseOp, isDiskFull } from './database.ts';
 import { syncFolder } from './folder.ts';
 
 /** Bytes of one batch while rebuilding. */
@@ -68,6 +68,7 @@ async function files(location: string, work: () => Promise<void>): Promise<void>
   try {
     await work();
   } catch (error) {
-    throw new Fault('store-unavailable', `cannot rebuild ${location}: ${messageOf(error)}`, { cause: error });
+    const code = isDiskFull(messageOf(error)) ? 'disk-full' : 'store-unavailable';
+    throw new Fault(code, `cannot rebuild ${location}: ${messageOf(error)}`, { cause: error });
   }
 }
