@@ -1,5 +1,7 @@
 /** N agents of one program, one a host, as the measurements see them. */
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { setTimeout } from 'node:timers/promises';
 import { Program } from '../../demo/flock.ts';
 import { cpuMicroseconds } from '../processes.ts';
 import type { Network } from './network.ts';
@@ -33,7 +35,7 @@ export abstract class Cluster {
   readonly network: Network;
   readonly sightings: Sightings;
   private readonly programs = new Map<number, Program>();
-  private stopped = false;
+  private readonly stopping = new AbortController();
 
   constructor(network: Network) {
     this.network = network;
@@ -64,6 +66,12 @@ export abstract class Cluster {
   /** What a line of an agent's output says, if anything. */
   protected abstract factIn(line: string): Fact | null;
 
+  /** The file that the agents run, as the kernel has it: bin/starling chooses between sources and bundle. */
+  get runs(): string {
+    const words = readFileSync(`/proc/${this.program(0).pid}/cmdline`, 'utf8').split('\0');
+    return words.find((word) => word.endsWith('.ts') || word.endsWith('.js')) ?? words[0]!;
+  }
+
   program(host: number): Program {
     const program = this.programs.get(host);
     if (program === undefined) throw new Error(`no agent was started on host ${host}`);
@@ -72,7 +80,7 @@ export abstract class Cluster {
 
   /** Starts an agent; what it prints becomes sightings from its first line on. */
   protected launch(host: number, command: string, args: readonly string[]): Program {
-    if (this.stopped) throw new Error('stopped');
+    this.stopping.signal.throwIfAborted();
     const program = new Program(...this.network.inside(host, command, args));
     this.sightings.forget(host);
     for (const stream of [program.child.stdout!, program.child.stderr!])
@@ -94,6 +102,11 @@ export abstract class Cluster {
     return { allMs, startCpuSeconds, joinCpuSeconds, gaveUp };
   }
 
+  /** Resolves after `milliseconds`; rejects at once when the cluster is stopped. */
+  pause(milliseconds: number): Promise<void> {
+    return setTimeout(milliseconds, undefined, { signal: this.stopping.signal });
+  }
+
   /** Resolves with the milliseconds since `sinceMs` at which the last agent saw all alive. */
   async converged(sinceMs: number, withinMs: number): Promise<number> {
     const deadlineMs = sinceMs + withinMs;
@@ -105,7 +118,7 @@ export abstract class Cluster {
   private async convergedAt(host: number, deadlineMs: number): Promise<number> {
     for (;;) {
       for (let waitedMs = 0; waitedMs < doubtfulPauseMs && !this.hasHeardOfAll(host); waitedMs += pauseMs)
-        await pause(pauseMs);
+        await this.pause(pauseMs);
       if (await this.seesAll(host)) return performance.now();
       const { running, stderr } = this.program(host);
       if (!running) throw new Error(`the agent of host ${host} ended: ${stderr.slice(-500)}`);
@@ -113,7 +126,7 @@ export abstract class Cluster {
         throw new Error(
           `the agent of host ${host} still sees ${this.sightings.livingSeenBy(host) + 1} of ${this.size}`,
         );
-      await pause(pauseMs);
+      await this.pause(pauseMs);
     }
   }
 
@@ -123,7 +136,8 @@ export abstract class Cluster {
 
   /** Kills every process, and waits for their end. */
   async stop(): Promise<void> {
-    this.stopped = true;
+    this.stopping.abort();
+    this.sightings.close();
     await Promise.all([...this.programs.values()].map((program) => program.stop('SIGKILL')));
   }
 }
@@ -132,7 +146,3 @@ const joinWithinMs = 240_000;
 const pauseMs = 20;
 /** How often an agent is asked that seems not to have seen all. */
 const doubtfulPauseMs = 2000;
-
-export function pause(milliseconds: number): Promise<void> {
-  return new Promise((done) => setTimeout(done, milliseconds));
-}

@@ -3,7 +3,7 @@
  * for moments in between, long enough to act on timeouts that have long passed: the experiment of the Lifeguard
  * paper (Dadgar, Phillips, Currey: "Lifeguard: Local Health Awareness for More Accurate Failure Detection").
  */
-import { type Cluster, pause } from './cluster.ts';
+import type { Cluster } from './cluster.ts';
 
 /** 8 of 30. */
 const frozenShare = 8 / 30;
@@ -41,9 +41,9 @@ export async function measureFreeze(cluster: Cluster): Promise<Freeze> {
   const untilMs = performance.now() + lengthMs;
   while (performance.now() < untilMs) {
     signal('SIGSTOP');
-    await pause(stopMs);
+    await cluster.pause(stopMs);
     signal('SIGCONT');
-    await pause(runMs);
+    await cluster.pause(runMs);
   }
   const backMs = await cluster.converged(performance.now(), backWithinMs);
   stopListening();

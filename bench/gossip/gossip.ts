@@ -6,10 +6,11 @@ import { join } from 'node:path';
 import type { GossipCommand } from '../arguments.ts';
 import { type Row, readable } from '../rows.ts';
 import type { Stage } from '../stage.ts';
-import { type Cluster, pause } from './cluster.ts';
+import type { Cluster } from './cluster.ts';
 import { compare, Figures } from './figures.ts';
 import { measureFreeze } from './freeze.ts';
 import { measureIdle } from './idle.ts';
+import { isolationTools } from './isolation.ts';
 import { type Loss, measureLoss } from './loss.ts';
 import type { Measurement } from './measurements.ts';
 import { becomeRouter, Network, networkTools } from './network.ts';
@@ -18,7 +19,7 @@ import { measureSpread } from './spread.ts';
 import { StarlingCluster } from './starling.ts';
 
 /** Programs that must be installed. */
-export const gossipBenchTools = ['serf', ...networkTools];
+export const gossipBenchTools = ['serf', ...networkTools, ...isolationTools];
 
 type Say = (text: string) => void;
 
@@ -75,13 +76,13 @@ async function measureCluster(
 ): Promise<void> {
   const join = await cluster.start();
   say(
-    `all joined after ${readable(join.allMs)} ms with ${readable(join.joinCpuSeconds)} s of CPU each, ` +
+    `${cluster.runs}: all joined after ${readable(join.allMs)} ms with ${readable(join.joinCpuSeconds)} s of CPU each, ` +
       `after ${readable(join.startCpuSeconds)} s to start; ${join.gaveUp.length} gave up and tried again`,
   );
   for (const reason of new Set(join.gaveUp)) say(`gave up: ${reason}`);
   if (only.includes('join')) figures.joins.push(join);
   if (only.length === 1 && only[0] === 'join') return;
-  await pause(settleMs + settlePerAgentMs * cluster.size);
+  await cluster.pause(settleMs + settlePerAgentMs * cluster.size);
   if (only.includes('idle') || only.includes('change')) await idleAndChange(cluster, only, figures, say);
   for (const loss of ['kill', 'stop', 'cut'] as const)
     if (only.includes(loss)) await lose(cluster, loss, figures, say);

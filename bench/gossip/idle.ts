@@ -1,6 +1,6 @@
 /** What agents cost when nothing happens. */
 import { cpuMicroseconds, residentBytes } from '../processes.ts';
-import { type Cluster, pause } from './cluster.ts';
+import type { Cluster } from './cluster.ts';
 
 const idleMs = 20_000;
 
@@ -18,7 +18,7 @@ export async function measureIdle(cluster: Cluster): Promise<Idle> {
   const beginMs = performance.now();
   const sentBefore = network.sent();
   const cpuBefore = cpuMicroseconds(pids);
-  await pause(idleMs);
+  await cluster.pause(idleMs);
   const cpu = cpuMicroseconds(pids) - cpuBefore;
   const sent = network.sent();
   const seconds = (performance.now() - beginMs) / 1000;

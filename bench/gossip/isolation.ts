@@ -6,6 +6,8 @@
 import { spawn } from 'node:child_process';
 import { treeOf } from '../processes.ts';
 
+export const isolationTools = ['setpriv', 'unshare'];
+
 /** Tells the inner process where it is. */
 const mark = 'STARLING_BENCH_ISOLATED';
 
@@ -18,8 +20,16 @@ export function runIsolated(say: (text: string) => void): Promise<number> {
   const asRoot = process.getuid?.() === 0 ? [] : ['--user', '--map-root-user'];
   const spaces = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
   const child = spawn(
-    'unshare',
-    [...asRoot, ...spaces, process.execPath, ...process.execArgv, ...process.argv.slice(1)],
+    'setpriv',
+    [
+      // Whoever kills this process kills all of it.
+      ...['--pdeathsig', 'KILL', 'unshare'],
+      ...asRoot,
+      ...spaces,
+      process.execPath,
+      ...process.execArgv,
+      ...process.argv.slice(1),
+    ],
     {
       stdio: 'inherit',
       env: { ...process.env, [mark]: '1' },

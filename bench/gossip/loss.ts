@@ -1,5 +1,5 @@
 /** How long until all others know that an agent is lost: killed, stopped, or cut off from the network. */
-import { type Cluster, pause } from './cluster.ts';
+import type { Cluster } from './cluster.ts';
 
 export type Loss = 'kill' | 'stop' | 'cut';
 
@@ -35,7 +35,7 @@ export async function measureLoss(cluster: Cluster, loss: Loss): Promise<LossTim
     const endMs = performance.now();
     await undo(cluster, loss, victim);
     times.backMs.push(await cluster.converged(endMs, backWithinMs));
-    await pause(quietMs);
+    await cluster.pause(quietMs);
   }
   return times;
 }

@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseInterfaces } from '../procfs.ts';
 
-export const networkTools = ['ip', 'mount', 'nsenter', 'unshare'];
+export const networkTools = ['ip', 'mount', 'nsenter'];
 
 function ip(...args: string[]): void {
   execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] });

@@ -1,6 +1,6 @@
 /** The peer to compare with: serf agents as Debian ships them, with the timing that serf has for one network. */
 import type { Program } from '../../demo/flock.ts';
-import { type Change, Cluster, type JoinTimes, pause } from './cluster.ts';
+import { type Change, Cluster, type JoinTimes } from './cluster.ts';
 import { parseSerfLine, serfName, tagLabel } from './serf-log.ts';
 import { SerfRpc } from './serf-rpc.ts';
 import type { Fact } from './sightings.ts';
@@ -37,7 +37,7 @@ export class SerfCluster extends Cluster {
   async start(): Promise<JoinTimes> {
     await Promise.all(this.hosts.map((host) => running(this.agent(host))));
     const connections = await Promise.all(this.hosts.slice(1).map((host) => this.rpc(host)));
-    await pause(quietMs);
+    await this.pause(quietMs);
     return this.timedJoin(async () => {
       const gaveUp: string[] = [];
       await Promise.all(connections.map((rpc) => this.join(rpc, gaveUp)));
@@ -54,7 +54,7 @@ export class SerfCluster extends Cluster {
       } catch (error) {
         if (gaveUp.length >= this.size) throw error;
         gaveUp.push((error as Error).message);
-        await pause(1000);
+        await this.pause(1000);
       }
     }
   }

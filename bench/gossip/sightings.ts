@@ -18,6 +18,7 @@ type Listener = (sighting: Sighting) => void;
 
 export class Sightings {
   private readonly listeners = new Set<Listener>();
+  private readonly collections = new Set<() => void>();
   /** By observer: the hosts that it believes alive, itself left out. */
   private readonly living: Set<number>[];
 
@@ -50,7 +51,7 @@ export class Sightings {
 
   /**
    * When each of `observers` first learns of `fact`, from now on. Resolves when all have, or after `withinMs`
-   * with those that have.
+   * or `close` with those that have.
    */
   collect(fact: Fact, observers: readonly number[], withinMs: number): Promise<Map<number, number>> {
     const seen = new Map<number, number>();
@@ -58,10 +59,12 @@ export class Sightings {
     return new Promise((done) => {
       const finish = (): void => {
         clearTimeout(timer);
+        this.collections.delete(finish);
         stop();
         done(seen);
       };
       const timer = setTimeout(finish, withinMs);
+      this.collections.add(finish);
       const stop = this.listen((sighting) => {
         const { observer, atMs } = sighting;
         if (!expected.has(observer) || seen.has(observer) || !isSame(sighting.fact, fact)) return;
@@ -69,6 +72,11 @@ export class Sightings {
         if (seen.size === expected.size) finish();
       });
     });
+  }
+
+  /** Ends every collection with what it has. */
+  close(): void {
+    for (const finish of [...this.collections]) finish();
   }
 }
 

@@ -1,6 +1,6 @@
 /** How long a small change takes to reach every agent, and what it costs them. */
 import { cpuMicroseconds } from '../processes.ts';
-import { type Change, type Cluster, pause } from './cluster.ts';
+import type { Change, Cluster } from './cluster.ts';
 
 /** Changes that are timed, one after the other. */
 const timedChanges = 25;
@@ -39,7 +39,7 @@ export async function measureSpread(cluster: Cluster, change: Change, idleCpuSha
 
 async function oneChange(cluster: Cluster, change: Change, writer: number, round: number): Promise<number[]> {
   await change.watch(writer, round);
-  await pause(quietMs);
+  await cluster.pause(quietMs);
   const label = change.label(writer, round);
   const seen = cluster.sightings.collect({ type: 'change', label }, cluster.hosts, seenWithinMs);
   const beginMs = performance.now();
@@ -56,9 +56,9 @@ async function costOf(cluster: Cluster, change: Change, idleCpuShare: number): P
   let round = timedChanges;
   for (let count = 0; count < countedChanges; count++, round++) {
     await change.write(writers[round % writers.length]!, round);
-    await pause(countedPauseMs);
+    await cluster.pause(countedPauseMs);
   }
-  await pause(2000);
+  await cluster.pause(2000);
   const used = cpuMicroseconds(cluster.pids) - before;
   const idle = idleCpuShare * cluster.size * (performance.now() - beginMs) * 1000;
   const last = await oneChange(cluster, change, writers[round % writers.length]!, round);

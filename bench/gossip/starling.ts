@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Program } from '../../demo/flock.ts';
-import { type Change, Cluster, type JoinTimes, pause } from './cluster.ts';
+import { type Change, Cluster, type JoinTimes } from './cluster.ts';
 import { LocalApi } from './local-api.ts';
 import type { Network } from './network.ts';
 import type { Fact } from './sightings.ts';
@@ -65,7 +65,7 @@ export class StarlingCluster extends Cluster {
     const started = this.agent(host, join);
     while (this.network.sentBy(host).packets === 0) {
       if (!started.running) throw new Error(`the agent of host ${host} ended: ${started.stderr.slice(-500)}`);
-      await pause(5);
+      await this.pause(5);
     }
     started.child.kill('SIGSTOP');
   }
@@ -78,7 +78,7 @@ export class StarlingCluster extends Cluster {
         return;
       } catch (error) {
         if (agent.running || gaveUp.length >= this.size) throw error;
-        await pause(1000);
+        await this.pause(1000);
         gaveUp.push(agent.stderr.trim().split('\n').at(-1) ?? '');
       }
     }
@@ -150,7 +150,7 @@ export class StarlingCluster extends Cluster {
     const body = { Name: checkId, CheckID: checkId, TTL: '24h', Status: 'passing' };
     await this.apis[writer]!.ask('/v1/agent/check/register', { method: 'PUT', body });
     this.checked.add(writer);
-    await pause(500);
+    await this.pause(500);
   }
 
   /** A transition, as a new output alone is told at a bounded rate. */

@@ -37,6 +37,14 @@ test('when time is up, a collection has those who saw it', async () => {
   assert.deepEqual(await seen, new Map([[0, 3]]));
 });
 
+test('closing ends every collection with what it has', async () => {
+  const sightings = new Sightings(2);
+  const both = [sightings.collect(down, [0, 1], 60_000), sightings.collect(down, [1], 60_000)];
+  sightings.note(0, down, 3);
+  sightings.close();
+  assert.deepEqual(await Promise.all(both), [new Map([[0, 3]]), new Map()]);
+});
+
 test('who is alive follows what an agent says of others, and an agent that starts anew knows nobody', () => {
   const sightings = new Sightings(3);
   for (const about of [0, 1, 2]) sightings.note(0, { type: 'alive', about }, 0);
