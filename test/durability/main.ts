@@ -5,7 +5,7 @@
 import { parseArgs } from 'node:util';
 import { runKills } from './kills.ts';
 import type { Ledger, Totals } from './ledger.ts';
-import { runCuts } from './power-cuts.ts';
+import { obstacle, runCuts, runWithOwnMounts } from './power-cuts.ts';
 import { runTornStates } from './torn-states.ts';
 
 const { values } = parseArgs({
@@ -13,6 +13,8 @@ const { values } = parseArgs({
     kills: { type: 'string', default: '500' },
     cuts: { type: 'string', default: '50' },
     torn: { type: 'string', default: '500' },
+    // Set by this script for itself.
+    'own-mounts': { type: 'boolean', default: false },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     lanes: { type: 'string', default: '2' },
   },
@@ -53,7 +55,7 @@ function progress(what: string, all: number): (done: number, violations: number)
 
 const kills = wholeNumber('kills');
 const seed = wholeNumber('seed');
-console.log(`seed ${seed}`);
+if (!values['own-mounts']) console.log(`seed ${seed}`);
 if (kills > 0) {
   const startedAt = performance.now();
   const lanes = Math.max(1, wholeNumber('lanes'));
@@ -64,9 +66,14 @@ if (kills > 0) {
   );
 }
 const cuts = wholeNumber('cuts');
-if (cuts > 0) {
+if (cuts > 0 && values['own-mounts']) {
   const startedAt = performance.now();
   report(`${cuts} power cuts`, startedAt, await runCuts({ cuts, seed, progress: progress('cuts', cuts) }));
+} else if (cuts > 0) {
+  const problem = await obstacle();
+  const same = ['--kills=0', '--torn=0', `--cuts=${cuts}`, `--seed=${seed}`, '--own-mounts'];
+  if (problem !== null) console.error(`no power cuts: ${problem}; leave them out with --cuts 0`);
+  if (problem !== null || (await runWithOwnMounts(import.meta.filename, ...same)) !== 0) process.exitCode = 1;
 }
 const torn = wholeNumber('torn');
 if (torn > 0) {
