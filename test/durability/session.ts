@@ -25,9 +25,9 @@ export interface Life {
   readonly clockOffsetMs: number;
   readonly end: End;
   /**
-   * The strike takes hold at some moment after it was begun: what is promised from then on may rest on what
-   * never reached the disk. So it is for a file system that is shut down: jbd2 reports success to who waits for
-   * a transaction that the shutdown aborted, where a machine without power reports nothing.
+   * Whether promises made after the strike was begun count. Not where it shuts a file system down: a sync that
+   * is under way then has been seen to report success for what did not reach the disk, probably because jbd2
+   * takes a transaction that was aborted for one that is complete; a machine without power reports nothing.
    */
   readonly lastWordsCount?: boolean;
 }
