@@ -11,6 +11,8 @@ import { parseStarlingLine, starlingName } from './starling-log.ts';
 
 const program = resolve(import.meta.dirname, '../../bin/starling');
 const readyWithinMs = 120_000;
+/** How often agents may give up joining before the benchmark does, for each agent. */
+const mostRetries = 5;
 const checkId = 'bench';
 /** As much output as a health check has. */
 const filling = 'x'.repeat(100);
@@ -77,7 +79,7 @@ export class StarlingCluster extends Cluster {
         await ready(agent);
         return;
       } catch (error) {
-        if (agent.running || gaveUp.length >= this.size) throw error;
+        if (agent.running || gaveUp.length >= mostRetries * this.size) throw error;
         await this.pause(1000);
         gaveUp.push(agent.stderr.trim().split('\n').at(-1) ?? '');
       }
