@@ -29,7 +29,8 @@ export class StarlingCluster extends Cluster {
   ];
   private readonly directory: string;
   private readonly apis: LocalApi[];
-  private readonly checked = new Set<number>();
+  /** By host: the status that its check has now. */
+  private readonly statuses = new Map<number, 'passing' | 'warning'>();
 
   constructor(network: Network, directory: string) {
     super(network);
@@ -119,7 +120,7 @@ export class StarlingCluster extends Cluster {
 
   /** One blocking query on every agent, which its answer alone ends. */
   private async watch(writer: number, label: string): Promise<void> {
-    if (!this.checked.has(writer)) await this.addCheck(writer);
+    if (!this.statuses.has(writer)) await this.addCheck(writer);
     const path = `/v1/health/node/${starlingName(writer)}`;
     await Promise.all(
       this.apis.map(async (api, host) => {
@@ -151,13 +152,14 @@ export class StarlingCluster extends Cluster {
   private async addCheck(writer: number): Promise<void> {
     const body = { Name: checkId, CheckID: checkId, TTL: '24h', Status: 'passing' };
     await this.apis[writer]!.ask('/v1/agent/check/register', { method: 'PUT', body });
-    this.checked.add(writer);
+    this.statuses.set(writer, 'passing');
     await this.pause(500);
   }
 
   /** A transition, as a new output alone is told at a bounded rate. */
   private async report(writer: number, round: number): Promise<void> {
-    const Status = round % 2 === 0 ? 'warning' : 'passing';
+    const Status = this.statuses.get(writer) === 'passing' ? 'warning' : 'passing';
+    this.statuses.set(writer, Status);
     const body = { Status, Output: `${changeLabel(writer, round)} ${filling}` };
     await this.apis[writer]!.ask(`/v1/agent/check/update/${checkId}`, { method: 'PUT', body });
   }
