@@ -31,14 +31,14 @@ import type { AgentEffect, AgentInput, SavedState } from './effects.ts';
 import { open } from './envelope.ts';
 import { Farewell } from './farewell.ts';
 import { type HealthEffect, HealthMachine } from './health.ts';
-import { encodeJoinAnswer } from './joining.ts';
+import { encodeJoinAnswer, type JoinAnswer } from './joining.ts';
 import { HOST, type HostValue, LIFECYCLE, type ServiceDefinition, shortId } from './kinds.ts';
 import { Knowledge } from './knowledge.ts';
 import { outward } from './outward.ts';
 import type { Policies } from './policy.ts';
 import type { OwnWrite, Registry } from './registry.ts';
 import { missingFacts } from './self-description.ts';
-import { JoinFault, judgeJoinRequest } from './sponsor.ts';
+import { judgeJoinRequest, refusalOf, refuseUnlessTaken } from './sponsor.ts';
 import type { VipRange } from './vips.ts';
 
 export interface AgentOptions {
@@ -204,6 +204,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       case 'delta':
       case 'connected':
       case 'disconnected':
+      case 'swim':
         this.gossiped(this.gossip.step(input, now), now);
         break;
       case 'join-request':
@@ -309,42 +310,27 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   }
 
   private applied(records: readonly Record[], now: Millis): void {
-    const { rootsChanged } = this.knowledge.apply(records);
+    const { rootsChanged, located } = this.knowledge.apply(records);
+    this.emit(...located.map((place) => ({ type: 'locate', ...place }) as const));
     if (rootsChanged) this.emit(...(this.certifier?.bundleChanged(now) ?? []));
   }
 
   private joinRequest(exchange: number, bytes: Uint8Array, now: Millis): void {
+    const reply = (answer: JoinAnswer) =>
+      ({ type: 'join-reply', exchange, bytes: encodeJoinAnswer(answer) }) as const;
     try {
       judgeJoinRequest(bytes, this.trust, this.options.verify, (host) => this.isGone(host), now);
       const { outcome, effects } = this.gossip.offer(bytes, now);
-      this.gossiped(
-        effects.filter(({ type }) => type !== 'persist'),
-        now,
-      );
-      if (outcome !== 'applied' && outcome !== 'known')
-        throw new JoinFault(
-          'not-taken',
-          `the admission was not taken: ${typeof outcome === 'string' ? outcome : outcome.code}`,
-        );
-      const genesis = this.options.genesis.bytes;
-      const answer = encodeJoinAnswer({ outcome: 'welcome', sponsor: this.self, genesis });
+      const passing = effects.filter(({ type }) => type !== 'persist');
+      this.gossiped(passing, now);
+      refuseUnlessTaken(outcome);
+      const welcome = reply({ outcome: 'welcome', sponsor: this.self, genesis: this.options.genesis.bytes });
       // The welcome says that the admission is durable here.
       const ops = effects.flatMap((effect) => (effect.type === 'persist' ? effect.ops : []));
-      this.emit({
-        type: 'persist',
-        ops,
-        sync: true,
-        then: [{ type: 'join-reply', exchange, bytes: answer }],
-      });
+      this.emit({ type: 'persist', ops, sync: true, then: [welcome] });
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
-      const retryUse = error instanceof JoinFault ? error.retryUse : null;
-      const { code, message } = error;
-      this.emit({
-        type: 'join-reply',
-        exchange,
-        bytes: encodeJoinAnswer({ outcome: 'refused', code, message, retryUse }),
-      });
+      this.emit(reply(refusalOf(error)));
     }
   }
 

@@ -2,6 +2,7 @@
 import type { Fault, HostId } from '../core.ts';
 import type { StoreOp } from '../gossip/port.ts';
 import type { Record } from '../gossip/record.ts';
+import type { SwimOrder, SwimReport } from '../gossip/swim-port.ts';
 import type { ProxyConfig } from '../proxy/config.ts';
 import type { SavedIdentity } from '../trust/svid.ts';
 import type { Topic } from './catalog.ts';
@@ -27,6 +28,7 @@ export type AgentInput =
   | { readonly type: 'connected'; readonly peer: HostId }
   | { readonly type: 'disconnected'; readonly peer: HostId }
   | { readonly type: 'unreachable'; readonly peer: HostId }
+  | { readonly type: 'swim'; readonly report: SwimReport }
   /** A stranger asks to be admitted; answered by `join-reply` with the same `exchange`. */
   | { readonly type: 'join-request'; readonly exchange: number; readonly bytes: Uint8Array }
   /** A local caller asks for a change; answered by `reply` or `fail` with the same `request`. */
@@ -60,6 +62,10 @@ export type AgentEffect =
   | { readonly type: 'publish'; readonly bytes: Uint8Array }
   | { readonly type: 'connect'; readonly peer: HostId }
   | { readonly type: 'disconnect'; readonly peer: HostId }
+  /** For membership, which is driven beside the core; see `Swim`. Its reports come back as `swim` inputs. */
+  | { readonly type: 'swim'; readonly order: SwimOrder }
+  /** Where a host now is, or first was heard to be: membership's datagrams for it go there. */
+  | { readonly type: 'locate'; readonly host: HostId; readonly address: string; readonly port: number }
   /**
    * Write `ops`, in the order of the effects; once they are durable (`sync`) or handed over (not `sync`)
    * carry out `then`, in order. An empty synced write is a barrier behind all that came before.

@@ -25,6 +25,13 @@ import { Policies } from './policy.ts';
 import { Registry } from './registry.ts';
 import { decodeValue } from './values.ts';
 
+/** Where a host's gossip port is. */
+export interface Place {
+  readonly host: HostId;
+  readonly address: string;
+  readonly port: number;
+}
+
 export interface KnowledgeOptions {
   readonly self: HostId;
   readonly genesis: Genesis;
@@ -51,15 +58,21 @@ export class Knowledge {
     this.registry = new Registry(options.self, this.catalog, options.ownBinds);
   }
 
-  /** Takes in records that won their slots, in any order. Says whether the trust bundle may have changed. */
-  apply(records: Iterable<Record>): { readonly rootsChanged: boolean } {
+  /**
+   * Takes in records that won their slots, in any order. Says whether the trust bundle may have changed, and
+   * where hosts are that said so.
+   */
+  apply(records: Iterable<Record>): { readonly rootsChanged: boolean; readonly located: readonly Place[] } {
     let rootsChanged = false;
+    const located: Place[] = [];
     const all = [...records];
     // Who is admitted, and as what, decides how the rest is read.
     for (const record of all) this.trust.apply(record);
     for (const record of all) {
-      if (record.scope === 'host') this.hostRecord(record);
-      else if (record.kind === CONFIG_ENTRY) this.configEntry(record);
+      if (record.scope === 'host') {
+        this.hostRecord(record);
+        if (record.kind === HOST) located.push(...this.placeOf(record.author));
+      } else if (record.kind === CONFIG_ENTRY) this.configEntry(record);
       else if (record.kind === TRUST_ROOT) {
         rootsChanged = true;
         this.catalog.touch('roots');
@@ -67,7 +80,12 @@ export class Knowledge {
       // A grant can give or take an operator's standing, and with it the force of what that operator wrote.
       else if (record.kind === GRANT) this.catalog.touch('grants', ...this.policies.topics());
     }
-    return { rootsChanged };
+    return { rootsChanged, located };
+  }
+
+  private placeOf(host: HostId): Place[] {
+    const value = host === this.options.self ? undefined : this.catalog.host(host)?.value;
+    return value === undefined ? [] : [{ host, address: value.address, port: value.gossipPort }];
   }
 
   private configEntry(record: Record): void {

@@ -1,8 +1,10 @@
 /** The sponsor's side of joining: whether a stranger's admission is to be taken in. Pure. */
 import { Fault, type HostId, type Millis, type Verify } from '../core.ts';
 import { decodeRecord, isAuthentic } from '../gossip/codec.ts';
+import type { Refusal } from '../gossip/port.ts';
 import { parseAdmission } from '../trust/admission.ts';
 import type { TrustState } from '../trust/state.ts';
+import type { JoinAnswer } from './joining.ts';
 import { ADMISSION } from './kinds.ts';
 
 /** Why not, and with which use of its grant the joiner may ask again at once. */
@@ -42,4 +44,17 @@ function isInForce(author: HostId, value: Uint8Array, trust: TrustState): boolea
   return (
     known.name === name && known.grantId === grantId && known.use === use && known.admittedAt === admittedAt
   );
+}
+
+/** Throws `Fault('not-taken')` for an admission that the replica did not keep. */
+export function refuseUnlessTaken(outcome: 'applied' | 'known' | 'stale' | Refusal): void {
+  if (outcome === 'applied' || outcome === 'known') return;
+  const why = typeof outcome === 'string' ? outcome : outcome.code;
+  throw new Fault('not-taken', `the admission was not taken: ${why}`);
+}
+
+/** What a stranger is told who is not let in. */
+export function refusalOf(fault: Fault): JoinAnswer {
+  const retryUse = fault instanceof JoinFault ? fault.retryUse : null;
+  return { outcome: 'refused', code: fault.code, message: fault.message, retryUse };
 }

@@ -60,7 +60,10 @@ export function encodeFrame(frame: Frame): Uint8Array {
       writeRumors(writer, frame.rumors);
       break;
     case 'ping-req':
-      writer.u32(frame.sequence).hex(frame.target);
+      writer
+        .u32(frame.sequence)
+        .hex(frame.target)
+        .u8(frame.urgent ? 1 : 0);
       writeRumors(writer, frame.rumors);
       break;
     case 'corroborate':
@@ -159,8 +162,11 @@ function readFrame(type: Frame['type'], reader: ByteReader): Frame {
       const belief = readBelief(reader);
       return { type, sequence, incarnation, belief, root: readDigest(reader), rumors: readRumors(reader) };
     }
-    case 'ping-req':
-      return { type, sequence: reader.u32(), target: reader.hex(hostIdBytes), rumors: readRumors(reader) };
+    case 'ping-req': {
+      const sequence = reader.u32();
+      const target = reader.hex(hostIdBytes);
+      return { type, sequence, target, urgent: readFlag(reader), rumors: readRumors(reader) };
+    }
     case 'relayed-ack':
     case 'nack':
       return { type, sequence: reader.u32() };

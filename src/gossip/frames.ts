@@ -58,6 +58,8 @@ export type SwimFrame =
       readonly type: 'ping-req';
       readonly sequence: number;
       readonly target: HostId;
+      /** The asker's own connection was refused: the helper tries a connection at once, too. */
+      readonly urgent: boolean;
       readonly rumors: readonly Rumor[];
     }
   /** The helper reached the target. */

@@ -1,8 +1,10 @@
 /**
- * The gossip room as one machine: who is there, and what they say. Composes membership, replica,
- * dissemination and anti-entropy; the agent and the simulator drive this class and nothing behind it.
+ * The gossip room as one machine: who is there, and what they say. Composes replica, dissemination and
+ * anti-entropy, and keeps in step with membership, which runs apart as the `Swim` machine; the agent and the
+ * simulator drive these two classes and nothing behind them.
  */
 import {
+  assert,
   earliest,
   encodeJson,
   Fault,
@@ -16,15 +18,14 @@ import {
 import { AntiEntropy } from './antientropy.ts';
 import { digestOf, encodeRecord, isAuthentic } from './codec.ts';
 import { Dissemination, decodeDelta } from './dissemination.ts';
-import { decodeFrame, encodeFrame } from './framecodec.ts';
+import { Fellowship } from './fellowship.ts';
+import { decodeFrame, encodeFrame, needsStream } from './framecodec.ts';
 import type { SyncFrame } from './frames.ts';
 import { HybridClock, isClockAhead } from './hlc.ts';
 import { Intake, type Verdict } from './intake.ts';
 import { type Lifecycle, parseLifecycle } from './lifecycle.ts';
-import { Membership, type MembershipEffect } from './membership.ts';
 import { defaultGossipParameters, type GossipParameters } from './parameters.ts';
 import type { Authority, GossipEffect, GossipInput, Member, Refusal, RelayVerdict, StoreOp } from './port.ts';
-import { aliveProof, isAliveProof } from './proof.ts';
 import { type Hlc, type Record, slotOf } from './record.ts';
 import { digestBytes, type JoinOutcome, Replica } from './replica.ts';
 import type { SyncOutcome } from './session.ts';
@@ -46,8 +47,6 @@ export interface GossipOptions {
   readonly leftKind?: string;
 }
 
-/** Incarnations of one run; an epoch leaves this much room for refutations. */
-const incarnationsPerEpoch = 2 ** 16;
 const versionsPerEpoch = 2 ** 32;
 /** Epochs beyond would exceed a safe integer. */
 const maxEpoch = 2 ** 21 - 1;
@@ -61,10 +60,9 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   readonly replica: Replica;
   private readonly options: GossipOptions;
   private readonly parameters: GossipParameters;
-  private readonly memberKind: string;
   private readonly leftKind: string;
   private readonly clock = new HybridClock();
-  private readonly membership: Membership;
+  private readonly fellowship: Fellowship;
   private readonly intake: Intake;
   private readonly dissemination: Dissemination;
   private readonly sync: AntiEntropy;
@@ -78,23 +76,21 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   private effects: GossipEffect[] = [];
 
   constructor(options: GossipOptions) {
-    const { self, signer, verify, authority, random, epoch } = options;
+    const { self, verify, authority, random, epoch } = options;
     if (!Number.isSafeInteger(epoch) || epoch < 0 || epoch > maxEpoch)
       throw new Fault('invalid-epoch', `epoch ${epoch} is outside 0 to ${maxEpoch}`, { field: 'epoch' });
     this.options = options;
     this.parameters = options.parameters ?? defaultGossipParameters;
-    this.memberKind = options.memberKind ?? 'admission';
     this.leftKind = options.leftKind ?? 'lifecycle';
     this.nextVersion = epoch * versionsPerEpoch + 1;
     this.replica = new Replica(this.parameters.replica);
-    this.membership = new Membership({
+    this.fellowship = new Fellowship({
       self,
-      random,
-      incarnation: epoch * incarnationsPerEpoch,
-      prove: (incarnation) => aliveProof(signer, incarnation),
-      isProof: (id, incarnation, proof) => isAliveProof(verify, id, incarnation, proof),
-      root: () => this.replica.root(),
-      parameters: this.parameters.swim,
+      epoch,
+      replica: this.replica,
+      memberKind: options.memberKind ?? 'admission',
+      leftKind: this.leftKind,
+      emit: (effect) => this.effects.push(effect),
     });
     this.intake = new Intake({
       replica: this.replica,
@@ -117,16 +113,16 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
 
   /** Members other than this agent, whatever their state. */
   members(): Iterable<Member> {
-    return this.membership.all();
+    return this.fellowship.list.all();
   }
 
   /** One member; undefined for this agent itself and for strangers. */
   member(id: HostId): Member | undefined {
-    return this.membership.get(id);
+    return this.fellowship.list.get(id);
   }
 
   neighbours(): Iterable<HostId> {
-    return this.membership.neighbours();
+    return this.fellowship.list.neighbours;
   }
 
   /** Whether the latest `delta` input is to be relayed. */
@@ -134,18 +130,17 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     return this.latestRelayVerdict;
   }
 
-  /** This agent's own incarnation. */
+  /** This agent's own incarnation, as far as membership has reported it. */
   get incarnation(): number {
-    return this.membership.incarnation;
+    return this.fellowship.list.incarnation;
   }
 
   stats(): GossipStats {
-    return gossipStats(this.counters, this.membership, this.intake, this.sync, this.replica);
+    return gossipStats(this.counters, this.fellowship.list, this.intake, this.sync, this.replica);
   }
 
   nextWake(): Millis | null {
     return earliest(
-      this.membership.nextWake(),
       this.sync.nextWake(),
       this.dissemination.nextWake(),
       earliest(this.nextCollectAt, this.retryAt),
@@ -156,7 +151,6 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     this.retryParked(now);
     switch (input.type) {
       case 'wake':
-        this.relay(this.membership.step(input, now), now);
         this.sync.wake(now);
         this.dissemination.wake(now);
         this.collect(now);
@@ -170,16 +164,20 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       case 'durable':
         this.commit(input.records, now);
         break;
+      case 'swim':
+        this.fellowship.take(input.report);
+        if (input.report.type === 'root') this.sync.heard(input.report.peer, input.report.root, now);
+        break;
       case 'connected':
-        this.relay(this.membership.step(input, now), now);
+        this.fellowship.order(input);
         this.sync.connected(input.peer, now);
         break;
       case 'disconnected':
         this.sync.disconnected(input.peer, now);
-        this.relay(this.membership.step(input, now), now);
+        this.fellowship.order(input);
         break;
       case 'unreachable':
-        this.relay(this.membership.step(input, now), now);
+        this.fellowship.order(input);
     }
     return this.drain(now);
   }
@@ -208,29 +206,26 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       if (!isClockAhead(record.hlc, now)) this.clock.observe(record.hlc, now);
       this.noteOwnVersion(record);
     }
-    this.noteMembers(records, now);
+    this.fellowship.note(records, now);
     return { loaded: records.length, dropped, effects: this.drain(now) };
   }
 
   /** Once after `load`: an agent that had left says that it is back. */
   start(now: Millis): readonly GossipEffect[] {
-    const said = this.lifecycleOf(this.options.self);
-    if (said?.state !== 'left') return this.drain(now);
-    this.membership.rejoin(said.incarnation);
-    return this.sayLifecycle('active', now).effects;
+    const lifecycle = this.fellowship.comeBack();
+    return lifecycle === null ? this.drain(now) : this.sayLifecycle(lifecycle, now).effects;
   }
 
   /** Says goodbye. The agent has left once the record is durable and the delta is published. */
   leave(now: Millis): { record: Record; effects: readonly GossipEffect[] } {
-    return this.sayLifecycle('left', now);
+    return this.sayLifecycle(this.fellowship.goodbye(), now);
   }
 
   private sayLifecycle(
-    state: Lifecycle['state'],
+    lifecycle: Lifecycle,
     now: Millis,
   ): { record: Record; effects: readonly GossipEffect[] } {
-    const value: Lifecycle = { state, incarnation: this.membership.incarnation };
-    return this.put(this.leftKind, '', encodeJson(value), now);
+    return this.put(this.leftKind, '', encodeJson(lifecycle), now);
   }
 
   /**
@@ -305,12 +300,15 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   }
 
   private receive(from: HostId, bytes: Uint8Array, now: Millis): void {
+    if (!needsStream(bytes)) {
+      this.fellowship.order({ type: 'frame', from, bytes });
+      return;
+    }
     try {
       const frame = decodeFrame(bytes);
-      if ('session' in frame) {
-        this.counters.syncBytesIn += bytes.length;
-        this.sync.receive(from, frame, now);
-      } else this.relay(this.membership.step({ type: 'frame', from, frame }, now), now);
+      assert('session' in frame, 'what needs a stream is anti-entropy');
+      this.counters.syncBytesIn += bytes.length;
+      this.sync.receive(from, frame, now);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       this.counters.badFrames++;
@@ -388,7 +386,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     for (const record of applied) {
       if (record.author !== this.options.self || record.kind !== this.leftKind) continue;
       this.dissemination.flush();
-      if (parseLifecycle(record)?.state === 'left') this.membership.leave();
+      if (parseLifecycle(record)?.state === 'left') this.fellowship.order({ type: 'leave' });
     }
   }
 
@@ -399,33 +397,13 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     for (const record of applied) this.noteOwnVersion(record);
     if (persist) this.effects.push({ type: 'persist', ops: applied.map(recordOp), sync: false, then: [] });
     this.effects.push({ type: 'applied', records: applied });
-    this.noteMembers(applied, now);
+    this.fellowship.note(applied, now);
   }
 
   /** A record of this host that this host did not know: the store was set back. Never repeat a version. */
   private noteOwnVersion(record: Record): void {
     if (record.author === this.options.self && record.scope === 'host')
       this.nextVersion = Math.max(this.nextVersion, record.version + 1);
-  }
-
-  /** Keeps the membership in step with the records that make members and let them go. */
-  private noteMembers(applied: readonly Record[], now: Millis): void {
-    for (const { scope, kind, key, author, deleted } of applied) {
-      if (scope !== 'host' || key !== '' || author === this.options.self) continue;
-      if (kind === this.memberKind) {
-        if (deleted) this.membership.remove(author);
-        else this.membership.add(author, now);
-      }
-      if (kind === this.memberKind || kind === this.leftKind) {
-        const said = this.lifecycleOf(author);
-        if (said !== null) this.membership.noteLifecycle(author, said.state, said.incarnation, now);
-      }
-    }
-  }
-
-  private lifecycleOf(author: HostId): Lifecycle | null {
-    const record = this.replica.get(slotOf({ scope: 'host', author, kind: this.leftKind, key: '' }));
-    return record === undefined ? null : parseLifecycle(record);
   }
 
   private collect(now: Millis): void {
@@ -439,15 +417,6 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     this.effects.push({ type: 'persist', ops, sync: false, then: [] });
   }
 
-  private relay(effects: readonly MembershipEffect[], now: Millis): void {
-    for (const effect of effects) {
-      if (effect.type === 'send')
-        this.effects.push({ type: 'send', to: effect.to, bytes: encodeFrame(effect.frame) });
-      else if (effect.type === 'root') this.sync.heard(effect.peer, effect.root, now);
-      else this.effects.push(effect);
-    }
-  }
-
   private sendSync(to: HostId, frame: SyncFrame): void {
     const bytes = encodeFrame(frame);
     this.counters.syncBytesOut += bytes.length;
@@ -456,7 +425,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
 
   private drain(now: Millis): readonly GossipEffect[] {
     this.nextCollectAt ??= Math.floor(now / collectEveryMs) * collectEveryMs + collectEveryMs;
-    this.relay(this.membership.drain(now), now);
+    this.fellowship.tellRoot();
     const effects = this.effects;
     this.effects = [];
     return effects;

@@ -10,6 +10,8 @@ export interface MembershipStats {
   stalls: number;
   /** Claims to be alive that the claimed member did not sign. */
   badProofs: number;
+  /** Frames that were malformed or of a later release. */
+  badFrames: number;
 }
 
 export function noMembershipStats(): MembershipStats {
@@ -21,5 +23,6 @@ export function noMembershipStats(): MembershipStats {
     refutations: 0,
     stalls: 0,
     badProofs: 0,
+    badFrames: 0,
   };
 }

@@ -4,7 +4,7 @@
  * it proves by a signature; and a fresh suspicion asks others to look at once instead of waiting for their
  * round. A lost connection is a hint that starts a probe, never a verdict.
  */
-import { assert, earliest, type HostId, type Machine, type Millis, type Random } from '../core.ts';
+import { earliest, type HostId, type Machine, type Millis, type Random } from '../core.ts';
 import type { Belief, Digest, Rumor, SwimFrame } from './frames.ts';
 import { maxRumors } from './frames.ts';
 import { LocalHealth } from './health.ts';
@@ -13,24 +13,14 @@ import { Members } from './members.ts';
 import { type MembershipStats, noMembershipStats } from './membership-stats.ts';
 import { OwnStanding } from './own.ts';
 import { defaultSwimParameters, type SwimParameters } from './parameters.ts';
-import type { GossipEffect, Member, MemberState } from './port.ts';
+import type { Member, MemberState } from './port.ts';
 import { type Probe, type ProbeOwner, Prober, type Purpose } from './prober.ts';
 import { Rhythm } from './rhythm.ts';
 import { Roster } from './roster.ts';
 import { Rumors } from './rumors.ts';
 import { Suspicions } from './suspicions.ts';
+import type { MembershipEffect, MembershipInput, Via } from './swim-port.ts';
 import { View } from './view.ts';
-
-export type MembershipInput =
-  | { readonly type: 'wake' }
-  | { readonly type: 'frame'; readonly from: HostId; readonly frame: SwimFrame }
-  | { readonly type: 'connected' | 'disconnected' | 'unreachable'; readonly peer: HostId };
-
-export type MembershipEffect =
-  | { readonly type: 'send'; readonly to: HostId; readonly frame: SwimFrame }
-  /** A peer said what its replica's digest is. */
-  | { readonly type: 'root'; readonly peer: HostId; readonly root: Digest }
-  | (GossipEffect & { type: 'member' | 'connect' | 'disconnect' });
 
 export interface MembershipOptions {
   readonly self: HostId;
@@ -77,10 +67,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     this.rumors = new Rumors(this.parameters.rumorMultiplier);
     this.health = new LocalHealth(this.parameters.worstHealth);
     this.suspicions = new Suspicions(this.parameters, (milliseconds) => this.scaled(milliseconds));
-    this.view = new View(this.table, random, this.parameters.view, (effect) => {
-      assert(effect.type === 'connect' || effect.type === 'disconnect', `view asked for ${effect.type}`);
-      this.effects.push(effect);
-    });
+    this.view = new View(this.table, random, this.parameters.view, (effect) => this.effects.push(effect));
     this.rumors.add(this.own.rumor());
     this.view.fill();
   }
@@ -125,7 +112,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
         this.wake(now);
         break;
       case 'frame':
-        this.receive(input.from, input.frame, now);
+        this.receive(input.from, input.frame, input.via, now);
         break;
       case 'connected':
         this.greet(input.peer, now);
@@ -156,10 +143,9 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     return effects;
   }
 
-  /** `id` was admitted. Follow with `drain`, as after each of the next four. */
+  /** `id` was admitted: alive until found otherwise. Follow with `drain`, as after each of the next four. */
   add(id: HostId, now: Millis): void {
     if (!this.table.add(id, now)) return;
-    this.effects.push({ type: 'member', member: this.table.describe(this.indexOf(id)), was: null });
     this.view.fill();
   }
 
@@ -167,13 +153,10 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   remove(id: HostId): void {
     const index = this.table.indexOf(id);
     if (index === undefined) return;
-    const was = this.table.state(index);
-    const member = { ...this.table.describe(index), state: 'left' as const };
     this.suspicions.drop(index);
     this.table.remove(index);
     this.rumors.drop(id);
     this.view.drop(id);
-    this.effects.push({ type: 'member', member, was });
     this.view.fill();
   }
 
@@ -231,20 +214,13 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     this.suspicions.extend(lateMs, now);
   }
 
-  private receive(from: HostId, frame: SwimFrame, now: Millis): void {
+  private receive(from: HostId, frame: SwimFrame, via: Via, now: Millis): void {
     if ('belief' in frame) this.heed(frame.belief);
     if ('rumors' in frame) for (const rumor of frame.rumors) this.hear(rumor, now);
     switch (frame.type) {
       case 'ping':
         this.witness(from, frame.incarnation, now);
-        this.send(from, {
-          type: 'ack',
-          sequence: frame.sequence,
-          incarnation: this.own.incarnation,
-          belief: this.beliefOf(from),
-          root: this.options.root(),
-          rumors: this.takeRumors(),
-        });
+        this.answer(from, frame.sequence, via);
         break;
       case 'ack':
         this.witness(from, frame.incarnation, now);
@@ -253,7 +229,10 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
         break;
       case 'ping-req':
         if (this.table.indexOf(frame.target) !== undefined)
-          this.prober.start(frame.target, 'relay', now, { id: from, sequence: frame.sequence });
+          this.prober.start(frame.target, frame.urgent ? 'urgent-relay' : 'relay', now, {
+            id: from,
+            sequence: frame.sequence,
+          });
         break;
       case 'relayed-ack':
         this.prober.relayed(frame.sequence, now);
@@ -266,6 +245,19 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
         break;
       case 'rumors':
     }
+  }
+
+  /** An ack goes back the way the ping came: the other way may be closed. */
+  private answer(from: HostId, sequence: number, via: Via): void {
+    const ack: SwimFrame = {
+      type: 'ack',
+      sequence,
+      incarnation: this.own.incarnation,
+      belief: this.beliefOf(from),
+      root: this.options.root(),
+      rumors: this.takeRumors(),
+    };
+    this.send(from, ack, via);
   }
 
   /** A new connection: measure it, and tell the peer who is impaired, which rumors may be over about. */
@@ -288,7 +280,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   private hint(peer: HostId, now: Millis): void {
     const index = this.table.indexOf(peer);
     if (index === undefined || this.own.leaving || this.table.state(index) !== 'alive') return;
-    if (!this.prober.isJudging(peer)) this.prober.start(peer, 'round', now);
+    if (!this.prober.isJudging(peer)) this.prober.start(peer, 'hint', now);
   }
 
   private corroborate(target: HostId, now: Millis): void {
@@ -397,17 +389,19 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     if (was === 'down' && this.table.downCount > 0) this.rhythm.hastenDownProbe(this.table.downCount, now);
   }
 
-  sendPing(target: HostId, sequence: number): void {
+  sendPing(target: HostId, sequence: number, insist: boolean): void {
     this.stats.probesSent++;
+    const { incarnation } = this.own;
     const belief = this.beliefOf(target);
     const rumors = this.takeRumors();
-    this.send(target, { type: 'ping', sequence, incarnation: this.own.incarnation, belief, rumors });
+    this.send(target, { type: 'ping', sequence, incarnation, belief, rumors });
+    if (insist) this.send(target, { type: 'ping', sequence, incarnation, belief, rumors: [] }, 'stream');
   }
 
-  sendPingRequests(target: HostId, sequence: number): number {
+  sendPingRequests(target: HostId, sequence: number, urgent: boolean): number {
     const helpers = this.table.sample(this.parameters.indirectProbes, this.table.indexOf(target));
     for (const helper of helpers)
-      this.send(this.idAt(helper), { type: 'ping-req', sequence, target, rumors: this.takeRumors() });
+      this.send(this.idAt(helper), { type: 'ping-req', sequence, target, urgent, rumors: this.takeRumors() });
     return helpers.length;
   }
 
@@ -423,8 +417,11 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     const index = this.table.indexOf(probe.target);
     if (index === undefined) return;
     // An ack of a repeated ping cannot be told apart (Karn's rule), one by helpers is no round trip.
-    if (probe.stage === 'direct' && probe.attempts === 1)
+    if (probe.stage === 'direct' && probe.attempts === 1) {
       this.table.noteRoundTrip(index, Math.max(0, now - probe.sentAt));
+      const { id, roundTripMs } = this.table.describe(index);
+      this.effects.push({ type: 'measured', id, roundTripMs: roundTripMs! });
+    }
     const suspicion = this.suspicions.get(index);
     if (suspicion === undefined || probe.purpose !== 'check') return;
     // It answered, yet has not refuted: whatever keeps it from doing so, it is not down.
@@ -436,7 +433,8 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     this.stats.probesFailed++;
     const index = this.table.indexOf(probe.target);
     if (index === undefined || this.own.leaving) return;
-    if (probe.purpose === 'round') this.health.worse(probe.helpers === 0 ? 1 : probe.helpers - probe.nacks);
+    if (probe.purpose === 'round' || probe.purpose === 'hint')
+      this.health.worse(probe.helpers === 0 ? 1 : probe.helpers - probe.nacks);
     if (probe.purpose === 'greet') return;
     const incarnation = this.table.incarnation(index);
     const wasSuspect = this.suspicions.get(index) !== undefined;
@@ -474,17 +472,11 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     return this.rumors.take(this.parameters.rumorsPerFrame, this.table.count);
   }
 
-  private indexOf(id: HostId): number {
-    const index = this.table.indexOf(id);
-    assert(index !== undefined, `${id} is no member`);
-    return index;
-  }
-
   private idAt(index: number): HostId {
     return this.table.roster.idAt(index);
   }
 
-  private send(to: HostId, frame: SwimFrame): void {
-    this.effects.push({ type: 'send', to, frame });
+  private send(to: HostId, frame: SwimFrame, via: Via = 'datagram'): void {
+    this.effects.push({ type: 'send', to, frame, via });
   }
 }

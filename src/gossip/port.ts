@@ -1,6 +1,7 @@
 /** What the gossip machine takes in, what it asks of its driver, and what it needs to know of trust. */
 import type { HostId, Millis } from '../core.ts';
 import type { Record } from './record.ts';
+import type { SwimOrder, SwimReport } from './swim-port.ts';
 
 /** SWIM's states; `left` is the graceful one, proven by the member's own signed record. */
 export type MemberState = 'alive' | 'suspect' | 'down' | 'left';
@@ -26,6 +27,8 @@ export type GossipInput =
   | { readonly type: 'disconnected'; readonly peer: HostId }
   /** A frame could not be delivered (refused, timed out). Also only a hint. */
   | { readonly type: 'unreachable'; readonly peer: HostId }
+  /** What membership, which runs apart, has to say; see `Swim`. */
+  | { readonly type: 'swim'; readonly report: SwimReport }
   /** What a `commit` effect held: own writes that are durable, and from now on visible to everybody. */
   | { readonly type: 'durable'; readonly records: readonly Record[] };
 
@@ -57,6 +60,8 @@ export type GossipEffect =
   | { readonly type: 'commit'; readonly records: readonly Record[] }
   /** Records that won their slot, tombstones included, in the order they were applied. */
   | { readonly type: 'applied'; readonly records: readonly Record[] }
+  /** For membership, which runs apart; see `Swim`. */
+  | { readonly type: 'swim'; readonly order: SwimOrder }
   | { readonly type: 'member'; readonly member: Member; readonly was: MemberState | null }
   /** Keep a long-lived connection to this neighbour, or let it go. */
   | { readonly type: 'connect'; readonly peer: HostId }

@@ -7,11 +7,12 @@ import { Deadlines } from './deadlines.ts';
 import type { SwimParameters } from './parameters.ts';
 
 /**
- * `round`: the regular probe, and the one a hint starts; helpers are asked. `corroborate`: on another's
- * request. `check`: this agent's last word before a verdict. `greet`: a new neighbour or a down member;
- * failure means nothing. `relay`: for another member that asked this one to help.
+ * `round`: the regular probe; helpers are asked. `hint`: the same, out of turn, since something went wrong on
+ * the way to the target. `corroborate`: on another's request. `check`: this agent's last word before a
+ * verdict. `greet`: a new neighbour or a down member; failure means nothing. `relay`: for another member that
+ * asked this one to help, `urgent-relay` if that one's connection was refused.
  */
-export type Purpose = 'round' | 'corroborate' | 'check' | 'greet' | 'relay';
+export type Purpose = 'round' | 'hint' | 'corroborate' | 'check' | 'greet' | 'relay' | 'urgent-relay';
 
 export interface Probe {
   readonly sequence: number;
@@ -21,6 +22,8 @@ export interface Probe {
   readonly origin: { readonly id: HostId; readonly sequence: number } | null;
   stage: 'direct' | 'indirect';
   attempts: number;
+  /** The target's kernel said that nobody listens, or the connection could not be had. */
+  refused: boolean;
   sentAt: Millis;
   /** Helpers asked, and how many said that they could not reach the target either. */
   helpers: number;
@@ -29,13 +32,14 @@ export interface Probe {
 
 /** What the prober asks of the membership that owns it. */
 export interface ProbeOwner {
-  sendPing(target: HostId, sequence: number): void;
+  /** `insist`: over a connection beside the datagram, which tells a lost datagram from a lost process. */
+  sendPing(target: HostId, sequence: number, insist: boolean): void;
   /** Asks helpers to probe; returns how many. */
-  sendPingRequests(target: HostId, sequence: number): number;
+  sendPingRequests(target: HostId, sequence: number, urgent: boolean): number;
   /** Tells the origin of a relay what was found. */
   answerRelay(probe: Probe, reached: boolean): void;
   probeSucceeded(probe: Probe, now: Millis): void;
-  /** Never called for `relay`. */
+  /** Never called for relays. */
   probeFailed(probe: Probe, now: Millis): void;
   /** Stretches a timeout by local health. */
   scaled(milliseconds: Millis): Millis;
@@ -47,6 +51,8 @@ const maxProbes = 512;
 const maxRelays = 128;
 /** A helper answers before its asker gives up (Lifeguard: 80 % of the timeout). */
 const relayShare = 0.8;
+/** After a refused connection, the wait for the answer to the datagram that left with it, milliseconds. */
+const refusedGraceMs = 50;
 /** The asker's wait for its helpers, in direct timeouts: their probe and the way there and back. */
 const indirectTimeouts = 2;
 
@@ -71,13 +77,13 @@ export class Prober {
   /** Whether a probe of `target` is under way whose failure would count. */
   isJudging(target: HostId): boolean {
     for (const probe of this.probes.values())
-      if (probe.target === target && probe.purpose !== 'relay' && probe.purpose !== 'greet') return true;
+      if (probe.target === target && !isRelay(probe) && probe.purpose !== 'greet') return true;
     return false;
   }
 
   /** Begins a probe; false when too many are under way. */
   start(target: HostId, purpose: Purpose, now: Millis, origin: Probe['origin'] = null): boolean {
-    if (this.probes.size >= maxProbes || (purpose === 'relay' && this.relays >= maxRelays)) return false;
+    if (this.probes.size >= maxProbes || (origin !== null && this.relays >= maxRelays)) return false;
     this.sequence = (this.sequence + 1) >>> 0;
     const sequence = this.sequence;
     const probe: Probe = {
@@ -87,31 +93,31 @@ export class Prober {
       origin,
       stage: 'direct',
       attempts: 0,
+      refused: false,
       sentAt: now,
       helpers: 0,
       nacks: 0,
     };
     this.probes.set(sequence, probe);
-    if (purpose === 'relay') this.relays++;
-    this.ping(probe, now);
+    if (isRelay(probe)) this.relays++;
+    this.ping(probe, purpose !== 'round' && purpose !== 'relay', now);
     return true;
   }
 
-  private ping(probe: Probe, now: Millis): void {
+  private ping(probe: Probe, insist: boolean, now: Millis): void {
     const { probeTimeoutMs } = this.parameters;
     probe.attempts++;
     probe.sentAt = now;
-    const timeoutMs =
-      probe.purpose === 'relay' ? probeTimeoutMs * relayShare : this.owner.scaled(probeTimeoutMs);
+    const timeoutMs = isRelay(probe) ? probeTimeoutMs * relayShare : this.owner.scaled(probeTimeoutMs);
     this.deadlines.set(probe.sequence, now + timeoutMs);
-    this.owner.sendPing(probe.target, probe.sequence);
+    this.owner.sendPing(probe.target, probe.sequence, insist);
   }
 
   acknowledged(from: HostId, sequence: number, now: Millis): void {
     const probe = this.probes.get(sequence);
     if (probe === undefined || probe.target !== from) return;
     this.end(probe);
-    if (probe.purpose === 'relay') this.owner.answerRelay(probe, true);
+    if (isRelay(probe)) this.owner.answerRelay(probe, true);
     else this.owner.probeSucceeded(probe, now);
   }
 
@@ -132,18 +138,21 @@ export class Prober {
   }
 
   /**
-   * A frame to `target` could not be delivered. Ends the wait of its direct probes; a `check` halves it
-   * only, because a process that is being restarted refuses for a moment. Returns whether any probe of it
-   * was under way.
+   * A connection to `target` could not be had. Its direct probes wait only for what may be on its way; a
+   * `check` waits longer, because a process that is being restarted refuses for a moment. Returns whether
+   * any probe of it was under way.
    */
   unreachable(target: HostId, now: Millis): boolean {
     let found = false;
-    for (const probe of [...this.probes.values()]) {
+    for (const probe of this.probes.values()) {
       if (probe.target !== target) continue;
       found = true;
       if (probe.stage === 'indirect') continue;
-      if (probe.purpose !== 'check') this.timedOut(probe, now, true);
-      else this.deadlines.set(probe.sequence, probe.sentAt + this.parameters.probeTimeoutMs / 2);
+      probe.refused = true;
+      const { probeTimeoutMs } = this.parameters;
+      const until = probe.purpose === 'check' ? probe.sentAt + probeTimeoutMs / 2 : now + refusedGraceMs;
+      const due = this.deadlines.get(probe.sequence) ?? until;
+      this.deadlines.set(probe.sequence, Math.min(due, until));
     }
     return found;
   }
@@ -151,7 +160,7 @@ export class Prober {
   wake(now: Millis): void {
     for (let due = this.deadlines.takeDue(now); due !== undefined; due = this.deadlines.takeDue(now)) {
       const probe = this.probes.get(due);
-      if (probe !== undefined) this.timedOut(probe, now, false);
+      if (probe !== undefined) this.timedOut(probe, now);
     }
   }
 
@@ -161,27 +170,28 @@ export class Prober {
       this.deadlines.set(sequence, now + this.owner.scaled(this.parameters.probeTimeoutMs));
   }
 
-  /** `certain`: the target refused, rather than kept silent. */
-  private timedOut(probe: Probe, now: Millis, certain: boolean): void {
+  private timedOut(probe: Probe, now: Millis): void {
+    const certain = probe.refused && probe.purpose !== 'check';
     const again = !certain && probe.attempts < this.attemptsOf(probe.purpose);
     if (probe.stage === 'indirect') this.fail(probe, now);
-    else if (again) this.ping(probe, now);
-    else if (probe.purpose === 'round') this.askHelpers(probe, now, certain);
+    else if (again) this.ping(probe, true, now);
+    else if (probe.purpose === 'round' || probe.purpose === 'hint') this.askHelpers(probe, now);
     else this.fail(probe, now);
   }
 
   /**
-   * A silent target is pinged once more beside the helpers, since a lost datagram is the likelier reason;
-   * with nobody to ask, as in a mesh of two, only so.
+   * A silent target is pinged once more beside the helpers, and over a connection, since a lost datagram is
+   * the likelier reason; with nobody to ask, as in a mesh of two, only so.
    */
-  private askHelpers(probe: Probe, now: Millis, certain: boolean): void {
-    probe.helpers = this.owner.sendPingRequests(probe.target, probe.sequence);
+  private askHelpers(probe: Probe, now: Millis): void {
+    const { refused } = probe;
+    probe.helpers = this.owner.sendPingRequests(probe.target, probe.sequence, refused);
     const alone = probe.helpers === 0;
-    if (alone && (certain || probe.attempts > indirectTimeouts)) {
+    if (alone && (refused || probe.attempts > indirectTimeouts)) {
       this.fail(probe, now);
       return;
     }
-    if (!certain) this.ping(probe, now);
+    if (!refused) this.ping(probe, true, now);
     if (alone) return;
     probe.stage = 'indirect';
     const waitMs = this.owner.scaled(this.parameters.probeTimeoutMs * indirectTimeouts);
@@ -195,13 +205,17 @@ export class Prober {
 
   private fail(probe: Probe, now: Millis): void {
     this.end(probe);
-    if (probe.purpose === 'relay') this.owner.answerRelay(probe, false);
+    if (isRelay(probe)) this.owner.answerRelay(probe, false);
     else this.owner.probeFailed(probe, now);
   }
 
   private end(probe: Probe): void {
     this.probes.delete(probe.sequence);
     this.deadlines.delete(probe.sequence);
-    if (probe.purpose === 'relay') this.relays--;
+    if (isRelay(probe)) this.relays--;
   }
+}
+
+function isRelay({ origin }: Probe): boolean {
+  return origin !== null;
 }

@@ -1,13 +1,13 @@
 /** Counters of the gossip room, for metrics and for the simulator's checkers. */
 import type { AntiEntropy, SyncStats } from './antientropy.ts';
 import type { Intake } from './intake.ts';
-import type { Membership } from './membership.ts';
-import type { MembershipStats } from './membership-stats.ts';
+import type { MemberList } from './member-list.ts';
 import type { Replica } from './replica.ts';
+import type { SwimStats } from './swim-port.ts';
 
 /** All grow only, but the second group, which is as of now. */
 export interface GossipStats {
-  readonly membership: Readonly<MembershipStats>;
+  readonly membership: SwimStats;
   readonly sync: Readonly<SyncStats>;
   readonly syncBytesIn: number;
   readonly syncBytesOut: number;
@@ -23,8 +23,6 @@ export interface GossipStats {
   readonly parkedDropped: number;
 
   readonly parked: number;
-  /** 0 is well; see `LocalHealth`. */
-  readonly localHealth: number;
   readonly records: number;
   readonly recordBytes: number;
   readonly members: number;
@@ -42,14 +40,14 @@ export interface Counters {
 /** A copy: what the machine counts on does not show in it. */
 export function gossipStats(
   counters: Counters,
-  membership: Membership,
+  members: MemberList,
   intake: Intake,
   sync: AntiEntropy,
   replica: Replica,
 ): GossipStats {
   return {
     ...counters,
-    membership: { ...membership.stats },
+    membership: members.stats,
     sync: { ...sync.stats },
     recordsApplied: intake.stats.applied,
     recordsKnown: intake.stats.known,
@@ -57,10 +55,9 @@ export function gossipStats(
     recordsRefused: new Map(intake.stats.refused),
     parkedDropped: intake.parking.dropped,
     parked: intake.parking.size,
-    localHealth: membership.localHealth,
     records: replica.size,
     recordBytes: replica.totalBytes,
-    members: membership.count,
+    members: members.count,
     syncSessions: sync.sessions,
   };
 }

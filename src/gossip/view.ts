@@ -6,7 +6,7 @@
 import type { HostId, Millis, Random } from '../core.ts';
 import { Deadlines } from './deadlines.ts';
 import type { Members } from './members.ts';
-import type { GossipEffect } from './port.ts';
+import type { SwimReport } from './swim-port.ts';
 
 export interface ViewParameters {
   /** Up to this many members are all connected; beyond, this is the largest number of chosen neighbours. */
@@ -32,7 +32,7 @@ export class View {
   private readonly members: Members;
   private readonly random: Random;
   private readonly parameters: ViewParameters;
-  private readonly emit: (effect: GossipEffect) => void;
+  private readonly emit: (report: Extract<SwimReport, { type: 'connect' | 'disconnect' }>) => void;
   /** Chosen neighbours and how long to wait before the next dial of each. */
   private readonly chosen = new Map<HostId, { redialMs: number }>();
   private readonly redials = new Deadlines<HostId>();
@@ -41,7 +41,7 @@ export class View {
     members: Members,
     random: Random,
     parameters: ViewParameters,
-    emit: (effect: GossipEffect) => void,
+    emit: (report: Extract<SwimReport, { type: 'connect' | 'disconnect' }>) => void,
   ) {
     this.members = members;
     this.random = random;

@@ -4,8 +4,9 @@ import fc from 'fast-check';
 import { seededRandom } from '../../src/core.ts';
 import type { SwimFrame } from '../../src/gossip/frames.ts';
 import { outranks } from '../../src/gossip/member.ts';
-import { Membership, type MembershipInput } from '../../src/gossip/membership.ts';
+import { Membership } from '../../src/gossip/membership.ts';
 import type { MemberState } from '../../src/gossip/port.ts';
+import type { MembershipInput } from '../../src/gossip/swim-port.ts';
 
 const ids = ['a', 'b', 'c', 'd', 'self', 'stranger'];
 const id = fc.constantFrom(...ids);
@@ -46,7 +47,7 @@ const frame: fc.Arbitrary<SwimFrame> = fc.oneof(
     root: fc.constant('01234567'),
     rumors,
   }),
-  fc.record({ type: fc.constant('ping-req' as const), sequence, target: id, rumors }),
+  fc.record({ type: fc.constant('ping-req' as const), sequence, target: id, urgent: fc.boolean(), rumors }),
   fc.record({ type: fc.constantFrom('relayed-ack' as const, 'nack' as const), sequence }),
   fc.record({ type: fc.constant('corroborate' as const), target: id, incarnation, rumors }),
   fc.record({ type: fc.constant('rumors' as const), rumors }),
@@ -66,7 +67,12 @@ const event: fc.Arbitrary<Event> = fc.oneof(
   fc.record({
     type: fc.constant('input' as const),
     input: fc.oneof(
-      fc.record({ type: fc.constant('frame' as const), from: id, frame }),
+      fc.record({
+        type: fc.constant('frame' as const),
+        via: fc.constantFrom('datagram' as const, 'stream' as const),
+        from: id,
+        frame,
+      }),
       fc.record({ type: fc.constantFrom('connected', 'disconnected', 'unreachable' as const), peer: id }),
     ),
   }),

@@ -274,6 +274,7 @@ function flock(
   const got: number[][] = [];
   const pubsub = new Pubsub(world, network, (host, bytes) => {
     got[host]!.push(Number(new TextDecoder().decode(bytes)));
+    return true;
   });
   for (let host = 0; host < size; host++) {
     network.plug({
@@ -325,4 +326,45 @@ test('what the eager mesh misses, the lazy part heals', () => {
     assert.ok(missedAtFirst, 'host 0 was outside the mesh');
     assert.ok(network.openPeers(0).length > 0);
   }
+});
+
+test('what a member outside the mesh publishes reaches the others at once all the same', () => {
+  const { world, pubsub, got } = flock(12, 6);
+  for (let peer = 1; peer < 12; peer++) {
+    pubsub.disconnected(0, peer);
+    pubsub.disconnected(peer, 0);
+  }
+  pubsub.publish(0, text(7));
+  world.runUntil(epoch + 5_040);
+  for (let host = 1; host < 12; host++) assert.deepEqual(got[host], [7], `host ${host}`);
+});
+
+test('what its host refuses is passed on by no member', () => {
+  const world = new World(9);
+  const network = new Network(world, new Links(world.random('network')));
+  const reached: number[] = [];
+  const pubsub = new Pubsub(world, network, (host) => {
+    reached.push(host);
+    return false;
+  });
+  for (let host = 0; host < 3; host++) {
+    network.plug({
+      admits: () => true,
+      knowsAddressOf: () => true,
+      frame: (from, _channel, bytes) => pubsub.receive(host, from, bytes),
+      connected: (peer) => pubsub.connected(host, peer),
+      disconnected: (peer) => pubsub.disconnected(host, peer),
+      unreachable: () => undefined,
+      datagram: () => undefined,
+    });
+    network.processStarted(host);
+    pubsub.processStarted(host);
+  }
+  network.connect(0, 1);
+  network.connect(1, 2);
+  world.runUntil(epoch + 1_000);
+  pubsub.publish(0, text('bad'));
+  world.runUntil(epoch + 10_000);
+  assert.deepEqual(reached, [1]);
+  assert.equal(pubsub.counters.withheld, 1);
 });

@@ -2,8 +2,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { hostsOf, readArguments, replayCommand } from '../../sim/arguments.ts';
-import { type Broken, type Kept, line, pack, summaryLine, toJson, toSvg, unpack } from '../../sim/report.ts';
-import { run } from '../../sim/run.ts';
+import {
+  type Broken,
+  type Kept,
+  line,
+  pack,
+  planText,
+  summaryLine,
+  toJson,
+  toSvg,
+  unpack,
+} from '../../sim/report.ts';
+import { planOf, run } from '../../sim/run.ts';
 import { scenarios } from '../../sim/scenarios/index.ts';
 import { Fault } from '../../src/core.ts';
 
@@ -26,6 +36,8 @@ test('what makes no sense is refused before anything runs', () => {
     ['--hosts', '3'],
     ['--workers', '0'],
     ['--seeds', '2', '--trace'],
+    ['--seeds', '2', '--plan'],
+    ['--scenario', 'scale', '--plan'],
   ])
     assert.throws(
       () => readArguments(argv),
@@ -50,6 +62,18 @@ test('the replay command reads back as the run it names', () => {
   assert.deepEqual(
     { scenario, hosts, seeds, trace },
     { scenario: 'swarm', hosts: 9, seeds: [42], trace: true },
+  );
+});
+
+test('a plan prints a line for each step, in the order of time', () => {
+  const plan = planOf({ scenario: scenarios.get('swarm')!, hosts: 9, seed: 42 });
+  const lines = planText(plan).trimEnd().split('\n');
+  assert.equal(lines.length, plan.timeline.length + 1);
+  assert.equal(JSON.parse(lines[0]!).hosts, 9);
+  const times = lines.slice(1).map((text) => Number.parseInt(text, 10));
+  assert.deepEqual(
+    times,
+    times.toSorted((a, b) => a - b),
   );
 });
 

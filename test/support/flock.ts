@@ -15,8 +15,10 @@ import {
 } from '../../src/agent/kinds.ts';
 import type { Command, CreatedToken } from '../../src/agent/port.ts';
 import { parseVipRange } from '../../src/agent/vips.ts';
-import { ed25519Verify, Fault, type Millis, type Signer, seededRandom } from '../../src/core.ts';
+import { earliest, ed25519Verify, Fault, type Millis, type Signer, seededRandom } from '../../src/core.ts';
 import { encodeRecord } from '../../src/gossip/codec.ts';
+import { Swim } from '../../src/gossip/swim.ts';
+import type { SwimInput } from '../../src/gossip/swim-port.ts';
 import type { ProxyConfig } from '../../src/proxy/config.ts';
 import { createAdmission, encodeAdmission } from '../../src/trust/admission.ts';
 import { createCsr } from '../../src/trust/csr.ts';
@@ -52,6 +54,8 @@ export class FlockHost {
   admission: Uint8Array | null = null;
   sponsor: FlockHost | null = null;
   core!: AgentCore;
+  /** Membership, which runs beside the core. */
+  swim!: Swim;
   isRunning = false;
   isCut = false;
   zone = '';
@@ -95,6 +99,14 @@ export class FlockHost {
       sponsor:
         this.sponsor === null ? null : { id: this.sponsor.id, address: this.sponsor.address, port: 7946 },
     });
+    this.swim = new Swim({
+      self: this.id,
+      signer: this.signer,
+      verify: ed25519Verify,
+      random: seededRandom(this.epoch * 1000 + 500 + this.flock.hosts.indexOf(this)),
+      epoch: this.epoch,
+      root: this.core.gossip.replica.root(),
+    });
     this.isRunning = true;
     const entries = [...this.store].map(([key, value]) => ({ key, value }));
     const identities = [...this.identities.values()];
@@ -106,6 +118,25 @@ export class FlockHost {
     this.isRunning = false;
     this.waiting = [];
     this.flock.forget(this);
+  }
+
+  /** Whatever is due, of the core and of membership. */
+  wake(now: Millis): void {
+    if (isDue(this.swim.nextWake(), now)) this.flock.enqueue(this, { swim: { type: 'wake' } });
+    if (isDue(this.core.nextWake(), now)) this.flock.enqueue(this, { type: 'wake' });
+    this.flock.drain();
+  }
+
+  nextWake(): Millis | null {
+    return earliest(this.core.nextWake(), this.swim.nextWake());
+  }
+
+  step(input: FlockInput, now: Millis): void {
+    if (!('swim' in input)) for (const effect of this.core.step(input, now)) this.carryOut(effect);
+    else
+      for (const effect of this.swim.step(input.swim, now))
+        if (effect.type === 'report') this.flock.enqueue(this, { type: 'swim', report: effect.report });
+        else this.flock.datagram(this, effect.to, effect.bytes);
   }
 
   feed(input: AgentInput): void {
@@ -156,6 +187,9 @@ export class FlockHost {
       case 'send':
         this.flock.send(this, effect.to, effect.bytes);
         break;
+      case 'swim':
+        this.flock.enqueue(this, { swim: { type: 'order', order: effect.order } });
+        break;
       case 'publish':
         this.flock.publish(this, effect.bytes);
         break;
@@ -200,6 +234,7 @@ export class FlockHost {
         this.isRunning = false;
         break;
       case 'disconnect':
+      case 'locate':
       case 'changed':
         break;
     }
@@ -226,12 +261,19 @@ export class FlockHost {
   }
 }
 
+/** What a core takes in, or the membership beside it. */
+type FlockInput = AgentInput | { readonly swim: SwimInput };
+
+function isDue(deadline: Millis | null, now: Millis): boolean {
+  return deadline !== null && deadline <= now;
+}
+
 const maxSteps = 200_000;
 
 export class Flock {
   now: Millis = startedAt;
   readonly hosts: FlockHost[] = [];
-  private queue: { readonly host: FlockHost; readonly input: AgentInput }[] = [];
+  private queue: { readonly host: FlockHost; readonly input: FlockInput }[] = [];
   private draining = false;
   private lastExchange = 0;
 
@@ -250,7 +292,7 @@ export class Flock {
     return host;
   }
 
-  enqueue(host: FlockHost, input: AgentInput): void {
+  enqueue(host: FlockHost, input: FlockInput): void {
     this.queue.push({ host, input });
   }
 
@@ -266,7 +308,7 @@ export class Flock {
         assert.ok(steps < maxSteps, 'the flock comes to rest');
         const { host, input } = this.queue.shift()!;
         if (!host.isRunning) continue;
-        for (const effect of host.core.step(input, this.now)) host.carryOut(effect);
+        host.step(input, this.now);
       }
     } finally {
       this.draining = false;
@@ -282,12 +324,12 @@ export class Flock {
       let next: FlockHost | null = null;
       let at = Number.POSITIVE_INFINITY;
       for (const host of this.hosts) {
-        const wake = host.isRunning ? host.core.nextWake() : null;
+        const wake = host.isRunning ? host.nextWake() : null;
         if (wake !== null && wake < at) [next, at] = [host, wake];
       }
       if (next === null || at > until) break;
       this.now = Math.max(this.now, Math.ceil(at));
-      next.feed({ type: 'wake' });
+      next.wake(this.now);
     }
     this.now = until;
   }
@@ -296,6 +338,11 @@ export class Flock {
     const target = this.reach(from, to);
     if (target === null) this.enqueue(from, { type: 'unreachable', peer: to });
     else this.enqueue(target, { type: 'frame', from: from.id, bytes });
+  }
+
+  datagram(from: FlockHost, to: string, bytes: Uint8Array): void {
+    const target = this.reach(from, to);
+    if (target !== null) this.enqueue(target, { swim: { type: 'datagram', from: from.id, bytes } });
   }
 
   publish(from: FlockHost, bytes: Uint8Array): void {

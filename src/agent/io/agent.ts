@@ -219,6 +219,9 @@ export class Agent {
     };
     return Transport.start({
       seed,
+      mesh: Buffer.from(this.core.trust.genesis.hash, 'hex'),
+      epoch: this.store.epoch,
+      root: this.core.gossip.replica.root(),
       bind: this.settings.bind,
       port: this.settings.gossipPort,
       admitted: (host) => this.core.isAdmitted(host),
@@ -232,6 +235,7 @@ export class Agent {
         connected: (peer) => feed({ type: 'connected', peer }),
         disconnected: (peer) => feed({ type: 'disconnected', peer }),
         unreachable: (peer) => feed({ type: 'unreachable', peer }),
+        report: (report) => feed({ type: 'swim', report }),
         joinRequest: (bytes, reply) => {
           const exchange = ++this.lastExchange;
           this.joinReplies.set(exchange, reply);
@@ -254,6 +258,12 @@ export class Agent {
         break;
       case 'disconnect':
         this.transport!.disconnect(effect.peer);
+        break;
+      case 'swim':
+        this.transport!.order(effect.order);
+        break;
+      case 'locate':
+        this.transport!.locate(effect.host, effect.address, effect.port);
         break;
       case 'join-reply':
         this.joinReplies.get(effect.exchange)?.(effect.bytes);

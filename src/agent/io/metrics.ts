@@ -12,7 +12,7 @@ export interface TransportCounts {
   readonly connections: number;
   readonly refusedConnections: number;
   readonly frames: Counts;
-  readonly join: Counts;
+  readonly datagrams: Counts;
 }
 
 export interface MetricSources {
@@ -88,14 +88,17 @@ function gossipMetrics(add: Add, { core, transport, store, waitingQueries }: Met
     'starling_membership_events_total',
     'Probes, suspicions and refutations by outcome.',
     ['event'],
-    () => byName('event', { ...stats().membership }),
+    () => {
+      const { localHealth: _, ...events } = stats().membership;
+      return byName('event', events);
+    },
   );
   add(
     'gauge',
     'starling_local_health',
     'Lifeguard: 0 is well, more means that this agent itself is slow.',
     [],
-    () => single(stats().localHealth),
+    () => single(stats().membership.localHealth),
   );
   add('counter', 'starling_deltas_total', 'Batches of records by direction.', ['direction'], () =>
     byName('direction', { in: stats().deltasIn, out: stats().deltasOut }),
@@ -141,9 +144,13 @@ function gossipMetrics(add: Add, { core, transport, store, waitingQueries }: Met
     const { bytesReceived = 0, bytesSent = 0 } = transport().frames;
     return byName('direction', { in: bytesReceived, out: bytesSent });
   });
-  add('counter', 'starling_join_requests_total', 'Join requests by outcome.', ['outcome'], () =>
-    byName('outcome', transport().join),
+  add('counter', 'starling_datagrams_total', 'Datagrams by what became of them.', ['event'], () =>
+    byName('event', withoutBytes(transport().datagrams)),
   );
+  add('counter', 'starling_datagram_bytes_total', 'Bytes of datagrams.', ['direction'], () => {
+    const { bytesReceived = 0, bytesSent = 0 } = transport().datagrams;
+    return byName('direction', { in: bytesReceived, out: bytesSent });
+  });
   add('counter', 'starling_store_events_total', 'The data directory’s database.', ['event'], () =>
     byName('event', store()),
   );

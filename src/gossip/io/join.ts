@@ -83,28 +83,23 @@ export class JoinServer {
   private refilledAt = performance.now();
   private closed = false;
 
-  private constructor(socket: Socket, handle: JoinHandler) {
+  /** Answers through `socket`, whose datagrams its owner hands to `receive`. */
+  constructor(socket: Socket, handle: JoinHandler) {
     this.socket = socket;
     this.handle = handle;
     this.port = socket.address().port;
-    socket.on('message', (datagram, from) => this.receive(datagram, from));
     // A send that the network refused; the joiner asks again.
     socket.on('error', () => {
       this.counters.errors += 1;
     });
   }
 
-  /** Binds; `port` 0 takes any. Throws `Fault('address-in-use')` or `Fault('bind-failed')`. */
+  /** A server with a socket to itself; `port` 0 takes any. Throws as `bindUdp`. */
   static async bind(address: string, port: number, handle: JoinHandler): Promise<JoinServer> {
-    const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
-    try {
-      socket.bind({ address, port, exclusive: true });
-      await once(socket, 'listening');
-    } catch (error) {
-      socket.close();
-      throw bindFault(error, `UDP ${address}:${port}`);
-    }
-    return new JoinServer(socket, handle);
+    const socket = await bindUdp(address, port);
+    const server = new JoinServer(socket, handle);
+    socket.on('message', (datagram, from) => server.receive(datagram, from));
+    return server;
   }
 
   stop(): Promise<void> {
@@ -113,7 +108,8 @@ export class JoinServer {
     return new Promise((resolve) => this.socket.close(() => resolve()));
   }
 
-  private receive(bytes: Buffer, from: RemoteInfo): void {
+  /** Takes in a datagram that may be a join request. */
+  receive(bytes: Buffer, from: RemoteInfo): void {
     const datagram = bytes.length < minRequestBytes ? null : decode(bytes);
     if (datagram === null || datagram.type !== requestType) {
       this.counters.malformed += 1;
@@ -148,6 +144,26 @@ export class JoinServer {
     this.tokens -= 1;
     return true;
   }
+}
+
+/** A bound socket; `port` 0 takes any. Throws `Fault('address-in-use')` or `Fault('bind-failed')`. */
+export async function bindUdp(address: string, port: number): Promise<Socket> {
+  const isSix = isIPv6(address);
+  const socket = createSocket({
+    type: isSix ? 'udp6' : 'udp4',
+    // Agents are known by their addresses: there is nothing to look up, for every datagram anew.
+    lookup: (host, _options, done) => done(null, host, isSix ? 6 : 4),
+  });
+  try {
+    // Without a look-up, binding may be over before `bind` returns.
+    const listening = once(socket, 'listening');
+    socket.bind({ address, port, exclusive: true });
+    await listening;
+  } catch (error) {
+    socket.close();
+    throw bindFault(error, `UDP ${address}:${port}`);
+  }
+  return socket;
 }
 
 /** A bind error as a fault that names the address. */

@@ -1,14 +1,21 @@
-/** All of an agent's gossip traffic behind one narrow interface: frames, deltas, neighbours, join requests. */
+/**
+ * All of an agent's gossip traffic behind one narrow interface: frames, deltas, neighbours, membership's
+ * datagrams, join requests.
+ */
 import type { PeerId } from '@libp2p/interface';
 import { ed25519Signer, Fault, type HostId } from '../../core.ts';
+import type { Digest } from '../frames.ts';
+import { defaultSwimParameters, type SwimParameters } from '../parameters.ts';
 import type { RelayVerdict } from '../port.ts';
+import type { SwimOrder, SwimReport } from '../swim-port.ts';
 import { Dialer, type PeerAddress } from './dialer.ts';
 import { admissionGater } from './gater.ts';
 import { hostIdOf, peerIdOf, privateKeyFromSeed } from './identity.ts';
-import { bindFault, type JoinHandler, JoinServer } from './join.ts';
+import { bindFault, type JoinHandler } from './join.ts';
 import { Links } from './links.ts';
 import { createNode, type Libp2pNode } from './node.ts';
 import { DeltaPubsub } from './pubsub.ts';
+import { SwimThread } from './swim-thread.ts';
 
 export interface TransportHandlers {
   /** One whole frame of an admitted peer. */
@@ -21,12 +28,22 @@ export interface TransportHandlers {
   disconnected(peer: HostId): void;
   /** A frame or a connection could not be had: no address, no answer within 2 s, refused, or reset. */
   unreachable(peer: HostId): void;
+  /** What membership, on its own thread, has to say. */
+  report(report: SwimReport): void;
   joinRequest: JoinHandler;
 }
 
 export interface TransportOptions {
   /** The 32-byte Ed25519 seed of the host key. */
   readonly seed: Uint8Array;
+  /** The hash of the mesh's genesis: datagrams of other meshes are noise. */
+  readonly mesh: Uint8Array;
+  /** How many times this agent has started, counted on disk; must never repeat. */
+  readonly epoch: number;
+  /** Digest of an empty replica. */
+  readonly root: Digest;
+  /** Only where the defaults are not wanted. */
+  readonly swim?: SwimParameters;
   /** The IP address to listen on, TCP and UDP alike. */
   readonly bind: string;
   /** 0 takes any port that is free for both. */
@@ -51,7 +68,7 @@ export class Transport {
   readonly self: HostId;
   readonly port: number;
   private readonly node: Libp2pNode;
-  private readonly join: JoinServer;
+  private readonly membership: SwimThread;
   private readonly dialer: Dialer;
   private readonly links: Links;
   private readonly pubsub: DeltaPubsub;
@@ -66,14 +83,14 @@ export class Transport {
     self: HostId,
     options: TransportOptions,
     node: Libp2pNode,
-    join: JoinServer,
+    membership: SwimThread,
     counters: { refusedConnections: number },
   ) {
     this.self = self;
     this.options = options;
     this.node = node;
-    this.join = join;
-    this.port = join.port;
+    this.membership = membership;
+    this.port = membership.port;
     this.counters = counters;
     this.dialer = new Dialer(node, options.addressOf);
     this.links = new Links(this.dialer, options.admitted, options.handlers);
@@ -88,19 +105,19 @@ export class Transport {
     const privateKey = await privateKeyFromSeed(options.seed);
     const self = ed25519Signer(options.seed).publicKey;
     for (let attempt = 1; ; attempt++) {
-      const join = await JoinServer.bind(options.bind, options.port, options.handlers.joinRequest);
+      const membership = await startMembership(options);
       const counters = { refusedConnections: 0 };
       const gater = admissionGater(options.admitted, () => {
         counters.refusedConnections += 1;
       });
-      const node = await createNode({ privateKey, bind: options.bind, port: join.port, gater });
-      const transport = new Transport(self, options, node, join, counters);
+      const node = await createNode({ privateKey, bind: options.bind, port: membership.port, gater });
+      const transport = new Transport(self, options, node, membership, counters);
       try {
         await transport.listen();
         return transport;
       } catch (error) {
         await transport.stop();
-        const fault = bindFault(error, `TCP ${options.bind}:${join.port}`);
+        const fault = bindFault(error, `TCP ${options.bind}:${membership.port}`);
         if (options.port !== 0 || fault.code !== 'address-in-use' || attempt === portAttempts) throw fault;
       }
     }
@@ -117,6 +134,16 @@ export class Transport {
   /** Queues a frame for a peer, dialing it if need be. At most once, in order per stream. */
   send(to: HostId, bytes: Uint8Array): void {
     this.links.send(to, bytes);
+  }
+
+  /** Tells membership. */
+  order(order: SwimOrder): void {
+    this.membership.order(order);
+  }
+
+  /** Where membership's datagrams for a host go from now on. */
+  locate(host: HostId, address: string, port: number): void {
+    this.membership.locate(host, address, port);
   }
 
   /** Spreads a delta to every agent. */
@@ -169,7 +196,7 @@ export class Transport {
       refusedConnections: this.counters.refusedConnections,
       frames: { ...this.links.counters },
       deltas: { ...this.pubsub.counters },
-      join: { ...this.join.counters },
+      datagrams: { ...this.membership.counters },
     };
   }
 
@@ -183,7 +210,7 @@ export class Transport {
     this.dialer.stop();
     this.links.stop();
     this.pubsub.stop();
-    await this.join.stop();
+    await this.membership.stop();
     await this.node.stop();
   }
 
@@ -221,4 +248,9 @@ export class Transport {
       excess -= 1;
     }
   }
+}
+
+function startMembership({ seed, mesh, epoch, root, bind, port, swim, handlers }: TransportOptions) {
+  const parameters = swim ?? defaultSwimParameters;
+  return SwimThread.start({ seed, mesh, epoch, root, bind, port, parameters }, handlers);
 }

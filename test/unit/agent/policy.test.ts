@@ -91,6 +91,6 @@ test('roots and unknown kinds of policy touch nobody’s configuration', () => {
   apply(recordOf({ kind: 'of-later', scope: 'policy', key: 'x', value: {} }));
   assert.deepEqual([...knowledge.catalog.takeChanged()], []);
   const root = recordOf({ kind: TRUST_ROOT, scope: 'policy', key: 'g7', value: {} });
-  assert.deepEqual(knowledge.apply([root]), { rootsChanged: true });
+  assert.deepEqual(knowledge.apply([root]), { rootsChanged: true, located: [] });
   assert.deepEqual([...knowledge.catalog.takeChanged()], ['roots']);
 });

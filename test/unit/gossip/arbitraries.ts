@@ -45,7 +45,7 @@ const type = <const T extends string>(name: T) => fc.constant(name);
 export const frames: fc.Arbitrary<Frame> = fc.oneof(
   plain({ type: type('ping'), sequence: u32, incarnation: safe, belief, rumors }),
   plain({ type: type('ack'), sequence: u32, incarnation: safe, belief, root: digest, rumors }),
-  plain({ type: type('ping-req'), sequence: u32, target: id, rumors }),
+  plain({ type: type('ping-req'), sequence: u32, target: id, urgent: fc.boolean(), rumors }),
   plain({ type: type('relayed-ack'), sequence: u32 }),
   plain({ type: type('nack'), sequence: u32 }),
   plain({ type: type('corroborate'), target: id, incarnation: safe, rumors }),

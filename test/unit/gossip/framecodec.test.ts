@@ -22,7 +22,7 @@ const digest = '\u0000\u00ff345678';
 const frames: Frame[] = [
   { type: 'ping', sequence: 2 ** 32 - 1, incarnation: 65536, belief, rumors },
   { type: 'ack', sequence: 1, incarnation: 65536, belief, root: digest, rumors: [] },
-  { type: 'ping-req', sequence: 1, target: id, rumors },
+  { type: 'ping-req', sequence: 1, target: id, urgent: true, rumors },
   { type: 'relayed-ack', sequence: 1 },
   { type: 'nack', sequence: 1 },
   { type: 'corroborate', target: id, incarnation: 3, rumors },

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Millis, seededRandom } from '../../../src/core.ts';
 import type { Rumor, SwimFrame } from '../../../src/gossip/frames.ts';
-import { Membership, type MembershipEffect, type MembershipInput } from '../../../src/gossip/membership.ts';
+import { Membership } from '../../../src/gossip/membership.ts';
 import { defaultSwimParameters } from '../../../src/gossip/parameters.ts';
+import type { MembershipEffect, MembershipInput } from '../../../src/gossip/swim-port.ts';
 
 const start = 1_000_000;
 const proof = (incarnation: number) => new Uint8Array(64).fill(incarnation % 251);
@@ -39,7 +40,7 @@ class Bench {
   }
 
   hear(from: string, ...rumors: Rumor[]): void {
-    this.step({ type: 'frame', from, frame: { type: 'rumors', rumors } });
+    this.step({ type: 'frame', from, via: 'datagram', frame: { type: 'rumors', rumors } });
   }
 
   private perform(effects: readonly MembershipEffect[]): void {
@@ -62,7 +63,7 @@ class Bench {
         root: '12345678',
         rumors: [],
       };
-      replies.push({ type: 'frame', from: to, frame: ack });
+      replies.push({ type: 'frame', from: to, via: 'datagram', frame: ack });
     }
     for (const reply of replies) this.step(reply);
   }
@@ -125,7 +126,12 @@ test('a relayed ack saves a member whose direct path is broken', () => {
     bench.run(25);
     for (const { to, frame } of bench.sent.slice(before))
       if (frame.type === 'ping-req')
-        bench.step({ type: 'frame', from: to, frame: { type: 'relayed-ack', sequence: frame.sequence } });
+        bench.step({
+          type: 'frame',
+          from: to,
+          via: 'datagram',
+          frame: { type: 'relayed-ack', sequence: frame.sequence },
+        });
   }
   assert.deepEqual(bench.states, []);
 });
@@ -166,10 +172,16 @@ test('a process that refuses everything is known down within a second of the hin
   bench.answering.delete('a');
   bench.step({ type: 'disconnected', peer: 'a' });
   bench.step({ type: 'unreachable', peer: 'a' });
+  bench.run(60);
   const request = bench.sent.findLast(({ frame }) => frame.type === 'ping-req')!.frame;
   assert.ok(request.type === 'ping-req');
   for (const helper of ['b', 'c', 'd']) {
-    bench.step({ type: 'frame', from: helper, frame: { type: 'nack', sequence: request.sequence } });
+    bench.step({
+      type: 'frame',
+      from: helper,
+      via: 'datagram',
+      frame: { type: 'nack', sequence: request.sequence },
+    });
   }
   assert.equal(bench.state('a'), 'suspect', 'once all helpers failed too, there is nothing to wait for');
   for (const accuser of ['b', 'c', 'd']) bench.hear(accuser, suspect('a', accuser));
@@ -285,7 +297,7 @@ test('strangers get an answer, and nothing they say about strangers is kept', ()
     belief: { state: 'unknown', incarnation: 0 },
     rumors: [suspect('another stranger', 'x')],
   };
-  bench.step({ type: 'frame', from: 'stranger', frame });
+  bench.step({ type: 'frame', from: 'stranger', via: 'datagram', frame });
   const answer = bench.sent.at(-1)!;
   assert.equal(answer.to, 'stranger');
   assert.ok(
@@ -299,7 +311,12 @@ test('a flood of requests to probe others is bounded', () => {
   bench.answering.delete('a');
   bench.sent.length = 0;
   for (let sequence = 0; sequence < 1000; sequence++)
-    bench.step({ type: 'frame', from: 'b', frame: { type: 'ping-req', sequence, target: 'a', rumors: [] } });
+    bench.step({
+      type: 'frame',
+      from: 'b',
+      via: 'datagram',
+      frame: { type: 'ping-req', sequence, target: 'a', urgent: false, rumors: [] },
+    });
   assert.ok(bench.sent.filter(({ to }) => to === 'a').length <= 128);
 });
 
@@ -330,7 +347,7 @@ test('an ack counts only if it comes from the member that was pinged', () => {
           root: '12345678',
           rumors: [],
         };
-        bench.step({ type: 'frame', from: 'd', frame: forged });
+        bench.step({ type: 'frame', from: 'd', via: 'datagram', frame: forged });
       }
   }
   assert.equal(bench.state('c'), 'down');

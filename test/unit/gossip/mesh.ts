@@ -1,6 +1,7 @@
 /** A mesh of real `Gossip` machines under a virtual clock and a network that delays, loses and partitions. */
 import { createHash, createPrivateKey, createPublicKey, sign, verify as verifySignature } from 'node:crypto';
 import {
+  earliest,
   encodeJson,
   type HostId,
   type Millis,
@@ -9,10 +10,12 @@ import {
   seededRandom,
   type Verify,
 } from '../../../src/core.ts';
-import { needsStream } from '../../../src/gossip/framecodec.ts';
 import { Gossip } from '../../../src/gossip/gossip.ts';
 import type { GossipParameters } from '../../../src/gossip/parameters.ts';
 import type { Authority, GossipEffect, GossipInput, MemberState } from '../../../src/gossip/port.ts';
+import { Replica } from '../../../src/gossip/replica.ts';
+import { Swim } from '../../../src/gossip/swim.ts';
+import type { SwimEffect, SwimInput } from '../../../src/gossip/swim-port.ts';
 
 /** PKCS #8 and SPKI headers of a raw Ed25519 key (RFC 8410). */
 const privateHeader = Buffer.from('302e020100300506032b657004220420', 'hex');
@@ -58,11 +61,13 @@ export interface MeshHost {
   readonly id: HostId;
   readonly signer: Signer;
   gossip: Gossip;
+  /** Membership, which runs beside it. */
+  swim: Swim;
   epoch: number;
   up: boolean;
   /** Stopped, as by SIGSTOP: what arrives waits. */
   frozen: boolean;
-  readonly waiting: GossipInput[];
+  readonly waiting: (GossipInput | SwimInput)[];
   readonly store: Map<string, Uint8Array>;
   readonly connections: Set<HostId>;
   /** When the last ordered frame to a peer arrives there: a stream keeps its order. */
@@ -114,6 +119,7 @@ export class Mesh {
       id: signer.publicKey,
       signer,
       gossip: this.machine(signer, 1),
+      swim: this.membership(signer, 1),
       epoch: 1,
       up: true,
       frozen: false,
@@ -139,6 +145,14 @@ export class Mesh {
     });
   }
 
+  private membership(signer: Signer, epoch: number): Swim {
+    const self = signer.publicKey;
+    const random = seededRandom(Math.floor(this.random.next() * 2 ** 32));
+    const root = new Replica().root();
+    const parameters = this.options.parameters?.swim;
+    return new Swim({ self, signer, verify, random, epoch, root, ...(parameters && { parameters }) });
+  }
+
   /** The bytes of a host's admission, made on a machine of its own so that the version is its first. */
   admission(host: MeshHost): Uint8Array {
     const { record } = this.machine(host.signer, 0).put('admission', '', encodeJson({}), this.now);
@@ -154,13 +168,35 @@ export class Mesh {
   }
 
   /** Feeds an input to a host's machine and performs its effects; a frozen host takes it later. */
-  feed(host: MeshHost, input: GossipInput): void {
+  feed(host: MeshHost, input: GossipInput | SwimInput): void {
     if (!host.up) return;
     if (host.frozen) {
       host.waiting.push(input);
       return;
     }
-    this.perform(host, host.gossip.step(input, this.now));
+    if (input.type === 'wake') this.wake(host);
+    else if (input.type === 'datagram' || input.type === 'order') this.membershipStep(host, input);
+    else this.perform(host, host.gossip.step(input, this.now));
+  }
+
+  private wake(host: MeshHost): void {
+    if (isDue(host.swim.nextWake(), this.now)) this.membershipStep(host, { type: 'wake' });
+    if (isDue(host.gossip.nextWake(), this.now))
+      this.perform(host, host.gossip.step({ type: 'wake' }, this.now));
+  }
+
+  private membershipStep(host: MeshHost, input: SwimInput): void {
+    for (const effect of host.swim.step(input, this.now)) this.carryOutSwim(host, effect);
+    this.scheduleWake(host);
+  }
+
+  private carryOutSwim(host: MeshHost, effect: SwimEffect): void {
+    if (effect.type === 'report') this.feed(host, { type: 'swim', report: effect.report });
+    else {
+      this.framesSent++;
+      const target = this.byId.get(effect.to);
+      if (target?.up) this.travel(host, target, { type: 'datagram', from: host.id, bytes: effect.bytes });
+    }
   }
 
   perform(host: MeshHost, effects: readonly GossipEffect[]): void {
@@ -173,6 +209,9 @@ export class Mesh {
       case 'send':
         this.framesSent++;
         this.deliver(host, effect.to, effect.bytes);
+        break;
+      case 'swim':
+        this.feed(host, { type: 'order', order: effect.order });
         break;
       case 'publish':
         if (this.options.publishing === false) break;
@@ -217,8 +256,8 @@ export class Mesh {
       this.later(1, () => this.feed(from, { type: 'unreachable', peer: to }));
   }
 
-  private travel(from: MeshHost, to: MeshHost, input: GossipInput): void {
-    const ordered = input.type === 'frame' && needsStream(input.bytes);
+  private travel(from: MeshHost, to: MeshHost, input: GossipInput | SwimInput): void {
+    const ordered = input.type === 'frame';
     if (!this.passes(from.id, to.id) || (!ordered && this.random.next() < this.loss)) return;
     const delayMs = (this.options.delayMs ?? 1) * (0.5 + this.random.next());
     if (!ordered) {
@@ -268,6 +307,7 @@ export class Mesh {
     host.epoch++;
     host.up = true;
     host.gossip = this.machine(host.signer, host.epoch);
+    host.swim = this.membership(host.signer, host.epoch);
     const entries = [...host.store].map(([key, value]) => ({ key, value }));
     this.perform(host, host.gossip.load(entries, this.now).effects);
     this.perform(host, host.gossip.start(this.now));
@@ -286,7 +326,7 @@ export class Mesh {
   }
 
   private scheduleWake(host: MeshHost): void {
-    const due = host.gossip.nextWake();
+    const due = earliest(host.gossip.nextWake(), host.swim.nextWake());
     if (due === null || host.frozen) return;
     const at = Math.max(due, this.now);
     if (host.wakeAt > this.now && host.wakeAt <= at) return;
@@ -295,7 +335,7 @@ export class Mesh {
       if (host.wakeAt !== at) return;
       host.wakeAt = Number.POSITIVE_INFINITY;
       if (!host.up || host.frozen) return;
-      const next = host.gossip.nextWake();
+      const next = earliest(host.gossip.nextWake(), host.swim.nextWake());
       if (next !== null && next <= this.now) this.feed(host, { type: 'wake' });
       else this.scheduleWake(host);
     });
@@ -359,6 +399,10 @@ export class Mesh {
     const up = this.hosts.filter((host) => host.up);
     return new Set(up.map((host) => host.gossip.replica.root())).size <= 1;
   }
+}
+
+function isDue(deadline: Millis | null, now: Millis): boolean {
+  return deadline !== null && deadline <= now;
 }
 
 function before(a: Scheduled, b: Scheduled): boolean {

@@ -10,7 +10,7 @@ function viewOf(size: number) {
   const members = new Members('self', random, new Roster(), false, 0);
   const effects: string[] = [];
   const view = new View(members, random, defaultViewParameters, (effect) =>
-    effects.push('peer' in effect ? `${effect.type} ${effect.peer}` : effect.type),
+    effects.push(`${effect.type} ${effect.peer}`),
   );
   for (let i = 0; i < size; i++) {
     members.add(`m${i}`, 0);

@@ -148,7 +148,7 @@ function exporter(host: FlockHost, stats: () => DataPlaneStats | null) {
       connections: 2,
       refusedConnections: 1,
       frames: { framesSent: 3, bytesSent: 300, bytesReceived: 200 },
-      join: { requests: 1 },
+      datagrams: { sent: 5, bytesSent: 500, bytesReceived: 400 },
     }),
     dataPlane: stats,
     store: () => ({ writes: 9, damaged: 0 }),

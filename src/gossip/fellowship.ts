@@ -1,0 +1,111 @@
+/**
+ * Keeps membership, which runs apart, in step with the replica: records make members and let them go, reports
+ * say how they fare. What follows for the rest of the agent goes out as effects.
+ */
+import type { HostId, Millis } from '../core.ts';
+import type { Digest } from './frames.ts';
+import { type Lifecycle, parseLifecycle } from './lifecycle.ts';
+import { MemberList } from './member-list.ts';
+import type { GossipEffect } from './port.ts';
+import { type Record, slotOf } from './record.ts';
+import type { Replica } from './replica.ts';
+import { incarnationsPerEpoch } from './swim.ts';
+import type { SwimOrder, SwimReport } from './swim-port.ts';
+
+/**
+ * How far above the incarnation last reported a goodbye is said: refutations may be on their way between the
+ * threads, and a goodbye below them would count for nothing.
+ */
+const goodbyeLeap = 16;
+
+export interface FellowshipOptions {
+  readonly self: HostId;
+  readonly epoch: number;
+  readonly replica: Replica;
+  /** Host-scope kind, key '', whose presence makes its author a member. */
+  readonly memberKind: string;
+  /** Host-scope kind, key '', by which a member says that it left, or is back. */
+  readonly leftKind: string;
+  readonly emit: (effect: GossipEffect) => void;
+}
+
+export class Fellowship {
+  readonly list: MemberList;
+  private readonly options: FellowshipOptions;
+  /** The root that membership puts into its acks; that of an empty replica at first. */
+  private toldRoot: Digest;
+
+  constructor(options: FellowshipOptions) {
+    this.options = options;
+    this.list = new MemberList(options.epoch * incarnationsPerEpoch);
+    this.toldRoot = options.replica.root();
+  }
+
+  order(order: SwimOrder): void {
+    this.options.emit({ type: 'swim', order });
+  }
+
+  /** Tells membership what the replica's digest is now, if it changed. */
+  tellRoot(): void {
+    const root = this.options.replica.root();
+    if (root === this.toldRoot) return;
+    this.toldRoot = root;
+    this.order({ type: 'root', root });
+  }
+
+  /** Takes in a report; those of type `root` concern anti-entropy, not this. */
+  take(report: SwimReport): void {
+    const { emit } = this.options;
+    const change = this.list.take(report);
+    if (change !== null) emit({ type: 'member', ...change });
+    if (report.type === 'frame') emit({ type: 'send', to: report.to, bytes: report.bytes });
+    else if (report.type === 'connect' || report.type === 'disconnect') emit(report);
+  }
+
+  /** Takes in records that won their slots. */
+  note(applied: readonly Record[], now: Millis): void {
+    const { self, memberKind, leftKind } = this.options;
+    for (const { scope, kind, key, author, deleted } of applied) {
+      if (scope !== 'host' || key !== '' || author === self) continue;
+      if (kind === memberKind) {
+        if (deleted) this.remove(author);
+        else this.add(author, now);
+      }
+      const said = kind === memberKind || kind === leftKind ? this.lifecycleOf(author) : null;
+      if (said !== null) this.order({ type: 'lifecycle', id: author, ...said });
+    }
+  }
+
+  private add(id: HostId, now: Millis): void {
+    const member = this.list.add(id, now);
+    if (member === null) return;
+    this.order({ type: 'add', id });
+    this.options.emit({ type: 'member', member, was: null });
+  }
+
+  private remove(id: HostId): void {
+    const member = this.list.remove(id);
+    if (member === undefined) return;
+    this.order({ type: 'remove', id });
+    this.options.emit({ type: 'member', member: { ...member, state: 'left' }, was: member.state });
+  }
+
+  private lifecycleOf(author: HostId): Lifecycle | null {
+    const { replica, leftKind } = this.options;
+    const record = replica.get(slotOf({ scope: 'host', author, kind: leftKind, key: '' }));
+    return record === undefined ? null : parseLifecycle(record);
+  }
+
+  /** At the start: what to say when this agent had said goodbye before, null else. */
+  comeBack(): Lifecycle | null {
+    const said = this.lifecycleOf(this.options.self);
+    if (said?.state !== 'left') return null;
+    this.order({ type: 'rejoin', leftAt: said.incarnation });
+    this.list.raiseIncarnation(said.incarnation + 1);
+    return { state: 'active', incarnation: this.list.incarnation };
+  }
+
+  goodbye(): Lifecycle {
+    return { state: 'left', incarnation: this.list.incarnation + goodbyeLeap };
+  }
+}

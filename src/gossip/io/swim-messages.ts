@@ -1,0 +1,82 @@
+/** What the agent's thread and the membership thread say to each other. Plain data: it is copied. */
+import type { HostId } from '../../core.ts';
+import type { Digest } from '../frames.ts';
+import type { SwimParameters } from '../parameters.ts';
+import type { SwimOrder, SwimReport } from '../swim-port.ts';
+
+/** Given to the membership thread at its start. */
+export interface SwimThreadData {
+  /** The 32-byte Ed25519 seed of the host key. */
+  readonly seed: Uint8Array;
+  /** The hash of the mesh's genesis. */
+  readonly mesh: Uint8Array;
+  readonly epoch: number;
+  readonly root: Digest;
+  readonly bind: string;
+  readonly port: number;
+  readonly parameters: SwimParameters;
+}
+
+/** Where datagrams for a host go. */
+export interface Location {
+  readonly type: 'locate';
+  readonly host: HostId;
+  readonly address: string;
+  readonly port: number;
+}
+
+export type ToSwimThread =
+  | { readonly type: 'orders'; readonly orders: readonly (SwimOrder | Location)[] }
+  | { readonly type: 'join-reply'; readonly exchange: number; readonly payload: Uint8Array }
+  /** The agent's thread has taken in one `reports`. */
+  | { readonly type: 'taken' }
+  | { readonly type: 'stop' };
+
+export type FromSwimThread =
+  /** Once, first: the thread is bound, or will end. */
+  | { readonly type: 'listening'; readonly port: number }
+  | { readonly type: 'failed'; readonly code: string; readonly message: string }
+  | { readonly type: 'reports'; readonly reports: readonly SwimReport[]; readonly counters: DatagramCounters }
+  | { readonly type: 'join'; readonly exchange: number; readonly payload: Uint8Array };
+
+/** All since start. */
+export interface DatagramCounters {
+  sent: number;
+  received: number;
+  bytesSent: number;
+  bytesReceived: number;
+  /** No address known, or no key to seal with. */
+  unsendable: number;
+  sendErrors: number;
+  malformed: number;
+  stranger: number;
+  forged: number;
+  replayed: number;
+  /** While the agent's own thread was stuck, and this host had to look dead. */
+  muted: number;
+  /** Frames for connections that the agent's thread was too slow to take. */
+  reportsDropped: number;
+  joinRequests: number;
+  joinReplies: number;
+  joinsDropped: number;
+}
+
+export function noDatagramCounters(): DatagramCounters {
+  return {
+    sent: 0,
+    received: 0,
+    bytesSent: 0,
+    bytesReceived: 0,
+    unsendable: 0,
+    sendErrors: 0,
+    malformed: 0,
+    stranger: 0,
+    forged: 0,
+    replayed: 0,
+    muted: 0,
+    reportsDropped: 0,
+    joinRequests: 0,
+    joinReplies: 0,
+    joinsDropped: 0,
+  };
+}

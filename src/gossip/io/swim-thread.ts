@@ -1,0 +1,104 @@
+/** The agent's end of the membership thread. */
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { Fault, type HostId } from '../../core.ts';
+import type { SwimOrder, SwimReport } from '../swim-port.ts';
+import type { JoinHandler } from './join.ts';
+import {
+  type DatagramCounters,
+  type FromSwimThread,
+  type Location,
+  noDatagramCounters,
+  type SwimThreadData,
+  type ToSwimThread,
+} from './swim-messages.ts';
+
+export interface SwimThreadHandlers {
+  report(report: SwimReport): void;
+  joinRequest: JoinHandler;
+}
+
+/** Heap limits of the thread, MB: it holds one table of members and nothing that grows with the mesh's records. */
+const resourceLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 128 };
+
+export class SwimThread {
+  readonly port: number;
+  counters: Readonly<DatagramCounters> = noDatagramCounters();
+  private readonly worker: Worker;
+  private readonly handlers: SwimThreadHandlers;
+  private orders: (SwimOrder | Location)[] = [];
+  private stopping: Promise<void> | null = null;
+
+  private constructor(worker: Worker, port: number, handlers: SwimThreadHandlers) {
+    this.worker = worker;
+    this.port = port;
+    this.handlers = handlers;
+    worker.on('message', (message: FromSwimThread) => this.told(message));
+    // Without membership the agent is blind: whatever threw there is a bug, and ends the process as one here would.
+    worker.on('error', (error) => {
+      throw error;
+    });
+  }
+
+  /** Binds UDP `bind:port`; 0 takes any port. Throws `Fault('address-in-use')` or `Fault('bind-failed')`. */
+  static async start(data: SwimThreadData, handlers: SwimThreadHandlers): Promise<SwimThread> {
+    const worker = new Worker(new URL('./swim-worker.ts', import.meta.url), {
+      workerData: data,
+      resourceLimits,
+      name: 'membership',
+    });
+    const [first] = (await once(worker, 'message')) as [FromSwimThread];
+    if (first.type === 'listening') return new SwimThread(worker, first.port, handlers);
+    await once(worker, 'exit');
+    if (first.type === 'failed') throw new Fault(first.code, first.message);
+    throw new Fault('bind-failed', `the membership thread began with "${first.type}"`);
+  }
+
+  /** Queues an order; those of one turn travel together. */
+  order(order: SwimOrder | Location): void {
+    if (this.stopping !== null) return;
+    this.orders.push(order);
+    if (this.orders.length > 1) return;
+    queueMicrotask(() => {
+      const orders = this.orders;
+      this.orders = [];
+      this.say({ type: 'orders', orders });
+    });
+  }
+
+  /** From now on datagrams for this host go there. */
+  locate(host: HostId, address: string, port: number): void {
+    this.order({ type: 'locate', host, address, port });
+  }
+
+  /** Closes the socket and ends the thread; no handler is called afterwards. */
+  stop(): Promise<void> {
+    this.stopping ??= this.end();
+    return this.stopping;
+  }
+
+  private async end(): Promise<void> {
+    const exited = once(this.worker, 'exit');
+    this.say({ type: 'stop' });
+    await exited;
+  }
+
+  private told(message: FromSwimThread): void {
+    if (this.stopping !== null) return;
+    if (message.type === 'reports') {
+      this.counters = message.counters;
+      for (const report of message.reports) this.handlers.report(report);
+      this.say({ type: 'taken' });
+    } else if (message.type === 'join') {
+      const { exchange } = message;
+      this.handlers.joinRequest(message.payload, (payload) => {
+        this.say({ type: 'join-reply', exchange, payload });
+        return true;
+      });
+    }
+  }
+
+  private say(message: ToSwimThread): void {
+    this.worker.postMessage(message);
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * The members as membership last reported them: a copy for the rest of the agent, which may not wait for the
+ * thread that decides.
+ */
+import type { HostId, Millis } from '../core.ts';
+import { noMembershipStats } from './membership-stats.ts';
+import type { Member, MemberState } from './port.ts';
+import type { SwimReport, SwimStats } from './swim-port.ts';
+
+export class MemberList {
+  private readonly members = new Map<HostId, Member>();
+  private readonly chosen = new Set<HostId>();
+  private own: number;
+  private lastStats: SwimStats = { ...noMembershipStats(), localHealth: 0 };
+
+  /** `incarnation`: this agent's own, at its start. */
+  constructor(incarnation: number) {
+    this.own = incarnation;
+  }
+
+  /** This agent's own, as far as reported; never falls. */
+  get incarnation(): number {
+    return this.own;
+  }
+
+  get stats(): SwimStats {
+    return this.lastStats;
+  }
+
+  get count(): number {
+    return this.members.size;
+  }
+
+  get neighbours(): Iterable<HostId> {
+    return this.chosen;
+  }
+
+  all(): IterableIterator<Member> {
+    return this.members.values();
+  }
+
+  get(id: HostId): Member | undefined {
+    return this.members.get(id);
+  }
+
+  /** Null when it was a member already. */
+  add(id: HostId, now: Millis): Member | null {
+    if (this.members.has(id)) return null;
+    const member: Member = { id, state: 'alive', incarnation: 0, since: now, roundTripMs: null };
+    this.members.set(id, member);
+    return member;
+  }
+
+  /** What was known of it, if it was a member. */
+  remove(id: HostId): Member | undefined {
+    const member = this.members.get(id);
+    this.members.delete(id);
+    return member;
+  }
+
+  raiseIncarnation(incarnation: number): void {
+    this.own = Math.max(this.own, incarnation);
+  }
+
+  /**
+   * Takes a report in. Returns the change it makes to a member, if any: `was` is what this list held before,
+   * which is the state that others were told.
+   */
+  take(report: SwimReport): { readonly member: Member; readonly was: MemberState } | null {
+    switch (report.type) {
+      case 'member':
+        return this.update(report.member.id, report.member);
+      case 'measured':
+        return this.update(report.id, { roundTripMs: report.roundTripMs });
+      case 'connect':
+        this.chosen.add(report.peer);
+        return null;
+      case 'disconnect':
+        this.chosen.delete(report.peer);
+        return null;
+      case 'incarnation':
+        this.raiseIncarnation(report.incarnation);
+        return null;
+      case 'stats':
+        this.lastStats = report.stats;
+        return null;
+      default:
+        return null;
+    }
+  }
+
+  /** A report about somebody who is no member any more was on its way when that was decided. */
+  private update(id: HostId, change: Partial<Member>): { member: Member; was: MemberState } | null {
+    const held = this.members.get(id);
+    if (held === undefined) return null;
+    const member = { ...held, ...change };
+    this.members.set(id, member);
+    return { member, was: held.state };
+  }
+}
