@@ -4,8 +4,12 @@ import { Fault } from '../src/core.ts';
 import { scenarios } from './scenarios/index.ts';
 import { hash32 } from './trace.ts';
 
-export const usage = `usage: npm run sim -- [--scenario ${[...scenarios.keys()].join('|')}] [--hosts N]
-                  [--seed N | --seeds COUNT | --seeds FROM..TO] [--workers N] [--json FILE] [--svg FILE] [--trace]`;
+/** Not whole agents: membership and dissemination alone, see scale.ts. */
+export const scaleScenario = 'scale';
+const names: readonly string[] = [...scenarios.keys(), scaleScenario];
+
+export const usage = `usage: npm run sim -- [--scenario ${names.join('|')}] [--hosts N]
+                  [--seed N | --seeds COUNT | --seeds FROM..TO] [--workers N] [--json FILE] [--svg FILE] [--trace | --plan]`;
 
 export interface Arguments {
   readonly scenario: string;
@@ -17,6 +21,8 @@ export interface Arguments {
   readonly json: string | null;
   readonly svg: string | null;
   readonly trace: boolean;
+  /** Print what the run would do, and do nothing. */
+  readonly plan: boolean;
 }
 
 const hostsMin = 4;
@@ -38,13 +44,17 @@ export function readArguments(argv: readonly string[]): Arguments {
       json: { type: 'string' },
       svg: { type: 'string' },
       trace: { type: 'boolean', default: false },
+      plan: { type: 'boolean', default: false },
     },
   });
-  if (!scenarios.has(values.scenario)) throw new Fault('bad-option', `no scenario "${values.scenario}"`);
+  if (!names.includes(values.scenario)) throw new Fault('bad-option', `no scenario "${values.scenario}"`);
   if (values.seed !== undefined && values.seeds !== undefined)
     throw new Fault('bad-option', 'either --seed or --seeds');
   const seeds = readSeeds(values.seed, values.seeds);
-  if (values.trace && seeds.length > 1) throw new Fault('bad-option', '--trace is for one seed');
+  if ((values.trace || values.plan) && seeds.length > 1)
+    throw new Fault('bad-option', '--trace and --plan are for one seed');
+  if (values.plan && values.scenario === scaleScenario)
+    throw new Fault('bad-option', `--plan: ${scaleScenario} has none`);
   return {
     scenario: values.scenario,
     hosts: values.hosts === undefined ? null : wholeNumber('hosts', values.hosts, hostsMin, hostsMax),
@@ -53,6 +63,7 @@ export function readArguments(argv: readonly string[]): Arguments {
     json: values.json ?? null,
     svg: values.svg ?? null,
     trace: values.trace,
+    plan: values.plan,
   };
 }
 

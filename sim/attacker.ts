@@ -5,10 +5,10 @@
  */
 import { seal } from '../src/agent/envelope.ts';
 import { ADMISSION, CONFIG_ENTRY, GRANT, HOST, SERVICE } from '../src/agent/kinds.ts';
-import { ByteWriter, encodeJson, type HostId, type Random, randomInt } from '../src/core.ts';
+import { ByteWriter, encodeJson, Fault, type HostId, type Random, randomInt } from '../src/core.ts';
 import { encodeRecord, type RecordFields } from '../src/gossip/codec.ts';
 import { decodeDelta, encodeDelta } from '../src/gossip/dissemination.ts';
-import { encodeFrame } from '../src/gossip/framecodec.ts';
+import { decodeFrame, encodeFrame } from '../src/gossip/framecodec.ts';
 import type { Frame, Rumor } from '../src/gossip/frames.ts';
 import type { Record } from '../src/gossip/record.ts';
 import { damaged, type Forgeries, garbage } from './forgery.ts';
@@ -43,6 +43,8 @@ const garbageMaxBytes = 64 * 1024;
 const nearFutureMs = 55_000;
 const farFutureMs = 3_600_000;
 const withholdMs = 20_000;
+/** Half of what an agent believes at once of claims about its own incarnation. */
+const climbMax = 2 ** 23;
 
 export class Attacker {
   private readonly host: Host;
@@ -66,12 +68,18 @@ export class Attacker {
 
   /** A delta arrived at the attacker's host. */
   overhearDelta(delta: Uint8Array): void {
-    this.records.push(...decodeDelta(delta));
+    try {
+      this.records.push(...decodeDelta(delta));
+    } catch (error) {
+      // Another attacker's garbage.
+      if (!(error instanceof Fault)) throw error;
+    }
     this.records.splice(0, Math.max(0, this.records.length - overheardRecordsMax));
   }
 
   strike(how: Attack): void {
     this.strikes++;
+    if (!this.host.isRunning) return;
     if (how === 'withhold') this.field.pubsub.mute(this.host.number, this.field.world.now + withholdMs);
     else this.blow(how, blows);
   }
@@ -92,7 +100,7 @@ export class Attacker {
         this.inflateIncarnations();
         break;
       case 'replayed-frames':
-        for (const target of this.targets()) this.toTarget(target, this.pick(this.frames));
+        for (const target of this.targets()) this.replay(target, this.pick(this.frames));
         break;
       case 'replayed-records':
         this.publish(Array.from({ length: 8 }, () => this.pick(this.records)));
@@ -187,12 +195,33 @@ export class Attacker {
     const { network } = this.field;
     for (const target of this.targets()) {
       const bytes = this.random.next() < 0.3 ? garbage(this.random, this.garbageSize()) : this.damagedFrame();
-      this.toTarget(target, bytes);
+      this.replay(target, bytes);
       network.sendDatagram(this.host.number, target.number, 'join-request', garbage(this.random, 600));
     }
     const delta = encodeDelta(Array.from({ length: 4 }, () => this.pick(this.records)));
     this.scatter(damaged(delta, this.random));
     this.scatter(garbage(this.random, 300));
+  }
+
+  /** Over a connection, or as a datagram without its envelope. */
+  private replay(target: Host, bytes: Uint8Array): void {
+    if (this.betraysItself(bytes.subarray(1))) return;
+    if (this.random.next() < 0.5) this.toTarget(target, bytes);
+    else this.toPort(target, bytes.subarray(1));
+  }
+
+  /**
+   * Whether a frame would make the others believe that this very host has an incarnation which its own agent will
+   * not climb to: that harms nobody but the host whose key is lost anyway.
+   */
+  private betraysItself(bytes: Uint8Array): boolean {
+    try {
+      const frame = decodeFrame(bytes);
+      return 'belief' in frame && frame.incarnation > this.incarnationOf(this.host) + climbMax;
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      return false;
+    }
   }
 
   /** Mostly small, now and then as large as can be. */
@@ -263,7 +292,7 @@ export class Attacker {
   }
 
   private incarnationOf(victim: Host): number {
-    return this.host.agent?.member(victim.id)?.incarnation ?? 0;
+    return this.host.agent?.incarnationOf(victim.id) ?? 0;
   }
 
   private others(): Host[] {
@@ -290,7 +319,13 @@ export class Attacker {
   }
 
   private toSwim(target: Host, frame: Frame): void {
-    this.toStream(target, frame);
+    if (this.random.next() < 0.3) this.toStream(target, frame);
+    else this.toPort(target, encodeFrame(frame));
+  }
+
+  /** What membership takes for the word of this host: whole frames, as datagrams. */
+  private toPort(target: Host, bytes: Uint8Array): void {
+    this.field.network.sendDatagram(this.host.number, target.number, 'membership', bytes);
   }
 
   private toStream(target: Host, frame: Frame): void {

@@ -9,12 +9,14 @@ import type { CreatedToken } from '../src/agent/port.ts';
 import { parseVipRange } from '../src/agent/vips.ts';
 import { assert, type HostId, type Signer, type Verify } from '../src/core.ts';
 import { slotOf } from '../src/gossip/record.ts';
-import { createGenesis, type Genesis } from '../src/trust/genesis.ts';
+import { Swim } from '../src/gossip/swim.ts';
+import type { Genesis } from '../src/trust/genesis.ts';
 import { type JoinToken, parseToken } from '../src/trust/token.ts';
 import type { Host, SimulatedAgent } from './host.ts';
 import { Joiner } from './joiner.ts';
-import { drawSigner, rememberingVerify } from './keys.ts';
+import { rememberingVerify } from './keys.ts';
 import type { DatagramKind, Network } from './network.ts';
+import { drawGenesis, gossipPort, hostValue, inboundPort, prepareMesh, svidTtlMs } from './prepared.ts';
 import type { World } from './world.ts';
 
 /** What only the founding knows. */
@@ -33,9 +35,6 @@ interface Papers {
   epoch: number;
 }
 
-const gossipPort = 7946;
-const svidTtlMs = 12 * 3_600_000;
-const rootLifetimeMs = 365 * 24 * 3_600_000;
 const vipRange = parseVipRange('127.64.0.0/16');
 
 export class Births {
@@ -51,21 +50,9 @@ export class Births {
 
   /** Founds the mesh on `host`; `onFounded` once there is a token that admits `hosts` and more. */
   found(host: Host, hosts: number, onFounded: (founding: Founding) => void): void {
-    const random = this.world.random('founding');
-    const operator = drawSigner(random);
-    const root = drawSigner(random);
-    const genesis = createGenesis(
-      {
-        trustDomain: 'mesh.test',
-        founderName: host.name,
-        defaultIntention: 'deny',
-        createdAt: host.now,
-        rootLifetimeMs,
-      },
-      { operator, founder: host.signer, root },
-      this.verify,
-    );
-    this.papers.set(host.number, { genesis, rootSigner: root, admission: null, sponsor: null, epoch: 0 });
+    const founded = drawGenesis(host, this.world.random('founding'), host.now, this.verify);
+    const { genesis, operator, rootSigner } = founded;
+    this.papers.set(host.number, { genesis, rootSigner, admission: null, sponsor: null, epoch: 0 });
     this.restart(host);
     const uses = Math.min(10_000, hosts * 4);
     const command = {
@@ -79,6 +66,24 @@ export class Births {
       assert('value' in outcome, `no token: ${'fault' in outcome ? outcome.fault.message : ''}`);
       onFounded({ operator, token: parseToken((outcome.value as CreatedToken).token) });
     });
+  }
+
+  /** Gives `hosts` what they would have after an hour together, the first being the founder; starts none. */
+  prepare(hosts: readonly Host[], servicesOf: (host: Host) => readonly string[]): Founding {
+    const inhabitants = hosts.map((host) => {
+      const { number, name, address, signer } = host;
+      return { number, name, address, signer, services: servicesOf(host) };
+    });
+    const mesh = prepareMesh(inhabitants, this.world.random('founding'), this.world.now, this.verify);
+    for (const host of hosts) {
+      const rootSigner = host === hosts[0] ? mesh.rootSigner : null;
+      this.papers.set(host.number, { ...mesh, rootSigner, admission: null, sponsor: null, epoch: 1 });
+      host.equip(
+        mesh.entries,
+        servicesOf(host).map((service) => mesh.identities.get(service)!),
+      );
+    }
+    return mesh;
   }
 
   /** Asks to be let in, then starts the agent; `onJoined` once it runs. */
@@ -104,8 +109,8 @@ export class Births {
     papers.epoch++;
     const { admission } = papers;
     const slot = slotOf({ scope: 'host', author: host.id, kind: ADMISSION, key: '' });
-    const stored = host.disk.entries().some(([key]) => key.endsWith(slot));
-    host.start(this.agent(host, papers), stored ? null : admission);
+    const isStored = admission === null || host.disk.entries().some(([key]) => key.endsWith(slot));
+    host.start(this.agent(host, papers), isStored ? null : admission);
   }
 
   /** A datagram arrived on a join port. */
@@ -114,17 +119,8 @@ export class Births {
   }
 
   private agent(host: Host, papers: Papers): SimulatedAgent {
-    const inboundPort = 21_000;
     const core = new AgentCore({
-      host: {
-        name: host.name,
-        datacenter: 'dc1',
-        zone: `zone-${host.number % 3}`,
-        address: host.address,
-        gossipPort,
-        inboundPort,
-        version: 'simulated',
-      },
+      host: hostValue(host),
       signer: host.signer,
       verify: this.verify,
       random: this.world.random(`agent/${host.number}/${papers.epoch}`),
@@ -138,14 +134,23 @@ export class Births {
       svidTtlMs,
       sponsor: papers.sponsor,
     });
-    return observed(core);
+    const swim = new Swim({
+      self: host.id,
+      signer: host.signer,
+      verify: this.verify,
+      random: this.world.random(`swim/${host.number}/${papers.epoch}`),
+      epoch: papers.epoch,
+      root: core.gossip.replica.root(),
+    });
+    return observed(core, swim);
   }
 }
 
 /** The core as the simulator's other parts see it. */
-function observed(core: AgentCore): SimulatedAgent {
+function observed(core: AgentCore, swim: Swim): SimulatedAgent {
   const { gossip } = core;
   return {
+    swim,
     catalog: core.catalog,
     policy: core.policies,
     step: (input, now) => core.step(input, now),
@@ -154,9 +159,13 @@ function observed(core: AgentCore): SimulatedAgent {
     isAdmitted: (host) => core.isAdmitted(host),
     knowsAddressOf: (host) => core.addressOf(host) !== null,
     member: (id) => gossip.member(id),
+    incarnationOf: (id) =>
+      id === core.self ? swim.membership.incarnation : (swim.membership.get(id)?.incarnation ?? 0),
     root: () => gossip.replica.root(),
     records: () => gossip.replica.records(),
     ownRecords: () => gossip.replica.ofAuthor(core.self),
     record: (slot) => gossip.replica.get(slot),
+    passesOn: () => gossip.relayVerdict === 'accept',
+    stats: () => gossip.stats(),
   };
 }

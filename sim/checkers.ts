@@ -5,6 +5,7 @@
 import { hash } from 'node:crypto';
 import type { Verify } from '../src/core.ts';
 import { isAuthentic } from '../src/gossip/codec.ts';
+import { defaultGossipParameters } from '../src/gossip/parameters.ts';
 import type { Record } from '../src/gossip/record.ts';
 import { slotOf } from '../src/gossip/record.ts';
 import type { ProxyConfig } from '../src/proxy/config.ts';
@@ -17,6 +18,8 @@ import { Violation } from './violation.ts';
 
 /** How often the running checks look, virtual milliseconds. */
 export const sweepMs = 500;
+/** A burst that a thawed process finds, and what follows from each; far below what stops the real shell. */
+const inboxMax = 60_000;
 /** Pairs of observer and subject in one sweep: all up to 300 hosts; of more, each has its turn every few sweeps. */
 const pairsMax = 90_000;
 
@@ -48,10 +51,11 @@ export class Checkers {
     for (let turn = 0; turn < count; turn++) {
       const observer = awake[this.next++ % awake.length]!;
       this.membership(observer);
-      if (!this.flock.isCompromised(observer)) this.growth.singleVersions(observer);
+      this.boundedMemory(observer);
+      if (!this.flock.isCompromised(observer)) this.growth.ownVersions(observer);
     }
     this.growth.sweep(awake, this.flock.hosts);
-    this.boundedQueues();
+    this.boundedNetwork();
   }
 
   /** Everything that must hold once all agree. */
@@ -114,7 +118,7 @@ export class Checkers {
 
   /** No healthy, reachable member held down beyond the bound; every dead one known down within it. */
   private membership(observer: Host): void {
-    const { world, network, networkChangedAt } = this.flock;
+    const { world, networkChangedAt } = this.flock;
     for (const subject of this.flock.hosts) {
       if (subject === observer || subject.state === 'waiting' || subject.state === 'joining') continue;
       const state = observer.agent!.member(subject.id)?.state;
@@ -129,10 +133,7 @@ export class Checkers {
           );
       }
       const pair = observer.number * 65_536 + subject.number;
-      // A host that was let in and then cut off from its sponsor knows nobody yet, and talks to nobody.
-      const well =
-        subject.isReady && !subject.frozen && network.links.isOpen(observer.number, subject.number);
-      if (!well || state !== 'down') {
+      if (state !== 'down' || !this.isWell(subject, observer)) {
         this.heldDownSince.delete(pair);
         continue;
       }
@@ -149,7 +150,28 @@ export class Checkers {
     }
   }
 
-  private boundedQueues(): void {
+  /** Healthy, and not out of reach. Who was let in and then cut off from its sponsor knows nobody, and talks to none. */
+  private isWell(subject: Host, observer: Host): boolean {
+    const isOpen = this.flock.network.links.isOpen(observer.number, subject.number);
+    return isOpen && subject.isReady && !subject.frozen;
+  }
+
+  /** What peers can make an agent hold stays within its limits. */
+  private boundedMemory(host: Host): void {
+    const { parked, syncSessions } = host.agent!.stats();
+    const { maxParked, sync } = defaultGossipParameters;
+    const held = [
+      { what: 'parked records', count: parked, most: maxParked },
+      // Beside those that it answers, an agent opens one of its own.
+      { what: 'sessions', count: syncSessions, most: sync.maxAnswered + 1 },
+      { what: 'waiting inputs', count: host.longestInbox, most: inboxMax },
+    ];
+    for (const { what, count, most } of held)
+      if (count > most)
+        this.violate('bounded-queues', `${host.name} holds ${count} ${what}, at most ${most}`);
+  }
+
+  private boundedNetwork(): void {
     const { queuedBytesMax, overflows } = this.flock.network.counters;
     if (overflows > 0 || queuedBytesMax > networkLimits.queueBytesMax / 2)
       this.violate(

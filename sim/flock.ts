@@ -3,6 +3,7 @@
  * the ledger of what they promised.
  */
 
+import { seal } from '../src/agent/envelope.ts';
 import { assert, type HostId, type Signer } from '../src/core.ts';
 import { Attacker } from './attacker.ts';
 import { Births, type Founding } from './births.ts';
@@ -30,7 +31,7 @@ export interface FlockOptions {
   readonly sabotage: Sabotage | null;
 }
 
-/** Whether to drop this frame between two hosts, so many virtual milliseconds after the beginning. */
+/** Whether to drop this frame between two hosts, over a connection or as a datagram, so many virtual milliseconds after the beginning. */
 export type Sabotage = (from: number, to: number, frame: Uint8Array, elapsedMs: number) => boolean;
 
 export class Flock implements Reach {
@@ -55,11 +56,19 @@ export class Flock implements Reach {
     this.world = world;
     this.plan = options.plan;
     this.network = new Network(world, new Links(world.random('network')));
-    this.network.sabotage = (from, to, frame, elapsedMs) => {
-      this.attackers.get(to)?.overhear(frame);
-      return options.sabotage?.(from, to, frame, elapsedMs) ?? false;
+    const { sabotage } = options;
+    this.network.intercept = (from, to, kind, bytes) => {
+      const attacker = this.attackers.get(to);
+      if (attacker === undefined && sabotage === null) return false;
+      if (kind !== 'frame' && kind !== 'membership') return false;
+      const frame = kind === 'frame' ? bytes : seal('gossip', bytes);
+      attacker?.overhear(frame);
+      return sabotage?.(from, to, frame, world.elapsedMs) ?? false;
     };
-    this.pubsub = new Pubsub(world, this.network, (host, bytes) => this.hosts[host]!.delta(bytes));
+    this.pubsub = new Pubsub(world, this.network, (host, bytes) => {
+      this.attackers.get(host)?.overhearDelta(bytes);
+      return this.hosts[host]!.delta(bytes);
+    });
     this.pubsub.lazy = options.plan.lazyPublish;
     this.ledger = new Ledger(world);
     this.networkChangedAt = world.now;
@@ -86,12 +95,27 @@ export class Flock implements Reach {
 
   /** Founds the mesh on host 0 and plans when each other host joins and registers its services. */
   form(): void {
+    if (this.plan.prepared) {
+      this.wake();
+      return;
+    }
     const founder = this.hosts[0]!;
     this.births.found(founder, this.plan.hosts, (founding) => {
       this.founding = founding;
       this.registerPlanned(founder);
       for (const host of this.hosts.slice(1)) this.joinLater(host, this.plan.joinAtMs[host.number] ?? null);
     });
+  }
+
+  /** Starts the hosts of a prepared mesh. */
+  private wake(): void {
+    const early = this.hosts.filter(({ number }) => this.plan.joinAtMs[number] !== null);
+    const servicesOf = ({ number }: Host): readonly string[] => this.plan.services[number] ?? [];
+    this.founding = this.births.prepare(early, servicesOf);
+    for (const host of early) {
+      for (const service of servicesOf(host)) this.ledger.setService(host.number, service, 'present');
+      this.world.after(this.plan.joinAtMs[host.number]!, () => this.births.restart(host));
+    }
   }
 
   private joinLater(host: Host, atMs: number | null): void {
@@ -105,9 +129,9 @@ export class Flock implements Reach {
     return this.hosts.find(late) ?? null;
   }
 
-  /** Hosts whose agent runs and is not frozen. */
+  /** Hosts whose agent runs and is neither frozen nor stalled. */
   awake(): Host[] {
-    return this.hosts.filter((host) => host.isRunning && !host.frozen);
+    return this.hosts.filter((host) => host.isRunning && !host.frozen && !host.stalled);
   }
 
   /** Awake hosts that no cut keeps from this one. */
@@ -137,6 +161,10 @@ export class Flock implements Reach {
       case 'freeze':
         this.ledger.disturb();
         this.host(step.host).freeze();
+        break;
+      case 'stall':
+        this.ledger.disturb();
+        this.host(step.host).stall();
         break;
       case 'thaw':
         this.host(step.host).thaw();

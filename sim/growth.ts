@@ -19,6 +19,8 @@ interface Seen {
   readonly records: WeakSet<Record>;
 }
 
+/** Below it are the admissions that hosts sign before their agents run. */
+const firstVersion = 2 ** 32;
 /** Slots that are looked at in one sweep, of all observers together; the next sweep goes on with the next. */
 const slotsMax = 20_000;
 /** Observers whose slots are remembered: all of a small mesh, some of a large one. */
@@ -28,7 +30,9 @@ export class Growth {
   private readonly world: World;
   private readonly seen = new Map<number, Seen>();
   /** `slot version` of hosts' own records -> bytes, over all their lives. */
-  private readonly ownVersions = new Map<string, Uint8Array>();
+  private readonly signed = new Map<string, Uint8Array>();
+  /** By host: the highest version among them. */
+  private readonly highest = new Map<number, number>();
   private rememberedSlots = 0;
   private next = 0;
 
@@ -50,15 +54,25 @@ export class Growth {
     }
   }
 
-  /** A host never signs two records of one version, not even across a crash. */
-  singleVersions(host: Host): void {
+  /**
+   * A host never signs two records of one version, not even across a crash, and each it signs is above all it
+   * signed before: what its disk lost, others may hold.
+   */
+  ownVersions(host: Host): void {
+    const before = this.highest.get(host.number) ?? 0;
+    let highest = before;
     for (const record of host.agent!.ownRecords()) {
       const key = `${slotOf(record)} ${record.version}`;
-      const known = this.ownVersions.get(key);
-      if (known === undefined) this.ownVersions.set(key, record.bytes);
-      else if (known !== record.bytes && Buffer.compare(known, record.bytes) !== 0)
+      const known = this.signed.get(key);
+      highest = Math.max(highest, record.version);
+      if (known === undefined) {
+        this.signed.set(key, record.bytes);
+        if (record.version <= before && record.version >= firstVersion)
+          this.fell(host, `its own version, in ${slotOf(record)},`, before, record.version);
+      } else if (known !== record.bytes && Buffer.compare(known, record.bytes) !== 0)
         throw new Violation('single-version', this.world, `${host.name} signed two records of ${key}`);
     }
+    this.highest.set(host.number, highest);
   }
 
   private seenBy(observer: Host): Seen {
@@ -84,8 +98,7 @@ export class Growth {
   }
 
   private incarnation(observer: Host, subject: Host, seen: Seen): void {
-    const incarnation = seen.process.member(subject.id)?.incarnation;
-    if (incarnation === undefined) return;
+    const incarnation = seen.process.incarnationOf(subject.id);
     const before = seen.incarnations.get(subject.id) ?? 0;
     if (incarnation < before) this.fell(observer, `the incarnation of ${subject.name}`, before, incarnation);
     seen.incarnations.set(subject.id, incarnation);

@@ -18,21 +18,25 @@ import {
 } from '../src/core.ts';
 import type { Member } from '../src/gossip/port.ts';
 import type { Record } from '../src/gossip/record.ts';
+import type { GossipStats } from '../src/gossip/stats.ts';
+import type { SwimEffect, SwimInput } from '../src/gossip/swim-port.ts';
 import type { ProxyConfig } from '../src/proxy/config.ts';
 import type { SavedIdentity } from '../src/trust/svid.ts';
 import type { HostClock } from './clock.ts';
 import type { Channel } from './connection.ts';
+import { describe, describeMembership } from './describe.ts';
 import { type Crash, Disk } from './disk.ts';
 import { drawBytes } from './keys.ts';
 import type { DatagramKind, Network, NetworkUser } from './network.ts';
 import { drawServiceKey } from './p256.ts';
 import { Process } from './process.ts';
 import type { Pubsub } from './pubsub.ts';
-import type { Trace } from './trace.ts';
 import type { World } from './world.ts';
 
 /** The machine, what the transport asks of it, and what the checkers look at. */
 export interface SimulatedAgent extends Machine<AgentInput, AgentEffect> {
+  /** Membership, which a real agent runs on a thread of its own. */
+  readonly swim: Machine<SwimInput, SwimEffect>;
   readonly catalog: Catalog;
   readonly policy: PolicyStore;
   /** Whether it knows the mesh, and that it belongs to it. */
@@ -40,12 +44,17 @@ export interface SimulatedAgent extends Machine<AgentInput, AgentEffect> {
   isAdmitted(host: HostId): boolean;
   knowsAddressOf(host: HostId): boolean;
   member(id: HostId): Member | undefined;
+  /** The highest incarnation that membership has heard of, or its own; 0 for strangers. */
+  incarnationOf(id: HostId): number;
   /** Digest of the whole replica. */
   root(): string;
   records(): Iterable<Record>;
   /** Those of this host's own scope. */
   ownRecords(): Iterable<Record>;
   record(slot: string): Record | undefined;
+  /** Whether the delta it got last is worth telling others. */
+  passesOn(): boolean;
+  stats(): GossipStats;
 }
 
 /** `waiting`: not started yet. `dead`: killed or without power, may come back. `left`: for good. */
@@ -73,6 +82,8 @@ export interface Surroundings {
 
 type Answer = (outcome: { readonly value: unknown } | { readonly fault: Fault }) => void;
 
+/** A message from one thread of the agent to the other. */
+const threadHopMs = 0.1;
 /** How long an application takes to answer its check. */
 const checkLatencyMs = 3;
 /** What a frozen process may have left to do; the oldest are what a real one would find in its buffers. */
@@ -87,11 +98,14 @@ export class Host implements NetworkUser {
   readonly disk: Disk;
   readonly random: Random;
   state: HostState = 'waiting';
+  /** The whole process is stopped. */
   frozen = false;
+  /** Its main thread is busy. */
+  stalled = false;
   agent: SimulatedAgent | null = null;
   /** What the agent last gave its data plane. */
   config: ProxyConfig | null = null;
-  /** World time of the last change of `state` or `frozen`. */
+  /** World time of the last change of `state`, `frozen` or `stalled`. */
   since: number;
   /** Services whose application does not answer its check. */
   readonly silentApplications = new Set<string>();
@@ -99,6 +113,7 @@ export class Host implements NetworkUser {
   private readonly identities = new Map<string, SavedIdentity>();
   private readonly around: Surroundings;
   private process: Process<AgentInput, AgentEffect> | null = null;
+  private membership: Process<SwimInput, SwimEffect> | null = null;
   private readonly requests = new Map<number, Answer>();
   private readonly exchanges = new Map<number, { readonly to: number; readonly nonce: number }>();
   /** What a frozen process would have done by itself. */
@@ -140,6 +155,17 @@ export class Host implements NetworkUser {
     return this.process?.steps ?? 0;
   }
 
+  /** What an earlier life left, before the first start. */
+  equip(entries: ReadonlyMap<string, Uint8Array>, identities: readonly SavedIdentity[]): void {
+    this.disk.insert(entries);
+    for (const identity of identities) this.identities.set(identity.service, identity);
+  }
+
+  /** The most inputs that ever waited for the present process, which takes them one by one. */
+  get longestInbox(): number {
+    return Math.max(this.process?.longestInbox ?? 0, this.membership?.longestInbox ?? 0);
+  }
+
   /** The process is up and serves. */
   start(agent: SimulatedAgent, admission: Uint8Array | null): void {
     assert(this.process === null, `${this.name} runs already`);
@@ -153,6 +179,15 @@ export class Host implements NetworkUser {
       wake: { type: 'wake' },
       perform: (effect) => this.perform(effect),
       describe,
+    });
+    this.membership = new Process<SwimInput, SwimEffect>({
+      world: this.around.world,
+      clock: this.clock,
+      machine: agent.swim,
+      host: this.number,
+      wake: { type: 'wake' },
+      perform: (effect) => this.performMembership(effect),
+      describe: describeMembership,
     });
     this.clock.processStarted();
     network.processStarted(this.number);
@@ -169,9 +204,12 @@ export class Host implements NetworkUser {
     const { network, pubsub } = this.around;
     this.process.kill();
     this.process = null;
+    this.membership?.kill();
+    this.membership = null;
     this.agent = null;
     this.config = null;
     this.frozen = false;
+    this.stalled = false;
     this.requests.clear();
     this.exchanges.clear();
     this.whenThawed.length = 0;
@@ -181,26 +219,42 @@ export class Host implements NetworkUser {
     this.enter(state);
   }
 
+  /** Stops the whole process. */
   freeze(): void {
     if (this.process === null || this.frozen) return;
     this.frozen = true;
+    this.membership?.freeze();
+    this.halt(this.process);
+  }
+
+  /** Keeps the main thread busy; membership, on a thread of its own, goes on. */
+  stall(): void {
+    if (this.process === null || this.stalled) return;
+    this.stalled = true;
+    this.halt(this.process);
+  }
+
+  private halt(main: Process<AgentInput, AgentEffect>): void {
     this.since = this.around.world.now;
-    this.process.freeze();
+    main.freeze();
     this.around.network.setFrozen(this.number, true);
   }
 
+  /** Ends either. */
   thaw(): void {
-    if (!this.frozen) return;
+    if (!this.frozen && !this.stalled) return;
     this.frozen = false;
+    this.stalled = false;
     this.since = this.around.world.now;
     this.around.network.setFrozen(this.number, false);
+    this.membership?.thaw();
     this.process?.thaw();
     for (const action of this.whenThawed.splice(0)) action();
   }
 
-  /** Does it now, or once the process is no longer frozen. */
+  /** Does it now, or once the process goes on. */
   private whenAwake(action: () => void): void {
-    if (!this.frozen) action();
+    if (!this.frozen && !this.stalled) action();
     else if (this.whenThawed.length < frozenActionsMax) this.whenThawed.push(action);
   }
 
@@ -229,8 +283,10 @@ export class Host implements NetworkUser {
     else this.process?.feed({ type: 'frame', from: this.around.idOf(from), bytes });
   }
 
-  delta(bytes: Uint8Array): void {
+  /** Whether the process wants others to have it too. */
+  delta(bytes: Uint8Array): boolean {
     this.process?.feed({ type: 'delta', bytes });
+    return this.agent?.passesOn() ?? false;
   }
 
   connected(peer: number): void {
@@ -248,6 +304,10 @@ export class Host implements NetworkUser {
   }
 
   datagram(from: number, kind: DatagramKind, bytes: Uint8Array): void {
+    if (kind === 'membership') {
+      if (this.admits(from)) this.membership?.feed({ type: 'datagram', from: this.around.idOf(from), bytes });
+      return;
+    }
     this.around.joinDatagram(this, from, kind, bytes);
   }
 
@@ -272,6 +332,11 @@ export class Host implements NetworkUser {
         break;
       case 'disconnect':
         this.toPeer(effect.peer, (peer) => network.disconnect(this.number, peer));
+        break;
+      case 'swim':
+        this.betweenThreads(() => this.membership?.feed({ type: 'order', order: effect.order }));
+        break;
+      case 'locate':
         break;
       case 'persist':
         this.persist(effect);
@@ -315,6 +380,22 @@ export class Host implements NetworkUser {
         watcher.stopped(this);
         break;
     }
+  }
+
+  private performMembership(effect: SwimEffect): void {
+    const { network, numberOf } = this.around;
+    if (effect.type === 'report') {
+      const process = this.process;
+      this.betweenThreads(() => process?.feed({ type: 'swim', report: effect.report }));
+      return;
+    }
+    const peer = numberOf(effect.to);
+    if (peer !== null && peer !== this.number && this.knowsAddressOf(peer))
+      network.sendDatagram(this.number, peer, 'membership', effect.bytes);
+  }
+
+  private betweenThreads(deliver: () => void): void {
+    this.around.world.after(threadHopMs, deliver);
   }
 
   /** A peer nobody has heard of is one that cannot be reached. */
@@ -367,35 +448,5 @@ export class Host implements NetworkUser {
     const process = this.process;
     const { csr, keyPem } = drawServiceKey(this.random, spiffeId, dnsNames);
     this.around.world.after(1, () => process?.feed({ type: 'key-made', service, csr, keyPem }));
-  }
-}
-
-/** What tells one input from another in a trace. */
-function describe(input: AgentInput, trace: Trace): void {
-  trace.text(input.type);
-  switch (input.type) {
-    case 'frame':
-      trace.text(input.from).bytes(input.bytes);
-      break;
-    case 'delta':
-    case 'join-request':
-      trace.bytes(input.bytes);
-      break;
-    case 'connected':
-    case 'disconnected':
-    case 'unreachable':
-      trace.text(input.peer);
-      break;
-    case 'command':
-      trace.text(input.command.type);
-      break;
-    case 'check-result':
-      trace.text(input.checkId).text(input.status);
-      break;
-    case 'key-made':
-      trace.text(input.service).bytes(input.csr);
-      break;
-    default:
-      break;
   }
 }

@@ -10,6 +10,8 @@ export interface LinkQuality {
   readonly lossRate: number;
   /** Share of datagrams that arrive twice. */
   readonly duplicateRate: number;
+  /** How much later the second may come, at the most: somebody on the path records and replays. */
+  readonly replayMs: number;
   /** One way, the least. */
   readonly baseMs: number;
   /** Mean of the exponential part added to `baseMs`; differing draws reorder datagrams. */
@@ -24,6 +26,7 @@ export interface LinkQuality {
 export const localNetwork: LinkQuality = {
   lossRate: 0,
   duplicateRate: 0,
+  replayMs: 0,
   baseMs: 0.2,
   jitterMs: 0.15,
   tailRate: 0.001,
@@ -112,6 +115,11 @@ export class Links {
   /** Whether this datagram arrives twice. */
   duplicates(): boolean {
     return this.quality.duplicateRate > 0 && this.random.next() < this.quality.duplicateRate;
+  }
+
+  /** How much later than the first the second of a doubled datagram comes, beside the path's delay. */
+  replayDelayMs(): number {
+    return this.quality.replayMs > 0 ? this.random.next() * this.quality.replayMs : 0;
   }
 
   private exponential(meanMs: number): number {

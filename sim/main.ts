@@ -7,9 +7,20 @@ import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { Fault, messageOf } from '../src/core.ts';
-import { type Arguments, hostsOf, readArguments, usage } from './arguments.ts';
-import { line, type PackedRow, pack, type Row, summaryLine, toJson, toSvg, unpack } from './report.ts';
-import { run } from './run.ts';
+import { type Arguments, hostsOf, readArguments, scaleScenario, usage } from './arguments.ts';
+import {
+  line,
+  type PackedRow,
+  pack,
+  planText,
+  type Row,
+  summaryLine,
+  toJson,
+  toSvg,
+  unpack,
+} from './report.ts';
+import { planOf, type RunReport, run } from './run.ts';
+import { runScale } from './scale.ts';
 import { scenarios } from './scenarios/index.ts';
 import { Violation } from './violation.ts';
 
@@ -24,12 +35,7 @@ function runOne({ scenario, hosts: asked }: Assignment, seed: number, log?: (tex
   const hosts = asked ?? hostsOf(seed);
   const startedAt = performance.now();
   try {
-    const report = run({
-      scenario: scenarios.get(scenario)!,
-      hosts,
-      seed,
-      ...(log === undefined ? {} : { log }),
-    });
+    const report = play(scenario, hosts, seed, log);
     const realMs = performance.now() - startedAt;
     return { outcome: 'kept', report, realMs, rssBytes: process.memoryUsage.rss() };
   } catch (error) {
@@ -40,10 +46,23 @@ function runOne({ scenario, hosts: asked }: Assignment, seed: number, log?: (tex
   }
 }
 
+function play(name: string, hosts: number, seed: number, log?: (text: string) => void): RunReport {
+  if (name === scaleScenario) return runScale({ hosts, seed });
+  const scenario = scenarios.get(name)!;
+  return run({ scenario, hosts, seed, ...(log === undefined ? {} : { log }) });
+}
+
 /** A worker's whole life: a seed comes in, its row goes out. */
 function work(): void {
   const port = parentPort!;
   port.on('message', (seed: number) => port.postMessage(pack(runOne(workerData as Assignment, seed))));
+}
+
+/** What a run would do, without doing it. */
+function describePlan({ scenario, hosts, seeds }: Arguments): void {
+  const [seed] = seeds;
+  const plan = planOf({ scenario: scenarios.get(scenario)!, hosts: hosts ?? hostsOf(seed!), seed: seed! });
+  process.stdout.write(planText(plan));
 }
 
 /** One run in this thread, so that it can be traced, profiled and stepped through. */
@@ -108,7 +127,8 @@ function isArgumentError(error: unknown): boolean {
 function main(): void {
   try {
     const chosen = readArguments(process.argv.slice(2));
-    if (chosen.seeds.length === 1) single(chosen);
+    if (chosen.plan) describePlan(chosen);
+    else if (chosen.seeds.length === 1) single(chosen);
     else many(chosen);
   } catch (error) {
     if (!(error instanceof Fault) && !isArgumentError(error)) throw error;

@@ -9,8 +9,8 @@ import { type Channel, Connection, type ConnectionOwner, End, type StreamLimits 
 import type { Links } from './links.ts';
 import type { World } from './world.ts';
 
-/** What a datagram is for: the join port tells by its first bytes. */
-export type DatagramKind = 'join-request' | 'join-reply';
+/** What a datagram is for: the gossip port tells by its first bytes. */
+export type DatagramKind = 'membership' | 'join-request' | 'join-reply';
 
 /** What a host is asked and told by its network; told only while its process runs. */
 export interface NetworkUser {
@@ -79,6 +79,7 @@ export interface NetworkCounters {
   publishes: number;
   publishBytes: number;
   datagrams: number;
+  datagramBytes: number;
   dials: number;
   failedDials: number;
   /** Dropped because a queue was full. */
@@ -87,21 +88,27 @@ export interface NetworkCounters {
   queuedBytesMax: number;
 }
 
-export class Network implements ConnectionOwner {
-  readonly links: Links;
-  readonly counters: NetworkCounters = {
+export function noNetworkCounters(): NetworkCounters {
+  return {
     frames: 0,
     frameBytes: 0,
     publishes: 0,
     publishBytes: 0,
     datagrams: 0,
+    datagramBytes: 0,
     dials: 0,
     failedDials: 0,
     overflows: 0,
     queuedBytesMax: 0,
   };
-  /** Drops the frames it says true to, for tests of the checkers. */
-  sabotage: ((from: number, to: number, frame: Uint8Array, elapsedMs: number) => boolean) | null = null;
+}
+
+export class Network implements ConnectionOwner {
+  readonly links: Links;
+  readonly counters: NetworkCounters = noNetworkCounters();
+  /** Sees what arrives, and drops what it says true to: attackers listen here, and tests break things. */
+  intercept: ((from: number, to: number, kind: 'frame' | DatagramKind, bytes: Uint8Array) => boolean) | null =
+    null;
   private readonly world: World;
   private readonly limits: NetworkLimits;
   private readonly ports: Port[] = [];
@@ -207,22 +214,29 @@ export class Network implements ConnectionOwner {
     return peers;
   }
 
+  /** Whether it was this host that opened its connection to the peer. */
+  hasDialled(host: number, peer: number): boolean {
+    return this.port(host).connections.get(peer)?.ends[0].host === host;
+  }
+
   /** One unreliable packet: it may be lost, doubled or overtaken. */
   sendDatagram(host: number, peer: number, kind: DatagramKind, bytes: Uint8Array): void {
     this.counters.datagrams++;
+    this.counters.datagramBytes += bytes.length;
     this.port(host).sentBytes += bytes.length;
     const copies = this.links.duplicates() ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) {
       if (this.links.loses() || this.links.isCut(host, peer)) continue;
-      this.world.after(this.links.delayMs(), () => {
+      const replayMs = copy > 0 ? this.links.replayDelayMs() : 0;
+      this.world.after(this.links.delayMs() + replayMs, () => {
         const port = this.port(peer);
-        if (port.running) port.user.datagram(host, kind, bytes);
+        if (port.running && !this.intercept?.(host, peer, kind, bytes)) port.user.datagram(host, kind, bytes);
       });
     }
   }
 
   arrived(at: End, from: number, channel: Channel, bytes: Uint8Array): void {
-    if (channel === 'frame' && this.sabotage?.(from, at.host, bytes, this.world.elapsedMs)) return;
+    if (channel === 'frame' && this.intercept?.(from, at.host, channel, bytes)) return;
     this.tell(at.host, at.life, (user) => user.frame(from, channel, bytes));
   }
 

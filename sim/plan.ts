@@ -32,7 +32,11 @@ export type Step =
   | { readonly do: 'restart'; readonly host: number }
   /** A host that was planned to come late (`joinAtMs` null) asks to be let in. */
   | { readonly do: 'join'; readonly host: number }
+  /** Stops the whole process, as SIGSTOP or a starved machine does. */
   | { readonly do: 'freeze'; readonly host: number }
+  /** Keeps the main thread busy; membership has a thread of its own. */
+  | { readonly do: 'stall'; readonly host: number }
+  /** Ends either. */
   | { readonly do: 'thaw'; readonly host: number }
   /** Says goodbye and stops. */
   | { readonly do: 'leave'; readonly host: number }
@@ -69,7 +73,9 @@ export interface TimedStep {
 
 export interface Plan {
   readonly hosts: number;
-  /** Host `i > 0` starts to join `joinAtMs[i]` after the founder is up; null: when a step says so. */
+  /** All that are not to come late belong to the mesh already, their services registered: nobody joins. */
+  readonly prepared: boolean;
+  /** Host `i > 0` starts to join (prepared: starts) `joinAtMs[i]` after the founder is up; null: when a step says so. */
   readonly joinAtMs: readonly (number | null)[];
   /** Offset (milliseconds) and drift (parts per million) of each host's clock. */
   readonly clocks: readonly { readonly offsetMs: number; readonly driftPpm: number }[];

@@ -39,6 +39,8 @@ export class Process<I, E> {
   private lastWakeAt = 0;
   /** How many inputs this process handled. */
   steps = 0;
+  /** The most inputs that ever waited while one was handled. */
+  longestInbox = 0;
 
   constructor(parts: ProcessParts<I, E>) {
     this.parts = parts;
@@ -56,6 +58,7 @@ export class Process<I, E> {
       return;
     }
     this.inbox.push(input);
+    this.longestInbox = Math.max(this.longestInbox, this.inbox.length);
     this.drain();
   }
 

@@ -5,7 +5,7 @@
  */
 import { hash } from 'node:crypto';
 import { type Millis, type Random, randomInt } from '../src/core.ts';
-import type { Network } from './network.ts';
+import type { Links } from './links.ts';
 import type { World } from './world.ts';
 
 /** The settings that `src/gossip/io/node.ts` gives gossipsub. */
@@ -21,6 +21,17 @@ const historyHeartbeats = 4;
 const seenMs = 150_000;
 /** Messages kept while there is nobody to give them to; beyond it the oldest is dropped. */
 const heldMax = 256;
+
+/** The connections that messages travel over. */
+export interface Carrier {
+  readonly links: Pick<Links, 'delayMs' | 'isOpen'>;
+  isConnected(host: number, peer: number): boolean;
+  /** Peers with an open connection, in a stable order. */
+  openPeers(host: number): number[];
+  /** Whether it was this host that opened its connection to the peer. */
+  hasDialled(host: number, peer: number): boolean;
+  send(host: number, peer: number, channel: 'publish', bytes: Uint8Array): void;
+}
 
 interface Recent {
   readonly id: string;
@@ -53,19 +64,21 @@ export interface PublishCounters {
   duplicates: number;
   /** Deliveries that the eager mesh missed and the lazy part healed. */
   healed: number;
+  /** Deliveries that their host did not pass on: refused, or no news. */
+  withheld: number;
 }
 
 export class Pubsub {
-  readonly counters: PublishCounters = { published: 0, delivered: 0, duplicates: 0, healed: 0 };
+  readonly counters: PublishCounters = { published: 0, delivered: 0, duplicates: 0, healed: 0, withheld: 0 };
   private readonly world: World;
-  private readonly network: Network;
+  private readonly network: Carrier;
   private readonly subscribers: Subscriber[] = [];
-  private readonly deliver: (host: number, bytes: Uint8Array) => void;
+  private readonly deliver: (host: number, bytes: Uint8Array) => boolean;
   /** Whether gaps are healed; a scenario may switch it off to lean on anti-entropy alone. */
   lazy = true;
 
-  /** `deliver` hands a new message to a host's process. */
-  constructor(world: World, network: Network, deliver: (host: number, bytes: Uint8Array) => void) {
+  /** `deliver` hands a new message to a host's process, and says whether that wants it passed on. */
+  constructor(world: World, network: Carrier, deliver: (host: number, bytes: Uint8Array) => boolean) {
     this.world = world;
     this.network = network;
     this.deliver = deliver;
@@ -93,16 +106,18 @@ export class Pubsub {
   connected(host: number, peer: number): void {
     const { mesh, held } = this.subscriber(host);
     if (mesh.size < meshDegree) this.graft(host, peer);
-    if (mesh.size > 0) for (const bytes of held.splice(0)) this.publish(host, bytes);
+    for (const bytes of held.splice(0)) this.publish(host, bytes);
   }
 
   disconnected(host: number, peer: number): void {
     this.subscriber(host).mesh.delete(peer);
   }
 
+  /** To the mesh, and where that is thin to others too, so that at least `meshDegree` have it. */
   publish(host: number, bytes: Uint8Array): void {
-    const { mesh, held } = this.subscriber(host);
-    if (mesh.size === 0) {
+    const { mesh, held, random } = this.subscriber(host);
+    const peers = this.network.openPeers(host);
+    if (peers.length === 0) {
       held.push(bytes);
       if (held.length > heldMax) held.shift();
       return;
@@ -110,6 +125,10 @@ export class Pubsub {
     this.counters.published++;
     this.remember(host, idOf(bytes), bytes);
     this.push(host, null, bytes);
+    if (mesh.size >= meshDegree) return;
+    const others = peers.filter((peer) => !mesh.has(peer));
+    for (const peer of shuffled(others, random).slice(0, meshDegree - mesh.size))
+      this.network.send(host, peer, 'publish', bytes);
   }
 
   /** A message arrived over a connection. */
@@ -121,10 +140,14 @@ export class Pubsub {
       this.counters.duplicates++;
       return;
     }
-    this.remember(host, id, bytes);
+    subscriber.seen.set(id, this.world.now);
     this.counters.delivered++;
+    if (!this.deliver(host, bytes) || !subscriber.running) {
+      this.counters.withheld++;
+      return;
+    }
+    subscriber.recent.push({ id, at: this.world.now, bytes });
     this.push(host, from, bytes);
-    this.deliver(host, bytes);
   }
 
   private subscriber(host: number): Subscriber {
@@ -149,9 +172,11 @@ export class Pubsub {
         this.network.send(host, peer, 'publish', bytes);
   }
 
+  /** A full mesh takes only those in that it dialled itself, so that nobody can crowd it out. */
   private graft(host: number, peer: number): void {
     const other = this.subscribers[peer];
-    if (other === undefined || !other.running || other.mesh.size >= meshDegreeHigh) return;
+    if (other === undefined || !other.running) return;
+    if (other.mesh.size >= meshDegreeHigh && !this.network.hasDialled(peer, host)) return;
     this.subscriber(host).mesh.add(peer);
     other.mesh.add(host);
   }

@@ -1,5 +1,6 @@
 /** What runs found out, for people and for programs: a line each, a summary of many, JSON and a plot. */
 import { replayCommand } from './arguments.ts';
+import type { Plan } from './plan.ts';
 import type { RunReport } from './run.ts';
 import { readableMs, Samples } from './statistics.ts';
 import { distributionPlot } from './svg.ts';
@@ -71,6 +72,13 @@ export function line(row: Row): string {
     ...(report.falseDowns > 0 ? [`false downs ${report.falseDowns}`] : []),
     `trace ${report.traceHash}`,
   ].join('  ');
+}
+
+/** A plan as people read it: what holds throughout, then a line for each step in the order of time. */
+export function planText({ timeline, ...always }: Plan): string {
+  const steps = [...timeline].sort((a, b) => a.atMs - b.atMs);
+  const lines = steps.map(({ atMs, step }) => `${String(atMs).padStart(7)} ms  ${JSON.stringify(step)}`);
+  return `${JSON.stringify(always)}\n${lines.join('\n')}\n`;
 }
 
 /** Many runs on one line. */

@@ -2,7 +2,6 @@
  * One run: form the mesh, play the plan while safety is watched, mend everything, and demand agreement within
  * the bound. Pure: how long it took for real is for the caller to measure.
  */
-import type { Random } from '../src/core.ts';
 import { Checkers, sweepMs } from './checkers.ts';
 import { Flock, type Sabotage } from './flock.ts';
 import { rememberingVerify } from './keys.ts';
@@ -53,7 +52,7 @@ const steadyMs = 5_000;
 /** Throws `Violation` when a promise is broken. */
 export function run(options: RunOptions): RunReport {
   const world = new World(options.seed);
-  const plan = options.scenario.plan(options.hosts, planRandom(world));
+  const plan = planOf(options);
   const flock = new Flock(world, {
     plan,
     log: options.log ?? null,
@@ -83,8 +82,9 @@ export function run(options: RunOptions): RunReport {
   };
 }
 
-function planRandom(world: World): Random {
-  return world.random('plan');
+/** What a run would do. */
+export function planOf({ scenario, hosts, seed }: Pick<RunOptions, 'scenario' | 'hosts' | 'seed'>): Plan {
+  return scenario.plan(hosts, new World(seed).random('plan'));
 }
 
 class Runner {

@@ -17,6 +17,7 @@ export function basePlan(hosts: number, random: Random, joinOverMs: number): Pla
   const each = <T>(make: (host: number) => T): T[] => Array.from({ length: hosts }, (_, host) => make(host));
   return {
     hosts,
+    prepared: false,
     joinAtMs: each((host) => (host === 0 ? 0 : Math.floor(random.next() * joinOverMs))),
     clocks: each(() => ({
       offsetMs: Math.floor((random.next() - 0.5) * 200),

@@ -6,13 +6,14 @@ import { calm } from './calm.ts';
 import { churn } from './churn.ts';
 import { hardJoins } from './hard-joins.ts';
 import { joinStorm } from './join-storm.ts';
+import { large } from './large.ts';
 import { lossy } from './lossy.ts';
 import { partition } from './partition.ts';
 import { swarm } from './swarm.ts';
 import { traitors } from './traitors.ts';
 
 export const scenarios: ReadonlyMap<string, Scenario> = new Map(
-  [blackout, calm, churn, hardJoins, joinStorm, lossy, partition, swarm, traitors]
+  [blackout, calm, churn, hardJoins, joinStorm, large, lossy, partition, swarm, traitors]
     .sort((a, b) => byCodeUnit(a.name, b.name))
     .map((scenario) => [scenario.name, scenario]),
 );

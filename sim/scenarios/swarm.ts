@@ -10,6 +10,7 @@ type Fault = (plan: Plan, random: Random) => TimedStep[];
 const faults: readonly Fault[] = [
   kills,
   freezes,
+  stalls,
   partitions,
   oneWayCuts,
   slowDisks,
@@ -55,6 +56,7 @@ function weather(random: Random): Partial<LinkQuality> {
     jitterMs: random.next() * 10,
     tailRate: random.next() * 0.01,
     tailMs: random.next() * 300,
+    replayMs: random.next() < 0.5 ? 0 : random.next() * 5_000,
   };
 }
 
@@ -85,6 +87,12 @@ function kills(plan: Plan, random: Random): TimedStep[] {
 function freezes(plan: Plan, random: Random): TimedStep[] {
   return some(plan, 0.1, random).flatMap((host) =>
     forAWhile(within(plan, random), random.next() * 8_000, { do: 'freeze', host }, { do: 'thaw', host }),
+  );
+}
+
+function stalls(plan: Plan, random: Random): TimedStep[] {
+  return some(plan, 0.2, random).flatMap((host) =>
+    forAWhile(within(plan, random), random.next() * 12_000, { do: 'stall', host }, { do: 'thaw', host }),
   );
 }
 
