@@ -14,6 +14,7 @@ import {
   type Verify,
 } from '../core.ts';
 import { encodeRecord } from '../gossip/codec.ts';
+import { digestKeyOf } from '../gossip/digest.ts';
 import { Gossip } from '../gossip/gossip.ts';
 import type { GossipParameters } from '../gossip/parameters.ts';
 import type { GossipEffect, Member, MemberState } from '../gossip/port.ts';
@@ -104,6 +105,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       authority: { judge: (record, now) => trust.judge(record, now) },
       memberKind: HOST,
       leftKind: LIFECYCLE,
+      digestKey: digestKeyOf(genesis.hash),
       ...(options.gossip === undefined ? {} : { parameters: options.gossip }),
     });
   }
@@ -293,6 +295,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   private gossiped(effects: readonly GossipEffect[], now: Millis): void {
     for (const effect of effects) {
       if (effect.type === 'applied') this.applied(effect.records, now);
+      else if (effect.type === 'forgotten') this.knowledge.forget(effect.records);
       else if (effect.type === 'member') this.memberChanged(effect.member, effect.was);
       else this.emit(outward(effect));
     }
@@ -420,7 +423,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   }
 
   private signPolicy({ kind, key, value, operator }: PolicyWrite, now: Millis): Record {
-    const { version, hlc } = this.gossip.nextPolicyFields(now);
+    const { version, hlc } = this.gossip.nextPolicyFields(operator.publicKey, now);
     return encodeRecord(
       { scope: 'policy', kind, key, version, hlc, value: value === null ? null : encodeJson(value) },
       operator,

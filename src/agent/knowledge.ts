@@ -88,6 +88,12 @@ export class Knowledge {
     return value === undefined ? [] : [{ host, address: value.address, port: value.gossipPort }];
   }
 
+  /** Lets go of records that the replica no longer holds. What a host was admitted as is kept there for ever. */
+  forget(records: Iterable<Record>): void {
+    for (const { scope, author, kind, key } of records)
+      if (scope === 'host') this.catalog.record(author, kind, key, null);
+  }
+
   private configEntry(record: Record): void {
     const value = this.valueOf(record);
     this.policies.record(record, value, this.catalog.touch(...Policies.topicsOf(record.key)));

@@ -4,8 +4,8 @@ import type { AgentEffect } from './effects.ts';
 import { seal } from './envelope.ts';
 import { shortId } from './kinds.ts';
 
-/** What the core does not act on itself: `applied` and `member` concern it alone, and are never held back. */
-export type OutwardEffect = Exclude<GossipEffect, { type: 'applied' | 'member' }>;
+/** What the core does not act on itself: the others concern it alone, and are never held back. */
+export type OutwardEffect = Exclude<GossipEffect, { type: 'applied' | 'forgotten' | 'member' }>;
 
 export function outward(effect: OutwardEffect): AgentEffect {
   switch (effect.type) {

@@ -1,7 +1,8 @@
 /**
  * Finds and repairs the differences between two replicas, whatever deltas were lost: bucket digests, then
- * the listings of the buckets that differ, then the records, pulled and pushed in one session. Cost grows
- * with the difference, not with the mesh (cf. Dynamo, DeCandia et al. 2007, section 4.7).
+ * part digests of the buckets that differ, then listings of the parts that differ, then the records, pulled
+ * and pushed in one session. Cost grows with the difference, not with the mesh (a Merkle tree of three wide
+ * levels; cf. Dynamo, DeCandia et al. 2007, section 4.7).
  */
 import { earliest, type HostId, type Millis, type Random } from '../core.ts';
 import type { Digest, SyncFrame } from './frames.ts';

@@ -8,8 +8,8 @@
  * record of release N+1 crosses a mesh of release N byte for byte. The signature covers everything before
  * it, behind a tag of its own so that no other signed thing of this mesh can be taken for a record.
  */
-import { createHash } from 'node:crypto';
-import { ByteReader, ByteWriter, Fault, type Signer, type Verify } from '../core.ts';
+import { hash } from 'node:crypto';
+import { ByteReader, ByteWriter, Fault, type HostId, type Signer, type Verify } from '../core.ts';
 import { type Hlc, maxValueBytes, type Record, type Scope } from './record.ts';
 
 export const maxKindBytes = 64;
@@ -26,6 +26,67 @@ const deletedFlag = 1;
 const kindPattern = /^[a-z0-9]+(-[a-z0-9]+)*$/;
 const domain = new TextEncoder().encode('starling record 1\0');
 const nothing = new Uint8Array(0);
+
+/**
+ * A record as it is held: one string of bytes, and what a replica asks of it at every turn. A typed array a
+ * record would take twice the memory of the record itself; few are ever read again as bytes.
+ */
+class SignedRecord implements Record {
+  readonly scope: Scope;
+  readonly author: HostId;
+  readonly kind: string;
+  readonly key: string;
+  readonly version: number;
+  readonly hlc: Hlc;
+  readonly deleted: boolean;
+  readonly text: string;
+  /** Where the value begins and ends in `text`. */
+  private readonly valueStart: number;
+  private readonly valueEnd: number;
+
+  constructor(fields: Omit<Record, 'value' | 'bytes'>, valueStart: number, valueEnd: number) {
+    this.scope = fields.scope;
+    this.author = authors.intern(fields.author);
+    this.kind = kinds.intern(fields.kind);
+    this.key = fields.key;
+    this.version = fields.version;
+    this.hlc = fields.hlc;
+    this.deleted = fields.deleted;
+    this.text = fields.text;
+    this.valueStart = valueStart;
+    this.valueEnd = valueEnd;
+  }
+
+  get value(): Uint8Array {
+    return bytesOf(this.text.slice(this.valueStart, this.valueEnd));
+  }
+
+  get bytes(): Uint8Array {
+    return bytesOf(this.text);
+  }
+}
+
+/** One copy of each string that many records share. Starts over when full: it saves memory, no more. */
+class Interner {
+  private readonly limit: number;
+  private readonly known = new Map<string, string>();
+
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+
+  intern(text: string): string {
+    const known = this.known.get(text);
+    if (known !== undefined) return known;
+    if (this.known.size >= this.limit) this.known.clear();
+    this.known.set(text, text);
+    return text;
+  }
+}
+
+/** More than the hosts of the largest mesh, and than the kinds that there are. */
+const authors = new Interner(16_384);
+const kinds = new Interner(256);
 
 /** What a writer decides; the author is the signer. */
 export interface RecordFields {
@@ -57,18 +118,17 @@ export function encodeRecord(fields: RecordFields, signer: Signer, tail: Uint8Ar
     .bytes(value)
     .bytes(tail)
     .done();
-  const signature = signer.sign(signedMessage(body));
-  return {
-    scope: fields.scope,
-    author: signer.publicKey,
-    kind: fields.kind,
-    key: fields.key,
-    version: fields.version,
-    hlc: fields.hlc,
-    deleted: fields.value === null,
-    value: new Uint8Array(value),
-    bytes: concatenate(body, signature),
-  };
+  const text = textOf(body) + textOf(signer.sign(signedMessage(body)));
+  const { scope, kind, key, version, hlc } = fields;
+  const deleted = fields.value === null;
+  const valueEnd = body.length - lengthOfBytes(tail.length);
+  const plain = { scope, author: signer.publicKey, kind, key, version, hlc, deleted, text };
+  return new SignedRecord(plain, valueEnd - value.length, valueEnd);
+}
+
+/** What length-prefixed bytes take. */
+function lengthOfBytes(count: number): number {
+  return new ByteWriter().varint(count).done().length + count;
 }
 
 function checkFields(fields: RecordFields, tail: Uint8Array): void {
@@ -95,10 +155,9 @@ function checkFields(fields: RecordFields, tail: Uint8Array): void {
  * `Fault('malformed')`, or `Fault('unknown-format')` for an encoding of a later release. The record owns a
  * copy of its bytes, so that it keeps no larger message alive.
  */
-export function decodeRecord(input: Uint8Array): Record {
-  if (input.length > maxRecordBytes)
-    throw new Fault('malformed', `record has ${input.length} bytes, at most ${maxRecordBytes}`);
-  const bytes = new Uint8Array(input);
+export function decodeRecord(bytes: Uint8Array): Record {
+  if (bytes.length > maxRecordBytes)
+    throw new Fault('malformed', `record has ${bytes.length} bytes, at most ${maxRecordBytes}`);
   const reader = new ByteReader(bytes);
   const format = reader.u8();
   if (format !== formatVersion) throw new Fault('unknown-format', `record format ${format} is not known`);
@@ -111,15 +170,16 @@ export function decodeRecord(input: Uint8Array): Record {
   const hlc = reader.varint();
   const flags = reader.u8();
   if (flags > deletedFlag) throw new Fault('malformed', `flags ${flags} are not known`, { field: 'flags' });
-  const length = reader.bytes(maxValueBytes).length;
-  const value = bytes.subarray(reader.position - length, reader.position);
+  const valueLength = reader.bytes(maxValueBytes).length;
+  const valueEnd = reader.position;
   const deleted = flags === deletedFlag;
-  if (deleted && value.length > 0)
+  if (deleted && valueLength > 0)
     throw new Fault('malformed', 'a tombstone has no value', { field: 'value' });
   reader.bytes(maxTailBytes);
   reader.raw(signatureBytes);
   reader.end();
-  return { scope, author, kind, key, version, hlc, deleted, value, bytes };
+  const plain = { scope, author, kind, key, version, hlc, deleted, text: textOf(bytes) };
+  return new SignedRecord(plain, valueEnd - valueLength, valueEnd);
 }
 
 function readScope(reader: ByteReader): Scope {
@@ -131,8 +191,9 @@ function readScope(reader: ByteReader): Scope {
 
 /** Whether the record's author signed exactly these bytes. */
 export function isAuthentic(record: Record, verify: Verify): boolean {
-  const end = record.bytes.length - signatureBytes;
-  return verify(record.author, signedMessage(record.bytes.subarray(0, end)), record.bytes.subarray(end));
+  const bytes = record.bytes;
+  const end = bytes.length - signatureBytes;
+  return verify(record.author, signedMessage(bytes.subarray(0, end)), bytes.subarray(end));
 }
 
 function signedMessage(body: Uint8Array): Uint8Array {
@@ -148,5 +209,16 @@ function concatenate(head: Uint8Array, rest: Uint8Array): Uint8Array {
 
 /** SHA-256 as one character a byte: compares like the bytes, and is a map key of 32 bytes rather than 64. */
 export function digestOf(data: Uint8Array | string): string {
-  return createHash('sha256').update(data).digest('binary');
+  return hash('sha256', data, 'binary');
+}
+
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+}
+
+/** A plain array, neither a Buffer nor a part of a pool that it would keep alive. */
+function bytesOf(text: string): Uint8Array {
+  const bytes = Buffer.allocUnsafeSlow(text.length);
+  bytes.write(text, 'latin1');
+  return new Uint8Array(bytes.buffer);
 }

@@ -60,14 +60,14 @@ export class Dissemination {
     const former = this.batch.get(slot);
     if (former !== undefined) {
       this.batch.delete(slot);
-      this.batchedBytes -= former.bytes.length;
+      this.batchedBytes -= former.text.length;
     }
     const full =
-      this.batchedBytes + record.bytes.length > this.parameters.batchBytes ||
+      this.batchedBytes + record.text.length > this.parameters.batchBytes ||
       this.batch.size >= maxRecordsPerFrame;
     if (full) this.flush();
     this.batch.set(slot, record);
-    this.batchedBytes += record.bytes.length;
+    this.batchedBytes += record.text.length;
     const { minBatchMs, maxBatchMs } = this.parameters;
     this.dueAt ??= now + minBatchMs + this.random.next() * (maxBatchMs - minBatchMs);
   }

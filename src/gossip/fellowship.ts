@@ -76,6 +76,12 @@ export class Fellowship {
     }
   }
 
+  /** Lets go of the members whose records were collected. */
+  forget(collected: readonly Record[]): void {
+    for (const { scope, kind, key, author } of collected)
+      if (scope === 'host' && kind === this.options.memberKind && key === '') this.remove(author);
+  }
+
   private add(id: HostId, now: Millis): void {
     const member = this.list.add(id, now);
     if (member === null) return;

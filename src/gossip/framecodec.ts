@@ -1,19 +1,22 @@
 /** Frames as bytes and back. Decoding is strict: nothing short, long or out of bounds passes. */
 import { ByteReader, ByteWriter, Fault, unreachable } from '../core.ts';
 import { maxRecordBytes } from './codec.ts';
+import { digestBytes } from './digest.ts';
 import {
   type Belief,
-  type BucketListing,
+  type BucketParts,
   type Digest,
   type Frame,
   maxFrameBytes,
+  maxRangesPerFrame,
   maxRecordsPerFrame,
   maxRumors,
   maxSlotsPerFrame,
+  type RangeListing,
   type Rumor,
   type SyncEnd,
 } from './frames.ts';
-import { bucketCount, digestBytes } from './replica.ts';
+import { bucketCount, partsPerBucket, rangeCount } from './slots.ts';
 
 const hostIdBytes = 32;
 const proofBytes = 64;
@@ -30,11 +33,13 @@ const types = [
   'corroborate',
   'rumors',
   'sync-open',
-  'sync-buckets',
+  'sync-listing',
   'sync-want',
   'sync-records',
   'sync-credit',
   'sync-close',
+  'sync-parts',
+  'sync-collected',
 ] as const satisfies readonly Frame['type'][];
 
 /**
@@ -89,9 +94,20 @@ function writeSync(writer: ByteWriter, frame: Frame & { type: `sync-${string}` }
     case 'sync-open':
       writer.bytes(frame.buckets ?? new Uint8Array(0));
       break;
-    case 'sync-buckets':
-      writer.u8(frame.last ? 1 : 0).varint(frame.buckets.length);
-      for (const listing of frame.buckets) writeListing(writer, listing);
+    case 'sync-listing':
+      writer.u8(frame.last ? 1 : 0).varint(frame.ranges.length);
+      for (const listing of frame.ranges) writeListing(writer, listing);
+      break;
+    case 'sync-parts':
+      writer.varint(frame.buckets.length);
+      for (const { bucket, digests } of frame.buckets) writer.varint(bucket).raw(digests);
+      break;
+    case 'sync-collected':
+      writer.varint(frame.slots.length);
+      for (const { slot, floor } of frame.slots) {
+        writeDigest(writer, slot);
+        writer.varint(floor);
+      }
       break;
     case 'sync-want':
       writer.varint(frame.slots.length);
@@ -128,8 +144,8 @@ function writeRumors(writer: ByteWriter, rumors: readonly Rumor[]): void {
   }
 }
 
-function writeListing(writer: ByteWriter, listing: BucketListing): void {
-  writer.varint(listing.bucket).varint(listing.entries.length);
+function writeListing(writer: ByteWriter, listing: RangeListing): void {
+  writer.varint(listing.range).varint(listing.entries.length);
   for (const entry of listing.entries) {
     writeDigest(writer, entry.slot);
     writeDigest(writer, entry.record);
@@ -185,10 +201,14 @@ function readSync(type: Frame['type'] & `sync-${string}`, session: number, reade
   switch (type) {
     case 'sync-open':
       return { type, session, buckets: readBucketDigests(reader) };
-    case 'sync-buckets': {
+    case 'sync-listing': {
       const last = readFlag(reader);
-      return { type, session, last, buckets: readMany(reader, bucketCount, readListing) };
+      return { type, session, last, ranges: readMany(reader, maxRangesPerFrame, readListing) };
     }
+    case 'sync-parts':
+      return { type, session, buckets: readMany(reader, bucketCount, readParts) };
+    case 'sync-collected':
+      return { type, session, slots: readMany(reader, maxRecordsPerFrame, readCollected) };
     case 'sync-want':
       return { type, session, slots: readMany(reader, maxSlotsPerFrame, readDigest) };
     case 'sync-records': {
@@ -248,13 +268,22 @@ function readBucketDigests(reader: ByteReader): Uint8Array | null {
   return new Uint8Array(bytes);
 }
 
-function readListing(reader: ByteReader): BucketListing {
-  const bucket = reader.varint(bucketCount - 1);
+function readListing(reader: ByteReader): RangeListing {
+  const range = reader.varint(rangeCount - 1);
   const entries = readMany(reader, maxSlotsPerFrame, (source) => ({
     slot: readDigest(source),
     record: readDigest(source),
   }));
-  return { bucket, entries };
+  return { range, entries };
+}
+
+function readParts(reader: ByteReader): BucketParts {
+  const bucket = reader.varint(bucketCount - 1);
+  return { bucket, digests: new Uint8Array(reader.raw(partsPerBucket * digestBytes)) };
+}
+
+function readCollected(reader: ByteReader): { slot: Digest; floor: number } {
+  return { slot: readDigest(reader), floor: reader.varint() };
 }
 
 function readRecordBytes(reader: ByteReader): Uint8Array {

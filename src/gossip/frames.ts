@@ -9,6 +9,8 @@ export const maxRumors = 400;
 export const maxRecordsPerFrame = 512;
 /** Slots named in one frame. */
 export const maxSlotsPerFrame = 4000;
+/** Ranges listed in one frame. */
+export const maxRangesPerFrame = 4000;
 /** Digest of a replica, a slot or a record, one character a byte. */
 export type Digest = string;
 
@@ -75,29 +77,47 @@ export type SwimFrame =
     }
   | { readonly type: 'rumors'; readonly rumors: readonly Rumor[] };
 
-/** One bucket of the sender's replica in full: slot and record digests. */
-export interface BucketListing {
-  readonly bucket: number;
+/** One range of the sender's replica in full, a bucket or a part of one: the digest of every slot in it. */
+export interface RangeListing {
+  readonly range: number;
   readonly entries: readonly { readonly slot: Digest; readonly record: Digest }[];
+}
+
+/** One bucket of the sender's replica, a digest a part. */
+export interface BucketParts {
+  readonly bucket: number;
+  readonly digests: Uint8Array;
 }
 
 /** Anti-entropy; `session` is chosen by the side that opens. Each carrying frame is answered by a credit. */
 export type SyncFrame =
   /** All bucket digests, or none: "I hold next to nothing, send everything". */
   | { readonly type: 'sync-open'; readonly session: number; readonly buckets: Uint8Array | null }
+  /**
+   * From the side that answers: buckets that differ and are small; `last` ends them. From the side that
+   * opened: parts that differ, each frame answered by records of which one is the `last`.
+   */
   | {
-      readonly type: 'sync-buckets';
+      readonly type: 'sync-listing';
       readonly session: number;
       readonly last: boolean;
-      readonly buckets: readonly BucketListing[];
+      readonly ranges: readonly RangeListing[];
     }
+  /** From the side that answers: buckets that differ and are large. */
+  | { readonly type: 'sync-parts'; readonly session: number; readonly buckets: readonly BucketParts[] }
   | { readonly type: 'sync-want'; readonly session: number; readonly slots: readonly Digest[] }
-  /** `last` ends the answer to one want, or the snapshot. */
+  /** `last` ends the answer to one want or listing, or the snapshot. */
   | {
       readonly type: 'sync-records';
       readonly session: number;
       readonly last: boolean;
       readonly records: readonly Uint8Array[];
+    }
+  /** Slots whose records this side has collected, and will not take in up to version `floor` of their author. */
+  | {
+      readonly type: 'sync-collected';
+      readonly session: number;
+      readonly slots: readonly { readonly slot: Digest; readonly floor: number }[];
     }
   | { readonly type: 'sync-credit'; readonly session: number }
   | { readonly type: 'sync-close'; readonly session: number; readonly reason: SyncEnd };

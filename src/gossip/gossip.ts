@@ -16,21 +16,24 @@ import {
   type Verify,
 } from '../core.ts';
 import { AntiEntropy } from './antientropy.ts';
-import { digestOf, encodeRecord, isAuthentic } from './codec.ts';
+import { encodeRecord, isAuthentic } from './codec.ts';
+import { Collection, isLive } from './collection.ts';
 import { Dissemination, decodeDelta } from './dissemination.ts';
 import { Fellowship } from './fellowship.ts';
 import { decodeFrame, encodeFrame, needsStream } from './framecodec.ts';
 import type { SyncFrame } from './frames.ts';
 import { HybridClock, isClockAhead } from './hlc.ts';
-import { Intake, type Verdict } from './intake.ts';
+import { Intake, relayVerdictOf, syncOutcomeOf, type Verdict } from './intake.ts';
 import { type Lifecycle, parseLifecycle } from './lifecycle.ts';
 import { defaultGossipParameters, type GossipParameters } from './parameters.ts';
-import type { Authority, GossipEffect, GossipInput, Member, Refusal, RelayVerdict, StoreOp } from './port.ts';
+import type { Authority, GossipEffect, GossipInput, Member, Refusal, RelayVerdict } from './port.ts';
+import { RecentMap } from './recent-map.ts';
 import { type Hlc, type Record, slotOf } from './record.ts';
-import { digestBytes, type JoinOutcome, Replica } from './replica.ts';
-import type { SyncOutcome } from './session.ts';
+import { type Collected, Replica } from './replica.ts';
+import { highestOf } from './sequence.ts';
+import type { CollectedSlot } from './session.ts';
 import { type GossipStats, gossipStats } from './stats.ts';
-import { eraseOps, readStored, recordOp } from './stored.ts';
+import { eraseOps, readStored, recordOps } from './stored.ts';
 
 export interface GossipOptions {
   readonly self: HostId;
@@ -45,16 +48,17 @@ export interface GossipOptions {
   readonly memberKind?: string;
   /** Host-scope kind, key '', by which a member says that it left, or is back. */
   readonly leftKind?: string;
+  /** The mesh's own, from `digestKeyOf`; all its agents must have the same. */
+  readonly digestKey?: Uint8Array;
 }
 
 const versionsPerEpoch = 2 ** 32;
 /** Epochs beyond would exceed a safe integer. */
 const maxEpoch = 2 ** 21 - 1;
-/** Everybody collects tombstones at the same hour, so that replicas do not differ meanwhile. */
-const collectEveryMs = 3_600_000;
-const collectAtOnce = 1000;
+/** Operators who write here at the same time, at most. */
+const maxNumbered = 64;
 /** Quota and floor were minded when the record was written: what is on the disk counts. */
-const taken = { slack: Number.POSITIVE_INFINITY, fromAuthor: true };
+const taken = { slack: Number.POSITIVE_INFINITY, ignoreFloor: true };
 
 export class Gossip implements Machine<GossipInput, GossipEffect> {
   readonly replica: Replica;
@@ -66,11 +70,13 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   private readonly intake: Intake;
   private readonly dissemination: Dissemination;
   private readonly sync: AntiEntropy;
+  private readonly collection: Collection;
   private readonly counters = { deltasIn: 0, deltasOut: 0, badFrames: 0, syncBytesIn: 0, syncBytesOut: 0 };
   /** What the latest `delta` input was worth. */
   private latestRelayVerdict: RelayVerdict = 'ignore';
   private nextVersion: number;
-  private nextCollectAt: Millis | null = null;
+  /** The latest number given to each operator, which may not be durable yet. */
+  private readonly numbered = new RecentMap<number>(maxNumbered);
   /** Set while parked records wait for the authority to have learnt of those just applied. */
   private retryAt: Millis | null = null;
   private effects: GossipEffect[] = [];
@@ -83,7 +89,11 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     this.parameters = options.parameters ?? defaultGossipParameters;
     this.leftKind = options.leftKind ?? 'lifecycle';
     this.nextVersion = epoch * versionsPerEpoch + 1;
-    this.replica = new Replica(this.parameters.replica);
+    this.replica = new Replica({
+      limits: this.parameters.replica,
+      digestKey: options.digestKey,
+      isLive: (author) => isLive(this.member(author)),
+    });
     this.fellowship = new Fellowship({
       self,
       epoch,
@@ -107,7 +117,16 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     });
     this.sync = new AntiEntropy(this.replica, random, this.parameters.sync, {
       send: (to, frame) => this.sendSync(to, frame),
-      accept: (records, from, now) => this.acceptSynced(records, from, now),
+      accept: (records, _from, now) =>
+        this.acceptAll(records, now).map((verdict) => syncOutcomeOf(verdict, this.replica)),
+      collected: (slots, _from, now) => this.follow(slots, now),
+    });
+    this.collection = new Collection({
+      replica: this.replica,
+      self,
+      firstVersion: this.nextVersion,
+      member: (id) => this.member(id),
+      members: () => this.members(),
     });
   }
 
@@ -143,7 +162,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     return earliest(
       this.sync.nextWake(),
       this.dissemination.nextWake(),
-      earliest(this.nextCollectAt, this.retryAt),
+      earliest(this.collection.nextWake(), this.retryAt),
     );
   }
 
@@ -153,7 +172,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       case 'wake':
         this.sync.wake(now);
         this.dissemination.wake(now);
-        this.collect(now);
+        this.forget(this.collection.wake(now));
         break;
       case 'frame':
         this.receive(input.from, input.bytes, now);
@@ -197,10 +216,14 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     for (const entry of entries) {
       const stored = readStored(entry.key, entry.value);
       if (stored?.type === 'floor') this.replica.raiseFloor(stored.author, stored.version);
-      else if (stored === null) dropped++;
-      else if (options.reverify && !isAuthentic(stored.record, this.options.verify)) dropped++;
-      else if (this.replica.join(stored.record, taken) === 'applied') records.push(stored.record);
-      else dropped++;
+      if (stored?.type === 'dead-floor') this.replica.raiseDeadFloor(stored.author, stored.version);
+      if (stored === null) dropped++;
+      if (stored?.type !== 'record' && stored?.type !== 'history') continue;
+      for (const record of stored.type === 'record' ? [stored.record] : stored.records) {
+        if (options.reverify && !isAuthentic(record, this.options.verify)) dropped++;
+        else if (this.replica.join(record, taken) === 'applied') records.push(record);
+        else if (stored.type === 'record') dropped++;
+      }
     }
     for (const record of records) {
       if (!isClockAhead(record.hlc, now)) this.clock.observe(record.hlc, now);
@@ -231,7 +254,8 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   /**
    * Writes one of this host's own slots; null leaves a tombstone. Nobody sees the write before the
    * `persist` among the effects is durable and its `commit` came back. Throws with nothing changed:
-   * `Fault('quota-exceeded')`, `Fault('value-too-large')`, `Fault('invalid-kind')`, `Fault('invalid-key')`.
+   * `Fault('quota-exceeded')`, `Fault('rate-exceeded')`, `Fault('value-too-large')`, `Fault('invalid-kind')`,
+   * `Fault('invalid-key')`.
    */
   put(
     kind: string,
@@ -247,22 +271,24 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     const version = this.nextVersion;
     const hlc = this.clock.tick(now);
     const record = encodeRecord({ scope: 'host', kind, key, version, hlc, value }, this.options.signer);
-    refuseUnlessApplied(this.replica.preview(record, { slack: 1, fromAuthor: true }));
+    this.intake.checkOwn(record, now, { ignoreFloor: true });
     this.nextVersion = version + 1;
     this.persistOwn(record);
     return record;
   }
 
-  /** What an operator's key elsewhere should sign to write policy now; hand the record to `putSigned`. */
-  nextPolicyFields(now: Millis): { version: number; hlc: Hlc } {
-    const hlc = this.clock.tick(now);
-    return { version: hlc, hlc };
+  /** What the operator `author` should sign to write policy now; hand the record to `putSigned`. */
+  nextPolicyFields(author: HostId, now: Millis): { version: number; hlc: Hlc } {
+    const highest = highestOf(author, this.replica.policyVersions());
+    const version = Math.max(highest, this.numbered.get(author) ?? 0) + 1;
+    this.numbered.set(author, version);
+    return { version, hlc: this.clock.tick(now) };
   }
 
   /**
    * Writes a record signed by another key, such as an operator's. Durable before visible, like `put`.
    * Throws with nothing changed: `clock-ahead`, `bad-signature`, `known-record`, `stale-record`,
-   * `quota-exceeded`, or the authority's own code.
+   * `quota-exceeded`, `rate-exceeded`, or the authority's own code.
    */
   putSigned(record: Record, now: Millis): { effects: readonly GossipEffect[] } {
     if (isClockAhead(record.hlc, now)) throw new Fault('clock-ahead', 'the record is from the future');
@@ -270,14 +296,14 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       throw new Fault('bad-signature', 'the author did not sign this record');
     const refusal = this.options.authority.judge(record, now);
     if (refusal !== null) throw new Fault(refusal.code, `the mesh would refuse this record: ${refusal.code}`);
-    refuseUnlessApplied(this.replica.preview(record, { slack: 1 }));
+    this.intake.checkOwn(record, now);
     this.persistOwn(record);
     return { effects: this.drain(now) };
   }
 
   private persistOwn(record: Record): void {
     const then: GossipEffect[] = [{ type: 'commit', records: [record] }];
-    this.effects.push({ type: 'persist', ops: [recordOp(record)], sync: true, then });
+    this.effects.push({ type: 'persist', ops: recordOps(record, this.replica), sync: true, then });
   }
 
   /**
@@ -288,15 +314,13 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     bytes: Uint8Array,
     now: Millis,
   ): { outcome: 'applied' | 'known' | 'stale' | Refusal; effects: readonly GossipEffect[] } {
-    const verdict = this.intake.accept(bytes, null, now);
-    if (verdict.outcome !== 'applied') {
-      const { outcome } = verdict;
-      const answer = outcome === 'refused' ? { code: verdict.code, later: verdict.later } : outcome;
-      return { outcome: answer, effects: this.drain(now) };
-    }
-    this.announce([verdict.record], now, true);
-    this.dissemination.add(verdict.record, now);
-    return { outcome: 'applied', effects: this.drain(now) };
+    const [verdict] = this.acceptAll([bytes], now);
+    assert(verdict !== undefined, 'one verdict a record');
+    if (verdict.outcome === 'refused')
+      return { outcome: { code: verdict.code, later: verdict.later }, effects: this.drain(now) };
+    const { outcome, record } = verdict;
+    if (outcome === 'applied' || outcome === 'kept') this.dissemination.add(record, now);
+    return { outcome: outcome === 'kept' ? 'stale' : outcome, effects: this.drain(now) };
   }
 
   private receive(from: HostId, bytes: Uint8Array, now: Millis): void {
@@ -326,18 +350,18 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       return;
     }
     this.counters.deltasIn++;
-    this.latestRelayVerdict = relayVerdictOf(this.acceptAll(records, null, now));
+    this.latestRelayVerdict = relayVerdictOf(this.acceptAll(records, now));
   }
 
   /** Takes records in one by one, so that a bad one costs no other, then tells of those that won. */
-  private acceptAll(records: readonly Uint8Array[], from: HostId | null, now: Millis): Verdict[] {
-    const verdicts = records.map((bytes) => this.intake.accept(bytes, from, now));
-    const applied: Record[] = [];
+  private acceptAll(records: readonly Uint8Array[], now: Millis): Verdict[] {
+    const verdicts = records.map((bytes) => this.intake.accept(bytes, now));
+    const entered: Record[] = [];
     for (const verdict of verdicts) {
-      if (verdict.outcome === 'applied') applied.push(verdict.record);
+      if (verdict.outcome === 'applied' || verdict.outcome === 'kept') entered.push(verdict.record);
       else this.buryAgain(verdict, now);
     }
-    this.announce(applied, now, true);
+    this.announce(entered, now);
     return verdicts;
   }
 
@@ -348,7 +372,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   private retryParked(now: Millis): void {
     if (this.retryAt === null) return;
     this.retryAt = null;
-    this.announce(this.intake.retry(now), now, true);
+    this.announce(this.intake.retry(now), now);
   }
 
   /**
@@ -359,29 +383,37 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     if (verdict.outcome !== 'refused' || verdict.code !== 'below-floor') return;
     const record = verdict.record;
     if (record === null || record.author !== this.options.self || record.deleted) return;
+    this.writeAgain(record, null, now);
+  }
+
+  /** A peer has collected these slots: follows it where their authors are dead, and repeats what is its own. */
+  private follow(slots: readonly CollectedSlot[], now: Millis): void {
+    const { collected, repeat } = this.collection.follow(slots, now);
+    this.forget(collected);
+    for (const { record, floor } of repeat) {
+      this.nextVersion = Math.max(this.nextVersion, floor + 1);
+      this.writeAgain(record, record.value, now);
+    }
+  }
+
+  private writeAgain(record: Record, value: Uint8Array | null, now: Millis): void {
     try {
-      this.writeOwn(record.kind, record.key, null, now);
+      this.writeOwn(record.kind, record.key, value, now);
     } catch (error) {
-      // The quota is full: the straggler keeps its record until there is room for the tombstone.
+      // The quota is full: until there is room, peers go on to differ, and so will ask for it again.
       if (!(error instanceof Fault)) throw error;
     }
   }
 
-  private acceptSynced(
-    records: readonly Uint8Array[],
-    from: HostId,
-    now: Millis,
-  ): { outcome: SyncOutcome; slot: string | null }[] {
-    return this.acceptAll(records, from, now).map(({ outcome, record }) => ({
-      outcome,
-      slot: outcome === 'stale' && record !== null ? digestOf(slotOf(record)).slice(0, digestBytes) : null,
-    }));
-  }
-
   /** Own writes reached the disk: now they count, here and everywhere. */
   private commit(records: readonly Record[], now: Millis): void {
-    const applied = records.filter((record) => this.replica.join(record, taken) === 'applied');
-    this.announce(applied, now, false);
+    const applied = records.filter((record) => {
+      const outcome = this.replica.join(record, taken);
+      return outcome === 'applied' || outcome === 'kept';
+    });
+    // Of policy, other versions may have come while this one was on its way to the disk.
+    const policies = applied.filter(({ scope }) => scope === 'policy');
+    this.announce(applied, now, policies);
     for (const record of applied) this.dissemination.add(record, now);
     for (const record of applied) {
       if (record.author !== this.options.self || record.kind !== this.leftKind) continue;
@@ -390,14 +422,18 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     }
   }
 
-  private announce(applied: readonly Record[], now: Millis, persist: boolean): void {
-    if (applied.length === 0) return;
+  /** Persists what entered the replica, unless it is durable already, and tells of what won. */
+  private announce(entered: readonly Record[], now: Millis, unsaved = entered): void {
+    if (entered.length === 0) return;
     this.sync.noteRoot();
     if (this.intake.parking.size > 0) this.retryAt = now;
-    for (const record of applied) this.noteOwnVersion(record);
-    if (persist) this.effects.push({ type: 'persist', ops: applied.map(recordOp), sync: false, then: [] });
-    this.effects.push({ type: 'applied', records: applied });
-    this.fellowship.note(applied, now);
+    for (const record of entered) this.noteOwnVersion(record);
+    const ops = unsaved.flatMap((record) => recordOps(record, this.replica));
+    if (ops.length > 0) this.effects.push({ type: 'persist', ops, sync: false, then: [] });
+    const winners = entered.filter((record) => this.replica.get(slotOf(record)) === record);
+    if (winners.length === 0) return;
+    this.effects.push({ type: 'applied', records: winners });
+    this.fellowship.note(winners, now);
   }
 
   /** A record of this host that this host did not know: the store was set back. Never repeat a version. */
@@ -406,15 +442,12 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       this.nextVersion = Math.max(this.nextVersion, record.version + 1);
   }
 
-  private collect(now: Millis): void {
-    if (this.nextCollectAt === null || now < this.nextCollectAt) return;
-    const hour = Math.floor(now / collectEveryMs) * collectEveryMs;
-    const { erased, floors } = this.replica.collect(hour, collectAtOnce);
-    this.nextCollectAt = erased.length < collectAtOnce ? hour + collectEveryMs : now + 1;
-    if (erased.length === 0) return;
+  private forget(collected: Collected | null): void {
+    if (collected === null || collected.records.length === 0) return;
     this.sync.noteRoot();
-    const ops: StoreOp[] = eraseOps(erased, floors);
-    this.effects.push({ type: 'persist', ops, sync: false, then: [] });
+    this.effects.push({ type: 'persist', ops: eraseOps(collected), sync: false, then: [] });
+    this.effects.push({ type: 'forgotten', records: collected.records });
+    this.fellowship.forget(collected.records);
   }
 
   private sendSync(to: HostId, frame: SyncFrame): void {
@@ -424,27 +457,10 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   }
 
   private drain(now: Millis): readonly GossipEffect[] {
-    this.nextCollectAt ??= Math.floor(now / collectEveryMs) * collectEveryMs + collectEveryMs;
+    this.collection.begin(now);
     this.fellowship.tellRoot();
     const effects = this.effects;
     this.effects = [];
     return effects;
   }
-}
-
-/** One forged record condemns a delta: its relay verified nothing. One good record is worth passing on. */
-function relayVerdictOf(verdicts: readonly Verdict[]): RelayVerdict {
-  if (verdicts.some((verdict) => verdict.outcome === 'refused' && verdict.code === 'bad-signature'))
-    return 'reject';
-  return verdicts.some(({ outcome }) => outcome !== 'refused') ? 'accept' : 'ignore';
-}
-
-function refuseUnlessApplied(outcome: JoinOutcome): void {
-  if (outcome === 'applied') return;
-  if (outcome === 'quota-exceeded')
-    throw new Fault('quota-exceeded', 'this author has as many records as the mesh allows one to have');
-  throw new Fault(
-    outcome === 'known' ? 'known-record' : 'stale-record',
-    'the slot holds this or a later record',
-  );
 }

@@ -1,18 +1,21 @@
 /**
  * The one way into the replica for what others say: decode, compare, verify, judge, join. Cheap checks come
- * first, because most records that arrive are known already and a signature costs 150 us.
+ * first, because most records that arrive are known already and a signature costs 150 us. Also the gate for
+ * this host's own writes, which are held to half of what is taken from others.
  */
 import { Fault, type HostId, type Millis, type Verify } from '../core.ts';
-import { decodeRecord, digestOf, isAuthentic } from './codec.ts';
+import { decodeRecord, isAuthentic } from './codec.ts';
 import { type HybridClock, isClockAhead } from './hlc.ts';
 import type { GossipParameters } from './parameters.ts';
 import { Parking } from './parking.ts';
-import type { Authority } from './port.ts';
-import { type Record, slotOf } from './record.ts';
-import { isEquivocation, type Replica } from './replica.ts';
+import type { Authority, RelayVerdict } from './port.ts';
+import { type Rate, WriterRates } from './rates.ts';
+import { type Record, type Scope, slotOf } from './record.ts';
+import { isEquivocation, othersSlack, type Replica } from './replica.ts';
+import type { SyncOutcome } from './session.ts';
 
 export type Verdict =
-  | { readonly outcome: 'applied' | 'known' | 'stale'; readonly record: Record }
+  | { readonly outcome: 'applied' | 'kept' | 'known' | 'stale'; readonly record: Record }
   /** `record` is null when the bytes are none. */
   | {
       readonly outcome: 'refused';
@@ -23,6 +26,7 @@ export type Verdict =
 
 export interface IntakeStats {
   applied: number;
+  kept: number;
   known: number;
   stale: number;
   /** By code. Codes are those of this file, of the codec and of the authority: a closed set. */
@@ -33,7 +37,7 @@ export interface IntakeStats {
 const maxReported = 1024;
 
 export class Intake {
-  readonly stats: IntakeStats = { applied: 0, known: 0, stale: 0, refused: new Map() };
+  readonly stats: IntakeStats = { applied: 0, kept: 0, known: 0, stale: 0, refused: new Map() };
   readonly parking: Parking;
   private readonly replica: Replica;
   private readonly clock: HybridClock;
@@ -41,6 +45,8 @@ export class Intake {
   private readonly authority: Authority;
   private readonly onEquivocation: (author: HostId, slot: string) => void;
   private readonly reported = new Set<HostId>();
+  private readonly rates: { readonly [scope in Scope]: WriterRates };
+  private readonly ownRates: { readonly [scope in Scope]: WriterRates };
 
   constructor(options: {
     replica: Replica;
@@ -56,11 +62,16 @@ export class Intake {
     this.authority = options.authority;
     this.onEquivocation = options.onEquivocation;
     this.parking = new Parking(options.parameters.maxParked, options.parameters.maxParkedBytes);
+    const { hostRate, policyRate } = options.replica.limits;
+    const generous = (rate: Rate): WriterRates =>
+      new WriterRates({ ...rate, burst: othersSlack * rate.burst });
+    this.rates = { host: generous(hostRate), policy: generous(policyRate) };
+    this.ownRates = { host: new WriterRates(hostRate), policy: new WriterRates(policyRate) };
   }
 
-  /** Takes in one record from `from`, null when nobody in particular vouches for the delivery. */
-  accept(bytes: Uint8Array, from: HostId | null, now: Millis): Verdict {
-    const verdict = this.consider(bytes, from, now);
+  /** Takes in one record, whoever passed it on. */
+  accept(bytes: Uint8Array, now: Millis): Verdict {
+    const verdict = this.consider(bytes, now);
     if (verdict.outcome === 'refused') {
       const { refused } = this.stats;
       refused.set(verdict.code, (refused.get(verdict.code) ?? 0) + 1);
@@ -68,7 +79,23 @@ export class Intake {
     return verdict;
   }
 
-  private consider(bytes: Uint8Array, from: HostId | null, now: Millis): Verdict {
+  /**
+   * Whether a record written on this host may be made durable, and joined then. `Fault`, with nothing
+   * changed: `known-record`, `stale-record`, `quota-exceeded`, `rate-exceeded`. `ignoreFloor` for its own slots.
+   */
+  checkOwn(record: Record, now: Millis, options: { readonly ignoreFloor?: boolean } = {}): void {
+    const outcome = this.replica.preview(record, { ...options, slack: 1 });
+    if (outcome === 'quota-exceeded')
+      throw new Fault('quota-exceeded', 'this author has as many records as the mesh allows one to have');
+    if (outcome === 'known') throw new Fault('known-record', 'the slot holds this very record');
+    if (outcome !== 'applied') throw new Fault('stale-record', 'the slot holds, or held, a later record');
+    const rates = this.ownRates[record.scope];
+    if (!rates.allows(record.author, now))
+      throw new Fault('rate-exceeded', 'this author writes faster than the mesh allows one to write');
+    rates.spend(record.author, now);
+  }
+
+  private consider(bytes: Uint8Array, now: Millis): Verdict {
     let record: Record;
     try {
       record = decodeRecord(bytes);
@@ -77,44 +104,46 @@ export class Intake {
       throw error;
     }
     if (isClockAhead(record.hlc, now)) return refuse(record, 'clock-ahead');
-    const fromAuthor = from === record.author;
-    const preview = this.replica.preview(record, { fromAuthor });
+    const preview = this.replica.preview(record);
     if (preview === 'known') return { outcome: preview, record };
+    if (preview === 'quota-exceeded' || preview === 'below-floor') return refuse(record, preview);
     const held = this.replica.get(slotOf(record));
     const equivocates = held !== undefined && isEquivocation(held, record);
     if (preview === 'stale' && !equivocates) return { outcome: preview, record };
-    if (preview === 'quota-exceeded') return refuse(record, preview);
-    const hash = digestOf(record.bytes);
-    if (this.parking.has(hash)) return refuse(record, 'parked', true);
+    if (this.parking.has(record)) return refuse(record, 'parked', true);
+    // Before the signature, which is what costs; anti-entropy brings the record again.
+    if (!this.rates[record.scope].allows(record.author, now)) return refuse(record, 'rate-exceeded', true);
     if (!isAuthentic(record, this.verify)) return refuse(record, 'bad-signature');
     if (equivocates) this.report(record);
-    if (preview !== 'applied')
-      return preview === 'stale' ? { outcome: preview, record } : refuse(record, preview);
+    if (preview === 'stale') return { outcome: preview, record };
     const refusal = this.authority.judge(record, now);
-    if (refusal === null) return this.enter(record, fromAuthor, now);
-    if (refusal.later) this.parking.add(hash, record);
+    if (refusal === null) return this.enter(record, now);
+    if (refusal.later) this.parking.add(record);
     return refuse(record, refusal.code, refusal.later);
   }
 
-  private enter(record: Record, fromAuthor: boolean, now: Millis): Verdict {
-    const outcome = this.replica.join(record, { fromAuthor });
+  private enter(record: Record, now: Millis): Verdict {
+    const outcome = this.replica.join(record);
     if (outcome === 'below-floor' || outcome === 'quota-exceeded') return refuse(record, outcome);
+    if (outcome === 'applied' || outcome === 'kept') this.rates[record.scope].spend(record.author, now);
     this.clock.observe(record.hlc, now);
     return { outcome, record };
   }
 
-  /** Judges the parked records again. Returns those that won their slot. */
+  /** Judges the parked records again. Returns those that changed the replica. */
   retry(now: Millis): Record[] {
-    const applied: Record[] = [];
-    for (const [hash, record] of this.parking.entries()) {
+    const entered: Record[] = [];
+    for (const record of this.parking.entries()) {
       const refusal = this.authority.judge(record, now);
       if (refusal?.later) continue;
-      this.parking.remove(hash);
-      if (refusal !== null || this.enter(record, false, now).outcome !== 'applied') continue;
-      this.stats.applied++;
-      applied.push(record);
+      this.parking.remove(record);
+      if (refusal !== null) continue;
+      const { outcome } = this.enter(record, now);
+      if (outcome !== 'applied' && outcome !== 'kept') continue;
+      this.stats[outcome]++;
+      entered.push(record);
     }
-    return applied;
+    return entered;
   }
 
   private report(record: Record): void {
@@ -127,4 +156,21 @@ export class Intake {
 
 function refuse(record: Record, code: string, later = false): Verdict {
   return { outcome: 'refused', code, later, record };
+}
+
+/** What anti-entropy is to make of a verdict. */
+export function syncOutcomeOf(verdict: Verdict, replica: Replica): SyncOutcome {
+  const { outcome, record } = verdict;
+  if (outcome === 'stale') return { outcome, slot: replica.slotDigest(slotOf(record)) };
+  if (outcome !== 'refused') return { outcome };
+  if (record === null || verdict.code !== 'below-floor') return { outcome };
+  const slot = replica.slotDigest(slotOf(record));
+  return { outcome: 'collected', slot, floor: replica.floorOf(record.author) };
+}
+
+/** One forged record condemns a delta: its relay verified nothing. One good record is worth passing on. */
+export function relayVerdictOf(verdicts: readonly Verdict[]): RelayVerdict {
+  if (verdicts.some((verdict) => verdict.outcome === 'refused' && verdict.code === 'bad-signature'))
+    return 'reject';
+  return verdicts.some(({ outcome }) => outcome !== 'refused') ? 'accept' : 'ignore';
 }

@@ -5,6 +5,7 @@ import type { Record } from './record.ts';
 export class Parking {
   private readonly maxRecords: number;
   private readonly maxBytes: number;
+  /** By their very bytes. */
   private readonly parked = new Map<string, Record>();
   private bytes = 0;
   /** Records dropped for want of room. */
@@ -19,31 +20,28 @@ export class Parking {
     return this.parked.size;
   }
 
-  /** `hash` names the very bytes of the record: parking it twice takes one place. */
-  add(hash: string, record: Record): void {
-    if (this.parked.has(hash)) return;
-    this.parked.set(hash, record);
-    this.bytes += record.bytes.length;
-    for (const [oldest] of this.parked) {
+  /** Parking the very same record twice takes one place. */
+  add(record: Record): void {
+    if (this.has(record)) return;
+    this.parked.set(record.text, record);
+    this.bytes += record.text.length;
+    for (const oldest of this.parked.values()) {
       if (this.parked.size <= this.maxRecords && this.bytes <= this.maxBytes) return;
       this.remove(oldest);
       this.dropped++;
     }
   }
 
-  has(hash: string): boolean {
-    return this.parked.has(hash);
+  has(record: Record): boolean {
+    return this.parked.has(record.text);
   }
 
   /** What is parked now; the caller may remove while it walks. */
-  entries(): [string, Record][] {
-    return [...this.parked];
+  entries(): Record[] {
+    return [...this.parked.values()];
   }
 
-  remove(hash: string): void {
-    const record = this.parked.get(hash);
-    if (record === undefined) return;
-    this.parked.delete(hash);
-    this.bytes -= record.bytes.length;
+  remove(record: Record): void {
+    if (this.parked.delete(record.text)) this.bytes -= record.text.length;
   }
 }

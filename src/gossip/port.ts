@@ -62,6 +62,8 @@ export type GossipEffect =
   | { readonly type: 'applied'; readonly records: readonly Record[] }
   /** For membership, which runs apart; see `Swim`. */
   | { readonly type: 'swim'; readonly order: SwimOrder }
+  /** Records that are no longer held: of authors long dead, and old tombstones. */
+  | { readonly type: 'forgotten'; readonly records: readonly Record[] }
   | { readonly type: 'member'; readonly member: Member; readonly was: MemberState | null }
   /** Keep a long-lived connection to this neighbour, or let it go. */
   | { readonly type: 'connect'; readonly peer: HostId }

@@ -23,10 +23,12 @@ export interface Record {
   readonly hlc: Hlc;
   /** A tombstone: the slot is empty since this record. */
   readonly deleted: boolean;
-  /** JSON by convention; at most `maxValueBytes`. Empty in a tombstone. */
+  /** JSON by convention; at most `maxValueBytes`. Empty in a tombstone. A copy at each reading. */
   readonly value: Uint8Array;
-  /** The complete signed encoding, stored and relayed unchanged. */
+  /** The complete signed encoding, stored and relayed unchanged. A copy at each reading. */
   readonly bytes: Uint8Array;
+  /** `bytes` with one character a byte: how a record is held and compared; its length is the record's size. */
+  readonly text: string;
 }
 
 /** The largest value a record may carry, bytes. A service definition with its checks is about 1 KB. */
@@ -37,6 +39,12 @@ export function slotOf(record: Pick<Record, 'scope' | 'author' | 'kind' | 'key'>
   return record.scope === 'host'
     ? `host/${record.author}/${record.kind}/${record.key}`
     : `policy/${record.kind}/${record.key}`;
+}
+
+/** Whether two records compete for one slot; cheaper than two names. */
+export function shareSlot(a: Record, b: Record): boolean {
+  if (a.scope !== b.scope || a.key !== b.key || a.kind !== b.kind) return false;
+  return a.scope === 'policy' || a.author === b.author;
 }
 
 /** The wall-clock part of a hybrid logical clock, milliseconds since the epoch. */

@@ -1,26 +1,44 @@
 /**
- * What this agent believes the mesh has said: one winning record a slot, with digests that let two replicas
- * find their differences in a few kilobytes. The join commutes, associates and is idempotent (a
- * state-based CRDT), so neither order nor repetition of delivery matters.
+ * What this agent believes the mesh has said: one winning record a slot, and of policy the latest versions
+ * before it, with digests that let two replicas find their differences in a few kilobytes. The join
+ * commutes, associates and is idempotent (a state-based CRDT: host scope keeps the greatest element of a
+ * slot, policy scope the `1 + maxOlderVersions` greatest), so neither order nor repetition of delivery
+ * matters, and what is kept of the past is the same everywhere.
  */
-import { assert, byCodeUnit, type HostId, type Millis } from '../core.ts';
-import { digestOf } from './codec.ts';
-import { hlcMillis, type Record, slotOf } from './record.ts';
+import { byCodeUnit, type HostId, type Millis } from '../core.ts';
+import { Digester, digestKeyBytes } from './digest.ts';
+import { Floors } from './floors.ts';
+import type { Digest } from './frames.ts';
+import type { Rate } from './rates.ts';
+import { hlcMillis, type Record, shareSlot, slotOf } from './record.ts';
+import { type Entry, SlotTable } from './slots.ts';
+import { type WriterSize, Writers } from './writers.ts';
 
-/** Slots are spread over this many buckets, each with a digest of its own. */
-export const bucketCount = 512;
-/** Bytes of a digest on the wire, and characters of it in memory. */
-export const digestBytes = 8;
+export { digestBytes } from './digest.ts';
+export { bucketCount } from './slots.ts';
+
+/** Versions of a policy slot kept beside the winner: losers of concurrent writes, and what was replaced. */
+export const maxOlderVersions = 16;
 
 export interface ReplicaLimits {
-  /** Slots one author may fill, tombstones included, by scope. */
+  /** Records one author may fill, tombstones and older versions included, by scope. */
   readonly hostEntries: number;
   readonly policyEntries: number;
   /** Bytes of encoded records one author may fill, by scope. */
   readonly hostBytes: number;
   readonly policyBytes: number;
+  /**
+   * How fast one author's records are taken in. The burst lets a whole share through at once, as when a
+   * newcomer takes over the mesh's records; the rate is what verifying costs a hundredth of a core.
+   */
+  readonly hostRate: Rate;
+  readonly policyRate: Rate;
   /** How long a deletion is remembered at the least. */
-  readonly tombstoneKeepMs: number;
+  readonly tombstoneKeepMs: Millis;
+  /** How long a dead host's records are kept. */
+  readonly deadGraceMs: Millis;
+  /** Kinds that outlive their dead author longer than that. */
+  readonly lastingKinds: { readonly [kind: string]: Millis };
 }
 
 export const defaultReplicaLimits: ReplicaLimits = {
@@ -28,268 +46,380 @@ export const defaultReplicaLimits: ReplicaLimits = {
   policyEntries: 65_536,
   hostBytes: 8 * 1024 * 1024,
   policyBytes: 64 * 1024 * 1024,
+  hostRate: { recordsPerSecond: 100, burst: 4096 },
+  policyRate: { recordsPerSecond: 100, burst: 65_536 },
   tombstoneKeepMs: 24 * 3_600_000,
+  deadGraceMs: 24 * 3_600_000,
+  lastingKinds: {
+    // It uses up a token, and says whose key may come back: for ever.
+    admission: Number.POSITIVE_INFINITY,
+    // Where it is, so that it is still looked for, and whether it meant to go: a long weekend, and more.
+    host: 7 * 24 * 3_600_000,
+    lifecycle: 7 * 24 * 3_600_000,
+  },
 };
 
-/** A slot with its winner and what the digests need. Digests hold one character a byte. */
-export interface Entry {
-  readonly record: Record;
-  readonly slot: string;
-  /** First eight bytes of SHA-256 of the slot's name: names the slot on the wire. */
-  readonly slotDigest: string;
-  /** SHA-256 of the record's bytes. */
-  readonly hash: string;
-}
+/**
+ * What others wrote has this many times the room, and the burst, that writers grant themselves, so that no
+ * honest one is refused for tombstones that this replica has not collected yet.
+ */
+export const othersSlack = 2;
 
 /**
- * `known`: these very bytes are held. `stale`: the slot holds a later one. `below-floor`: the slot was
- * deleted and forgotten after this record was written. `quota-exceeded`: its author has filled its share.
+ * `known`: these very bytes are held. `kept`: lost its slot, and is kept among the older versions. `stale`:
+ * the slot holds a later one. `below-floor`: the slot was collected after this record was written.
+ * `quota-exceeded`: its author has filled its share.
  */
-export type JoinOutcome = 'applied' | 'known' | 'stale' | 'below-floor' | 'quota-exceeded';
+export type JoinOutcome = 'applied' | 'kept' | 'known' | 'stale' | 'below-floor' | 'quota-exceeded';
 
 export interface JoinOptions {
-  /**
-   * How many times its quota an author may fill. Writers keep to 1 themselves; for what others wrote it is
-   * 2, so that no honest one is refused for tombstones that this replica has not collected yet.
-   */
+  /** How many times its quota an author may fill; `othersSlack` unless told. */
   readonly slack?: number;
-  /** The author itself handed the record over: on its own slots its word counts more than the floor. */
-  readonly fromAuthor?: boolean;
+  /** For what was minded before, such as records read back from the store. */
+  readonly ignoreFloor?: boolean;
 }
 
-interface Shelf {
-  readonly entries: Set<Entry>;
-  bytes: number;
+/** What was taken out for good: to be erased from the store, with floors to be written there. */
+export interface Collected {
+  readonly records: readonly Record[];
+  /** Of authors whose tombstones are gone. */
+  readonly floors: ReadonlyMap<HostId, number>;
+  /** Of authors that were dead. */
+  readonly deadFloors: ReadonlyMap<HostId, number>;
+}
+
+export interface ReplicaOptions {
+  readonly limits?: ReplicaLimits;
+  /** The mesh's own, see `digestKeyOf`; all its agents must agree on it. */
+  readonly digestKey?: Uint8Array | undefined;
+  /** Whether an author is a member that lives: the floor of its death then counts no longer. */
+  readonly isLive?: (author: HostId) => boolean;
 }
 
 /** The order of a slot: positive when `a` wins. Total, hence the join is a semilattice. */
 export function compareRecords(a: Record, b: Record): number {
   const order = a.scope === 'host' ? a.version - b.version : a.hlc - b.hlc || byCodeUnit(a.author, b.author);
-  return order || byCodeUnit(digestOf(a.bytes), digestOf(b.bytes));
+  return order || byCodeUnit(a.text, b.text);
 }
 
 /** Whether one writer signed two different records of one version: a bug of its host, or a cloned disk. */
 export function isEquivocation(a: Record, b: Record): boolean {
-  return (
-    a.scope === 'host' && slotOf(a) === slotOf(b) && a.version === b.version && !sameBytes(a.bytes, b.bytes)
-  );
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && Buffer.compare(a, b) === 0;
+  return a.scope === 'host' && shareSlot(a, b) && a.version === b.version && a.text !== b.text;
 }
 
 export class Replica {
   readonly limits: ReplicaLimits;
-  private readonly slots = new Map<string, Entry>();
-  private readonly buckets: (Map<string, Entry> | undefined)[] = new Array(bucketCount).fill(undefined);
-  private readonly byKind = new Map<string, Set<Entry>>();
-  private readonly shelves = new Map<string, Shelf>();
+  private readonly digester: Digester;
+  private readonly table = new SlotTable();
+  private readonly writers = new Writers();
+  /** Host-scope slots by author. */
+  private readonly byAuthor = new Map<HostId, Set<Entry>>();
   private readonly hostTombstones = new Set<Entry>();
-  private readonly floors = new Map<HostId, number>();
-  private readonly bucketXor = new Uint8Array(bucketCount * digestBytes);
-  private readonly rootXor = new Uint8Array(digestBytes);
-  private rootText: string | null = null;
-  private byteTotal = 0;
+  private readonly policies = new Set<Entry>();
+  private readonly floors: Floors;
 
-  constructor(limits: ReplicaLimits = defaultReplicaLimits) {
-    this.limits = limits;
+  constructor(options: ReplicaOptions = {}) {
+    this.limits = options.limits ?? defaultReplicaLimits;
+    this.digester = new Digester(options.digestKey ?? new Uint8Array(digestKeyBytes));
+    this.floors = new Floors(options.isLive ?? (() => false));
   }
 
+  /** Slots. */
   get size(): number {
-    return this.slots.size;
+    return this.table.size;
   }
 
   /** Bytes of all records held. */
   get totalBytes(): number {
-    return this.byteTotal;
+    return this.writers.bytes;
+  }
+
+  /** The `count` authors that hold most. */
+  largestWriters(count: number): WriterSize[] {
+    return this.writers.largest(count);
   }
 
   get(slot: string): Record | undefined {
-    return this.slots.get(slot)?.record;
+    return this.entryOf(slot)?.record;
   }
 
-  /** Every record, tombstones included, in no promised order. */
+  /** The versions of a policy slot before the one in force, newest first: replaced by it, or beaten by it. */
+  history(slot: string): readonly Record[] {
+    return this.entryOf(slot)?.older ?? [];
+  }
+
+  private entryOf(slot: string): Entry | undefined {
+    for (const entry of this.table.named(this.digester.ofSlot(slot)))
+      if (slotOf(entry.record) === slot) return entry;
+    return undefined;
+  }
+
+  /** Every winning record, tombstones included, in no promised order. */
   *records(): IterableIterator<Record> {
-    for (const entry of this.slots.values()) yield entry.record;
-  }
-
-  /** Every record of one kind, of either scope, tombstones included. */
-  *ofKind(kind: string): IterableIterator<Record> {
-    for (const entry of this.byKind.get(kind) ?? []) yield entry.record;
+    for (const entry of this.table.entries()) yield entry.record;
   }
 
   /** Every host-scope record of one author, tombstones included. */
   *ofAuthor(author: HostId): IterableIterator<Record> {
-    for (const entry of this.shelves.get(`host/${author}`)?.entries ?? []) yield entry.record;
-  }
-
-  /** Records whose slot begins with `prefix`; walks the author's or the kind's part only where it can. */
-  *withPrefix(prefix: string): IterableIterator<Record> {
-    for (const entry of this.candidates(prefix)) if (entry.slot.startsWith(prefix)) yield entry.record;
-  }
-
-  private candidates(prefix: string): Iterable<Entry> {
-    const [scope, owner, rest] = prefix.split('/', 3);
-    if (owner === undefined || rest === undefined) return this.slots.values();
-    if (scope === 'host') return this.shelves.get(`host/${owner}`)?.entries ?? [];
-    return this.byKind.get(owner) ?? [];
+    for (const entry of this.byAuthor.get(author) ?? []) yield entry.record;
   }
 
   /** What `join` would answer, without changing anything and without needing a verified signature. */
   preview(record: Record, options: JoinOptions = {}): JoinOutcome {
-    const held = this.slots.get(slotOf(record));
-    if (held !== undefined) {
-      if (sameBytes(held.record.bytes, record.bytes)) return 'known';
-      if (compareRecords(record, held.record) <= 0) return 'stale';
-    } else if (
-      record.scope === 'host' &&
-      !options.fromAuthor &&
-      record.version <= this.floorOf(record.author)
-    )
-      return 'below-floor';
-    return this.exceedsQuota(record, held, options.slack ?? 2) ? 'quota-exceeded' : 'applied';
+    const entry = this.table.find(this.slotDigestOf(record), record);
+    return this.judge(record, entry, options);
+  }
+
+  private judge(record: Record, entry: Entry | undefined, options: JoinOptions): JoinOutcome {
+    const place = entry === undefined ? 'applied' : placeIn(entry, record);
+    if (place === 'known' || place === 'stale') return place;
+    const collected = entry === undefined && record.scope === 'host' && !options.ignoreFloor;
+    if (collected && record.version <= this.floorOf(record.author)) return 'below-floor';
+    const slack = options.slack ?? othersSlack;
+    return this.writers.exceeds(this.quotaOf(record, slack), record, entry && leavingFor(entry))
+      ? 'quota-exceeded'
+      : place;
+  }
+
+  private quotaOf(record: Record, slack: number): { records: number; bytes: number } {
+    const { hostEntries, hostBytes, policyEntries, policyBytes } = this.limits;
+    return record.scope === 'host'
+      ? { records: slack * hostEntries, bytes: slack * hostBytes }
+      : { records: slack * policyEntries, bytes: slack * policyBytes };
   }
 
   /** Takes in an authentic, admitted record. */
   join(record: Record, options: JoinOptions = {}): JoinOutcome {
-    const outcome = this.preview(record, options);
-    if (outcome === 'applied') this.replace(record);
+    const slotDigest = this.slotDigestOf(record);
+    const entry = this.table.find(slotDigest, record);
+    const outcome = this.judge(record, entry, options);
+    if (outcome !== 'applied' && outcome !== 'kept') return outcome;
+    this.floors.heard(record.author);
+    if (entry === undefined) this.insert(record, slotDigest);
+    else if (record.scope === 'host') this.replace(entry, record);
+    else this.remember(entry, record);
     return outcome;
   }
 
-  private exceedsQuota(record: Record, held: Entry | undefined, slack: number): boolean {
-    const host = record.scope === 'host';
-    const shelf = this.shelves.get(shelfOf(record));
-    const replaced = held !== undefined && shelfOf(held.record) === shelfOf(record) ? held : undefined;
-    const growth = record.bytes.length - (replaced?.record.bytes.length ?? 0);
-    const entries = (shelf?.entries.size ?? 0) + (replaced === undefined ? 1 : 0);
-    const bytes = (shelf?.bytes ?? 0) + growth;
-    const { hostEntries, policyEntries, hostBytes, policyBytes } = this.limits;
-    if (replaced === undefined && entries > slack * (host ? hostEntries : policyEntries)) return true;
-    return growth > 0 && bytes > slack * (host ? hostBytes : policyBytes);
+  private slotDigestOf(record: Record): Digest {
+    return this.digester.ofSlot(slotOf(record));
   }
 
-  private replace(record: Record): void {
-    const slot = slotOf(record);
-    const held = this.slots.get(slot);
-    if (held !== undefined) this.remove(held);
-    const slotDigest = held?.slotDigest ?? digestOf(slot).slice(0, digestBytes);
-    this.insert({ record, slot, slotDigest, hash: digestOf(record.bytes) });
-  }
-
-  private insert(entry: Entry): void {
-    const { record, slot, slotDigest } = entry;
-    this.slots.set(slot, entry);
-    const bucket = bucketOf(slotDigest);
-    const inBucket = this.buckets[bucket] ?? new Map<string, Entry>();
-    this.buckets[bucket] = inBucket.set(slotDigest, entry);
-    setOf(this.byKind, record.kind).add(entry);
-    const shelf = this.shelves.get(shelfOf(record)) ?? { entries: new Set<Entry>(), bytes: 0 };
-    this.shelves.set(shelfOf(record), shelf);
-    shelf.entries.add(entry);
-    shelf.bytes += record.bytes.length;
-    this.byteTotal += record.bytes.length;
-    if (record.deleted && record.scope === 'host') this.hostTombstones.add(entry);
-    this.toggle(entry, bucket);
-  }
-
-  private remove(entry: Entry): void {
-    const { record, slot, slotDigest } = entry;
-    this.slots.delete(slot);
-    const bucket = bucketOf(slotDigest);
-    if (this.buckets[bucket]?.get(slotDigest) === entry) this.buckets[bucket].delete(slotDigest);
-    this.byKind.get(record.kind)?.delete(entry);
-    if (this.byKind.get(record.kind)?.size === 0) this.byKind.delete(record.kind);
-    const shelf = this.shelves.get(shelfOf(record));
-    assert(shelf !== undefined, `a record of ${slot} lies on no shelf`);
-    shelf.entries.delete(entry);
-    shelf.bytes -= record.bytes.length;
-    if (shelf.entries.size === 0) this.shelves.delete(shelfOf(record));
-    this.byteTotal -= record.bytes.length;
-    this.hostTombstones.delete(entry);
-    this.toggle(entry, bucket);
-  }
-
-  /** Adds a record to the digests, or takes it out again: exclusive-or is its own inverse. */
-  private toggle(entry: Entry, bucket: number): void {
-    for (let i = 0; i < digestBytes; i++) {
-      const byte = entry.hash.charCodeAt(i);
-      this.bucketXor[bucket * digestBytes + i]! ^= byte;
-      this.rootXor[i]! ^= byte;
+  private insert(record: Record, slotDigest: Digest): void {
+    const entry = {
+      record,
+      older: none,
+      slotDigest,
+      digest: this.digester.ofRecord(record.text),
+      next: null,
+    };
+    this.table.add(entry);
+    this.writers.add(record);
+    if (record.scope === 'policy') {
+      this.policies.add(entry);
+      return;
     }
-    this.rootText = null;
+    const entries = this.byAuthor.get(record.author);
+    if (entries === undefined) this.byAuthor.set(record.author, new Set([entry]));
+    else entries.add(entry);
+    if (record.deleted) this.hostTombstones.add(entry);
+  }
+
+  private replace(entry: Entry, record: Record): void {
+    this.table.change(entry, entry.digest);
+    this.table.change(entry, this.digester.ofRecord(record.text));
+    this.writers.remove(entry.record);
+    this.writers.add(record);
+    entry.record = record;
+    if (record.deleted) this.hostTombstones.add(entry);
+    else this.hostTombstones.delete(entry);
+  }
+
+  private remember(entry: Entry, record: Record): void {
+    const leaving = leavingFor(entry);
+    if (leaving !== undefined) {
+      this.table.change(entry, this.digester.ofRecord(leaving.text));
+      this.writers.remove(leaving);
+    }
+    const [winner, ...older] = versionsOf(entry, record);
+    entry.record = winner!;
+    entry.older = older;
+    this.table.change(entry, this.digester.ofRecord(record.text));
+    this.writers.add(record);
+  }
+
+  /** The versions of the record's slot, the winner first, as they are once the record was joined. */
+  versionsWith(record: Record): readonly Record[] {
+    const entry = this.table.find(this.slotDigestOf(record), record);
+    if (entry === undefined) return [record];
+    const place = placeIn(entry, record);
+    if (record.scope === 'host') return [place === 'applied' ? record : entry.record];
+    return place === 'applied' || place === 'kept'
+      ? versionsOf(entry, record)
+      : [entry.record, ...entry.older];
   }
 
   /** Digest of the whole replica, one character a byte: equal on two replicas that hold the same. */
-  root(): string {
-    this.rootText ??= Buffer.from(this.rootXor).toString('latin1');
-    return this.rootText;
+  root(): Digest {
+    return this.table.root;
   }
 
   /** A copy of all bucket digests, `bucketCount * digestBytes` bytes. */
   bucketDigests(): Uint8Array {
-    return this.bucketXor.slice();
+    return this.table.bucketDigests();
   }
 
-  /** The entries of one bucket by slot digest. */
-  bucket(index: number): ReadonlyMap<string, Entry> {
-    return this.buckets[index] ?? emptyBucket;
+  /** Slots in a bucket. */
+  bucketSize(bucket: number): number {
+    return this.table.bucketSize(bucket);
   }
 
-  entryByDigest(slotDigest: string): Entry | undefined {
-    return this.buckets[bucketOf(slotDigest)]?.get(slotDigest);
+  /** Digests of the parts of one bucket; see `SlotTable`. */
+  partDigests(bucket: number): Uint8Array {
+    return this.table.partDigests(bucket);
   }
 
-  entryOf(slot: string): Entry | undefined {
-    return this.slots.get(slot);
+  /** The digest of each slot of a range, by the slot's name on the wire. */
+  listing(range: number): ReadonlyMap<Digest, Digest> {
+    return this.table.listing(range);
+  }
+
+  slotDigest(slot: string): Digest {
+    return this.digester.ofSlot(slot);
+  }
+
+  /** All versions held of the slot of this name on the wire, winners before what they beat. */
+  *versionsNamed(slotDigest: Digest): IterableIterator<Record> {
+    for (const entry of this.table.named(slotDigest)) yield* [entry.record, ...entry.older];
+  }
+
+  /** All versions of all slots, in the order in which a newcomer can make use of them at once. */
+  *foundationFirst(): IterableIterator<Record> {
+    yield* this.policyVersions();
+    for (const rank of [1, 2])
+      for (const { record } of this.table.entries()) if (this.foundationRank(record) === rank) yield record;
+  }
+
+  /** All versions held of every policy slot. */
+  *policyVersions(): IterableIterator<Record> {
+    for (const { record, older } of this.policies) yield* [record, ...older];
+  }
+
+  /** Policy comes first, with the grants; then what admits authors; then what they said. */
+  foundationRank({ scope, kind }: Record): number {
+    if (scope === 'policy') return 0;
+    return this.limits.lastingKinds[kind] === Number.POSITIVE_INFINITY ? 1 : 2;
   }
 
   /** Host-scope records of `author` at or below this version are not taken into an empty slot. */
   floorOf(author: HostId): number {
-    return this.floors.get(author) ?? 0;
+    return this.floors.of(author);
   }
 
-  /** Raises the floor of `author`, as read back from the store. A floor never falls. */
+  /** Raises the floor that the author's tombstones left, as read back from the store. */
   raiseFloor(author: HostId, version: number): void {
-    if (version > this.floorOf(author)) this.floors.set(author, version);
+    this.floors.raiseDeleted(author, version);
+  }
+
+  /** Raises the floor that the author's death left, as read back from the store. */
+  raiseDeadFloor(author: HostId, version: number): void {
+    this.floors.raiseDead(author, version);
   }
 
   /**
    * Forgets host-scope tombstones older than `tombstoneKeepMs`, at most `limit` of them, and raises their
    * authors' floors: a straggler that still holds the deleted record cannot bring it back. Tombstones of
-   * policy are kept for good: they are few, and nobody is online to repeat them. Returns what to erase
-   * from the store, and the floors to write there.
+   * policy are kept for good: they are few, and nobody is online to repeat them.
    */
-  collect(now: Millis, limit: number): { erased: string[]; floors: Map<HostId, number> } {
-    const erased: string[] = [];
-    const floors = new Map<HostId, number>();
+  collect(now: Millis, limit: number): Collected {
+    const expired: Entry[] = [];
     for (const entry of this.hostTombstones) {
-      if (erased.length >= limit) break;
-      const { author, version, hlc } = entry.record;
-      if (hlcMillis(hlc) + this.limits.tombstoneKeepMs > now) continue;
-      this.raiseFloor(author, version);
-      floors.set(author, this.floorOf(author));
-      this.remove(entry);
-      erased.push(entry.slot);
+      if (expired.length >= limit) break;
+      if (hlcMillis(entry.record.hlc) + this.limits.tombstoneKeepMs <= now) expired.push(entry);
     }
-    return { erased, floors };
+    return this.discard(expired, 'floors');
+  }
+
+  /**
+   * Forgets host-scope records of authors that have been dead, as `deadSince` says, for longer than their
+   * kind is kept; at most `limit` of them. The floor lets only later versions in again.
+   */
+  collectDead(deadSince: (author: HostId) => Millis | null, now: Millis, limit: number): Collected {
+    const expired: Entry[] = [];
+    for (const [author, entries] of this.byAuthor) {
+      if (expired.length >= limit) break;
+      const since = deadSince(author);
+      if (since === null || since + this.limits.deadGraceMs > now) continue;
+      for (const entry of entries) {
+        if (expired.length >= limit) break;
+        if (since + this.keptMs(entry.record.kind) <= now) expired.push(entry);
+      }
+    }
+    return this.discard(expired, 'deadFloors');
+  }
+
+  /** How long a record of this kind outlives its dead author. */
+  private keptMs(kind: string): Millis {
+    const { lastingKinds, deadGraceMs } = this.limits;
+    return Object.hasOwn(lastingKinds, kind) ? Math.max(lastingKinds[kind]!, deadGraceMs) : deadGraceMs;
+  }
+
+  /**
+   * A peer has collected the slot of this name, up to version `floor`: follows it if `mayDrop` agrees, so
+   * that replicas that count the days of a death differently do not differ for days.
+   */
+  surrender(slotDigest: Digest, floor: number, mayDrop: (record: Record) => boolean): Collected {
+    const dropped: Entry[] = [];
+    for (const entry of this.table.named(slotDigest)) {
+      const { record } = entry;
+      const lasting = this.limits.lastingKinds[record.kind] === Number.POSITIVE_INFINITY;
+      if (record.scope === 'host' && record.version <= floor && !lasting && mayDrop(record))
+        dropped.push(entry);
+    }
+    return this.discard(dropped, 'deadFloors');
+  }
+
+  /** Takes entries out; `floors` says for what reason. */
+  private discard(entries: readonly Entry[], floors: 'floors' | 'deadFloors'): Collected {
+    const records: Record[] = [];
+    const raised = new Map<HostId, number>();
+    for (const entry of entries) {
+      const { record } = entry;
+      const { author, version } = record;
+      const floor =
+        floors === 'floors'
+          ? this.floors.raiseDeleted(author, version)
+          : this.floors.raiseDead(author, version);
+      raised.set(author, floor);
+      records.push(record);
+      this.table.remove(entry);
+      this.writers.remove(record);
+      this.hostTombstones.delete(entry);
+      const ofAuthor = this.byAuthor.get(author);
+      ofAuthor?.delete(entry);
+      if (ofAuthor?.size === 0) this.byAuthor.delete(author);
+    }
+    return { records, floors: new Map(), deadFloors: new Map(), [floors]: raised };
   }
 }
 
-const emptyBucket: ReadonlyMap<string, Entry> = new Map();
+const none: readonly Record[] = [];
 
-/** The nine leading bits of a slot's digest. */
-export function bucketOf(slotDigest: string): number {
-  return (slotDigest.charCodeAt(0) << 1) | (slotDigest.charCodeAt(1) >> 7);
+/** What a record would become in a slot that is not empty. */
+function placeIn({ record: winner, older }: Entry, record: Record): 'applied' | 'kept' | 'known' | 'stale' {
+  if (winner.text === record.text) return 'known';
+  if (compareRecords(record, winner) > 0) return 'applied';
+  if (record.scope === 'host') return 'stale';
+  if (older.some((version) => version.text === record.text)) return 'known';
+  const oldest = older[maxOlderVersions - 1];
+  return oldest === undefined || compareRecords(record, oldest) > 0 ? 'kept' : 'stale';
 }
 
-function shelfOf(record: Record): string {
-  return `${record.scope}/${record.author}`;
+/** The record that makes room for one more version. */
+function leavingFor({ record, older }: Entry): Record | undefined {
+  return record.scope === 'host' ? record : older[maxOlderVersions - 1];
 }
 
-function setOf(sets: Map<string, Set<Entry>>, key: string): Set<Entry> {
-  const found = sets.get(key) ?? new Set<Entry>();
-  sets.set(key, found);
-  return found;
+function versionsOf({ record, older }: Entry, added: Record): Record[] {
+  return [record, ...older, added].sort((a, b) => compareRecords(b, a)).slice(0, 1 + maxOlderVersions);
 }

@@ -4,25 +4,33 @@
  */
 import { type HostId, type Millis, unreachable } from '../core.ts';
 import { Deadlines } from './deadlines.ts';
+import { digestBytes } from './digest.ts';
 import {
-  type BucketListing,
+  type BucketParts,
   type Digest,
+  maxRangesPerFrame,
   maxRecordsPerFrame,
   maxSlotsPerFrame,
+  type RangeListing,
   type SyncEnd,
   type SyncFrame,
 } from './frames.ts';
 import type { SyncParameters } from './parameters.ts';
-import { bucketCount, digestBytes, type Entry, type Replica } from './replica.ts';
+import type { Record } from './record.ts';
+import type { Replica } from './replica.ts';
+import { partsPerBucket, rangeOfPart } from './slots.ts';
 
 /** Payload of one frame: leaves room for a largest record's overhead below `maxFrameBytes`. */
 const chunkBytes = 60 * 1024;
 /** Queued pieces of work a peer may make this side hold; more than its window ever needs. */
 const maxQueued = 64;
 const entryBytes = 2 * digestBytes;
+const partsBytes = partsPerBucket * digestBytes;
+/** A bucket of more slots than this is told in parts first: another half round trip, for a fraction of the bytes. */
+const maxListedSlots = 20;
 
 /** A frame that costs one credit of the window. */
-type Carrying = SyncFrame & { type: 'sync-buckets' | 'sync-want' | 'sync-records' };
+type Carrying = SyncFrame & { type: 'sync-listing' | 'sync-parts' | 'sync-want' | 'sync-records' };
 
 export interface Session {
   readonly peer: HostId;
@@ -32,24 +40,32 @@ export interface Session {
   /** Records that this side applied. */
   gained: number;
   inFlight: number;
-  /** Wants, or the snapshot, that the peer still has to answer in full. */
+  /** Wants and listings, or the snapshot, that the peer still has to answer in full. */
   awaited: number;
   /** The opener has seen the last listing. */
   listed: boolean;
   readonly queue: Iterator<Carrying>[];
 }
 
-/** What one record of a peer came to. */
-export type SyncOutcome = 'applied' | 'known' | 'stale' | 'refused';
+/** What one record of a peer came to; `slot` names it where the peer is to learn something. */
+export type SyncOutcome =
+  | { readonly outcome: 'applied' | 'kept' | 'known' | 'refused' }
+  /** The slot holds a later record, which the peer lacks. */
+  | { readonly outcome: 'stale'; readonly slot: Digest }
+  /** The slot was collected here; see `Replica.floorOf`. */
+  | { readonly outcome: 'collected'; readonly slot: Digest; readonly floor: number };
+
+export interface CollectedSlot {
+  readonly slot: Digest;
+  readonly floor: number;
+}
 
 export interface SyncOwner {
   send(to: HostId, frame: SyncFrame): void;
-  /** Takes records in; for each, what became of it and its slot's digest, null if it is none. */
-  accept(
-    records: readonly Uint8Array[],
-    from: HostId,
-    now: Millis,
-  ): readonly { readonly outcome: SyncOutcome; readonly slot: Digest | null }[];
+  /** Takes records in; what became of each. */
+  accept(records: readonly Uint8Array[], from: HostId, now: Millis): readonly SyncOutcome[];
+  /** The peer does not take these slots' records in: it has collected them. */
+  collected(slots: readonly CollectedSlot[], from: HostId, now: Millis): void;
 }
 
 interface RunnerOwner extends SyncOwner {
@@ -111,7 +127,7 @@ export class SessionRunner {
     if (!snapshot) return;
     session.listed = true;
     session.awaited = 1;
-    session.queue.push(this.recordFrames(session, this.everyEntry(), false));
+    session.queue.push(this.recordFrames(session, this.replica.foundationFirst(), false));
     this.pump(session, now);
   }
 
@@ -125,8 +141,9 @@ export class SessionRunner {
       if (older.peer === peer && !older.opener) this.end(older, 'timeout', now);
     const session = this.begin(peer, frame.session, false, now);
     session.listed = true;
-    if (frame.buckets === null) session.queue.push(this.recordFrames(session, this.everyEntry(), true));
-    else session.queue.push(this.bucketFrames(session, this.differing(frame.buckets)));
+    if (frame.buckets === null)
+      session.queue.push(this.recordFrames(session, this.replica.foundationFirst(), true));
+    else session.queue.push(this.differenceFrames(session, frame.buckets));
     this.pump(session, now);
   }
 
@@ -151,12 +168,18 @@ export class SessionRunner {
       case 'sync-credit':
         session.inFlight = Math.max(0, session.inFlight - 1);
         break;
-      case 'sync-buckets':
-        if (session.opener) this.compare(session, frame);
+      case 'sync-parts':
+        if (session.opener) session.queue.push(this.partListings(session, frame.buckets));
+        break;
+      case 'sync-listing':
+        this.compare(session, frame);
         break;
       case 'sync-want':
-        session.queue.push(this.recordFrames(session, this.entriesOf(frame.slots), true));
+        session.queue.push(this.recordFrames(session, this.versionsOf(frame.slots), true));
         break;
+      case 'sync-collected':
+        this.owner.collected(frame.slots, from, now);
+        return;
       case 'sync-records':
         this.takeIn(session, frame, now);
         break;
@@ -208,50 +231,70 @@ export class SessionRunner {
     this.owner.ended(session, reason, now);
   }
 
-  private differing(theirs: Uint8Array): number[] {
-    const ours = this.replica.bucketDigests();
-    const buckets: number[] = [];
-    for (let bucket = 0; bucket < bucketCount; bucket++) {
-      const start = bucket * digestBytes;
-      const end = start + digestBytes;
-      if (Buffer.compare(ours.subarray(start, end), theirs.subarray(start, end)) !== 0) buckets.push(bucket);
+  /** Large buckets that differ by their parts, then small ones in full; the last frame may be empty. */
+  private *differenceFrames(session: Session, theirs: Uint8Array): Generator<Carrying> {
+    const differing = differences(this.replica.bucketDigests(), theirs);
+    const isLarge = (bucket: number) => this.replica.bucketSize(bucket) > maxListedSlots;
+    let parts: BucketParts[] = [];
+    for (const bucket of differing.filter(isLarge)) {
+      if ((parts.length + 1) * (partsBytes + 2) > chunkBytes) {
+        yield { type: 'sync-parts', session: session.id, buckets: parts };
+        parts = [];
+      }
+      parts.push({ bucket, digests: this.replica.partDigests(bucket) });
     }
-    return buckets;
+    if (parts.length > 0) yield { type: 'sync-parts', session: session.id, buckets: parts };
+    const small = differing.filter((bucket) => !isLarge(bucket));
+    for (const { ranges, last } of this.listings(small))
+      yield { type: 'sync-listing', session: session.id, last, ranges };
   }
 
-  /** Listings of whole buckets, as many as fit a frame; the last frame may be empty. */
-  private *bucketFrames(session: Session, buckets: readonly number[]): Generator<Carrying> {
-    let listings: BucketListing[] = [];
+  /** Listings of the parts that differ; the peer answers each frame of them. */
+  private *partListings(session: Session, buckets: readonly BucketParts[]): Generator<Carrying> {
+    const ranges = buckets.flatMap(({ bucket, digests }) =>
+      differences(this.replica.partDigests(bucket), digests).map((part) => rangeOfPart(bucket, part)),
+    );
+    for (const { ranges: listed, last } of this.listings(ranges)) {
+      session.awaited++;
+      yield { type: 'sync-listing', session: session.id, last, ranges: listed };
+    }
+  }
+
+  /** Ranges in full, as many as fit a frame. */
+  private *listings(ranges: readonly number[]): Generator<{ ranges: RangeListing[]; last: boolean }> {
+    let listed: RangeListing[] = [];
     let bytes = 0;
-    for (const bucket of buckets) {
-      const entries = [...this.replica.bucket(bucket).values()]
+    for (const range of ranges) {
+      const entries = [...this.replica.listing(range)]
         .slice(0, maxSlotsPerFrame)
-        .map((entry) => ({ slot: entry.slotDigest, record: entry.hash.slice(0, digestBytes) }));
-      const size = 4 + entries.length * entryBytes;
-      if (bytes > 0 && bytes + size > chunkBytes) {
-        yield { type: 'sync-buckets', session: session.id, last: false, buckets: listings };
-        listings = [];
+        .map(([slot, record]) => ({ slot, record }));
+      const size = 5 + entries.length * entryBytes;
+      const full = bytes + size > chunkBytes || listed.length >= maxRangesPerFrame;
+      if (listed.length > 0 && full) {
+        yield { ranges: listed, last: false };
+        listed = [];
         bytes = 0;
       }
-      listings.push({ bucket, entries });
+      listed.push({ range, entries });
       bytes += size;
     }
-    yield { type: 'sync-buckets', session: session.id, last: true, buckets: listings };
+    yield { ranges: listed, last: true };
   }
 
   /** Records in frames; `answering` marks the last one as the end of an answer, even if it is empty. */
-  private *recordFrames(session: Session, entries: Iterable<Entry>, answering: boolean): Generator<Carrying> {
+  private *recordFrames(session: Session, source: Iterable<Record>, answering: boolean): Generator<Carrying> {
     let records: Uint8Array[] = [];
     let bytes = 0;
-    for (const { record } of entries) {
-      const full = bytes + record.bytes.length > chunkBytes || records.length >= maxRecordsPerFrame;
+    for (const record of source) {
+      const size = record.text.length;
+      const full = bytes + size > chunkBytes || records.length >= maxRecordsPerFrame;
       if (records.length > 0 && full) {
         yield { type: 'sync-records', session: session.id, last: false, records };
         records = [];
         bytes = 0;
       }
       records.push(record.bytes);
-      bytes += record.bytes.length;
+      bytes += size;
     }
     if (answering || records.length > 0)
       yield { type: 'sync-records', session: session.id, last: answering, records };
@@ -261,49 +304,81 @@ export class SessionRunner {
     yield { type: 'sync-want', session: session.id, slots };
   }
 
-  private *everyEntry(): Generator<Entry> {
-    for (let bucket = 0; bucket < bucketCount; bucket++) yield* this.replica.bucket(bucket).values();
+  /** All versions of these slots, drawn when it is their turn, those first that others depend on. */
+  private *versionsOf(slots: Iterable<Digest>): Generator<Record> {
+    const records = [...slots].flatMap((slot) => [...this.replica.versionsNamed(slot)]);
+    for (const rank of [0, 1, 2])
+      for (const record of records) if (this.replica.foundationRank(record) === rank) yield record;
   }
 
-  private *entriesOf(slots: Iterable<Digest>): Generator<Entry> {
-    for (const slot of slots) {
-      const entry = this.replica.entryByDigest(slot);
-      if (entry !== undefined) yield entry;
-    }
-  }
-
-  /** Wants what differs or is missing here; pushes what is missing there. */
-  private compare(session: Session, frame: SyncFrame & { type: 'sync-buckets' }): void {
-    session.listed ||= frame.last;
+  /**
+   * Wants what differs or is missing here; pushes what is missing there. Of policy that differs both sides
+   * may hold versions that the other lacks, so it goes both ways.
+   */
+  private compare(session: Session, frame: SyncFrame & { type: 'sync-listing' }): void {
     const wanted: Digest[] = [];
-    const missing: Digest[] = [];
-    for (const { bucket, entries } of frame.buckets) {
-      const ours = this.replica.bucket(bucket);
+    const pushed: Digest[] = [];
+    let last = -1;
+    for (const { range, entries } of frame.ranges) {
+      // In order and each once, so that a frame costs at most one walk through the replica.
+      if (range <= last) break;
+      last = range;
+      const ours = this.replica.listing(range);
       const theirs = new Set<Digest>();
       for (const { slot, record } of entries) {
         theirs.add(slot);
-        if (ours.get(slot)?.hash.slice(0, digestBytes) !== record) wanted.push(slot);
+        const held = ours.get(slot);
+        if (held === record) continue;
+        wanted.push(slot);
+        if (held !== undefined && this.isPolicy(slot)) pushed.push(slot);
       }
-      for (const slot of ours.keys()) if (!theirs.has(slot)) missing.push(slot);
+      for (const slot of ours.keys()) if (!theirs.has(slot)) pushed.push(slot);
     }
     for (let start = 0; start < wanted.length; start += maxSlotsPerFrame) {
       session.awaited++;
       session.queue.push(this.wantFrame(session, wanted.slice(start, start + maxSlotsPerFrame)));
     }
-    if (missing.length > 0) session.queue.push(this.recordFrames(session, this.entriesOf(missing), false));
+    // The side that opened waits for an end of this answer, which comes after the wants.
+    const answering = !session.opener;
+    if (session.opener) session.listed ||= frame.last;
+    if (pushed.length > 0 || answering)
+      session.queue.push(this.recordFrames(session, this.versionsOf(pushed), answering));
   }
 
-  /** A record that is stale here means that the peer lacks this side's winner: it is pushed back. */
+  private isPolicy(slot: Digest): boolean {
+    for (const { scope } of this.replica.versionsNamed(slot)) return scope === 'policy';
+    return false;
+  }
+
+  /**
+   * A record that is stale here means that the peer lacks this side's winner: it is pushed back. Of one that
+   * was collected here the peer is told so.
+   */
   private takeIn(session: Session, frame: SyncFrame & { type: 'sync-records' }, now: Millis): void {
     this.counters.recordsReceived += frame.records.length;
     if (frame.last) session.awaited = Math.max(0, session.awaited - 1);
     const newer = new Set<Digest>();
-    for (const { outcome, slot } of this.owner.accept(frame.records, session.peer, now)) {
-      if (outcome === 'applied') session.gained++;
-      if (outcome === 'stale' && slot !== null) newer.add(slot);
+    const collected: CollectedSlot[] = [];
+    for (const result of this.owner.accept(frame.records, session.peer, now)) {
+      if (result.outcome === 'applied' || result.outcome === 'kept') session.gained++;
+      if (result.outcome === 'stale') newer.add(result.slot);
+      if (result.outcome === 'collected') collected.push({ slot: result.slot, floor: result.floor });
     }
-    if (newer.size > 0) session.queue.push(this.recordFrames(session, this.entriesOf(newer), false));
+    if (newer.size > 0) session.queue.push(this.recordFrames(session, this.versionsOf(newer), false));
+    if (collected.length > 0)
+      this.owner.send(session.peer, { type: 'sync-collected', session: session.id, slots: collected });
   }
+}
+
+/** Positions at which two rows of digests of the same length differ. */
+function differences(ours: Uint8Array, theirs: Uint8Array): number[] {
+  const places: number[] = [];
+  for (let start = 0; start < ours.length; start += digestBytes) {
+    const end = start + digestBytes;
+    if (Buffer.compare(ours.subarray(start, end), theirs.subarray(start, end)) !== 0)
+      places.push(start / digestBytes);
+  }
+  return places;
 }
 
 function keyOf(peer: HostId, session: number): string {

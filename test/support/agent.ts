@@ -309,6 +309,7 @@ export class MemoryAgent implements AgentPort {
         deleted: entry === null,
         value: new Uint8Array(0),
         bytes: new Uint8Array(0),
+        text: '',
       },
       entry,
       index,

@@ -26,6 +26,7 @@ export function recordOf(fields: {
     deleted: value === null,
     value: value === null ? new Uint8Array(0) : value instanceof Uint8Array ? value : encodeJson(value),
     bytes: new Uint8Array(0),
+    text: '',
   };
 }
 

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ADMISSION, HOST } from '../../../src/agent/kinds.ts';
+import { ADMISSION, HOST, SERVICE } from '../../../src/agent/kinds.ts';
 import { createFounderAdmission } from '../../../src/trust/admission.ts';
+import { definitionOf } from '../../support/agent.ts';
 import { KnownMesh, recordOf, selfId } from '../../support/records.ts';
 import { genesis } from '../trust/mesh.ts';
 
@@ -32,4 +33,19 @@ test('an admission and a host record that arrive together are read in that order
     recordOf({ kind: ADMISSION, value: createFounderAdmission(genesis) }),
   );
   assert.equal(mesh.knowledge.catalog.hostNamed('somebody-else'), undefined);
+});
+
+test('what the replica has forgotten of a dead host is gone from the catalog, its admission is not forgotten', () => {
+  const author = 'a'.repeat(64);
+  const mesh = new KnownMesh();
+  const admission = recordOf({ kind: ADMISSION, value: createFounderAdmission(genesis) });
+  const address = recordOf({ kind: HOST, value: { ...host, name: 'gone' }, author });
+  const service = recordOf({ kind: SERVICE, key: 'web', value: definitionOf({ name: 'web' }), author });
+  mesh.apply(admission, address, service);
+  const { catalog, trust } = mesh.knowledge;
+  mesh.knowledge.forget([service]);
+  assert.equal(catalog.host(author)?.services.size, 0);
+  mesh.knowledge.forget([address, admission]);
+  assert.equal(catalog.host(author), undefined);
+  assert.ok(trust.isAdmitted(selfId));
 });

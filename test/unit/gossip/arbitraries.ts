@@ -1,6 +1,8 @@
 /** Arbitrary frames for property tests. */
 import fc from 'fast-check';
+import { digestBytes } from '../../../src/gossip/digest.ts';
 import type { Frame, Rumor, SyncEnd } from '../../../src/gossip/frames.ts';
+import { bucketCount, partsPerBucket, rangeCount } from '../../../src/gossip/slots.ts';
 import { idleSigner } from './records.ts';
 
 /** Records with the ordinary prototype, as a decoder makes them. */
@@ -56,16 +58,35 @@ export const frames: fc.Arbitrary<Frame> = fc.oneof(
     buckets: fc.option(fc.uint8Array({ minLength: 4096, maxLength: 4096 })),
   }),
   plain({
-    type: type('sync-buckets'),
+    type: type('sync-listing'),
     session: u32,
     last: fc.boolean(),
-    buckets: fc.array(
+    ranges: fc.array(
       plain({
-        bucket: fc.integer({ min: 0, max: 511 }),
+        range: fc.integer({ min: 0, max: rangeCount - 1 }),
         entries: fc.array(plain({ slot: digest, record: digest }), { maxLength: 5 }),
       }),
       { maxLength: 5 },
     ),
+  }),
+  plain({
+    type: type('sync-parts'),
+    session: u32,
+    buckets: fc.array(
+      plain({
+        bucket: fc.integer({ min: 0, max: bucketCount - 1 }),
+        digests: fc.uint8Array({
+          minLength: partsPerBucket * digestBytes,
+          maxLength: partsPerBucket * digestBytes,
+        }),
+      }),
+      { maxLength: 5 },
+    ),
+  }),
+  plain({
+    type: type('sync-collected'),
+    session: u32,
+    slots: fc.array(plain({ slot: digest, floor: safe }), { maxLength: 5 }),
   }),
   plain({ type: type('sync-want'), session: u32, slots: fc.array(digest) }),
   plain({ type: type('sync-credit'), session: u32 }),

@@ -30,11 +30,13 @@ const frames: Frame[] = [
   { type: 'sync-open', session: 5, buckets: null },
   { type: 'sync-open', session: 5, buckets: new Uint8Array(4096).fill(3) },
   {
-    type: 'sync-buckets',
+    type: 'sync-listing',
     session: 5,
     last: true,
-    buckets: [{ bucket: 511, entries: [{ slot: digest, record: digest }] }],
+    ranges: [{ range: 16_895, entries: [{ slot: digest, record: digest }] }],
   },
+  { type: 'sync-parts', session: 5, buckets: [{ bucket: 511, digests: new Uint8Array(256).fill(9) }] },
+  { type: 'sync-collected', session: 5, slots: [{ slot: digest, floor: 2 ** 50 }] },
   { type: 'sync-want', session: 5, slots: [digest, digest] },
   { type: 'sync-records', session: 5, last: false, records: [new Uint8Array([1, 2]), new Uint8Array(0)] },
   { type: 'sync-credit', session: 5 },
@@ -86,10 +88,10 @@ test('the fullest frames stay within the largest frame', () => {
   assert.ok(maxRumors * rumorBytes < maxFrameBytes);
   const entries = Array.from({ length: maxSlotsPerFrame }, () => ({ slot: digest, record: digest }));
   const listing = encodeFrame({
-    type: 'sync-buckets',
+    type: 'sync-listing',
     session: 1,
     last: true,
-    buckets: [{ bucket: 1, entries }],
+    ranges: [{ range: 1, entries }],
   });
   assert.ok(listing.length <= maxFrameBytes);
 });

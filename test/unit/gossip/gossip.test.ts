@@ -140,7 +140,7 @@ test('policy signed by an operator is written like an own record, unless the mes
     },
   });
   const fields = { scope: 'policy', kind: 'config-entry', key: 'a', value } as const;
-  const record = encodeRecord({ ...fields, ...gossip.nextPolicyFields(now) }, operator);
+  const record = encodeRecord({ ...fields, ...gossip.nextPolicyFields(operator.publicKey, now) }, operator);
   const { effects } = gossip.putSigned(record, now);
   settle(gossip, effects, now);
   assert.equal(gossip.replica.get('policy/config-entry/a'), record);
@@ -148,8 +148,42 @@ test('policy signed by an operator is written like an own record, unless the mes
   assert.throws(() => gossip.putSigned(record, now), code('known-record'));
   const older = encodeRecord({ ...fields, version: 1, hlc: 1 }, operator);
   assert.throws(() => gossip.putSigned(older, now), code('stale-record'));
-  const stranger = encodeRecord({ ...fields, ...gossip.nextPolicyFields(now) }, signerOf('stranger'));
+  const stranger = encodeRecord(
+    { ...fields, ...gossip.nextPolicyFields(signerOf('stranger').publicKey, now) },
+    signerOf('stranger'),
+  );
   assert.throws(() => gossip.putSigned(stranger, now), code('not-an-operator'));
+});
+
+test('of two policies on their way to the disk at once, both are on it in the end', () => {
+  const operator = signerOf('operator');
+  const gossip = machine();
+  const store = new Map<string, Uint8Array>();
+  const save = (effects: readonly GossipEffect[]) => {
+    for (const effect of effects)
+      if (effect.type === 'persist')
+        for (const op of effect.ops) if (op.type === 'put') store.set(op.key, op.value);
+  };
+  const records = ['first', 'second'].map((text) => {
+    const fields = { scope: 'policy', kind: 'config-entry', key: 'a', value: encodeJson(text) } as const;
+    return encodeRecord({ ...fields, ...gossip.nextPolicyFields(operator.publicKey, now) }, operator);
+  });
+  assert.deepEqual(
+    records.map(({ version }) => version),
+    [1, 2],
+  );
+  for (const record of records) save(gossip.putSigned(record, now).effects);
+  for (const record of records) save(gossip.step({ type: 'durable', records: [record] }, now));
+  const restored = machine(2);
+  restored.load(
+    [...store].map(([key, value]) => ({ key, value })),
+    now,
+  );
+  assert.equal(restored.replica.get('policy/config-entry/a')?.text, records[1]!.text);
+  assert.deepEqual(
+    restored.replica.history('policy/config-entry/a').map(({ text }) => text),
+    [records[0]!.text],
+  );
 });
 
 test('a parked record enters in the step after the one that admitted its author', () => {
@@ -211,7 +245,10 @@ test('thirty hosts agree on what all of them wrote, by publication', () => {
   for (const host of mesh.hosts) mesh.put(host, 'service', 'web', { host: host.id });
   mesh.run(100);
   assert.ok(mesh.converged());
-  assert.equal([...mesh.host(7).gossip.replica.ofKind('service')].length, 30);
+  assert.equal(
+    [...mesh.host(7).gossip.replica.records()].filter(({ kind }) => kind === 'service').length,
+    30,
+  );
 });
 
 test('thirty hosts agree by anti-entropy alone when nothing that is published arrives', () => {
