@@ -9,6 +9,7 @@ import type { SwimFrame } from '../src/gossip/frames.ts';
 import { Membership } from '../src/gossip/membership.ts';
 import { defaultGossipParameters } from '../src/gossip/parameters.ts';
 import { Roster } from '../src/gossip/roster.ts';
+import { sealedOverheadBytes } from '../src/gossip/sealing.ts';
 import type { MembershipEffect, MembershipInput } from '../src/gossip/swim-port.ts';
 import { drawBytes } from './keys.ts';
 import { LightNetwork, type LightUser } from './light-network.ts';
@@ -35,7 +36,7 @@ const deaths = 6;
 /** Bytes of a delta with one service and its check. */
 const deltaBytes = 1_100;
 /** IP and UDP headers, and what sealing a datagram adds. */
-const datagramOverheadBytes = 28 + 37;
+const datagramOverheadBytes = 28 + sealedOverheadBytes;
 /** Framing, encryption and TCP/IP headers of a message on a connection. */
 const messageOverheadBytes = 80;
 /** Packets lost, as on a network in fair health. */
