@@ -23,6 +23,7 @@ import type { MeshView } from '../proxy/view.ts';
 import type { Genesis } from '../trust/genesis.ts';
 import { issuerPrefix } from '../trust/issuer.ts';
 import type { TrustState } from '../trust/state.ts';
+import { Approach } from './approach.ts';
 import type { OwnBind } from './binds.ts';
 import type { Catalog } from './catalog.ts';
 import { Certifier } from './certifier.ts';
@@ -76,6 +77,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   private certifier: Certifier | null = null;
   private configureAt: Millis | null = null;
   private readonly farewell = new Farewell();
+  private readonly approach: Approach;
   private effects: AgentEffect[] = [];
 
   constructor(options: AgentOptions) {
@@ -94,6 +96,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       },
     });
     this.health = new HealthMachine(random);
+    this.approach = new Approach(random);
     const { catalog, policies, trust } = this.knowledge;
     this.configurator = new Configurator({ ...options, self, catalog, policies, trust });
     this.gossip = new Gossip({
@@ -136,7 +139,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       this.health.nextWake(),
       this.certifier?.nextWake() ?? null,
       this.configureAt,
-      this.farewell.nextWake(),
+      earliest(this.farewell.nextWake(), this.approach.nextWake()),
     );
   }
 
@@ -197,7 +200,10 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
         break;
       case 'unreachable':
         this.emit(...(this.certifier?.unreachable(input.peer, now) ?? []));
-        this.gossiped(this.gossip.step(input, now), now);
+        this.lost(input, now);
+        break;
+      case 'disconnected':
+        this.lost(input, now);
         break;
       case 'durable':
         this.gossiped(this.gossip.step(input, now), now);
@@ -205,7 +211,6 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
         break;
       case 'delta':
       case 'connected':
-      case 'disconnected':
       case 'swim':
         this.gossiped(this.gossip.step(input, now), now);
         break;
@@ -252,7 +257,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     this.gossiped(this.gossip.start(now), now);
     this.emit(...this.certifier.restore(saved.identities, now));
     const sponsor = this.unprovenSponsor();
-    if (sponsor !== null) this.emit({ type: 'connect', peer: sponsor });
+    if (sponsor !== null) this.emit(...this.approach.begin(sponsor));
     this.configureAt = now;
   }
 
@@ -276,7 +281,12 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     this.gossiped(this.gossip.step({ type: 'wake' }, now), now);
     this.checked(this.health.step({ type: 'wake' }, now), now);
     this.emit(...(this.certifier?.wake(now) ?? []));
-    this.emit(...this.farewell.wake(now));
+    this.emit(...this.farewell.wake(now), ...this.approach.wake(this.unprovenSponsor(), now));
+  }
+
+  private lost(input: Extract<AgentInput, { type: 'unreachable' | 'disconnected' }>, now: Millis): void {
+    if (input.peer === this.unprovenSponsor()) this.approach.failed(now);
+    this.gossiped(this.gossip.step(input, now), now);
   }
 
   private frame(from: HostId, bytes: Uint8Array, now: Millis): void {

@@ -35,7 +35,7 @@ import { LocalPort } from './port.ts';
 import { uidOfUser } from './users.ts';
 
 /** How long a joiner waits for the mesh's records before it gives up. */
-const synchroniseWithinMs = 15_000;
+const synchroniseWithinMs = 60_000;
 /** Draining the data plane, within the ten seconds that a stop may take. */
 const drainMs = 4000;
 const farewellWithinMs = 3000;

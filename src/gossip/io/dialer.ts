@@ -12,10 +12,13 @@ export interface PeerAddress {
   readonly port: number;
 }
 
-/** How long one dial may take, handshakes included. On a LAN it takes 15 ms. */
-const dialTimeoutMs = 2000;
-/** Dials under way at once. A handshake costs about 6 ms of CPU, so 16 keep one core busy for 0.1 s. */
-const maxParallelDials = 16;
+/**
+ * How long one dial may take, handshakes included. On a LAN it takes 15 ms; a host that a whole fleet dials at
+ * once takes seconds, and giving up on it would only make it do the same work again.
+ */
+const dialTimeoutMs = 5000;
+/** Dials under way at once. A handshake costs about 6 ms of CPU: more would not be faster, only all late. */
+const maxParallelDials = 8;
 /** Dials that wait for their turn; one more is refused at once. */
 const maxWaitingDials = 1024;
 

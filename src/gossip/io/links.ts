@@ -14,7 +14,7 @@ export const maxQueuedBytes = 8 * 1024 * 1024;
 /** Peers with anything queued or an open stream; beyond it frames to further peers are dropped and counted. */
 const maxLinks = 4096;
 /** How long a peer may take to accept a stream on a connection that is already open. */
-const streamTimeoutMs = 2000;
+const streamTimeoutMs = 5000;
 /** What a peer may send on the stream that only we write to. */
 const maxUnreadBytes = 1024;
 

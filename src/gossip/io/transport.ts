@@ -26,7 +26,7 @@ export interface TransportHandlers {
   connected(peer: HostId): void;
   /** The last connection with a peer is gone. */
   disconnected(peer: HostId): void;
-  /** A frame or a connection could not be had: no address, no answer within 2 s, refused, or reset. */
+  /** A frame or a connection could not be had: no address, no answer within 5 s, refused, or reset. */
   unreachable(peer: HostId): void;
   /** What membership, on its own thread, has to say. */
   report(report: SwimReport): void;

@@ -113,3 +113,18 @@ test('what was not durable when an agent was killed is gone, and was answered to
   assert.equal(first.answers.has(request), false);
   assert.deepEqual(first.core.catalog.serviceNames(), []);
 });
+
+test('a joiner whose sponsor is out of reach at first dials it until the mesh’s records are here', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.add('second');
+  second.admission = flock.joinRequest(second, flock.token(first), 0);
+  flock.askToJoin(first, second.admission);
+  second.sponsor = first;
+  first.isCut = true;
+  second.start();
+  flock.run(10_000);
+  assert.equal(second.core.isSynchronised(), false);
+  first.isCut = false;
+  flock.run(10_000);
+  assert.equal(second.core.isSynchronised(), true);
+});
