@@ -1,6 +1,8 @@
 /**
  * A joiner's way to the mesh's records: a connection to its sponsor, asked for again until they have arrived.
- * A sponsor that many join through at once may be too busy to answer the first time. Pure.
+ * A sponsor that many join through at once may be too busy to answer the first time. Once they are here, the
+ * connection goes, unless the sponsor happens to be a neighbour: else every host that ever joined would keep
+ * one to it. Pure.
  */
 import type { HostId, Millis, Random } from '../core.ts';
 import type { AgentEffect } from './effects.ts';
@@ -8,36 +10,56 @@ import type { AgentEffect } from './effects.ts';
 /** First and longest wait before the sponsor is dialled again; it doubles, jittered by half. */
 const firstWaitMs = 250;
 const longestWaitMs = 4000;
+/** How often it is seen whether the sponsor is still needed. */
+const releaseEveryMs = 5000;
+
+/** Where the joiner stands. */
+export interface Standing {
+  /** Whether the mesh's records, the sponsor's own among them, have arrived. */
+  readonly arrived: boolean;
+  /** Whether membership chose the sponsor as a neighbour. */
+  readonly isNeighbour: boolean;
+}
 
 export class Approach {
+  private readonly sponsor: HostId;
   private readonly random: Random;
   private waitMs = firstWaitMs;
-  private nextAt: Millis | null = null;
+  private dialAt: Millis | null = null;
+  private releaseAt: Millis | null = null;
 
-  constructor(random: Random) {
+  constructor(sponsor: HostId, random: Random) {
+    this.sponsor = sponsor;
     this.random = random;
   }
 
   nextWake(): Millis | null {
-    return this.nextAt;
+    if (this.dialAt === null || this.releaseAt === null) return this.dialAt ?? this.releaseAt;
+    return Math.min(this.dialAt, this.releaseAt);
   }
 
   /** Dials now. */
-  begin(sponsor: HostId): AgentEffect[] {
-    return [{ type: 'connect', peer: sponsor }];
+  begin(now: Millis): AgentEffect[] {
+    this.releaseAt = now + releaseEveryMs;
+    return [{ type: 'connect', peer: this.sponsor }];
   }
 
-  /** The sponsor could not be reached, or hung up. */
-  failed(now: Millis): void {
-    if (this.nextAt !== null) return;
-    this.nextAt = now + this.waitMs * (0.5 + this.random.next());
+  /** A peer could not be reached, or hung up. */
+  lost(peer: HostId, now: Millis): void {
+    if (peer !== this.sponsor || this.releaseAt === null || this.dialAt !== null) return;
+    this.dialAt = now + this.waitMs * (0.5 + this.random.next());
     this.waitMs = Math.min(this.waitMs * 2, longestWaitMs);
   }
 
-  /** `sponsor` is null once its records are here. */
-  wake(sponsor: HostId | null, now: Millis): AgentEffect[] {
-    if (this.nextAt === null || now < this.nextAt) return [];
-    this.nextAt = null;
-    return sponsor === null ? [] : this.begin(sponsor);
+  wake({ arrived, isNeighbour }: Standing, now: Millis): AgentEffect[] {
+    const effects: AgentEffect[] = [];
+    if (this.dialAt !== null && now >= this.dialAt) {
+      this.dialAt = null;
+      if (!arrived) effects.push({ type: 'connect', peer: this.sponsor });
+    }
+    if (this.releaseAt === null || now < this.releaseAt) return effects;
+    this.releaseAt = arrived ? null : now + releaseEveryMs;
+    if (arrived && !isNeighbour) effects.push({ type: 'disconnect', peer: this.sponsor });
+    return effects;
   }
 }

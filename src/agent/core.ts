@@ -4,7 +4,6 @@
  */
 import {
   earliest,
-  encodeJson,
   Fault,
   type HostId,
   type Machine,
@@ -13,7 +12,6 @@ import {
   type Signer,
   type Verify,
 } from '../core.ts';
-import { encodeRecord } from '../gossip/codec.ts';
 import { digestKeyOf } from '../gossip/digest.ts';
 import { Gossip } from '../gossip/gossip.ts';
 import type { GossipParameters } from '../gossip/parameters.ts';
@@ -23,11 +21,11 @@ import type { MeshView } from '../proxy/view.ts';
 import type { Genesis } from '../trust/genesis.ts';
 import { issuerPrefix } from '../trust/issuer.ts';
 import type { TrustState } from '../trust/state.ts';
-import { Approach } from './approach.ts';
+import { Approach, type Standing } from './approach.ts';
 import type { OwnBind } from './binds.ts';
 import type { Catalog } from './catalog.ts';
 import { Certifier } from './certifier.ts';
-import { type Outcome, type PolicyWrite, perform } from './commands.ts';
+import { perform } from './commands.ts';
 import { Configurator } from './configurator.ts';
 import type { AgentEffect, AgentInput, SavedState } from './effects.ts';
 import { open } from './envelope.ts';
@@ -38,10 +36,11 @@ import { HOST, type HostValue, LIFECYCLE, type ServiceDefinition, shortId } from
 import { Knowledge } from './knowledge.ts';
 import { outward } from './outward.ts';
 import type { Policies } from './policy.ts';
-import type { OwnWrite, Registry } from './registry.ts';
+import type { Registry } from './registry.ts';
 import { missingFacts } from './self-description.ts';
 import { judgeJoinRequest, refusalOf, refuseUnlessTaken } from './sponsor.ts';
 import type { VipRange } from './vips.ts';
+import { Writer } from './writer.ts';
 
 export interface AgentOptions {
   readonly host: HostValue;
@@ -77,7 +76,9 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   private certifier: Certifier | null = null;
   private configureAt: Millis | null = null;
   private readonly farewell = new Farewell();
-  private readonly approach: Approach;
+  /** Towards the sponsor; null for a host that has none. */
+  private readonly approach: Approach | null;
+  private readonly writer: Writer;
   private effects: AgentEffect[] = [];
 
   constructor(options: AgentOptions) {
@@ -96,7 +97,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       },
     });
     this.health = new HealthMachine(random);
-    this.approach = new Approach(random);
+    this.approach = options.sponsor === null ? null : new Approach(options.sponsor.id, random);
     const { catalog, policies, trust } = this.knowledge;
     this.configurator = new Configurator({ ...options, self, catalog, policies, trust });
     this.gossip = new Gossip({
@@ -111,6 +112,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       digestKey: digestKeyOf(genesis.hash),
       ...(options.gossip === undefined ? {} : { parameters: options.gossip }),
     });
+    this.writer = new Writer(this.gossip, this.knowledge.registry, (effect) => this.emit(effect));
   }
 
   get catalog(): Catalog {
@@ -139,7 +141,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       this.health.nextWake(),
       this.certifier?.nextWake() ?? null,
       this.configureAt,
-      earliest(this.farewell.nextWake(), this.approach.nextWake()),
+      earliest(this.farewell.nextWake(), this.approach?.nextWake() ?? null),
     );
   }
 
@@ -209,6 +211,9 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
         this.gossiped(this.gossip.step(input, now), now);
         if (input.records.some(({ kind }) => kind === LIFECYCLE)) this.farewell.durable(now);
         break;
+      case 'not-durable':
+        for (const { kind, key } of input.records) this.registry.failed(kind, key);
+        break;
       case 'delta':
       case 'connected':
       case 'swim':
@@ -253,11 +258,10 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     this.catalog.member({ id: this.self, state: 'alive', incarnation, since: now, roundTripMs: 0 });
     if (saved.admission !== null) this.offerAdmission(saved.admission, now);
     const recordIn = (slot: string) => this.gossip.replica.get(slot);
-    this.write(missingFacts({ ...this.options, knowledge: this.knowledge, recordIn }), [], now);
+    this.writer.write(missingFacts({ ...this.options, knowledge: this.knowledge, recordIn }), [], now);
     this.gossiped(this.gossip.start(now), now);
     this.emit(...this.certifier.restore(saved.identities, now));
-    const sponsor = this.unprovenSponsor();
-    if (sponsor !== null) this.emit(...this.approach.begin(sponsor));
+    if (this.approach !== null && this.unprovenSponsor() !== null) this.emit(...this.approach.begin(now));
     this.configureAt = now;
   }
 
@@ -281,11 +285,20 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     this.gossiped(this.gossip.step({ type: 'wake' }, now), now);
     this.checked(this.health.step({ type: 'wake' }, now), now);
     this.emit(...(this.certifier?.wake(now) ?? []));
-    this.emit(...this.farewell.wake(now), ...this.approach.wake(this.unprovenSponsor(), now));
+    this.emit(...this.farewell.wake(now));
+    if (this.approach !== null) this.emit(...this.approach.wake(this.standing(), now));
+  }
+
+  private standing(): Standing {
+    const id = this.options.sponsor?.id ?? '';
+    return {
+      arrived: this.unprovenSponsor() === null,
+      isNeighbour: [...this.gossip.neighbours()].includes(id),
+    };
   }
 
   private lost(input: Extract<AgentInput, { type: 'unreachable' | 'disconnected' }>, now: Millis): void {
-    if (input.peer === this.unprovenSponsor()) this.approach.failed(now);
+    this.approach?.lost(input.peer, now);
     this.gossiped(this.gossip.step(input, now), now);
   }
 
@@ -369,7 +382,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       };
       const outcome = perform(command, context, entropy, now);
       this.checked(outcome.health, now);
-      this.write(outcome, [{ type: 'reply', request, value: outcome.value }], now);
+      this.writer.write(outcome, [{ type: 'reply', request, value: outcome.value }], now);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       this.emit({ type: 'fail', request, fault: error });
@@ -380,7 +393,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     const { writes, refused } = this.registry.files(definitions);
     for (const { id, fault } of refused)
       this.log('warn', 'definition-refused', { service: id, detail: fault.message });
-    this.writeOwn(writes, now);
+    this.writer.writeOwn(writes, now);
   }
 
   /** This host and the others that are alive, for tokens. */
@@ -390,68 +403,18 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     return hosts.map(({ id, value }) => ({ address: value.address, port: value.gossipPort, host: id }));
   }
 
-  /** Signs every record, writes all of them in one durable batch, then releases `then`. All or nothing. */
-  private write(
-    outcome: Partial<Pick<Outcome, 'own' | 'policy'>>,
-    then: readonly AgentEffect[],
-    now: Millis,
-  ): void {
-    const effects = [
-      ...(outcome.own ?? []).flatMap(
-        ({ kind, key, value }) =>
-          this.gossip.put(kind, key, value === null ? null : encodeJson(value), now).effects,
-      ),
-      ...(outcome.policy ?? []).flatMap(
-        (write) => this.gossip.putSigned(this.signPolicy(write, now), now).effects,
-      ),
-    ];
-    this.registry.wrote(outcome.own ?? []);
-    const writes = effects.filter((effect) => effect.type === 'persist');
-    const records = writes.flatMap(({ then }) =>
-      then.flatMap((one) => (one.type === 'commit' ? one.records : [])),
-    );
-    this.emit({
-      type: 'persist',
-      ops: writes.flatMap(({ ops }) => ops),
-      sync: true,
-      then: [
-        ...(records.length > 0 ? [{ type: 'input', input: { type: 'durable', records } } as const] : []),
-        ...then,
-      ],
-    });
-  }
-
-  /** A write that nobody waits for: what cannot be written is logged, since there is nobody to tell. */
-  private writeOwn(own: readonly OwnWrite[], now: Millis): void {
-    if (own.length === 0) return;
-    try {
-      this.write({ own }, [], now);
-    } catch (error) {
-      if (!(error instanceof Fault)) throw error;
-      this.log('error', 'write-refused', { code: error.code, detail: error.message });
-    }
-  }
-
-  private signPolicy({ kind, key, value, operator }: PolicyWrite, now: Millis): Record {
-    const { version, hlc } = this.gossip.nextPolicyFields(operator.publicKey, now);
-    return encodeRecord(
-      { scope: 'policy', kind, key, version, hlc, value: value === null ? null : encodeJson(value) },
-      operator,
-    );
-  }
-
   private checked(effects: readonly HealthEffect[], now: Millis): void {
     for (const effect of effects) {
       if (effect.type === 'run') this.emit({ type: 'run-check', check: effect.check });
       else if (effect.type === 'status')
-        this.writeOwn(this.registry.status(effect.checkId, effect.status, effect.output), now);
+        this.writer.writeOwn(this.registry.status(effect.checkId, effect.status, effect.output), now);
       else {
         this.log('warn', 'service-deregistered', {
           service: effect.serviceId,
           reason: 'critical for too long',
         });
         if (this.registry.service(effect.serviceId) !== undefined)
-          this.writeOwn(this.registry.deregister(effect.serviceId), now);
+          this.writer.writeOwn(this.registry.deregister(effect.serviceId), now);
       }
     }
   }

@@ -41,6 +41,8 @@ export type AgentInput =
     }
   /** Own writes that are durable, and from now on visible to everybody. */
   | { readonly type: 'durable'; readonly records: readonly Record[] }
+  /** Own writes that the disk refused: they were never made. */
+  | { readonly type: 'not-durable'; readonly records: readonly Record[] }
   /** Every definition that files now hold; those of files that are gone are deregistered. */
   | { readonly type: 'files'; readonly definitions: readonly ServiceDefinition[] }
   | {

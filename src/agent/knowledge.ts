@@ -11,9 +11,7 @@ import type { OwnBind } from './binds.ts';
 import { Catalog } from './catalog.ts';
 import {
   ADMISSION,
-  CHECK,
   CHECK_DEFINITION,
-  type CheckValue,
   CONFIG_ENTRY,
   GRANT,
   HOST,
@@ -108,7 +106,7 @@ export class Knowledge {
     if (kind === ADMISSION) this.catalog.touch('grants');
     if (author === this.options.self) {
       if (kind === CHECK_DEFINITION) this.registry.checkDefinition(key, value as StandaloneCheck | null);
-      if (kind === CHECK) this.registry.checkSettled(key, value as CheckValue | null);
+      this.registry.settled(kind, key);
     }
     // Its services may have come before the host itself.
     if (fresh)

@@ -5,6 +5,7 @@
 import { Fault, type HostId } from '../core.ts';
 import { bindsOf, type OwnBind, refuseTakenBinds } from './binds.ts';
 import type { Catalog, HostEntry } from './catalog.ts';
+import { Intended } from './intended.ts';
 import {
   CHECK,
   CHECK_DEFINITION,
@@ -51,8 +52,7 @@ export class Registry {
   readonly selfId: HostId;
   private readonly ownBinds: readonly OwnBind[];
   private readonly standalone = new Map<string, StandaloneCheck>();
-  /** Check values that were written and are not durable yet, the last one of each check. */
-  private readonly written = new Map<string, CheckValue>();
+  private readonly intended = new Intended();
 
   constructor(selfId: HostId, catalog: Catalog, ownBinds: readonly OwnBind[] = []) {
     this.selfId = selfId;
@@ -68,25 +68,24 @@ export class Registry {
 
   /** Takes note of writes that are on their way to the disk. */
   wrote(writes: readonly OwnWrite[]): void {
-    for (const { kind, key, value } of writes) {
-      if (kind !== CHECK) continue;
-      this.written.delete(key);
-      if (value !== null) this.written.set(key, value as CheckValue);
-    }
-    // More than there can be checks are left over from writes that the disk refused.
-    for (const key of this.written.keys())
-      if (this.written.size > maxChecksPerHost) this.written.delete(key);
-      else break;
+    this.intended.wrote(writes);
   }
 
-  /** Takes in an own `check` record: what is durable need not be remembered as written. */
-  checkSettled(id: string, value: CheckValue | null): void {
-    if (JSON.stringify(this.written.get(id)) === JSON.stringify(value ?? undefined)) this.written.delete(id);
+  /** One of those writes is durable. */
+  settled(kind: string, key: string): void {
+    this.intended.settled(kind, key);
+  }
+
+  /** One of those writes was refused by the disk, and its caller told. */
+  failed(kind: string, key: string): void {
+    this.intended.failed(kind, key);
   }
 
   /** What the mesh was told of a check, or is about to be; undefined when nothing. */
   told(checkId: string): CheckValue | undefined {
-    return this.written.get(checkId) ?? this.host?.checks.get(checkId)?.value;
+    const underWay = this.intended.get(CHECK, checkId);
+    if (underWay !== undefined) return (underWay as CheckValue | null) ?? undefined;
+    return this.host?.checks.get(checkId)?.value;
   }
 
   private get host(): HostEntry | undefined {
@@ -103,23 +102,42 @@ export class Registry {
     return this.host?.services.get(id)?.definition;
   }
 
+  /** The definition that is registered once all writes under way are durable. */
+  private intendedService(id: string): ServiceDefinition | undefined {
+    const underWay = this.intended.get(SERVICE, id);
+    return underWay === undefined ? this.service(id) : ((underWay as ServiceDefinition | null) ?? undefined);
+  }
+
+  private intendedServices(): ServiceDefinition[] {
+    const durable = this.services().map((definition) => [definition.id, definition] as const);
+    return [...this.intended.over(SERVICE, durable).values()];
+  }
+
+  private intendedStandalone(): Map<string, StandaloneCheck> {
+    return this.intended.over(CHECK_DEFINITION, this.standalone);
+  }
+
+  /** What the mesh will have been told of each check, by id. */
+  private intendedValues(): Map<string, CheckValue> {
+    const durable = [...(this.host?.checks ?? [])].map(([id, { value }]) => [id, value] as const);
+    return this.intended.over(CHECK, durable);
+  }
+
+  private intendedChecks(): StandaloneCheck[] {
+    return checksAmong(this.intendedServices(), this.intendedStandalone());
+  }
+
   /** Every check of this host that somebody or something must carry out, with its service; each id once. */
   checks(): StandaloneCheck[] {
-    const found = new Map<string, StandaloneCheck>();
-    for (const one of checksOf(this.services())) found.set(one.check.id, one);
-    for (const [id, standalone] of this.standalone) found.set(id, standalone);
-    return [...found.values()];
+    return checksAmong(this.services(), this.standalone);
   }
 
   /** Writes that register a definition, or replace the one of the same id; none when nothing would change. */
   register(definition: ServiceDefinition): OwnWrite[] {
-    const others = this.service(definition.id) === undefined ? this.serviceCount : this.serviceCount - 1;
-    this.refuse(definition, others, { owners: ownersOf(this.checks()), binds: bindsOf(this.services()) });
+    const services = this.intendedServices();
+    const others = services.filter(({ id }) => id !== definition.id).length;
+    this.refuse(definition, others, { owners: ownersOf(this.intendedChecks()), binds: bindsOf(services) });
     return this.definitionWrites(definition);
-  }
-
-  private get serviceCount(): number {
-    return this.host?.services.size ?? 0;
   }
 
   /** Throws unless a definition has room beside so many others, and takes nothing that is another's. */
@@ -141,51 +159,52 @@ export class Registry {
   }
 
   private definitionWrites(definition: ServiceDefinition): OwnWrite[] {
-    const before = this.service(definition.id);
+    const before = this.intendedService(definition.id);
+    const standalone = this.intendedStandalone();
     const writes: OwnWrite[] = [];
     if (JSON.stringify(before) !== JSON.stringify(definition))
       writes.push({ kind: SERVICE, key: definition.id, value: definition });
     const kept = new Set(definition.checks.map((check) => check.id));
     for (const { id } of before?.checks ?? [])
-      if (!kept.has(id) && !this.standalone.has(id)) writes.push({ kind: CHECK, key: id, value: null });
+      if (!kept.has(id) && !standalone.has(id)) writes.push({ kind: CHECK, key: id, value: null });
     // A check that was registered beside the definition and is now part of it is one check, not two.
     for (const id of kept)
-      if (this.standalone.has(id)) writes.push({ kind: CHECK_DEFINITION, key: id, value: null });
+      if (standalone.has(id)) writes.push({ kind: CHECK_DEFINITION, key: id, value: null });
     for (const check of definition.checks) writes.push(...this.initial(definition.id, check));
     return writes;
   }
 
   /** A check starts with its initial status; one that is known under the same service goes on with its own. */
   private initial(serviceId: string, check: CheckDefinition): OwnWrite[] {
-    const known = this.host?.checks.get(check.id)?.value;
+    const known = this.told(check.id);
     const goesOn = known?.serviceId === serviceId && known.type === check.type;
     if (goesOn && known.name === check.name && known.notes === check.notes) return [];
-    const last = goesOn ? this.told(check.id) : undefined;
+    const last = goesOn ? known : undefined;
     const value = checkValue(serviceId, check, last?.status ?? check.initialStatus, last?.output ?? '');
     return [{ kind: CHECK, key: check.id, value }];
   }
 
   /** Writes that take a service and its checks back. `Fault('unknown-service')` when there is none. */
   deregister(id: string): OwnWrite[] {
-    if (this.service(id) === undefined)
+    if (this.intendedService(id) === undefined)
       throw new Fault('unknown-service', `no service with id "${id}" is registered on this host`, {
         field: 'id',
       });
     const writes: OwnWrite[] = [{ kind: SERVICE, key: id, value: null }];
-    for (const [checkId, check] of this.host?.checks ?? [])
-      if (check.value.serviceId === id) writes.push({ kind: CHECK, key: checkId, value: null });
-    for (const [checkId, { serviceId }] of this.standalone)
+    for (const [checkId, { serviceId }] of this.intendedValues())
+      if (serviceId === id) writes.push({ kind: CHECK, key: checkId, value: null });
+    for (const [checkId, { serviceId }] of this.intendedStandalone())
       if (serviceId === id) writes.push({ kind: CHECK_DEFINITION, key: checkId, value: null });
     return writes;
   }
 
   /** Writes that add a check to a service, or to the host (`serviceId` ''), or replace the one of the same id. */
   registerCheck(serviceId: string, check: CheckDefinition): OwnWrite[] {
-    if (serviceId !== '' && this.service(serviceId) === undefined)
+    if (serviceId !== '' && this.intendedService(serviceId) === undefined)
       throw new Fault('unknown-service', `no service with id "${serviceId}" is registered on this host`, {
         field: 'ServiceID',
       });
-    const checks = this.checks();
+    const checks = this.intendedChecks();
     const owner = checks.find((other) => other.check.id === check.id);
     if (owner !== undefined && owner.serviceId !== serviceId)
       throw new Fault(
@@ -201,13 +220,13 @@ export class Registry {
 
   /** Writes that take one check back, out of its service's definition if it is part of one. */
   deregisterCheck(id: string): OwnWrite[] {
-    if (this.host?.checks.get(id) === undefined)
+    if (this.told(id) === undefined)
       throw new Fault('unknown-check', `no check with id "${id}" is registered on this host`, {
         field: 'id',
       });
     const writes: OwnWrite[] = [{ kind: CHECK, key: id, value: null }];
-    if (this.standalone.has(id)) writes.push({ kind: CHECK_DEFINITION, key: id, value: null });
-    for (const service of this.services()) {
+    if (this.intendedStandalone().has(id)) writes.push({ kind: CHECK_DEFINITION, key: id, value: null });
+    for (const service of this.intendedServices()) {
       const checks = service.checks.filter((check) => check.id !== id);
       if (checks.length < service.checks.length)
         writes.push({ kind: SERVICE, key: service.id, value: { ...service, checks } });
@@ -216,12 +235,12 @@ export class Registry {
   }
 
   maintenance(serviceId: string, enable: boolean, reason: string): OwnWrite[] {
-    if (serviceId !== '' && this.service(serviceId) === undefined)
+    if (serviceId !== '' && this.intendedService(serviceId) === undefined)
       throw new Fault('unknown-service', `no service with id "${serviceId}" is registered on this host`, {
         field: 'id',
       });
     const key = maintenanceCheckId(serviceId);
-    if (!enable) return this.host?.checks.has(key) ? [{ kind: CHECK, key, value: null }] : [];
+    if (!enable) return this.told(key) !== undefined ? [{ kind: CHECK, key, value: null }] : [];
     const value: CheckValue = {
       name: serviceId === '' ? 'Node Maintenance Mode' : 'Service Maintenance Mode',
       status: 'critical',
@@ -235,7 +254,7 @@ export class Registry {
 
   /** The write that a change of a check's status takes; none when the check is gone or nothing changed. */
   status(checkId: string, status: CheckStatus, output: string): OwnWrite[] {
-    const known = this.checks().find((other) => other.check.id === checkId);
+    const known = this.intendedChecks().find((other) => other.check.id === checkId);
     if (known === undefined) return [];
     const value = checkValue(known.serviceId, known.check, status, output.slice(0, maxOutputLength));
     // What is on its way to the disk counts: a status that went and came back must be written again.
@@ -253,12 +272,14 @@ export class Registry {
     readonly refused: readonly RefusedDefinition[];
   } {
     const wanted = new Set(definitions.map(({ id }) => id));
-    const gone = this.services().filter(({ id, source }) => source.startsWith('file:') && !wanted.has(id));
+    const gone = this.intendedServices().filter(
+      ({ id, source }) => source.startsWith('file:') && !wanted.has(id),
+    );
     const replaced = new Set([...wanted, ...gone.map(({ id }) => id)]);
-    const others = this.services().filter(({ id }) => !replaced.has(id));
+    const others = this.intendedServices().filter(({ id }) => !replaced.has(id));
     const stays = ({ serviceId }: StandaloneCheck): boolean =>
       wanted.has(serviceId) || !replaced.has(serviceId);
-    const standalone = [...this.standalone.values()].filter(stays);
+    const standalone = [...this.intendedStandalone().values()].filter(stays);
     const taken = { owners: ownersOf([...checksOf(others), ...standalone]), binds: bindsOf(others) };
     let count = others.length;
     const writes = gone.flatMap(({ id }) => this.deregister(id));
@@ -279,6 +300,17 @@ export class Registry {
     const takenBack = writes.filter(({ value }) => value === null);
     return { writes: [...takenBack, ...writes.filter(({ value }) => value !== null)], refused };
   }
+}
+
+/** Each id once: what was registered beside a definition outranks what is part of one. */
+function checksAmong(
+  services: readonly ServiceDefinition[],
+  standalone: ReadonlyMap<string, StandaloneCheck>,
+): StandaloneCheck[] {
+  const found = new Map<string, StandaloneCheck>();
+  for (const one of checksOf(services)) found.set(one.check.id, one);
+  for (const [id, one] of standalone) found.set(id, one);
+  return [...found.values()];
 }
 
 function checksOf(services: readonly ServiceDefinition[]): StandaloneCheck[] {

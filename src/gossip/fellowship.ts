@@ -34,6 +34,8 @@ export class Fellowship {
   private readonly options: FellowshipOptions;
   /** The root that membership puts into its acks; that of an empty replica at first. */
   private toldRoot: Digest;
+  /** The incarnation of the goodbye, once said. */
+  private saidGoodbyeAt: number | null = null;
 
   constructor(options: FellowshipOptions) {
     this.options = options;
@@ -112,6 +114,12 @@ export class Fellowship {
   }
 
   goodbye(): Lifecycle {
-    return { state: 'left', incarnation: this.list.incarnation + goodbyeLeap };
+    this.saidGoodbyeAt = this.list.incarnation + goodbyeLeap;
+    return { state: 'left', incarnation: this.saidGoodbyeAt };
+  }
+
+  /** Whether membership has refuted so much since the goodbye that it must be said anew. */
+  get isGoodbyeOutdated(): boolean {
+    return this.saidGoodbyeAt !== null && this.list.incarnation > this.saidGoodbyeAt;
   }
 }

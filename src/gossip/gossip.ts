@@ -185,6 +185,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
         break;
       case 'swim':
         this.fellowship.take(input.report);
+        if (this.fellowship.isGoodbyeOutdated) this.renewGoodbye(now);
         if (input.report.type === 'root') this.sync.heard(input.report.peer, input.report.root, now);
         break;
       case 'connected':
@@ -242,6 +243,17 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   /** Says goodbye. The agent has left once the record is durable and the delta is published. */
   leave(now: Millis): { record: Record; effects: readonly GossipEffect[] } {
     return this.sayLifecycle(this.fellowship.goodbye(), now);
+  }
+
+  /** Membership refuted more accusations than the goodbye allowed for: said as it was, it would count for nothing. */
+  private renewGoodbye(now: Millis): void {
+    try {
+      this.writeOwn(this.leftKind, '', encodeJson(this.fellowship.goodbye()), now);
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      const { self } = this.options;
+      this.effects.push({ type: 'alarm', code: 'goodbye-lost', subject: self, detail: error.message });
+    }
   }
 
   private sayLifecycle(

@@ -146,7 +146,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   /** `id` was admitted: alive until found otherwise. Follow with `drain`, as after each of the next four. */
   add(id: HostId, now: Millis): void {
     if (!this.table.add(id, now)) return;
-    this.view.fill();
+    this.view.fillSoon(now);
   }
 
   /** The admission of `id` was taken back. */

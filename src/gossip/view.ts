@@ -3,7 +3,7 @@
  * fully connected; in a larger one each agent keeps a few random neighbours, and the union of all choices
  * is connected with overwhelming probability (degree 12 for 10,000 hosts; cf. HyParView, Leitão et al. 2007).
  */
-import type { HostId, Millis, Random } from '../core.ts';
+import { earliest, type HostId, type Millis, type Random } from '../core.ts';
 import { Deadlines } from './deadlines.ts';
 import type { Members } from './members.ts';
 import type { SwimReport } from './swim-port.ts';
@@ -25,6 +25,8 @@ export const defaultViewParameters: ViewParameters = {
   maxRedialMs: 30_000,
 };
 
+/** Members that become known together come within this. */
+const fillDelayMs = 20;
 /** Redials are given up once the wait has grown by this factor: after four failures. */
 const maxPatience = 8;
 
@@ -36,6 +38,7 @@ export class View {
   /** Chosen neighbours and how long to wait before the next dial of each. */
   private readonly chosen = new Map<HostId, { redialMs: number }>();
   private readonly redials = new Deadlines<HostId>();
+  private fillAt: Millis | null = null;
 
   constructor(
     members: Members,
@@ -58,7 +61,12 @@ export class View {
   }
 
   nextWake(): Millis | null {
-    return this.redials.next();
+    return earliest(this.redials.next(), this.fillAt);
+  }
+
+  /** Chooses neighbours once those who become known together all are: the first few are no random few. */
+  fillSoon(now: Millis): void {
+    this.fillAt ??= now + fillDelayMs;
   }
 
   /** Chooses neighbours until there are enough. Called after every change of who is reachable. */
@@ -113,6 +121,10 @@ export class View {
   }
 
   wake(now: Millis): void {
+    if (this.fillAt !== null && this.fillAt <= now) {
+      this.fillAt = null;
+      this.fill();
+    }
     for (let peer = this.redials.takeDue(now); peer !== undefined; peer = this.redials.takeDue(now))
       if (this.chosen.has(peer)) this.emit({ type: 'connect', peer });
   }

@@ -245,6 +245,8 @@ export class FlockHost {
       const fault = new Fault('storage-failed', 'the disk is full');
       for (const effect of then)
         if (effect.type === 'reply') this.carryOut({ type: 'fail', request: effect.request, fault });
+        else if (effect.type === 'input' && effect.input.type === 'durable')
+          this.flock.enqueue(this, { type: 'not-durable', records: effect.input.records });
       return;
     }
     for (const op of ops)

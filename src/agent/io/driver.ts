@@ -112,7 +112,7 @@ export class Driver {
     );
   }
 
-  /** Of what waited for a write that failed, answers those who ask for a change; nothing else happens. */
+  /** Of what waited for a write that failed, answers those who ask for a change, and tells the core. */
   private refuse(then: readonly AgentEffect[], fault: Fault): void {
     const { code, message } = fault;
     for (const effect of then) {
@@ -121,6 +121,8 @@ export class Driver {
         const bytes = encodeJoinAnswer({ outcome: 'refused', code, message, retryUse: null });
         this.options.carryOut({ ...effect, bytes });
       } else if (effect.type === 'persist') this.refuse(effect.then, fault);
+      else if (effect.type === 'input' && effect.input.type === 'durable')
+        this.feed({ type: 'not-durable', records: effect.input.records });
     }
   }
 

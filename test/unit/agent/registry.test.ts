@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import {
-  CHECK,
   CHECK_DEFINITION,
   type CheckValue,
   HOST,
@@ -227,14 +226,6 @@ test('of files that want more than there is room for, the last are refused, each
   );
 });
 
-test('writes that the disk refused are not remembered without end', () => {
-  for (let n = 0; n < maxChecksPerHost + 10; n++)
-    registry.wrote(registry.register(definitionOf({ name: 'web', checks: [checkOf({ id: `c${n}` })] })));
-  assert.equal(registry.told('c0'), undefined);
-  assert.equal(registry.told(`c${maxChecksPerHost + 9}`)?.status, 'critical');
-  assert.equal(mesh.knowledge.catalog.host(registry.selfId)?.checks.has(CHECK), false);
-});
-
 const calls = (name: string, bindPort: number) =>
   definitionOf({
     name,
@@ -273,4 +264,31 @@ test('what the agent itself binds is no upstream’s, with a wildcard address on
   );
   assert.throws(() => guarded.register(calls('web', 7946)), /--gossip-port/);
   assert.equal(guarded.register(calls('web', 8501)).length, 1);
+});
+
+test('a write is judged by what those under way will leave, not by what is durable', () => {
+  carryOut(registry.register(web));
+  const gone = registry.deregister('web');
+  registry.wrote(gone);
+  assert.throws(() => registry.deregister('web'), refusedWith('unknown-service'));
+  const again = registry.register(web);
+  assert.deepEqual(slotsOf(again), ['+service web', '+check web-1', '+check web-2']);
+  assert.equal(registry.service('web')?.id, 'web', 'others still see what is durable');
+  registry.wrote(again);
+  assert.deepEqual(registry.register(web), []);
+});
+
+test('a write that the disk refused was never made', () => {
+  const writes = registry.register(web);
+  registry.wrote(writes);
+  for (const { kind, key } of writes) registry.failed(kind, key);
+  assert.deepEqual(slotsOf(registry.register(web)), slotsOf(writes));
+});
+
+test('two services under way at once do not both take one check id or one upstream’s bind', () => {
+  registry.wrote(registry.register(web));
+  const thief = definitionOf({ name: 'thief', checks: [checkOf({ id: 'web-1' })] });
+  assert.throws(() => registry.register(thief), refusedWith('duplicate-check-id'));
+  registry.wrote(registry.register(calls('shop', 5000)));
+  assert.throws(() => registry.register(calls('cart', 5000)), refusedWith('bind-taken'));
 });

@@ -131,7 +131,7 @@ test('a barrier behind writes that nobody synced syncs them, once', async () => 
   assert.deepEqual(bench.done.at(-1), 'fail 3');
 });
 
-test('a failed write answers who waited with its fault, releases nothing else, and later writes go on', async () => {
+test('a failed write answers who waited with its fault, tells the core, and later writes go on', async () => {
   const bench = new Bench();
   const input: AgentEffect = { type: 'input', input: { type: 'durable', records: [] } };
   bench.feed(persist('a', input, { type: 'publish', bytes: new Uint8Array(0) }, reply(1)));
@@ -139,7 +139,7 @@ test('a failed write answers who waited with its fault, releases nothing else, a
   bench.writes[0]?.end(new Error('ENOSPC'));
   bench.writes[1]?.end();
   await setImmediate();
-  assert.deepEqual(bench.done, ['fail 1', 'reply 2']);
+  assert.deepEqual(bench.done, ['step not-durable', 'fail 1', 'reply 2']);
   assert.equal(bench.faults[0]?.code, 'storage-failed');
   assert.match(bench.faults[0]?.message ?? '', /ENOSPC/);
   assert.deepEqual(bench.stored, ['storage-failed', null]);
