@@ -90,6 +90,7 @@ export class Swim implements Machine<SwimInput, SwimEffect> {
     switch (order.type) {
       case 'add':
         membership.add(order.id, now);
+        this.tellReturn(order.id);
         break;
       case 'remove':
         this.differing.delete(order.id);
@@ -115,6 +116,13 @@ export class Swim implements Machine<SwimInput, SwimEffect> {
         return;
     }
     this.relay(membership.drain(now));
+  }
+
+  /** Reports of its first time may still be on their way to the others, who would take them for the present. */
+  private tellReturn(id: HostId): void {
+    const member = this.membership.get(id);
+    if (member !== undefined && member.incarnation > 0)
+      this.effects.push({ type: 'report', report: { type: 'member', member, was: null } });
   }
 
   private frame(from: HostId, bytes: Uint8Array, via: Via, now: Millis): void {

@@ -1,5 +1,5 @@
 /** What the agent's thread and the membership thread say to each other. Plain data: it is copied. */
-import type { HostId } from '../../core.ts';
+import type { HostId, Millis } from '../../core.ts';
 import type { Digest } from '../frames.ts';
 import type { SwimParameters } from '../parameters.ts';
 import type { SwimOrder, SwimReport } from '../swim-port.ts';
@@ -15,7 +15,18 @@ export interface SwimThreadData {
   readonly bind: string;
   readonly port: number;
   readonly parameters: SwimParameters;
+  readonly patience: Patience;
 }
+
+/** How the membership thread watches over the agent's own. */
+export interface Patience {
+  /** How often it looks for a sign of life, and asks for one. */
+  readonly tickMs: Millis;
+  /** Ticks in a row without one after which this host falls silent. */
+  readonly ticks: number;
+}
+
+export const defaultPatience: Patience = { tickMs: 1000, ticks: 10 };
 
 /** Where datagrams for a host go. */
 export interface Location {
@@ -59,6 +70,8 @@ export interface DatagramCounters {
   joinRequests: number;
   joinReplies: number;
   joinsDropped: number;
+  /** Neither a sealed datagram nor a join request. */
+  joinsMalformed: number;
 }
 
 export function noDatagramCounters(): DatagramCounters {
@@ -78,5 +91,6 @@ export function noDatagramCounters(): DatagramCounters {
     joinRequests: 0,
     joinReplies: 0,
     joinsDropped: 0,
+    joinsMalformed: 0,
   };
 }

@@ -59,11 +59,13 @@ export class SwimThread {
     if (this.stopping !== null) return;
     this.orders.push(order);
     if (this.orders.length > 1) return;
-    queueMicrotask(() => {
-      const orders = this.orders;
-      this.orders = [];
-      this.say({ type: 'orders', orders });
-    });
+    queueMicrotask(() => this.sayOrders());
+  }
+
+  private sayOrders(): void {
+    const { orders } = this;
+    this.orders = [];
+    if (orders.length > 0) this.say({ type: 'orders', orders });
   }
 
   /** From now on datagrams for this host go there. */
@@ -79,6 +81,7 @@ export class SwimThread {
 
   private async end(): Promise<void> {
     const exited = once(this.worker, 'exit');
+    this.sayOrders();
     this.say({ type: 'stop' });
     await exited;
   }

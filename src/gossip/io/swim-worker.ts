@@ -4,17 +4,20 @@
  * what it is. Join requests of strangers arrive here too, and are passed on.
  */
 import type { RemoteInfo, Socket } from 'node:dgram';
+import { isIP } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert, ed25519Signer, ed25519Verify, Fault, type HostId, type Millis } from '../../core.ts';
+import { RecentMap } from '../recent-map.ts';
 import { Sealing, sealedVersion } from '../sealing.ts';
 import { Swim } from '../swim.ts';
-import type { SwimInput } from '../swim-port.ts';
+import type { SwimInput, SwimOrder } from '../swim-port.ts';
 import { bindUdp, type JoinReply, JoinServer } from './join.ts';
 import { ReportQueue } from './report-queue.ts';
 import {
   type FromSwimThread,
   type Location,
   noDatagramCounters,
+  type Patience,
   type SwimThreadData,
   type ToSwimThread,
 } from './swim-messages.ts';
@@ -24,11 +27,10 @@ const parent = parentPort;
 
 /** Batches of reports that the agent's thread may have yet to take; further reports wait and are merged. */
 const maxUntaken = 4;
-const tickMs = 1000;
-/** Ticks without a sign of the agent's thread after which this host falls silent. */
-const patienceTicks = 10;
 /** Join requests that wait for the agent's answer; beyond, the oldest is forgotten. */
 const maxJoins = 256;
+/** Hosts whose addresses are known, more than any mesh has; beyond, that told longest ago is forgotten. */
+const maxLocations = 65_536;
 /** setTimeout's limit is 2^31 - 1; a wake this far off is re-armed anyway. */
 const longestTimerMs = 60_000;
 
@@ -46,8 +48,10 @@ class SwimThreadBody {
   private readonly now = clock();
   private readonly counters = noDatagramCounters();
   private readonly reports = new ReportQueue();
-  private readonly locations = new Map<HostId, Location>();
+  /** Kept for hosts that are no members: a host that is admitted again need not say anew where it is. */
+  private readonly locations = new RecentMap<Location>(maxLocations);
   private readonly replies = new Map<number, JoinReply>();
+  private readonly patience: Patience;
   private lastExchange = 0;
   private untaken = 0;
   private silentTicks = 0;
@@ -59,13 +63,14 @@ class SwimThreadBody {
   constructor(data: SwimThreadData, socket: Socket) {
     const signer = ed25519Signer(data.seed);
     const self = signer.publicKey;
-    this.sealing = new Sealing({ self, seed: data.seed, mesh: data.mesh, epoch: data.epoch });
+    const { seed, mesh, epoch } = data;
+    this.sealing = new Sealing({ self, seed, mesh, epoch, startedAt: this.now() });
     this.swim = new Swim({
       self,
       signer,
       verify: ed25519Verify,
       random: { next: Math.random },
-      epoch: data.epoch,
+      epoch,
       root: data.root,
       parameters: data.parameters,
     });
@@ -73,27 +78,23 @@ class SwimThreadBody {
     this.joins = new JoinServer(socket, (payload, reply) => this.joinRequest(payload, reply));
     socket.on('message', (datagram, from) => this.receive(datagram, from));
     parent.on('message', (message: ToSwimThread) => this.told(message));
-    this.ticker = setInterval(() => this.tick(), tickMs);
+    this.patience = data.patience;
+    this.ticker = setInterval(() => this.tick(), data.patience.tickMs);
   }
 
   /** Whether the agent's thread has given no sign for so long that nobody should rely on this host. */
   private get isMute(): boolean {
-    return this.silentTicks >= patienceTicks;
+    return this.silentTicks >= this.patience.ticks;
   }
 
   private told(message: ToSwimThread): void {
+    const wasMute = this.isMute;
     this.silentTicks = 0;
+    // What fell due meanwhile says nothing about anybody else: membership sees that it was stalled.
+    if (wasMute) this.feed({ type: 'wake' });
     switch (message.type) {
       case 'orders':
-        for (const order of message.orders) {
-          if (order.type === 'locate') {
-            this.locations.set(order.host, order);
-            continue;
-          }
-          if (order.type === 'add') this.sealing.admit(order.id);
-          else if (order.type === 'remove') this.forget(order.id);
-          this.feed({ type: 'order', order });
-        }
+        for (const order of message.orders) this.obey(order);
         break;
       case 'join-reply':
         this.replies.get(message.exchange)?.(message.payload);
@@ -108,20 +109,28 @@ class SwimThreadBody {
     }
   }
 
-  private forget(id: HostId): void {
-    this.sealing.dismiss(id);
-    this.locations.delete(id);
+  private obey(order: SwimOrder | Location): void {
+    if (order.type === 'locate') {
+      // Another host wrote it, and sending to no port at all would throw.
+      if (isIP(order.address) !== 0 && order.port > 0 && order.port < 65_536)
+        this.locations.set(order.host, order);
+      return;
+    }
+    if (order.type === 'add') this.sealing.admit(order.id);
+    else if (order.type === 'remove') this.sealing.dismiss(order.id);
+    this.feed({ type: 'order', order });
   }
 
   private receive(datagram: Buffer, from: RemoteInfo): void {
     this.counters.received++;
     this.counters.bytesReceived += datagram.length;
-    if (datagram[0] !== sealedVersion) {
-      this.joins.receive(datagram, from);
+    if (this.isMute) {
+      // Join requests too: nobody would answer them, and they would pile up before the agent's thread.
+      this.counters.muted++;
       return;
     }
-    if (this.isMute) {
-      this.counters.muted++;
+    if (datagram[0] !== sealedVersion) {
+      this.joins.receive(datagram, from);
       return;
     }
     const opened = this.sealing.open(datagram);
@@ -163,7 +172,8 @@ class SwimThreadBody {
     const delayMs = Math.min(Math.max(0, wake - this.now()), longestTimerMs);
     this.timer = setTimeout(() => {
       this.timer = null;
-      this.feed({ type: 'wake' });
+      // While mute no answer can come in; see `told`.
+      if (!this.isMute) this.feed({ type: 'wake' });
     }, Math.ceil(delayMs));
   }
 
@@ -179,10 +189,11 @@ class SwimThreadBody {
 
   private flush(): void {
     if (this.untaken >= maxUntaken) return;
-    const { requests, replies, dropped } = this.joins.counters;
+    const { requests, replies, dropped, malformed } = this.joins.counters;
     this.counters.joinRequests = requests;
     this.counters.joinReplies = replies;
     this.counters.joinsDropped = dropped;
+    this.counters.joinsMalformed = malformed;
     this.counters.reportsDropped = this.reports.dropped;
     this.untaken++;
     this.say({ type: 'reports', reports: this.reports.take(), counters: this.counters });

@@ -15,6 +15,7 @@ import { bindFault, type JoinHandler } from './join.ts';
 import { Links } from './links.ts';
 import { createNode, type Libp2pNode } from './node.ts';
 import { DeltaPubsub } from './pubsub.ts';
+import { defaultPatience } from './swim-messages.ts';
 import { SwimThread } from './swim-thread.ts';
 
 export interface TransportHandlers {
@@ -252,5 +253,6 @@ export class Transport {
 
 function startMembership({ seed, mesh, epoch, root, bind, port, swim, handlers }: TransportOptions) {
   const parameters = swim ?? defaultSwimParameters;
-  return SwimThread.start({ seed, mesh, epoch, root, bind, port, parameters }, handlers);
+  const data = { seed, mesh, epoch, root, bind, port, parameters, patience: defaultPatience };
+  return SwimThread.start(data, handlers);
 }
