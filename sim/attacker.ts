@@ -7,6 +7,7 @@ import { seal } from '../src/agent/envelope.ts';
 import { ADMISSION, CONFIG_ENTRY, GRANT, HOST, SERVICE } from '../src/agent/kinds.ts';
 import { ByteWriter, encodeJson, Fault, type HostId, type Random, randomInt } from '../src/core.ts';
 import { encodeRecord, type RecordFields } from '../src/gossip/codec.ts';
+import { originCoordinate } from '../src/gossip/coordinate.ts';
 import { decodeDelta, encodeDelta } from '../src/gossip/dissemination.ts';
 import { decodeFrame, encodeFrame } from '../src/gossip/framecodec.ts';
 import type { Frame, Rumor } from '../src/gossip/frames.ts';
@@ -162,7 +163,8 @@ export class Attacker {
 
   private ping(state: 'alive' | 'suspect' | 'down' | 'left', incarnation: number): Frame {
     const sequence = randomInt(this.random, 2 ** 32);
-    return { type: 'ping', sequence, incarnation: 0, belief: { state, incarnation }, rumors: [] };
+    const belief = { state, incarnation };
+    return { type: 'ping', sequence, incarnation: 0, coordinate: originCoordinate, belief, rumors: [] };
   }
 
   /** Its own records from as far ahead as is believed, and from further; versions far above its own. */

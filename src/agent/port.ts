@@ -167,8 +167,8 @@ export interface AgentPort {
   tokens(): readonly TokenStatus[];
   /** Whether the holder of this key may sign for the mesh now, or why not. */
   operatorStanding(key: HostId): OperatorStanding;
-  /** The round trip to expect between any two hosts; null when nothing is known, absent where none are told. */
-  estimateMs?(a: HostId, b: HostId): number | null;
+  /** The round trip to expect between any two hosts, milliseconds; null when nothing is known of one of them. */
+  estimateMs(a: HostId, b: HostId): number | null;
   dataPlane(): DataPlaneStats | null;
   check(): readonly Finding[];
   /** Ready: own records loaded, listeners up, in touch with the mesh or alone by right. */

@@ -39,7 +39,7 @@ export class Fellowship {
 
   constructor(options: FellowshipOptions) {
     this.options = options;
-    this.list = new MemberList(options.epoch * incarnationsPerEpoch);
+    this.list = new MemberList(options.self, options.epoch * incarnationsPerEpoch);
     this.toldRoot = options.replica.root();
   }
 

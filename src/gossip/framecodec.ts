@@ -1,6 +1,7 @@
 /** Frames as bytes and back. Decoding is strict: nothing short, long or out of bounds passes. */
 import { ByteReader, ByteWriter, Fault, unreachable } from '../core.ts';
 import { maxRecordBytes } from './codec.ts';
+import { coordinateBytes, decodeCoordinate, encodeCoordinate } from './coordinate.ts';
 import { digestBytes } from './digest.ts';
 import {
   type Belief,
@@ -54,12 +55,12 @@ export function encodeFrame(frame: Frame): Uint8Array {
   const writer = new ByteWriter().u8(types.indexOf(frame.type));
   switch (frame.type) {
     case 'ping':
-      writer.u32(frame.sequence).varint(frame.incarnation);
+      writer.u32(frame.sequence).varint(frame.incarnation).raw(encodeCoordinate(frame.coordinate));
       writeBelief(writer, frame.belief);
       writeRumors(writer, frame.rumors);
       break;
     case 'ack':
-      writer.u32(frame.sequence).varint(frame.incarnation);
+      writer.u32(frame.sequence).varint(frame.incarnation).raw(encodeCoordinate(frame.coordinate));
       writeBelief(writer, frame.belief);
       writeDigest(writer, frame.root);
       writeRumors(writer, frame.rumors);
@@ -168,15 +169,12 @@ export function decodeFrame(bytes: Uint8Array): Frame {
 function readFrame(type: Frame['type'], reader: ByteReader): Frame {
   switch (type) {
     case 'ping': {
-      const sequence = reader.u32();
-      const incarnation = reader.varint();
-      return { type, sequence, incarnation, belief: readBelief(reader), rumors: readRumors(reader) };
+      const head = readProbeHead(reader);
+      return { type, ...head, rumors: readRumors(reader) };
     }
     case 'ack': {
-      const sequence = reader.u32();
-      const incarnation = reader.varint();
-      const belief = readBelief(reader);
-      return { type, sequence, incarnation, belief, root: readDigest(reader), rumors: readRumors(reader) };
+      const head = readProbeHead(reader);
+      return { type, ...head, root: readDigest(reader), rumors: readRumors(reader) };
     }
     case 'ping-req': {
       const sequence = reader.u32();
@@ -222,6 +220,14 @@ function readSync(type: Frame['type'] & `sync-${string}`, session: number, reade
     default:
       return unreachable(type);
   }
+}
+
+/** What a ping and an ack have in common. */
+function readProbeHead(reader: ByteReader) {
+  const sequence = reader.u32();
+  const incarnation = reader.varint();
+  const coordinate = decodeCoordinate(reader.raw(coordinateBytes));
+  return { sequence, incarnation, coordinate, belief: readBelief(reader) };
 }
 
 function readMany<T>(reader: ByteReader, max: number, read: (reader: ByteReader) => T): T[] {

@@ -1,5 +1,6 @@
 /** Every message between two agents: its shape, its bytes, its bounds. Records travel inside, still signed. */
 import type { HostId } from '../core.ts';
+import type { Coordinate } from './coordinate.ts';
 
 /** One frame on the wire, bytes. Keeps a slow link's queue short and one frame's work under a few ms. */
 export const maxFrameBytes: number = 64 * 1024;
@@ -44,6 +45,8 @@ export type SwimFrame =
       readonly sequence: number;
       /** The sender's own. */
       readonly incarnation: number;
+      /** Where the sender is, as it believes. */
+      readonly coordinate: Coordinate;
       readonly belief: Belief;
       readonly rumors: readonly Rumor[];
     }
@@ -51,6 +54,7 @@ export type SwimFrame =
       readonly type: 'ack';
       readonly sequence: number;
       readonly incarnation: number;
+      readonly coordinate: Coordinate;
       readonly belief: Belief;
       /** Digest of the sender's replica: a difference starts anti-entropy. */
       readonly root: Digest;

@@ -55,6 +55,11 @@ export interface GossipOptions {
 const versionsPerEpoch = 2 ** 32;
 /** Epochs beyond would exceed a safe integer. */
 const maxEpoch = 2 ** 21 - 1;
+/**
+ * Versions are never climbed past this, whatever this host's own key seems to have signed (a cloned disk, a
+ * stolen key): 1,024 epochs' worth of versions stay free for writes to every slot that is not above it.
+ */
+const highestClimb = Number.MAX_SAFE_INTEGER - 2 ** 42;
 /** Operators who write here at the same time, at most. */
 const maxNumbered = 64;
 /** Quota and floor were minded when the record was written: what is on the disk counts. */
@@ -138,6 +143,11 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   /** One member; undefined for this agent itself and for strangers. */
   member(id: HostId): Member | undefined {
     return this.fellowship.list.get(id);
+  }
+
+  /** The round trip to expect between two hosts, milliseconds; null when nothing is known of one of them. */
+  estimateMs(a: HostId, b: HostId): number | null {
+    return this.fellowship.list.estimateMs(a, b);
   }
 
   neighbours(): Iterable<HostId> {
@@ -234,10 +244,11 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     return { loaded: records.length, dropped, effects: this.drain(now) };
   }
 
-  /** Once after `load`: an agent that had left says that it is back. */
+  /** Once after `load`: an agent that had left says that it is back, by its incarnation if not in writing. */
   start(now: Millis): readonly GossipEffect[] {
     const lifecycle = this.fellowship.comeBack();
-    return lifecycle === null ? this.drain(now) : this.sayLifecycle(lifecycle, now).effects;
+    if (lifecycle !== null) this.tryWriteOwn(this.leftKind, '', encodeJson(lifecycle), now);
+    return this.drain(now);
   }
 
   /** Says goodbye. The agent has left once the record is durable and the delta is published. */
@@ -267,7 +278,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
    * Writes one of this host's own slots; null leaves a tombstone. Nobody sees the write before the
    * `persist` among the effects is durable and its `commit` came back. Throws with nothing changed:
    * `Fault('quota-exceeded')`, `Fault('rate-exceeded')`, `Fault('value-too-large')`, `Fault('invalid-kind')`,
-   * `Fault('invalid-key')`.
+   * `Fault('invalid-key')`; `Fault('stale-record')` for a slot that is lost, see `noteOwnVersion`.
    */
   put(
     kind: string,
@@ -292,7 +303,9 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   /** What the operator `author` should sign to write policy now; hand the record to `putSigned`. */
   nextPolicyFields(author: HostId, now: Millis): { version: number; hlc: Hlc } {
     const highest = highestOf(author, this.replica.policyVersions());
-    const version = Math.max(highest, this.numbered.get(author) ?? 0) + 1;
+    // Numbers end where integers do: a last one that is used twice hides nothing, see `sequencesOf`.
+    const used = Math.max(highest, this.numbered.get(author) ?? 0);
+    const version = Math.min(used + 1, Number.MAX_SAFE_INTEGER);
     this.numbered.set(author, version);
     return { version, hlc: this.clock.tick(now) };
   }
@@ -395,7 +408,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     if (verdict.outcome !== 'refused' || verdict.code !== 'below-floor') return;
     const record = verdict.record;
     if (record === null || record.author !== this.options.self || record.deleted) return;
-    this.writeAgain(record, null, now);
+    this.tryWriteOwn(record.kind, record.key, null, now);
   }
 
   /** A peer has collected these slots: follows it where their authors are dead, and repeats what is its own. */
@@ -403,16 +416,16 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     const { collected, repeat } = this.collection.follow(slots, now);
     this.forget(collected);
     for (const { record, floor } of repeat) {
-      this.nextVersion = Math.max(this.nextVersion, floor + 1);
-      this.writeAgain(record, record.value, now);
+      this.nextVersion = Math.max(this.nextVersion, Math.min(floor, highestClimb) + 1);
+      this.tryWriteOwn(record.kind, record.key, record.value, now);
     }
   }
 
-  private writeAgain(record: Record, value: Uint8Array | null, now: Millis): void {
+  /** Nobody waits for the write: if the quota is full, peers go on to differ, and so will ask for it again. */
+  private tryWriteOwn(kind: string, key: string, value: Uint8Array | null, now: Millis): void {
     try {
-      this.writeOwn(record.kind, record.key, value, now);
+      this.writeOwn(kind, key, value, now);
     } catch (error) {
-      // The quota is full: until there is room, peers go on to differ, and so will ask for it again.
       if (!(error instanceof Fault)) throw error;
     }
   }
@@ -448,10 +461,16 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     this.fellowship.note(winners, now);
   }
 
-  /** A record of this host that this host did not know: the store was set back. Never repeat a version. */
+  /**
+   * A record of this host that this host did not know: the store was set back. Never repeat a version. Of a
+   * version so high that hardly any are left, only its own slot is lost, and the operator is told.
+   */
   private noteOwnVersion(record: Record): void {
-    if (record.author === this.options.self && record.scope === 'host')
-      this.nextVersion = Math.max(this.nextVersion, record.version + 1);
+    const { self } = this.options;
+    if (record.author !== self || record.scope !== 'host') return;
+    if (record.version <= highestClimb) this.nextVersion = Math.max(this.nextVersion, record.version + 1);
+    else
+      this.effects.push({ type: 'alarm', code: 'version-exhausted', subject: self, detail: slotOf(record) });
   }
 
   private forget(collected: Collected | null): void {

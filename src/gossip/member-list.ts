@@ -3,6 +3,7 @@
  * thread that decides.
  */
 import type { HostId, Millis } from '../core.ts';
+import { type Coordinate, estimateMs } from './coordinate.ts';
 import { noMembershipStats } from './membership-stats.ts';
 import type { Member, MemberState } from './port.ts';
 import type { SwimReport, SwimStats } from './swim-port.ts';
@@ -10,11 +11,15 @@ import type { SwimReport, SwimStats } from './swim-port.ts';
 export class MemberList {
   private readonly members = new Map<HostId, Member>();
   private readonly chosen = new Set<HostId>();
+  private readonly self: HostId;
+  /** Where members, and this agent, last said they are. */
+  private readonly coordinates = new Map<HostId, Coordinate>();
   private own: number;
   private lastStats: SwimStats = { ...noMembershipStats(), localHealth: 0 };
 
   /** `incarnation`: this agent's own, at its start. */
-  constructor(incarnation: number) {
+  constructor(self: HostId, incarnation: number) {
+    this.self = self;
     this.own = incarnation;
   }
 
@@ -43,6 +48,13 @@ export class MemberList {
     return this.members.get(id);
   }
 
+  /** The round trip to expect between two hosts, milliseconds; null when nothing is known of one of them. */
+  estimateMs(a: HostId, b: HostId): number | null {
+    const [from, to] = [this.coordinates.get(a), this.coordinates.get(b)];
+    if (from === undefined || to === undefined) return null;
+    return a === b ? 0 : estimateMs(from, to);
+  }
+
   /** Null when it was a member already. */
   add(id: HostId, now: Millis): Member | null {
     if (this.members.has(id)) return null;
@@ -55,6 +67,7 @@ export class MemberList {
   remove(id: HostId): Member | undefined {
     const member = this.members.get(id);
     this.members.delete(id);
+    this.coordinates.delete(id);
     return member;
   }
 
@@ -72,6 +85,10 @@ export class MemberList {
         return this.update(report.member.id, report.member);
       case 'measured':
         return this.update(report.id, { roundTripMs: report.roundTripMs });
+      case 'coordinate':
+        if (report.id === this.self || this.members.has(report.id))
+          this.coordinates.set(report.id, report.coordinate);
+        return null;
       case 'connect':
         this.chosen.add(report.peer);
         return null;

@@ -13,6 +13,7 @@ import { Members } from './members.ts';
 import { type MembershipStats, noMembershipStats } from './membership-stats.ts';
 import { OwnStanding } from './own.ts';
 import { defaultSwimParameters, type SwimParameters } from './parameters.ts';
+import { Places } from './places.ts';
 import type { Member, MemberState } from './port.ts';
 import { type Probe, type ProbeOwner, Prober, type Purpose } from './prober.ts';
 import { Rhythm } from './rhythm.ts';
@@ -50,6 +51,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   private readonly health: LocalHealth;
   private readonly suspicions: Suspicions;
   private readonly own: OwnStanding;
+  private readonly places: Places;
   /** End of the last stall: what was due before it is no sign of another. */
   private resumedAt: Millis = 0;
   private readonly rhythm: Rhythm;
@@ -68,6 +70,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     this.health = new LocalHealth(this.parameters.worstHealth);
     this.suspicions = new Suspicions(this.parameters, (milliseconds) => this.scaled(milliseconds));
     this.view = new View(this.table, random, this.parameters.view, (effect) => this.effects.push(effect));
+    this.places = new Places(self, random, (effect) => this.effects.push(effect));
     this.rumors.add(this.own.rumor());
     this.view.fill();
   }
@@ -156,6 +159,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     this.suspicions.drop(index);
     this.table.remove(index);
     this.rumors.drop(id);
+    this.places.forget(id);
     this.view.drop(id);
     this.view.fill();
   }
@@ -219,11 +223,11 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     if ('rumors' in frame) for (const rumor of frame.rumors) this.hear(rumor, now);
     switch (frame.type) {
       case 'ping':
-        this.witness(from, frame.incarnation, now);
+        this.witness(from, frame, now);
         this.answer(from, frame.sequence, via);
         break;
       case 'ack':
-        this.witness(from, frame.incarnation, now);
+        this.witness(from, frame, now);
         this.prober.acknowledged(from, frame.sequence, now);
         this.effects.push({ type: 'root', peer: from, root: frame.root });
         break;
@@ -251,9 +255,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   private answer(from: HostId, sequence: number, via: Via): void {
     const ack: SwimFrame = {
       type: 'ack',
-      sequence,
-      incarnation: this.own.incarnation,
-      belief: this.beliefOf(from),
+      ...this.probeHead(from, sequence),
       root: this.options.root(),
       rumors: this.takeRumors(),
     };
@@ -272,7 +274,9 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
         accuser: this.options.self,
       }),
     );
-    this.send(peer, { type: 'rumors', rumors: [this.own.rumor(), ...rumors] });
+    // More than fits a datagram takes the connection.
+    const via = impaired.length < this.parameters.rumorsPerFrame ? 'datagram' : 'stream';
+    this.send(peer, { type: 'rumors', rumors: [this.own.rumor(), ...rumors] }, via);
     this.prober.start(peer, 'greet', now);
   }
 
@@ -299,10 +303,12 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     this.rumors.add(this.own.rumor());
   }
 
-  /** An authentic frame says its sender's incarnation, which is proof enough for this agent. */
-  private witness(from: HostId, incarnation: number, now: Millis): void {
+  /** An authentic frame says its sender's incarnation, which is proof enough for this agent, and its place. */
+  private witness(from: HostId, said: SwimFrame & { type: 'ping' | 'ack' }, now: Millis): void {
     const index = this.table.indexOf(from);
-    if (index !== undefined) this.assume(index, { state: 'alive', incarnation }, now);
+    if (index === undefined) return;
+    this.places.note(from, said.coordinate);
+    this.assume(index, { state: 'alive', incarnation: said.incarnation }, now);
   }
 
   private hear(rumor: Rumor, now: Millis): void {
@@ -391,11 +397,15 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
 
   sendPing(target: HostId, sequence: number, insist: boolean): void {
     this.stats.probesSent++;
+    const head = { type: 'ping', ...this.probeHead(target, sequence) } as const;
+    this.send(target, { ...head, rumors: this.takeRumors() });
+    if (insist) this.send(target, { ...head, rumors: [] }, 'stream');
+  }
+
+  /** What a ping and an ack have in common. */
+  private probeHead(peer: HostId, sequence: number) {
     const { incarnation } = this.own;
-    const belief = this.beliefOf(target);
-    const rumors = this.takeRumors();
-    this.send(target, { type: 'ping', sequence, incarnation, belief, rumors });
-    if (insist) this.send(target, { type: 'ping', sequence, incarnation, belief, rumors: [] }, 'stream');
+    return { sequence, incarnation, coordinate: this.places.own, belief: this.beliefOf(peer) };
   }
 
   sendPingRequests(target: HostId, sequence: number, urgent: boolean): number {
@@ -418,7 +428,9 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     if (index === undefined) return;
     // An ack of a repeated ping cannot be told apart (Karn's rule), one by helpers is no round trip.
     if (probe.stage === 'direct' && probe.attempts === 1) {
-      this.table.noteRoundTrip(index, Math.max(0, now - probe.sentAt));
+      const sampleMs = Math.max(0, now - probe.sentAt);
+      this.table.noteRoundTrip(index, sampleMs);
+      this.places.observe(probe.target, sampleMs);
       const { id, roundTripMs } = this.table.describe(index);
       this.effects.push({ type: 'measured', id, roundTripMs: roundTripMs! });
     }

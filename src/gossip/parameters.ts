@@ -29,7 +29,7 @@ export interface SwimParameters {
   readonly rumorFanout: number;
   /** Each rumor is told this many times log10 of the mesh's size (SWIM's lambda). */
   readonly rumorMultiplier: number;
-  /** Keeps a frame within one UDP datagram: eleven rumors are 1,155 bytes. */
+  /** Ten rumors are 1,050 bytes: with all else an ack holds, sealed, it stays within `maxDatagramBytes`. */
   readonly rumorsPerFrame: number;
   /** The local health multiplier's ceiling. */
   readonly worstHealth: number;
@@ -54,7 +54,7 @@ export const defaultSwimParameters: SwimParameters = {
   rumorIntervalMs: 100,
   rumorFanout: 3,
   rumorMultiplier: 4,
-  rumorsPerFrame: 11,
+  rumorsPerFrame: 10,
   worstHealth: 8,
   downProbeIntervalMs: 5000,
   healProbeIntervalMs: 150,

@@ -4,6 +4,7 @@
  * Orders go to it, reports come back; both are plain data that survive a copy between threads.
  */
 import type { HostId, Millis } from '../core.ts';
+import type { Coordinate } from './coordinate.ts';
 import type { Digest, SwimFrame } from './frames.ts';
 import type { MembershipStats } from './membership-stats.ts';
 import type { Member, MemberState } from './port.ts';
@@ -44,6 +45,8 @@ export type SwimReport =
   | { readonly type: 'root'; readonly peer: HostId; readonly root: Digest }
   /** The smoothed round trip to a member, milliseconds. */
   | { readonly type: 'measured'; readonly id: HostId; readonly roundTripMs: number }
+  /** A member says that it is elsewhere than last told, by more than matters; or this agent itself is. */
+  | { readonly type: 'coordinate'; readonly id: HostId; readonly coordinate: Coordinate }
   /** This agent's own incarnation rose. */
   | { readonly type: 'incarnation'; readonly incarnation: number }
   | { readonly type: 'stats'; readonly stats: SwimStats }
@@ -72,7 +75,7 @@ export type MembershipInput =
 
 export type MembershipEffect =
   | { readonly type: 'send'; readonly to: HostId; readonly frame: SwimFrame; readonly via: Via }
-  | Extract<SwimReport, { type: 'member' | 'connect' | 'disconnect' | 'root' | 'measured' }>;
+  | Extract<SwimReport, { type: 'member' | 'connect' | 'disconnect' | 'root' | 'measured' | 'coordinate' }>;
 
 /** When a stats report follows the last one at the earliest. */
 export const statsEveryMs: Millis = 1000;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { seededRandom } from '../../src/core.ts';
+import { originCoordinate } from '../../src/gossip/coordinate.ts';
 import type { SwimFrame } from '../../src/gossip/frames.ts';
 import { outranks } from '../../src/gossip/member.ts';
 import { Membership } from '../../src/gossip/membership.ts';
@@ -36,13 +37,17 @@ const belief = fc.record({
   ),
   incarnation,
 });
+const coordinate = fc
+  .float({ min: -100, max: 100, noNaN: true })
+  .map((placeMs) => ({ ...originCoordinate, vectorMs: [placeMs, 0, 0, 0, 0, 0, 0, 0] }));
 const sequence = fc.integer({ min: 0, max: 5 });
 const frame: fc.Arbitrary<SwimFrame> = fc.oneof(
-  fc.record({ type: fc.constant('ping' as const), sequence, incarnation, belief, rumors }),
+  fc.record({ type: fc.constant('ping' as const), sequence, incarnation, coordinate, belief, rumors }),
   fc.record({
     type: fc.constant('ack' as const),
     sequence,
     incarnation,
+    coordinate,
     belief,
     root: fc.constant('01234567'),
     rumors,

@@ -215,6 +215,9 @@ export class MemoryAgent implements AgentPort {
   operatorStanding(key: HostId): OperatorStanding {
     return key === operatorKey ? 'operator' : 'unknown';
   }
+  estimateMs(_a: HostId, _b: HostId): number | null {
+    return null;
+  }
   dataPlane(): DataPlaneStats | null {
     return { traffic: [], listeners: [], activeConnections: 0, handshakeFailures: {} };
   }

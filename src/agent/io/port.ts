@@ -108,6 +108,10 @@ export class LocalPort implements AgentPort {
     return this.options.core.trust.operatorStanding(key, this.now());
   }
 
+  estimateMs(a: HostId, b: HostId): number | null {
+    return this.options.core.gossip.estimateMs(a, b);
+  }
+
   dataPlane(): DataPlaneStats | null {
     return this.options.dataPlane?.stats() ?? null;
   }

@@ -42,7 +42,8 @@ function keyOf(report: Exclude<SwimReport, { type: 'frame' }>): string {
     case 'member':
       return `member ${report.member.id}`;
     case 'measured':
-      return `measured ${report.id}`;
+    case 'coordinate':
+      return `${report.type} ${report.id}`;
     case 'connect':
     case 'disconnect':
       return `connection ${report.peer}`;

@@ -1,5 +1,6 @@
 /** Arbitrary frames for property tests. */
 import fc from 'fast-check';
+import { dimensions, maxCoordinateMs, maxError } from '../../../src/gossip/coordinate.ts';
 import { digestBytes } from '../../../src/gossip/digest.ts';
 import type { Frame, Rumor, SyncEnd } from '../../../src/gossip/frames.ts';
 import { bucketCount, partsPerBucket, rangeCount } from '../../../src/gossip/slots.ts';
@@ -43,10 +44,19 @@ const belief = plain({
   ),
   incarnation: safe,
 });
+/** Floats, since that is what is told of a coordinate. */
+const within = (min: number, max: number) => fc.float({ min, max, noNaN: true });
+const place = within(-maxCoordinateMs, maxCoordinateMs);
+const coordinate = plain({
+  vectorMs: fc.array(place, { minLength: dimensions, maxLength: dimensions }),
+  heightMs: within(0, maxCoordinateMs),
+  adjustmentMs: place,
+  error: within(0, maxError),
+});
 const type = <const T extends string>(name: T) => fc.constant(name);
 export const frames: fc.Arbitrary<Frame> = fc.oneof(
-  plain({ type: type('ping'), sequence: u32, incarnation: safe, belief, rumors }),
-  plain({ type: type('ack'), sequence: u32, incarnation: safe, belief, root: digest, rumors }),
+  plain({ type: type('ping'), sequence: u32, incarnation: safe, coordinate, belief, rumors }),
+  plain({ type: type('ack'), sequence: u32, incarnation: safe, coordinate, belief, root: digest, rumors }),
   plain({ type: type('ping-req'), sequence: u32, target: id, urgent: fc.boolean(), rumors }),
   plain({ type: type('relayed-ack'), sequence: u32 }),
   plain({ type: type('nack'), sequence: u32 }),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Fault } from '../../../src/core.ts';
+import { type Coordinate, encodeCoordinate } from '../../../src/gossip/coordinate.ts';
 import { decodeFrame, encodeFrame, needsStream } from '../../../src/gossip/framecodec.ts';
 import {
   type Frame,
@@ -11,6 +12,7 @@ import {
 } from '../../../src/gossip/frames.ts';
 import { defaultSwimParameters } from '../../../src/gossip/parameters.ts';
 import { rumorBytes } from '../../../src/gossip/rumors.ts';
+import { maxDatagramBytes, sealedOverheadBytes } from '../../../src/gossip/sealing.ts';
 
 const id = 'ab'.repeat(32);
 const belief = { state: 'suspect', incarnation: 9 } as const;
@@ -18,10 +20,16 @@ const rumors: Rumor[] = [
   { state: 'alive', id, incarnation: 2 ** 50, proof: new Uint8Array(64).fill(7) },
   { state: 'down', id, incarnation: 0, accuser: id },
 ];
+const coordinate: Coordinate = {
+  vectorMs: [1, -2, 0.5, 10_000, -10_000, 0, 64, 0.25],
+  heightMs: 3,
+  adjustmentMs: -0.5,
+  error: 1.5,
+};
 const digest = '\u0000\u00ff345678';
 const frames: Frame[] = [
-  { type: 'ping', sequence: 2 ** 32 - 1, incarnation: 65536, belief, rumors },
-  { type: 'ack', sequence: 1, incarnation: 65536, belief, root: digest, rumors: [] },
+  { type: 'ping', sequence: 2 ** 32 - 1, incarnation: 65536, coordinate, belief, rumors },
+  { type: 'ack', sequence: 1, incarnation: 65536, coordinate, belief, root: digest, rumors: [] },
   { type: 'ping-req', sequence: 1, target: id, urgent: true, rumors },
   { type: 'relayed-ack', sequence: 1 },
   { type: 'nack', sequence: 1 },
@@ -70,18 +78,37 @@ test('a frame of a later release is told apart from garbage', () => {
   assert.throws(() => decodeFrame(new Uint8Array(maxFrameBytes + 1)), Fault);
 });
 
-test('only anti-entropy needs a stream, and everything else fits a datagram of 1,400 bytes', () => {
+test('a coordinate that no host can have is refused with its frame', () => {
+  const bytes = encodeFrame({ type: 'ping', sequence: 1, incarnation: 1, coordinate, belief, rumors: [] });
+  const at = Buffer.from(bytes).indexOf(encodeCoordinate(coordinate));
+  for (const impossible of [Number.NaN, 10_001, Number.POSITIVE_INFINITY]) {
+    const altered = Buffer.from(bytes);
+    altered.writeFloatBE(impossible, at);
+    assert.throws(
+      () => decodeFrame(altered),
+      (error) => error instanceof Fault && error.code === 'malformed',
+    );
+  }
+});
+
+test('only anti-entropy needs a stream, and the fullest probe, sealed, passes every path in one piece', () => {
   for (const frame of frames) assert.equal(needsStream(encodeFrame(frame)), frame.type.startsWith('sync-'));
-  const full = Array.from({ length: defaultSwimParameters.rumorsPerFrame }, () => rumors[0]!);
-  const largest = encodeFrame({
-    type: 'ack',
-    sequence: 1,
-    incarnation: 2 ** 52,
-    belief,
-    root: digest,
-    rumors: full,
-  });
-  assert.ok(largest.length <= 1400, `${largest.length} bytes`);
+  const incarnation = Number.MAX_SAFE_INTEGER;
+  const fullest: Rumor = { state: 'alive', id, incarnation, proof: new Uint8Array(64) };
+  const ack = (count: number): number =>
+    encodeFrame({
+      type: 'ack',
+      sequence: 2 ** 32 - 1,
+      incarnation,
+      coordinate,
+      belief: { state: 'suspect', incarnation },
+      root: digest,
+      rumors: new Array(count).fill(fullest),
+    }).length + sealedOverheadBytes;
+  const { rumorsPerFrame } = defaultSwimParameters;
+  assert.equal(ack(rumorsPerFrame), 1162);
+  assert.ok(ack(rumorsPerFrame) <= maxDatagramBytes);
+  assert.ok(ack(rumorsPerFrame + 1) > maxDatagramBytes, 'one more would not fit');
 });
 
 test('the fullest frames stay within the largest frame', () => {

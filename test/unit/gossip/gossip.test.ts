@@ -390,3 +390,14 @@ test('two runs of one seed are the same run', () => {
   };
   assert.deepEqual(trace(), trace());
 });
+
+test('every agent can tell the round trip between any two others', () => {
+  const mesh = new Mesh({ seed: 11, size: 5, delayMs: 20 });
+  mesh.run(60_000);
+  const [first, second, third] = mesh.hosts.map(({ id }) => id);
+  for (const { gossip } of mesh.hosts) {
+    const estimateMs = gossip.estimateMs(second!, third!);
+    assert.ok(estimateMs !== null && estimateMs > 20 && estimateMs < 60, `${estimateMs} ms`);
+    assert.equal(gossip.estimateMs(first!, first!), 0);
+  }
+});

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Millis, seededRandom } from '../../../src/core.ts';
+import { originCoordinate as coordinate } from '../../../src/gossip/coordinate.ts';
 import type { Rumor, SwimFrame } from '../../../src/gossip/frames.ts';
 import { Membership } from '../../../src/gossip/membership.ts';
 import { defaultSwimParameters } from '../../../src/gossip/parameters.ts';
@@ -59,6 +60,7 @@ class Bench {
         type: 'ack',
         sequence,
         incarnation: this.answering.get(to)!,
+        coordinate,
         belief: { state: 'alive', incarnation: 0 },
         root: '12345678',
         rumors: [],
@@ -294,6 +296,7 @@ test('strangers get an answer, and nothing they say about strangers is kept', ()
     type: 'ping',
     sequence: 7,
     incarnation: 3,
+    coordinate,
     belief: { state: 'unknown', incarnation: 0 },
     rumors: [suspect('another stranger', 'x')],
   };
@@ -343,6 +346,7 @@ test('an ack counts only if it comes from the member that was pinged', () => {
           type: 'ack',
           sequence,
           incarnation: 9,
+          coordinate,
           belief,
           root: '12345678',
           rumors: [],

@@ -1,6 +1,6 @@
 /** `/v1/catalog` and `/v1/status`: which hosts and services there are, as Consul's clients ask. */
 
-import { byCodeUnit, Fault, type HostId } from '../../../core.ts';
+import { byCodeUnit, type HostId } from '../../../core.ts';
 import type { HostEntry, ServiceEntry } from '../../catalog.ts';
 import { catalogServiceJson, nodeJson, nodeMeta, serviceJson, sidecarJson } from '../../consul.ts';
 import { byNearness } from '../../nearness.ts';
@@ -24,17 +24,13 @@ function hasTags(entry: ServiceEntry, request: ApiRequest): boolean {
 
 /**
  * Sorts by the round trip from the host that `?near` names; `_agent` is this one. A name that no host has
- * leaves the order as it is, as in Consul. Without estimates between other hosts only this one can be named.
+ * leaves the order as it is, as in Consul. What was measured from here stands in for an estimate not there yet.
  */
 function near<T>(context: ApiContext, request: ApiRequest, rows: T[], hostOfRow: (row: T) => HostEntry): T[] {
   const asked = request.query.get('near');
   if (asked === null || asked === '') return rows;
   const { agent } = context;
   const isSelf = asked === '_agent' || asked === agent.self.name;
-  if (!isSelf && agent.estimateMs === undefined)
-    throw new Fault('unsupported', 'near: only _agent is known; round trips are measured from here', {
-      field: 'near',
-    });
   const from = isSelf ? agent.self.id : hostOf(context, asked)?.id;
   if (from === undefined) return rows;
   const measuredMs = (to: HostId): number | null =>
@@ -43,7 +39,7 @@ function near<T>(context: ApiContext, request: ApiRequest, rows: T[], hostOfRow:
     rows,
     from,
     (row) => hostOfRow(row).id,
-    (_from, to) => agent.estimateMs?.(from, to) ?? measuredMs(to),
+    (_from, to) => agent.estimateMs(from, to) ?? measuredMs(to),
   );
 }
 

@@ -12,7 +12,7 @@ const four = 'd'.repeat(64);
 const positionsMs: { readonly [id: HostId]: number } = { [selfId]: 0, [two]: 40, [three]: 25 };
 
 class EstimatingAgent extends MemoryAgent implements AgentPort {
-  estimateMs(a: HostId, b: HostId): number | null {
+  override estimateMs(a: HostId, b: HostId): number | null {
     const [from, to] = [positionsMs[a], positionsMs[b]];
     return from === undefined || to === undefined ? null : Math.abs(from - to);
   }
