@@ -258,7 +258,8 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     this.catalog.member({ id: this.self, state: 'alive', incarnation, since: now, roundTripMs: 0 });
     if (saved.admission !== null) this.offerAdmission(saved.admission, now);
     const recordIn = (slot: string) => this.gossip.replica.get(slot);
-    this.writer.write(missingFacts({ ...this.options, knowledge: this.knowledge, recordIn }), [], now);
+    // A slot that cannot be written any more must not keep the agent from starting, again and again.
+    this.writer.tryWrite(missingFacts({ ...this.options, knowledge: this.knowledge, recordIn }), now);
     this.gossiped(this.gossip.start(now), now);
     this.emit(...this.certifier.restore(saved.identities, now));
     if (this.approach !== null && this.unprovenSponsor() !== null) this.emit(...this.approach.begin(now));

@@ -45,11 +45,15 @@ export class Writer {
     });
   }
 
-  /** A write that nobody waits for: what cannot be written is logged, since there is nobody to tell. */
+  /** As `tryWrite`, of this host's own. */
   writeOwn(own: readonly OwnWrite[], now: Millis): void {
-    if (own.length === 0) return;
+    if (own.length > 0) this.tryWrite({ own }, now);
+  }
+
+  /** A write that nobody waits for: what cannot be written is logged, since there is nobody to tell. */
+  tryWrite(outcome: Partial<Pick<Outcome, 'own' | 'policy'>>, now: Millis): void {
     try {
-      this.write({ own }, [], now);
+      this.write(outcome, [], now);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       const fields = { code: error.code, detail: error.message };

@@ -11,6 +11,7 @@ import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { isIPv6 } from 'node:net';
 import { assert, Fault, messageOf } from '../../core.ts';
+import { SourceRates, sourceOf } from '../source-rates.ts';
 
 const version = 1;
 const requestType = 1;
@@ -26,6 +27,10 @@ export const maxJoinPayloadBytes = maxRequestBytes - headerBytes;
 
 /** Requests a server hands on per second, and at once after a quiet second; the rest is dropped. */
 const requestsPerSecond = 50;
+/** The same of one source, so that others get through beside one that floods; many may share one NAT. */
+const sourceRequestsPerSecond = 25;
+/** Sources that are remembered. With made-up addresses in plenty, the rate of all is what holds. */
+const maxSources = 4096;
 /** How long a joiner waits before it sends its request again. */
 const retransmitMs = 300;
 
@@ -70,7 +75,7 @@ export class JoinServer {
   readonly counters = {
     requests: 0,
     replies: 0,
-    /** Over the rate. */
+    /** Over the rate of all, or of one source. */
     dropped: 0,
     malformed: 0,
     repliesTooLarge: 0,
@@ -79,8 +84,8 @@ export class JoinServer {
   readonly port: number;
   private readonly socket: Socket;
   private readonly handle: JoinHandler;
-  private tokens = requestsPerSecond;
-  private refilledAt = performance.now();
+  private readonly everybody = new SourceRates(1, requestsPerSecond);
+  private readonly sources = new SourceRates(maxSources, sourceRequestsPerSecond);
   private closed = false;
 
   /** Answers through `socket`, whose datagrams its owner hands to `receive`. */
@@ -115,7 +120,9 @@ export class JoinServer {
       this.counters.malformed += 1;
       return;
     }
-    if (!this.takeToken()) {
+    // The source first: what one sends too much of must not use up what is there for all.
+    const now = performance.now();
+    if (!this.sources.take(sourceOf(from.address), now) || !this.everybody.take('', now)) {
       this.counters.dropped += 1;
       return;
     }
@@ -133,16 +140,6 @@ export class JoinServer {
       });
       return true;
     });
-  }
-
-  private takeToken(): boolean {
-    const now = performance.now();
-    const earned = ((now - this.refilledAt) / 1000) * requestsPerSecond;
-    this.tokens = Math.min(requestsPerSecond, this.tokens + earned);
-    this.refilledAt = now;
-    if (this.tokens < 1) return false;
-    this.tokens -= 1;
-    return true;
   }
 }
 
