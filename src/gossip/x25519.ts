@@ -3,7 +3,7 @@
  * so that nobody needs to publish a second key. Pure.
  */
 import { createHash, createPrivateKey, createPublicKey, diffieHellman, type KeyObject } from 'node:crypto';
-import { assert, Fault, type HostId } from '../core.ts';
+import { assert, Fault, type HostId, isHex } from '../core.ts';
 
 /** PKCS #8 header of a raw X25519 private key (RFC 8410). */
 const privateHeader = Buffer.from('302e020100300506032b656e04220420', 'hex');
@@ -20,10 +20,11 @@ export function agreementKey(seed: Uint8Array): KeyObject {
 }
 
 /**
- * 32 bytes that only the two hosts can compute. Throws `Fault('bad-key')` for a host id that is no point in
- * the group's large part: no honest host has one.
+ * 32 bytes that only the two hosts can compute. Throws `Fault('bad-key')` for what is no host id, and for one
+ * of small order, with which everybody would agree on the same: no honest host has one.
  */
 export function agree(own: KeyObject, peer: HostId): Uint8Array {
+  if (!isHex(peer, 32)) throw new Fault('bad-key', 'a host id is 32 bytes in hex');
   try {
     const key = Buffer.concat([publicHeader, montgomery(Buffer.from(peer, 'hex'))]);
     const publicKey = createPublicKey({ key, format: 'der', type: 'spki' });
