@@ -74,6 +74,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   private readonly health: HealthMachine;
   private readonly configurator: Configurator;
   private certifier: Certifier | null = null;
+  private startedAt: Millis = 0;
   private configureAt: Millis | null = null;
   private readonly farewell = new Farewell();
   /** Towards the sponsor; null for a host that has none. */
@@ -216,8 +217,11 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
         break;
       case 'delta':
       case 'connected':
+        this.gossiped(this.gossip.step(input, now), now);
+        break;
       case 'swim':
         this.gossiped(this.gossip.step(input, now), now);
+        if (input.report.type === 'incarnation') this.noteOwnStanding();
         break;
       case 'join-request':
         this.joinRequest(input.exchange, input.bytes, now);
@@ -254,8 +258,8 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       ),
     });
     this.load(saved, now);
-    const { incarnation } = this.gossip;
-    this.catalog.member({ id: this.self, state: 'alive', incarnation, since: now, roundTripMs: 0 });
+    this.startedAt = now;
+    this.noteOwnStanding();
     if (saved.admission !== null) this.offerAdmission(saved.admission, now);
     const recordIn = (slot: string) => this.gossip.replica.get(slot);
     // A slot that cannot be written any more must not keep the agent from starting, again and again.
@@ -264,6 +268,12 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     this.emit(...this.certifier.restore(saved.identities, now));
     if (this.approach !== null && this.unprovenSponsor() !== null) this.emit(...this.approach.begin(now));
     this.configureAt = now;
+  }
+
+  private noteOwnStanding(): void {
+    const { incarnation } = this.gossip;
+    const since = this.startedAt;
+    this.catalog.member({ id: this.self, state: 'alive', incarnation, since, roundTripMs: 0 });
   }
 
   /** On the first start after joining: it waits until the grant behind it has arrived. */

@@ -2,16 +2,10 @@
 import type { Command } from 'commander';
 import type { DataPlaneStats, TrafficRow } from '../../../proxy/dataplane.ts';
 import { latencyBoundsMs } from '../../../proxy/dataplane.ts';
+import type { MemberStatus } from '../../member-status.ts';
 import type { Finding } from '../../port.ts';
 import { type CommonOptions, common, run } from './invocation.ts';
-import { type Cell, print, printable, type Tone, table, tinted } from './output.ts';
-
-interface Member {
-  readonly Name: string;
-  readonly Addr: string;
-  readonly Port: number;
-  readonly Tags: { readonly [name: string]: string };
-}
+import { ago, type Cell, print, printable, type Tone, table, tinted } from './output.ts';
 
 const stateTones: { readonly [state: string]: Tone } = {
   alive: 'good',
@@ -25,58 +19,39 @@ const gradeTones: { readonly [grade in Finding['grade']]: Tone } = {
   critical: 'bad',
 };
 
-/** A host as the command shows it: its own words instead of serf's. */
-interface MemberShown {
-  readonly name: string;
-  readonly id: string;
-  readonly address: string;
-  readonly port: number;
-  readonly state: string;
-  readonly datacenter: string;
-  readonly zone: string;
-  readonly version: string;
-}
-
-function shown({ Name, Addr, Port, Tags }: Member): MemberShown {
-  return {
-    name: Name,
-    id: Tags['starling-id'] ?? '',
-    address: Addr,
-    port: Port,
-    state: Tags['starling-state'] ?? '',
-    datacenter: Tags.dc ?? '',
-    zone: Tags.zone ?? '',
-    version: Tags.build ?? '',
-  };
-}
-
-function memberRow({
-  name,
-  id,
-  address,
-  port,
-  state,
-  datacenter,
-  zone,
-  version,
-}: MemberShown): (string | Cell)[] {
+function memberRow(member: MemberStatus): (string | Cell)[] {
+  const { name, id, address, port, state, since, roundTripMs, zone, incarnation } = member;
   return [
     printable(name),
     address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
     { text: state, tone: stateTones[state] ?? 'plain' },
-    datacenter,
-    zone === '' ? '-' : zone,
-    printable(version),
+    since === 0 ? '-' : ago(Date.now() - since),
+    roundTripMs === null ? '-' : `${roundTripMs.toFixed(1)}ms`,
+    member.datacenter,
+    zone === '' ? '-' : printable(zone),
+    String(incarnation),
+    printable(member.version),
     id.slice(0, 8),
   ];
 }
 
+const memberHeader = [
+  'NAME',
+  'ADDRESS',
+  'STATE',
+  'SINCE',
+  'RTT',
+  'DC',
+  'ZONE',
+  'INCARNATION',
+  'VERSION',
+  'ID',
+];
+
 async function members(options: CommonOptions): Promise<void> {
   await run(options, async (invocation) => {
-    const found = (await invocation.client.get<Member[]>('/v1/agent/members')).map(shown);
-    invocation.show(found, () =>
-      table(['NAME', 'ADDRESS', 'STATE', 'DC', 'ZONE', 'VERSION', 'ID'], found.map(memberRow)),
-    );
+    const found = await invocation.client.get<MemberStatus[]>('/v1/mesh/members');
+    invocation.show(found, () => table(memberHeader, found.map(memberRow)));
     return 0;
   });
 }

@@ -6,6 +6,7 @@ import { grantRoles, maxGrantServices, maxGrantUses } from '../../../trust/grant
 import { labelPattern } from '../../../trust/spiffe.ts';
 import { caRootsJson } from '../../consul-roots.ts';
 import { parseDurationBetween } from '../../duration.ts';
+import { memberStatuses } from '../../member-status.ts';
 import { maxTokenTtlMs, minTokenTtlMs } from '../../port.ts';
 import {
   type Answer,
@@ -110,6 +111,14 @@ export const meshRoutes: readonly Route[] = [
     path: '/v1/mesh/status',
     summary: 'This agent and how it sees the mesh',
     answer: (context) => json(status(context)),
+  },
+  {
+    ...starlingRead,
+    path: '/v1/mesh/members',
+    summary: 'Every host, those that left included: its state, since when, and how far away it is',
+    topic: () => 'nodes',
+    answer: ({ agent }) =>
+      json(memberStatuses(agent.catalog.allHosts(), agent.self.id, (a, b) => agent.estimateMs(a, b))),
   },
   {
     ...starlingRead,

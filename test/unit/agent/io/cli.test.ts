@@ -83,9 +83,10 @@ const operator = () => ['--operator-token-file', tokenFile];
 test('members and services are tables for people and JSON for programs', async () => {
   api.agent.addHost('b'.repeat(64), hostValue('two', '127.0.0.2', { zone: 'z2' }));
   api.agent.addService(selfId, definitionOf({ name: 'api', tags: ['v1'] }));
+  api.agent.member('b'.repeat(64), 'alive', 12.345);
   const table = (await done('members')).trimEnd().split('\n');
-  assert.match(table[0]!, /^NAME +ADDRESS +STATE +DC +ZONE +VERSION +ID$/);
-  assert.match(table[2]!, /^two +127\.0\.0\.2:7946 +alive +dc1 +z2 +0\.1\.0 +bbbbbbbb$/);
+  assert.match(table[0]!, /^NAME +ADDRESS +STATE +SINCE +RTT +DC +ZONE +INCARNATION +VERSION +ID$/);
+  assert.match(table[2]!, /^two +127\.0\.0\.2:7946 +alive +- +12\.3ms +dc1 +z2 +0 +0\.1\.0 +bbbbbbbb$/);
   assert.equal(table[0]!.indexOf('STATE'), table[2]!.indexOf('alive'));
   const [, two] = JSON.parse(await done('members', '--json')) as {
     name: string;
