@@ -26,6 +26,7 @@ export function diagnose(core: AgentCore, facts: ShellFacts, now: number): Findi
   const findings = [
     ...rootKeyFindings(facts),
     ...membershipFindings(core),
+    ...detourFindings(core),
     ...certificateFindings(core, now),
     ...maintenanceFindings(core),
     ...listenerFindings(facts.dataPlane),
@@ -99,6 +100,22 @@ function membershipFindings(core: AgentCore): Finding[] {
       ),
     );
   return findings;
+}
+
+/** Hosts that answer over connections only. Whether one is alive is another finding's business. */
+function detourFindings({ catalog, gossip }: AgentCore): Finding[] {
+  const withoutDatagrams = new Set(gossip.stats().membership.withoutDatagrams);
+  return catalog
+    .allHosts()
+    .filter(({ id, state }) => state === 'alive' && withoutDatagrams.has(id))
+    .map(({ value: { name, address, gossipPort } }) =>
+      finding(
+        'warning',
+        `host ${name}`,
+        'answers over TCP only: UDP seems blocked between here and there',
+        `let UDP to ${address}:${gossipPort} and back through every firewall on the way`,
+      ),
+    );
 }
 
 function rootKeyFindings({ missingRootKey }: ShellFacts): Finding[] {

@@ -15,7 +15,7 @@ export class MemberList {
   /** Where members, and this agent, last said they are. */
   private readonly coordinates = new Map<HostId, Coordinate>();
   private own: number;
-  private lastStats: SwimStats = { ...noMembershipStats(), localHealth: 0 };
+  private lastStats: SwimStats = { ...noMembershipStats(), localHealth: 0, withoutDatagrams: [] };
 
   /** `incarnation`: this agent's own, at its start. */
   constructor(self: HostId, incarnation: number) {

@@ -4,6 +4,8 @@ export interface MembershipStats {
   probesSent: number;
   probesAcked: number;
   probesFailed: number;
+  /** Answers that came over a connection, since no datagram got through or to be sure. */
+  streamAcks: number;
   suspicions: number;
   refutations: number;
   /** How often this process found that it had been stopped. */
@@ -19,6 +21,7 @@ export function noMembershipStats(): MembershipStats {
     probesSent: 0,
     probesAcked: 0,
     probesFailed: 0,
+    streamAcks: 0,
     suspicions: 0,
     refutations: 0,
     stalls: 0,

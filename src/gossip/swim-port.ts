@@ -56,6 +56,8 @@ export type SwimReport =
 export interface SwimStats extends Readonly<MembershipStats> {
   /** 0 is well; see `LocalHealth`. */
   readonly localHealth: number;
+  /** Members that keep answering over connections only, some of them if there are many; see `Detours`. */
+  readonly withoutDatagrams: readonly HostId[];
 }
 
 export type SwimInput =

@@ -11,6 +11,7 @@ import {
   type Signer,
   type Verify,
 } from '../core.ts';
+import { Detours } from './detours.ts';
 import { decodeFrame, encodeFrame } from './framecodec.ts';
 import type { Digest } from './frames.ts';
 import { Membership } from './membership.ts';
@@ -47,6 +48,7 @@ export class Swim implements Machine<SwimInput, SwimEffect> {
   private root: Digest;
   /** Members whose replica differed from this agent's when last heard of. */
   private readonly differing = new Set<HostId>();
+  private readonly detours = new Detours();
   private toldIncarnation: number;
   private toldStats = '';
   private nextStatsAt: Millis = 0;
@@ -71,7 +73,8 @@ export class Swim implements Machine<SwimInput, SwimEffect> {
   }
 
   get stats(): SwimStats {
-    return { ...this.membership.stats, localHealth: this.membership.localHealth };
+    const { stats, localHealth } = this.membership;
+    return { ...stats, localHealth, withoutDatagrams: this.detours.members };
   }
 
   step(input: SwimInput, now: Millis): readonly SwimEffect[] {
@@ -94,6 +97,7 @@ export class Swim implements Machine<SwimInput, SwimEffect> {
         break;
       case 'remove':
         this.differing.delete(order.id);
+        this.detours.forget(order.id);
         membership.remove(order.id);
         break;
       case 'lifecycle':
@@ -131,12 +135,18 @@ export class Swim implements Machine<SwimInput, SwimEffect> {
       const frame = decodeFrame(bytes);
       if ('session' in frame) throw new Fault('malformed', 'anti-entropy does not travel this way');
       input = { type: 'frame', from, frame, via };
+      if (frame.type === 'ack') this.answered(from, via);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       this.membership.stats.badFrames++;
       return;
     }
     this.relay(this.membership.step(input, now));
+  }
+
+  private answered(from: HostId, via: Via): void {
+    if (via === 'stream') this.membership.stats.streamAcks++;
+    if (this.membership.get(from) !== undefined) this.detours.answered(from, via);
   }
 
   private relay(effects: readonly MembershipEffect[]): void {

@@ -58,6 +58,8 @@ export class FlockHost {
   swim!: Swim;
   isRunning = false;
   isCut = false;
+  /** A firewall before this host that lets connections through, and no datagrams. */
+  isUdpBlocked = false;
   zone = '';
   epoch = 0;
   configs: ProxyConfig[] = [];
@@ -344,6 +346,7 @@ export class Flock {
 
   datagram(from: FlockHost, to: string, bytes: Uint8Array): void {
     const target = this.reach(from, to);
+    if (from.isUdpBlocked || target?.isUdpBlocked) return;
     if (target !== null) this.enqueue(target, { swim: { type: 'datagram', from: from.id, bytes } });
   }
 

@@ -89,7 +89,7 @@ function gossipMetrics(add: Add, { core, transport, store, waitingQueries }: Met
     'Probes, suspicions and refutations by outcome.',
     ['event'],
     () => {
-      const { localHealth: _, ...events } = stats().membership;
+      const { localHealth: _, withoutDatagrams: __, ...events } = stats().membership;
       return byName('event', events);
     },
   );

@@ -145,3 +145,19 @@ test('maintenance of the host and of each service is a warning that says how to 
   maintain('web', false);
   assert.deepEqual(findings(first), ['ok agent']);
 });
+
+test('a host that no datagram reaches stays alive, and is named until one gets through', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  flock.run(2000);
+  second.isUdpBlocked = true;
+  flock.run(30_000);
+  assert.equal(first.core.catalog.host(second.id)?.state, 'alive');
+  const [found] = diagnose(first.core, well, flock.now);
+  assert.equal(found?.grade, 'warning');
+  assert.equal(found?.subject, 'host second');
+  assert.match(found?.detail ?? '', /UDP seems blocked/);
+  second.isUdpBlocked = false;
+  flock.run(5000);
+  assert.deepEqual(findings(first), ['ok agent']);
+});
