@@ -1,7 +1,8 @@
 /** The entry of `starling`: the agent, or a command that talks to one. */
 
-// bin/starling means it for this process, not for the scripts that it runs.
+// bin/starling means these for this process, not for the scripts that it runs.
 delete process.env.NODE_COMPILE_CACHE;
+delete process.env.MALLOC_ARENA_MAX;
 
 const args = process.argv.slice(2);
 
