@@ -18,6 +18,22 @@ export const deltaTopic = 'starling/deltas/1';
 /** The largest delta that is read, bytes; the core keeps its batches to a fraction of it. */
 export const maxDeltaBytes = 256 * 1024;
 
+/**
+ * The largest RPC that is read, bytes: an answer to who missed a second of deltas. Who sends a larger one is
+ * dropped by gossipsub, see `DeltaPubsub`.
+ */
+const maxRpcBytes = 1024 * 1024;
+/** What one RPC may ask for; more spoils that RPC, no more. There is one topic, and IHAVE names each id once. */
+const decodeRpcLimits = {
+  maxSubscriptions: 16,
+  maxMessages: 512,
+  maxControlMessages: 64,
+  maxIhaveMessageIDs: 5000,
+  maxIwantMessageIDs: 5000,
+  maxIdontwantMessageIDs: 512,
+  maxPeerInfos: 0,
+};
+
 /** What a gossipsub stream may hold for a peer that reads too slowly, bytes; then the stream is reset. */
 const maxOutboundBufferBytes = 4 * 1024 * 1024;
 /** How long a delta is remembered, so that a late copy of it is not delivered twice. */
@@ -74,7 +90,8 @@ function deltaPubsub() {
     mcacheLength: 14,
     mcacheGossip: 9,
     seenTTL: seenMs,
-    maxInboundDataLength: maxDeltaBytes + 4096,
+    maxInboundDataLength: maxRpcBytes,
+    decodeRpcLimits,
     maxOutboundBufferSize: maxOutboundBufferBytes,
     idontwantMinDataSize: 4096,
     scoreParams: {

@@ -1,5 +1,6 @@
 /** Deltas over gossipsub: validation, delivery, and a short wait for the first peer that can take one. */
 import { type MeshPeer, TopicValidatorResult } from '@chainsafe/libp2p-gossipsub';
+import { Fault } from '../../core.ts';
 import type { RelayVerdict } from '../port.ts';
 import { deltaTopic, type Libp2pNode, maxDeltaBytes } from './node.ts';
 
@@ -12,6 +13,13 @@ const verdicts: { readonly [verdict in RelayVerdict]: TopicValidatorResult } = {
   ignore: TopicValidatorResult.Ignore,
   reject: TopicValidatorResult.Reject,
 };
+
+/**
+ * Heartbeats (5 s) that a connected peer may take to speak gossipsub, identify included, before it is let go:
+ * gossipsub drops for good a peer that once sent more than it reads, and says so to nobody. Connected anew, by
+ * whichever side wants it as a neighbour, it is taken in again.
+ */
+const maxMuteHeartbeats = 17;
 
 /** Takes a delta in, once per content, and says whether it is to be relayed. */
 export type DeltaHandler = (bytes: Uint8Array) => RelayVerdict;
@@ -32,12 +40,20 @@ export class DeltaPubsub {
     held: 0,
     /** Pushed out of the waiting room, larger than `maxDeltaBytes`, or refused by a broken stream. */
     dropped: 0,
+    /** Connections closed because their peers did not, or no longer, speak gossipsub. */
+    mutePeersCut: 0,
   };
   private readonly node: Libp2pNode;
   private readonly take: DeltaHandler;
   private readonly waiting: Uint8Array[] = [];
   private waitingBytes = 0;
   private readonly onChange = (): void => this.release();
+  /** Connected peers without gossipsub, by libp2p id, and for how many heartbeats. */
+  private mute = new Map<string, number>();
+  private readonly onHeartbeat = (): void => {
+    this.release();
+    this.cutMute();
+  };
   /** Peers in the mesh, by libp2p id; those who disconnected are sorted out when it is read. */
   private readonly grafted = new Set<string>();
   private readonly onGraft = (event: CustomEvent<MeshPeer>): void => {
@@ -58,7 +74,7 @@ export class DeltaPubsub {
     const { pubsub } = this.node.services;
     pubsub.topicValidators.set(deltaTopic, (_from, message) => verdicts[this.judge(message.data)]);
     pubsub.addEventListener('subscription-change', this.onChange);
-    pubsub.addEventListener('gossipsub:heartbeat', this.onChange);
+    pubsub.addEventListener('gossipsub:heartbeat', this.onHeartbeat);
     pubsub.addEventListener('gossipsub:graft', this.onGraft);
     pubsub.addEventListener('gossipsub:prune', this.onPrune);
     pubsub.subscribe(deltaTopic);
@@ -67,7 +83,7 @@ export class DeltaPubsub {
   stop(): void {
     const { pubsub } = this.node.services;
     pubsub.removeEventListener('subscription-change', this.onChange);
-    pubsub.removeEventListener('gossipsub:heartbeat', this.onChange);
+    pubsub.removeEventListener('gossipsub:heartbeat', this.onHeartbeat);
     pubsub.removeEventListener('gossipsub:graft', this.onGraft);
     pubsub.removeEventListener('gossipsub:prune', this.onPrune);
     this.counters.dropped += this.waiting.length;
@@ -116,6 +132,22 @@ export class DeltaPubsub {
     const connected = new Set(this.node.getPeers().map(String));
     for (const peer of this.grafted) if (!connected.has(peer)) this.grafted.delete(peer);
     return this.grafted.size;
+  }
+
+  private cutMute(): void {
+    const speaking = new Set(this.node.services.pubsub.getPeers().map(String));
+    const mute = new Map<string, number>();
+    for (const peer of this.node.getPeers()) {
+      const id = peer.toString();
+      if (speaking.has(id)) continue;
+      const heartbeats = (this.mute.get(id) ?? 0) + 1;
+      mute.set(id, heartbeats);
+      if (heartbeats !== maxMuteHeartbeats) continue;
+      this.counters.mutePeersCut += 1;
+      for (const connection of this.node.getConnections(peer))
+        connection.abort(new Fault('no-gossipsub', 'the peer does not speak gossipsub'));
+    }
+    this.mute = mute;
   }
 
   private release(): void {
