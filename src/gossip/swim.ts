@@ -49,6 +49,8 @@ export class Swim implements Machine<SwimInput, SwimEffect> {
   /** Members whose replica differed from this agent's when last heard of. */
   private readonly differing = new Set<HostId>();
   private readonly detours = new Detours();
+  /** Members that were removed; the roster keeps as many ids for good. */
+  private readonly departed = new Set<HostId>();
   private toldIncarnation: number;
   private toldStats = '';
   private nextStatsAt: Millis = 0;
@@ -93,11 +95,12 @@ export class Swim implements Machine<SwimInput, SwimEffect> {
     switch (order.type) {
       case 'add':
         membership.add(order.id, now);
-        this.tellReturn(order.id);
+        if (this.departed.delete(order.id)) this.tellReturn(order.id);
         break;
       case 'remove':
         this.differing.delete(order.id);
         this.detours.forget(order.id);
+        if (membership.get(order.id) !== undefined) this.departed.add(order.id);
         membership.remove(order.id);
         break;
       case 'lifecycle':
@@ -125,7 +128,7 @@ export class Swim implements Machine<SwimInput, SwimEffect> {
   /** Reports of its first time may still be on their way to the others, who would take them for the present. */
   private tellReturn(id: HostId): void {
     const member = this.membership.get(id);
-    if (member !== undefined && member.incarnation > 0)
+    if (member !== undefined)
       this.effects.push({ type: 'report', report: { type: 'member', member, was: null } });
   }
 
