@@ -1,7 +1,7 @@
 /**
  * `npm run bundle`, and at the end of every `npm ci`: the program and its packages as a few files in dist/,
  * which `bin/starling` prefers while they are newer than the sources. Some thousand modules, each with its
- * own bookkeeping in the engine, cost an agent 40 MB and two thirds of its start.
+ * own bookkeeping in the engine, cost an agent 25 MB and half of its start.
  */
 import { execFileSync } from 'node:child_process';
 import { renameSync, rmSync, utimesSync } from 'node:fs';
