@@ -54,6 +54,7 @@ test('runs never overlap, nothing is told twice, and no deadline is slept throug
       const running: string[] = [];
       const told = new Map<string, string>();
       let wanted: readonly string[] = [];
+      let variant = 0;
       let now = 0;
       const take = (effects: readonly HealthEffect[]): void => {
         for (const effect of effects) {
@@ -79,7 +80,9 @@ test('runs never overlap, nothing is told twice, and no deadline is slept throug
           }
           now = until;
         } else if (one.type === 'checks') {
-          for (const id of wanted) if (!one.wanted.includes(id)) told.delete(id);
+          // A new definition starts from its initial status: what is told of it may be what was told before.
+          for (const id of wanted) if (!one.wanted.includes(id) || one.variant !== variant) told.delete(id);
+          variant = one.variant;
           wanted = one.wanted;
           const checks = wanted.map((id) => ({ serviceId: 'web', check: definition(id, one.variant) }));
           take(machine.step({ type: 'checks', checks }, now));
@@ -95,6 +98,19 @@ test('runs never overlap, nothing is told twice, and no deadline is slept throug
           `${id} neither runs nor is going to`,
         );
     }),
-    { numRuns: 500 },
+    {
+      numRuns: 500,
+      examples: [
+        [
+          [
+            { type: 'checks', wanted: ['t'], variant: 0 },
+            { type: 'ttl', status: 'passing', output: 'x' },
+            { type: 'checks', wanted: ['t'], variant: 1 },
+            { type: 'ttl', status: 'passing', output: 'x' },
+          ],
+          0,
+        ],
+      ],
+    },
   );
 });
