@@ -369,6 +369,8 @@ export class Host implements NetworkUser {
         this.config = effect.config;
         watcher.configured(this);
         break;
+      case 'happened':
+        break;
       case 'changed':
         watcher.changed(this, effect.topics);
         break;

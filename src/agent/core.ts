@@ -29,6 +29,7 @@ import { perform } from './commands.ts';
 import { Configurator } from './configurator.ts';
 import type { AgentEffect, AgentInput, SavedState } from './effects.ts';
 import { open } from './envelope.ts';
+import { type MeshEvent, memberEvent, recordEvent } from './events.ts';
 import { Farewell } from './farewell.ts';
 import { type HealthEffect, HealthMachine } from './health.ts';
 import { encodeJoinAnswer, type JoinAnswer } from './joining.ts';
@@ -74,7 +75,8 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   private readonly health: HealthMachine;
   private readonly configurator: Configurator;
   private certifier: Certifier | null = null;
-  private startedAt: Millis = 0;
+  /** Null until what an earlier run left is loaded. */
+  private startedAt: Millis | null = null;
   private configureAt: Millis | null = null;
   private readonly farewell = new Farewell();
   /** Towards the sponsor; null for a host that has none. */
@@ -272,7 +274,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
 
   private noteOwnStanding(): void {
     const { incarnation } = this.gossip;
-    const since = this.startedAt;
+    const since = this.startedAt ?? 0;
     this.catalog.member({ id: this.self, state: 'alive', incarnation, since, roundTripMs: 0 });
   }
 
@@ -330,15 +332,16 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     for (const effect of effects) {
       if (effect.type === 'applied') this.applied(effect.records, now);
       else if (effect.type === 'forgotten') this.knowledge.forget(effect.records);
-      else if (effect.type === 'member') this.memberChanged(effect.member, effect.was);
+      else if (effect.type === 'member') this.memberChanged(effect.member, effect.was, now);
       else this.emit(outward(effect));
     }
   }
 
-  private memberChanged(member: Member, was: MemberState | null): void {
+  private memberChanged(member: Member, was: MemberState | null, now: Millis): void {
     this.catalog.member(member);
     if (was === member.state) return;
-    const name = this.catalog.host(member.id)?.value.name ?? '';
+    const name = this.nameOf(member.id);
+    this.happened([memberEvent(member, was, name, now)]);
     this.log('info', `member-${member.state}`, {
       host: name,
       id: shortId(member.id),
@@ -350,6 +353,16 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     const { rootsChanged, located } = this.knowledge.apply(records);
     this.emit(...located.map((place) => ({ type: 'locate', ...place }) as const));
     if (rootsChanged) this.emit(...(this.certifier?.bundleChanged(now) ?? []));
+    this.happened(records.map((record) => recordEvent(record, this.nameOf(record.author), now)));
+  }
+
+  private nameOf(host: HostId): string {
+    return this.catalog.host(host)?.value.name ?? '';
+  }
+
+  /** What was loaded from the disk happened before. */
+  private happened(events: readonly MeshEvent[]): void {
+    if (this.startedAt !== null && events.length > 0) this.emit({ type: 'happened', events });
   }
 
   private joinRequest(exchange: number, bytes: Uint8Array, now: Millis): void {

@@ -6,6 +6,7 @@ import type { SwimOrder, SwimReport } from '../gossip/swim-port.ts';
 import type { ProxyConfig } from '../proxy/config.ts';
 import type { SavedIdentity } from '../trust/svid.ts';
 import type { Topic } from './catalog.ts';
+import type { MeshEvent } from './events.ts';
 import type { CheckDefinition, CheckStatus, ServiceDefinition } from './kinds.ts';
 import type { Command } from './port.ts';
 
@@ -96,6 +97,8 @@ export type AgentEffect =
   /** A new configuration for the data plane; sent only when it differs from the one before. */
   | { readonly type: 'configure'; readonly config: ProxyConfig }
   | { readonly type: 'changed'; readonly topics: ReadonlySet<Topic> }
+  /** For whoever follows what happens in the mesh. */
+  | { readonly type: 'happened'; readonly events: readonly MeshEvent[] }
   | {
       readonly type: 'log';
       readonly level: 'debug' | 'info' | 'warn' | 'error';

@@ -5,6 +5,7 @@ import type { DataPlaneStats } from '../proxy/dataplane.ts';
 import type { MeshView } from '../proxy/view.ts';
 import type { OperatorStanding } from '../trust/authority.ts';
 import type { Catalog, Topic } from './catalog.ts';
+import type { EventLog } from './events.ts';
 import type { CheckDefinition, CheckStatus, ServiceDefinition } from './kinds.ts';
 
 /** A change somebody asks of this agent. `operator` signs what concerns the whole mesh, then is forgotten. */
@@ -157,6 +158,8 @@ export interface AgentPort {
   readonly self: AgentSelf;
   readonly catalog: Catalog;
   readonly policy: PolicyStore;
+  /** What happened since this agent started, the last of it. */
+  readonly events: EventLog;
   /** Definitions registered on this host, by id. */
   localServices(): readonly ServiceDefinition[];
   /** The view this host's proxy was last compiled from. */

@@ -139,6 +139,7 @@ class Writer {
         this.changeIdentity(() => deleteIdentity(identityFolder, effect.service));
         break;
       case 'changed':
+      case 'happened':
         if (this.core.isSynchronised()) this.synchronised();
         break;
       case 'log':

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { Catalog, type Topic } from '../../src/agent/catalog.ts';
+import { EventLog } from '../../src/agent/events.ts';
 import {
   CHECK,
   CHECK_DEFINITION,
@@ -99,6 +100,7 @@ export class MemoryAgent implements AgentPort {
   readonly catalog = new Catalog();
   readonly policy = new Policies(() => true);
   readonly registry = new Registry(selfId, this.catalog);
+  readonly events = new EventLog();
   /** Every command that was carried out, in order. */
   readonly commands: Command[] = [];
   vips: { [service: string]: string } = {};

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { AgentCore } from '../../src/agent/core.ts';
 import type { AgentEffect, AgentInput } from '../../src/agent/effects.ts';
+import type { MeshEvent } from '../../src/agent/events.ts';
 import { decodeJoinAnswer, type JoinAnswer } from '../../src/agent/joining.ts';
 import {
   ADMISSION,
@@ -66,6 +67,7 @@ export class FlockHost {
   readonly answers = new Map<number, Answer>();
   readonly joinAnswers = new Map<number, JoinAnswer>();
   readonly logs: Effect<'log'>[] = [];
+  readonly events: MeshEvent[] = [];
   readonly checksRun: CheckDefinition[] = [];
   readonly keysMade: string[] = [];
   private waiting: Effect<'persist'>[] = [];
@@ -228,6 +230,9 @@ export class FlockHost {
         break;
       case 'run-check':
         this.checksRun.push(effect.check);
+        break;
+      case 'happened':
+        this.events.push(...effect.events);
         break;
       case 'log':
         this.logs.push(effect);

@@ -295,6 +295,9 @@ export class Agent {
       case 'changed':
         this.port.changed(effect.topics);
         break;
+      case 'happened':
+        this.port.events.add(effect.events);
+        break;
       case 'log':
         this.log[effect.level](effect.fields, effect.event);
         break;

@@ -8,6 +8,7 @@ import type { Catalog, Topic } from '../catalog.ts';
 import type { AgentCore } from '../core.ts';
 import { diagnose, type ShellFacts } from '../diagnosis.ts';
 import type { AgentInput } from '../effects.ts';
+import { EventLog } from '../events.ts';
 import type { ServiceDefinition } from '../kinds.ts';
 import type {
   AgentPort,
@@ -43,6 +44,7 @@ export class LocalPort implements AgentPort {
   readonly self: AgentSelf;
   readonly catalog: Catalog;
   readonly policy: PolicyStore;
+  readonly events = new EventLog();
   fileProblems: readonly string[] = [];
   private readonly options: LocalPortOptions;
   private readonly commands = new Map<number, Waiting>();

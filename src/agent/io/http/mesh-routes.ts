@@ -11,6 +11,7 @@ import { maxTokenTtlMs, minTokenTtlMs } from '../../port.ts';
 import {
   type Answer,
   type ApiContext,
+  type ApiRequest,
   bodyJson,
   json,
   operatorOf,
@@ -66,6 +67,17 @@ function status({ agent }: ApiContext): object {
   };
 }
 
+/** `?since`, or the header of a browser that reconnects; without either only what comes. */
+function follow({ agent, streams }: ApiContext, { query, headers }: ApiRequest): Answer {
+  const since = query.get('since') ?? headers['last-event-id'] ?? String(agent.events.lastIndex);
+  if (typeof since !== 'string' || !/^\d{1,15}$/.test(since))
+    throw new Fault('bad-query', 'must be the index of an event', { field: 'since' });
+  const isSse = /text\/event-stream/.test(String(headers.accept ?? ''));
+  const body = streams.follow({ format: isSse ? 'server-sent' : 'lines', after: Number(since) });
+  const contentType = isSse ? 'text/event-stream' : 'application/x-ndjson';
+  return { body, contentType, headers: { 'Cache-Control': 'no-store' } };
+}
+
 function caStatus({ agent }: ApiContext): object {
   return {
     trustDomain: agent.self.trustDomain,
@@ -119,6 +131,15 @@ export const meshRoutes: readonly Route[] = [
     topic: () => 'nodes',
     answer: ({ agent }) =>
       json(memberStatuses(agent.catalog.allHosts(), agent.self.id, (a, b) => agent.estimateMs(a, b))),
+  },
+  {
+    ...starlingRead,
+    path: '/v1/mesh/events',
+    summary:
+      'Follows joins, suspicions, deaths, leaves and changed records, a JSON object a line, or server-sent ' +
+      'events if accepted; `?since=INDEX` begins after that event',
+    query: ['since'],
+    answer: follow,
   },
   {
     ...starlingRead,

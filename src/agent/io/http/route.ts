@@ -4,6 +4,7 @@ import { Fault, type HostId, parseJson, type Signer } from '../../../core.ts';
 import type { Authority, Caller, Demand } from '../../access.ts';
 import type { HostEntry, ServiceEntry, Topic } from '../../catalog.ts';
 import type { AgentPort } from '../../port.ts';
+import type { EventStreams } from './event-stream.ts';
 
 /** What handlers may use beside the request. */
 export interface ApiContext {
@@ -12,6 +13,7 @@ export interface ApiContext {
   readonly routes: readonly Route[];
   /** uid of a user name of this host; null when there is no such user. */
   readonly uidOfUser: (name: string) => number | null;
+  readonly streams: EventStreams;
   /** Runs changes that read before they write one after another, so that none undoes another. */
   readonly inTurn: <T>(change: () => Promise<T>) => Promise<T>;
 }
@@ -20,6 +22,7 @@ export interface ApiContext {
 export interface ApiRequest {
   readonly params: { readonly [name: string]: string };
   readonly query: URLSearchParams;
+  readonly headers: { readonly [name: string]: string | readonly string[] | undefined };
   readonly body: Uint8Array;
   /** Known for everything but reads from loopback, where it does not matter. */
   readonly caller: Caller;
@@ -30,7 +33,7 @@ export interface ApiRequest {
 
 export interface Answer {
   readonly status?: number;
-  /** Sent as JSON, unless it is a `string` and `contentType` says otherwise. */
+  /** Sent as JSON, unless it is a `string` or a stream and `contentType` says otherwise. */
   readonly body: unknown;
   readonly contentType?: string;
   readonly headers?: { readonly [name: string]: string };

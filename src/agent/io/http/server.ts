@@ -16,6 +16,7 @@ import { CallerLookup } from './caller.ts';
 import { catalogRoutes } from './catalog-routes.ts';
 import { checkRoutes } from './check-routes.ts';
 import { configRoutes } from './config-routes.ts';
+import { EventStreams } from './event-stream.ts';
 import { isOurs, lineOf, statusOf } from './failure.ts';
 import { healthRoutes } from './health-routes.ts';
 import { intentionRoutes } from './intention-routes.ts';
@@ -138,6 +139,7 @@ class Api {
       agent: options.agent,
       routes: allRoutes,
       uidOfUser: options.uidOfUser,
+      streams: new EventStreams(options.agent.events),
       inTurn: oneAtATime(),
     };
     this.callers = new CallerLookup('path' in options.listen);
@@ -147,6 +149,7 @@ class Api {
   stop(): void {
     this.stopping = true;
     this.waiters.wakeAll();
+    this.context.streams.endAll();
   }
 
   build(): FastifyInstance {
@@ -222,6 +225,7 @@ class Api {
     const request: ApiRequest = {
       params: raw.params as ApiRequest['params'],
       query: new URLSearchParams(query < 0 ? '' : raw.url.slice(query + 1)),
+      headers: raw.headers,
       body: Buffer.isBuffer(raw.body) ? raw.body : new Uint8Array(0),
       caller,
       authority: { agentUid: this.agentUid, operator: operator !== null },

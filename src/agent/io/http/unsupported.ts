@@ -33,7 +33,6 @@ const sentences: readonly (readonly [prefix: string, sentence: string])[] = [
   ['/v1/agent/token', 'ACL tokens are not offered; operators hold keys.'],
   ['/v1/mesh/explain', 'Explanations are not offered by this version.'],
   ['/v1/mesh/tap', 'Tapping requests is not offered by this version.'],
-  ['/v1/mesh/events', 'The event stream is not offered by this version.'],
   ['/v1/mesh/convergence', 'Convergence receipts are not offered by this version.'],
   ['/v1/mesh/history', 'History of policy is not offered by this version.'],
 ];
