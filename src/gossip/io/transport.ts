@@ -74,7 +74,7 @@ export class Transport {
   private readonly links: Links;
   private readonly pubsub: DeltaPubsub;
   private readonly options: TransportOptions;
-  private readonly counters: { refusedConnections: number };
+  private readonly counters: { refusedConnections: number; limitedConnections: number };
   /** Peers to whom the core wants a lasting connection. */
   private readonly neighbours = new Set<HostId>();
   private readonly connected = new Set<HostId>();
@@ -85,7 +85,7 @@ export class Transport {
     options: TransportOptions,
     node: Libp2pNode,
     membership: SwimThread,
-    counters: { refusedConnections: number },
+    counters: { refusedConnections: number; limitedConnections: number },
   ) {
     this.self = self;
     this.options = options;
@@ -107,10 +107,16 @@ export class Transport {
     const self = ed25519Signer(options.seed).publicKey;
     for (let attempt = 1; ; attempt++) {
       const membership = await startMembership(options);
-      const counters = { refusedConnections: 0 };
-      const gater = admissionGater(options.admitted, () => {
-        counters.refusedConnections += 1;
-      });
+      const counters = { refusedConnections: 0, limitedConnections: 0 };
+      const gater = admissionGater(
+        options.admitted,
+        () => {
+          counters.refusedConnections += 1;
+        },
+        () => {
+          counters.limitedConnections += 1;
+        },
+      );
       const node = await createNode({ privateKey, bind: options.bind, port: membership.port, gater });
       const transport = new Transport(self, options, node, membership, counters);
       try {
@@ -194,7 +200,7 @@ export class Transport {
       connections: this.connected.size,
       neighbours: this.neighbours.size,
       meshPeers: this.pubsub.meshPeers(),
-      refusedConnections: this.counters.refusedConnections,
+      ...this.counters,
       frames: { ...this.links.counters },
       deltas: { ...this.pubsub.counters },
       datagrams: { ...this.membership.counters },
