@@ -5,7 +5,7 @@
  * levels; cf. Dynamo, DeCandia et al. 2007, section 4.7).
  */
 import { earliest, type HostId, type Millis, type Random } from '../core.ts';
-import type { Digest, SyncFrame } from './frames.ts';
+import type { Digest, SyncEnd, SyncFrame } from './frames.ts';
 import type { SyncParameters } from './parameters.ts';
 import type { Replica } from './replica.ts';
 import { type Session, SessionRunner, type SyncOwner } from './session.ts';
@@ -13,6 +13,10 @@ import { type Session, SessionRunner, type SyncOwner } from './session.ts';
 /** Peers waiting for a session, and peers whose last session is remembered. */
 const maxCandidates = 64;
 const maxRemembered = 256;
+/** Frames that an honest peer takes in a whole session's time at the very least, however slow its disk is. */
+const minTaken = 30;
+/** How long a peer is not answered again that took fewer. */
+const overrunPauseMs = 30_000;
 /** Own digests remembered: whoever is at one of them is only behind. */
 const maxHistory = 256;
 
@@ -57,7 +61,7 @@ export class AntiEntropy {
     this.parameters = parameters;
     this.runner = new SessionRunner(replica, parameters, this.stats, {
       ...owner,
-      ended: (session, reason, now) => this.ended(session, reason === 'done', now),
+      ended: (session, reason, now) => this.ended(session, reason, now),
     });
     this.noteRoot();
   }
@@ -147,12 +151,18 @@ export class AntiEntropy {
 
   /**
    * Sessions that change nothing, because one side refuses what the other holds, grow rarer. One that
-   * failed or was turned away is tried again after a while.
+   * failed or was turned away is tried again after a while. Whoever used up the time of a session that it opened,
+   * and took little, lets others have a place first.
    */
-  private ended(session: Session, complete: boolean, now: Millis): void {
+  private ended(session: Session, reason: SyncEnd, now: Millis): void {
+    const complete = reason === 'done';
     if (complete) this.stats.completed++;
     else this.stats.failed++;
-    if (!session.opener) return;
+    if (!session.opener) {
+      const dawdled = now >= session.endsAt && session.taken < minTaken;
+      if (dawdled) this.memory(session.peer).answeredAt = now + overrunPauseMs;
+      return;
+    }
     this.everSynced ||= complete;
     const { peerGapMs, maxPeerGapMs } = this.parameters;
     const memory = this.memory(session.peer);

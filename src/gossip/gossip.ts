@@ -25,6 +25,7 @@ import type { SyncFrame } from './frames.ts';
 import { HybridClock, isClockAhead } from './hlc.ts';
 import { Intake, relayVerdictOf, syncOutcomeOf, type Verdict } from './intake.ts';
 import { type Lifecycle, parseLifecycle } from './lifecycle.ts';
+import { OwnVersions } from './own-versions.ts';
 import { defaultGossipParameters, type GossipParameters } from './parameters.ts';
 import type { Authority, GossipEffect, GossipInput, Member, Refusal, RelayVerdict } from './port.ts';
 import { RecentMap } from './recent-map.ts';
@@ -52,14 +53,6 @@ export interface GossipOptions {
   readonly digestKey?: Uint8Array;
 }
 
-const versionsPerEpoch = 2 ** 32;
-/** Epochs beyond would exceed a safe integer. */
-const maxEpoch = 2 ** 21 - 1;
-/**
- * Versions are never climbed past this, whatever this host's own key seems to have signed (a cloned disk, a
- * stolen key): 1,024 epochs' worth of versions stay free for writes to every slot that is not above it.
- */
-const highestClimb = Number.MAX_SAFE_INTEGER - 2 ** 42;
 /** Operators who write here at the same time, at most. */
 const maxNumbered = 64;
 /** Quota and floor were minded when the record was written: what is on the disk counts. */
@@ -79,7 +72,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   private readonly counters = { deltasIn: 0, deltasOut: 0, badFrames: 0, syncBytesIn: 0, syncBytesOut: 0 };
   /** What the latest `delta` input was worth. */
   private latestRelayVerdict: RelayVerdict = 'ignore';
-  private nextVersion: number;
+  private readonly versions: OwnVersions;
   /** The latest number given to each operator, which may not be durable yet. */
   private readonly numbered = new RecentMap<number>(maxNumbered);
   /** Set while parked records wait for the authority to have learnt of those just applied. */
@@ -88,12 +81,10 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
 
   constructor(options: GossipOptions) {
     const { self, verify, authority, random, epoch } = options;
-    if (!Number.isSafeInteger(epoch) || epoch < 0 || epoch > maxEpoch)
-      throw new Fault('invalid-epoch', `epoch ${epoch} is outside 0 to ${maxEpoch}`, { field: 'epoch' });
     this.options = options;
     this.parameters = options.parameters ?? defaultGossipParameters;
     this.leftKind = options.leftKind ?? 'lifecycle';
-    this.nextVersion = epoch * versionsPerEpoch + 1;
+    this.versions = new OwnVersions(epoch);
     this.replica = new Replica({
       limits: this.parameters.replica,
       digestKey: options.digestKey,
@@ -129,7 +120,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     this.collection = new Collection({
       replica: this.replica,
       self,
-      firstVersion: this.nextVersion,
+      firstVersion: this.versions.next,
       member: (id) => this.member(id),
       members: () => this.members(),
     });
@@ -291,11 +282,11 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   }
 
   private writeOwn(kind: string, key: string, value: Uint8Array | null, now: Millis): Record {
-    const version = this.nextVersion;
+    const version = this.versions.next;
     const hlc = this.clock.tick(now);
     const record = encodeRecord({ scope: 'host', kind, key, version, hlc, value }, this.options.signer);
     this.intake.checkOwn(record, now, { ignoreFloor: true });
-    this.nextVersion = version + 1;
+    this.versions.used(version);
     this.persistOwn(record);
     return record;
   }
@@ -378,9 +369,9 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     this.latestRelayVerdict = relayVerdictOf(this.acceptAll(records, now));
   }
 
-  /** Takes records in one by one, so that a bad one costs no other, then tells of those that won. */
+  /** Takes records in, then tells of those that won. */
   private acceptAll(records: readonly Uint8Array[], now: Millis): Verdict[] {
-    const verdicts = records.map((bytes) => this.intake.accept(bytes, now));
+    const verdicts = this.intake.acceptAll(records, now);
     const entered: Record[] = [];
     for (const verdict of verdicts) {
       if (verdict.outcome === 'applied' || verdict.outcome === 'kept') entered.push(verdict.record);
@@ -416,7 +407,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     const { collected, repeat } = this.collection.follow(slots, now);
     this.forget(collected);
     for (const { record, floor } of repeat) {
-      this.nextVersion = Math.max(this.nextVersion, Math.min(floor, highestClimb) + 1);
+      this.versions.climbAbove(floor);
       this.tryWriteOwn(record.kind, record.key, record.value, now);
     }
   }
@@ -461,16 +452,11 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     this.fellowship.note(winners, now);
   }
 
-  /**
-   * A record of this host that this host did not know: the store was set back. Never repeat a version. Of a
-   * version so high that hardly any are left, only its own slot is lost, and the operator is told.
-   */
+  /** Of a version so high that hardly any are left only the slot is lost, and the operator is told. */
   private noteOwnVersion(record: Record): void {
     const { self } = this.options;
-    if (record.author !== self || record.scope !== 'host') return;
-    if (record.version <= highestClimb) this.nextVersion = Math.max(this.nextVersion, record.version + 1);
-    else
-      this.effects.push({ type: 'alarm', code: 'version-exhausted', subject: self, detail: slotOf(record) });
+    if (record.author !== self || record.scope !== 'host' || this.versions.used(record.version)) return;
+    this.effects.push({ type: 'alarm', code: 'version-exhausted', subject: self, detail: slotOf(record) });
   }
 
   private forget(collected: Collected | null): void {

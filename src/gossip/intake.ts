@@ -33,6 +33,14 @@ export interface IntakeStats {
   readonly refused: Map<string, number>;
 }
 
+/** All authors of whom nothing is held, as far as their refusals are concerned. */
+const strangers = '';
+/**
+ * Authentic records that are verified, then refused: the burst is for a replica to which an admission comes after
+ * what it admits, the rate is what verifying costs three hundredths of a core.
+ */
+const refusalRate: Rate = { recordsPerSecond: 200, burst: 4096 };
+
 /** Equivocating writers that were reported; past this the list starts over. */
 const maxReported = 1024;
 
@@ -46,6 +54,8 @@ export class Intake {
   private readonly onEquivocation: (author: HostId, slot: string) => void;
   private readonly reported = new Set<HostId>();
   private readonly rates: { readonly [scope in Scope]: WriterRates };
+  /** How often an author signs what it may not, as keys made up by the thousand do: together they are one. */
+  private readonly refusals = new WriterRates(refusalRate);
   private readonly ownRates: { readonly [scope in Scope]: WriterRates };
 
   constructor(options: {
@@ -67,6 +77,21 @@ export class Intake {
       new WriterRates({ ...rate, burst: othersSlack * rate.burst });
     this.rates = { host: generous(hostRate), policy: generous(policyRate) };
     this.ownRates = { host: new WriterRates(hostRate), policy: new WriterRates(policyRate) };
+  }
+
+  /**
+   * Takes in the records of one message one by one, so that a bad one costs no other. But no honest peer passes
+   * a forgery on: what comes after one is not looked at, since each would cost a verification.
+   */
+  acceptAll(records: readonly Uint8Array[], now: Millis): Verdict[] {
+    const verdicts: Verdict[] = [];
+    for (const bytes of records) {
+      const verdict = this.accept(bytes, now);
+      verdicts.push(verdict);
+      if (isForged(verdict)) break;
+    }
+    while (verdicts.length < records.length) verdicts.push(unread);
+    return verdicts;
   }
 
   /** Takes in one record, whoever passed it on. */
@@ -109,15 +134,21 @@ export class Intake {
     if (preview === 'quota-exceeded' || preview === 'below-floor') return refuse(record, preview);
     const held = this.replica.get(slotOf(record));
     const equivocates = held !== undefined && isEquivocation(held, record);
-    if (preview === 'stale' && !equivocates) return { outcome: preview, record };
+    // Who is known to sign two truths is not worth a verification for every further one.
+    const isNews = equivocates && !this.reported.has(record.author);
+    if (preview === 'stale' && !isNews) return { outcome: preview, record };
     if (this.parking.has(record)) return refuse(record, 'parked', true);
     // Before the signature, which is what costs; anti-entropy brings the record again.
-    if (!this.rates[record.scope].allows(record.author, now)) return refuse(record, 'rate-exceeded', true);
+    const source = this.replica.knows(record.author) ? record.author : strangers;
+    const isOverRate =
+      !this.rates[record.scope].allows(record.author, now) || !this.refusals.allows(source, now);
+    if (isOverRate) return refuse(record, 'rate-exceeded', true);
     if (!isAuthentic(record, this.verify)) return refuse(record, 'bad-signature');
     if (equivocates) this.report(record);
     if (preview === 'stale') return { outcome: preview, record };
     const refusal = this.authority.judge(record, now);
     if (refusal === null) return this.enter(record, now);
+    this.refusals.spend(source, now);
     if (refusal.later) this.parking.add(record);
     return refuse(record, refusal.code, refusal.later);
   }
@@ -154,6 +185,13 @@ export class Intake {
   }
 }
 
+/** What came after a forgery. */
+const unread: Verdict = { outcome: 'refused', code: 'unread', later: true, record: null };
+
+function isForged(verdict: Verdict): boolean {
+  return verdict.outcome === 'refused' && verdict.code === 'bad-signature';
+}
+
 function refuse(record: Record, code: string, later = false): Verdict {
   return { outcome: 'refused', code, later, record };
 }
@@ -170,7 +208,6 @@ export function syncOutcomeOf(verdict: Verdict, replica: Replica): SyncOutcome {
 
 /** One forged record condemns a delta: its relay verified nothing. One good record is worth passing on. */
 export function relayVerdictOf(verdicts: readonly Verdict[]): RelayVerdict {
-  if (verdicts.some((verdict) => verdict.outcome === 'refused' && verdict.code === 'bad-signature'))
-    return 'reject';
+  if (verdicts.some(isForged)) return 'reject';
   return verdicts.some(({ outcome }) => outcome !== 'refused') ? 'accept' : 'ignore';
 }

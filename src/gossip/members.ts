@@ -3,6 +3,7 @@
  * known, and only what deviates takes memory. Ten thousand simulated hosts fit in one process this way.
  */
 import { type HostId, type Millis, type Random, randomInt } from '../core.ts';
+import type { Rumor } from './frames.ts';
 import type { Standing } from './member.ts';
 import type { Member, MemberState } from './port.ts';
 import type { Roster } from './roster.ts';
@@ -91,6 +92,15 @@ export class Members {
   indexOf(id: HostId): number | undefined {
     const index = this.roster.indexOf(id);
     return index !== undefined && id !== this.self && this.isPresent(index) ? index : undefined;
+  }
+
+  /**
+   * Whether a claim about a member is worth a suspicion: of its incarnation or a later one, and by a member: not
+   * by a name that is made up, by the accused, or by this agent, which knows best what it said.
+   */
+  isAccusation(index: number, claim: Extract<Rumor, { accuser: HostId }>): boolean {
+    const isCurrent = claim.incarnation >= this.incarnation(index);
+    return isCurrent && claim.accuser !== claim.id && this.indexOf(claim.accuser) !== undefined;
   }
 
   private isPresent(index: number): boolean {

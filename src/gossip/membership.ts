@@ -18,7 +18,7 @@ import type { Member, MemberState } from './port.ts';
 import { type Probe, type ProbeOwner, Prober, type Purpose } from './prober.ts';
 import { Rhythm } from './rhythm.ts';
 import { Roster } from './roster.ts';
-import { Rumors } from './rumors.ts';
+import { accusationsOf, Rumors } from './rumors.ts';
 import { Suspicions } from './suspicions.ts';
 import type { MembershipEffect, MembershipInput, Via } from './swim-port.ts';
 import { View } from './view.ts';
@@ -164,8 +164,12 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     this.view.fill();
   }
 
-  /** `id` said, in a record signed by itself, that it left (or is back) at this incarnation. */
+  /**
+   * `id` said, in a record signed by itself, that it left (or is back) at this incarnation; or an operator
+   * said that it is gone, which this agent, if meant, refutes at once.
+   */
   noteLifecycle(id: HostId, state: 'active' | 'left', incarnation: number, now: Millis): void {
+    if (id === this.options.self && state === 'left') this.heed({ state, incarnation });
     const index = this.table.indexOf(id);
     if (index === undefined) return;
     this.assume(index, { state: state === 'left' ? 'left' : 'alive', incarnation }, now);
@@ -266,14 +270,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   private greet(peer: HostId, now: Millis): void {
     this.view.connected(peer);
     const impaired = this.table.impaired(maxRumors - 1).filter((member) => member.id !== peer);
-    const rumors = impaired.map(
-      (member): Rumor => ({
-        state: member.state === 'down' ? 'down' : 'suspect',
-        id: member.id,
-        incarnation: member.incarnation,
-        accuser: this.options.self,
-      }),
-    );
+    const rumors = accusationsOf(impaired, this.options.self);
     // More than fits a datagram takes the connection.
     const via = impaired.length < this.parameters.rumorsPerFrame ? 'datagram' : 'stream';
     this.send(peer, { type: 'rumors', rumors: [this.own.rumor(), ...rumors] }, via);
@@ -319,7 +316,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     const index = this.table.indexOf(rumor.id);
     if (index === undefined) return;
     if (rumor.state === 'alive') this.hearAlive(index, rumor, now);
-    else if (rumor.incarnation >= this.table.incarnation(index)) this.accuse(index, rumor, now);
+    else if (this.table.isAccusation(index, rumor)) this.accuse(index, rumor, now);
   }
 
   private hearAlive(index: number, rumor: Rumor & { state: 'alive' }, now: Millis): void {
@@ -358,7 +355,8 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   private judge(index: number, now: Millis): void {
     const suspicion = this.suspicions.get(index);
     if (suspicion === undefined || this.own.leaving) return;
-    if (suspicion.check === 'failed') this.findDown(index, suspicion.incarnation, now);
+    if (suspicion.check === 'failed' || this.parameters.checkAttempts === 0)
+      this.findDown(index, suspicion.incarnation, now);
     else if (this.prober.start(this.idAt(index), 'check', now)) suspicion.check = 'running';
     else this.suspicions.defer(index, now);
   }
@@ -431,8 +429,8 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
       const sampleMs = Math.max(0, now - probe.sentAt);
       this.table.noteRoundTrip(index, sampleMs);
       this.places.observe(probe.target, sampleMs);
-      const { id, roundTripMs } = this.table.describe(index);
-      this.effects.push({ type: 'measured', id, roundTripMs: roundTripMs! });
+      const { id, roundTripMs, incarnation } = this.table.describe(index);
+      this.effects.push({ type: 'measured', id, roundTripMs: roundTripMs!, incarnation });
     }
     const suspicion = this.suspicions.get(index);
     if (suspicion === undefined || probe.purpose !== 'check') return;

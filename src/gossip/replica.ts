@@ -139,6 +139,11 @@ export class Replica {
     return this.writers.largest(count);
   }
 
+  /** Whether anything of this author is held. */
+  knows(author: HostId): boolean {
+    return this.writers.has(author);
+  }
+
   get(slot: string): Record | undefined {
     return this.entryOf(slot)?.record;
   }

@@ -22,6 +22,11 @@ import { partsPerBucket, rangeOfPart } from './slots.ts';
 
 /** Payload of one frame: leaves room for a largest record's overhead below `maxFrameBytes`. */
 const chunkBytes = 60 * 1024;
+/**
+ * A session ends after this long, however lively: nobody keeps this agent's one opening session, or a place
+ * among those it answers, for ever. What a large replica still lacks then comes with the next session.
+ */
+export const maxSessionMs: Millis = 30_000;
 /** Queued pieces of work a peer may make this side hold; more than its window ever needs. */
 const maxQueued = 64;
 const entryBytes = 2 * digestBytes;
@@ -37,9 +42,12 @@ export interface Session {
   readonly id: number;
   /** Whether this agent opened it. */
   readonly opener: boolean;
+  readonly endsAt: Millis;
   /** Records that this side applied. */
   gained: number;
   inFlight: number;
+  /** Frames of this side that the peer took. */
+  taken: number;
   /** Wants and listings, or the snapshot, that the peer still has to answer in full. */
   awaited: number;
   /** The opener has seen the last listing. */
@@ -113,7 +121,7 @@ export class SessionRunner {
   wake(now: Millis): void {
     for (let key = this.deadlines.takeDue(now); key !== undefined; key = this.deadlines.takeDue(now)) {
       const session = this.sessions.get(key);
-      if (session !== undefined) this.close(session, 'timeout', now);
+      if (session !== undefined) this.close(session, now < session.endsAt ? 'timeout' : 'overrun', now);
     }
   }
 
@@ -160,13 +168,16 @@ export class SessionRunner {
   receive(from: HostId, frame: Exclude<SyncFrame, { type: 'sync-open' }>, now: Millis): void {
     const session = this.sessions.get(keyOf(from, frame.session));
     if (session === undefined) return;
-    this.deadlines.set(keyOf(from, frame.session), now + this.parameters.timeoutMs);
+    const quietUntil = now + this.parameters.timeoutMs;
+    this.deadlines.set(keyOf(from, frame.session), Math.min(quietUntil, session.endsAt));
     switch (frame.type) {
       case 'sync-close':
         this.end(session, frame.reason, now);
         return;
       case 'sync-credit':
-        session.inFlight = Math.max(0, session.inFlight - 1);
+        if (session.inFlight === 0) break;
+        session.inFlight--;
+        session.taken++;
         break;
       case 'sync-parts':
         if (session.opener) session.queue.push(this.partListings(session, frame.buckets));
@@ -196,7 +207,16 @@ export class SessionRunner {
   }
 
   private begin(peer: HostId, id: number, opener: boolean, now: Millis): Session {
-    const session = { peer, id, opener, gained: 0, inFlight: 0, awaited: 0, listed: false, queue: [] };
+    const counts = { gained: 0, inFlight: 0, taken: 0, awaited: 0 };
+    const session: Session = {
+      peer,
+      id,
+      opener,
+      endsAt: now + maxSessionMs,
+      ...counts,
+      listed: false,
+      queue: [],
+    };
     this.sessions.set(keyOf(peer, id), session);
     this.deadlines.set(keyOf(peer, id), now + this.parameters.timeoutMs);
     return session;

@@ -31,6 +31,10 @@ export class Writers {
     return this.total;
   }
 
+  has(author: HostId): boolean {
+    return this.shares.host.has(author) || this.shares.policy.has(author);
+  }
+
   add(record: Record): void {
     const shares = this.shares[record.scope];
     const share = shares.get(record.author) ?? { records: 0, bytes: 0 };

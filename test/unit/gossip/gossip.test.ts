@@ -62,13 +62,13 @@ test('a write is neither seen nor published before it is durable', () => {
   );
 });
 
-test('a delta is applied and persisted; a bad record in it costs no other', () => {
+test('a delta is applied and persisted; a bad record in it costs no other, a forged one all that follow', () => {
   const gossip = machine();
   const author = signerOf('other');
   const fields = { scope: 'host', kind: 'service', version: 1, hlc: now * 1024, value } as const;
-  const good = ['a', 'b'].map((key) => encodeRecord({ ...fields, key }, author).bytes);
+  const good = ['a', 'b', 'd'].map((key) => encodeRecord({ ...fields, key }, author).bytes);
   const forged = encodeRecord({ ...fields, key: 'c' }, { ...author, sign: () => new Uint8Array(64) }).bytes;
-  const bytes = encodeDelta([good[0]!, new Uint8Array([9]), forged, good[1]!]);
+  const bytes = encodeDelta([good[0]!, new Uint8Array([9]), good[1]!, forged, forged, good[2]!]);
   const effects = gossip.step({ type: 'delta', bytes }, now);
   assert.deepEqual(
     effects.map((effect) => effect.type),

@@ -90,7 +90,7 @@ test('versions that a set-back store lacks are climbed over, up to the reserve a
   gossip.step({ type: 'delta', bytes: encodeDelta([forgotten.bytes]) }, now);
   assert.equal(gossip.put('service', 'web', value, now).record.version, forgotten.version + 1);
   const edge = signed('service', 'api', lastVersion - 2 ** 42);
-  const beyond = signed('service', 'beyond', edge.version + 1);
+  const beyond = signed('service', 'beyond', edge.version + 2);
   gossip.step({ type: 'delta', bytes: encodeDelta([edge.bytes, beyond.bytes]) }, now);
   assert.equal(gossip.put('service', 'api', value, now).record.version, edge.version + 1);
 });
