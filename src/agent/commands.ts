@@ -2,9 +2,10 @@
 import { Fault, type Millis, type Signer, unreachable } from '../core.ts';
 import type { TrustState } from '../trust/state.ts';
 import type { Seed } from '../trust/token.ts';
+import type { Catalog } from './catalog.ts';
 import type { HealthEffect, HealthMachine } from './health.ts';
-import { CONFIG_ENTRY, GRANT } from './kinds.ts';
-import type { Command, PolicyStore } from './port.ts';
+import { CONFIG_ENTRY, DEPARTURE, GRANT } from './kinds.ts';
+import type { Command, ForcedLeave, PolicyStore } from './port.ts';
 import type { OwnWrite, Registry } from './registry.ts';
 import { createToken, revokeToken, type TokenOutcome } from './tokens.ts';
 
@@ -30,6 +31,7 @@ export interface CommandContext {
   readonly health: HealthMachine;
   readonly trust: TrustState;
   readonly policies: PolicyStore;
+  readonly catalog: Catalog;
   /** Where joiners can reach the mesh; the first is this host. */
   seeds(): readonly Seed[];
 }
@@ -89,6 +91,8 @@ export function perform(
     case 'revoke-token':
       requireOperator(context, command.operator, now);
       return tokenOutcome(revokeToken(command, context.trust, now), command.operator);
+    case 'force-leave':
+      return forceLeave(command, context, now);
     default:
       return unreachable(command);
   }
@@ -100,6 +104,23 @@ function refuseUngranted({ trust, registry }: CommandContext, name: string, inMe
     throw new Fault('name-not-granted', `this host's token does not allow it to run the service "${name}"`, {
       field: 'service.name',
     });
+}
+
+/** A host that is alive after all refutes it within a probe or two. */
+function forceLeave(
+  { host: id, operator }: Command & { readonly type: 'force-leave' },
+  context: CommandContext,
+  now: Millis,
+): Outcome {
+  const host = context.catalog.host(id);
+  if (host === undefined) throw new Fault('unknown-host', `there is no host ${id}`, { field: 'host' });
+  if (id === context.registry.selfId)
+    throw new Fault('conflict', 'this is the host that was asked: stop it with leave', { field: 'host' });
+  const { incarnation, value, state } = host;
+  const answer: ForcedLeave = { host: id, name: value.name, incarnation, changed: state !== 'left' };
+  const write = { kind: DEPARTURE, key: id, value: { incarnation }, operator };
+  const outcome = policyOutcome(context, now, operator, write);
+  return answer.changed ? { ...outcome, value: answer } : { ...nothing, value: answer };
 }
 
 function requireOperator({ trust }: CommandContext, operator: Signer, now: Millis): void {

@@ -402,6 +402,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
         health: this.health,
         trust: this.trust,
         policies: this.policies,
+        catalog: this.catalog,
         seeds: () => this.seeds(),
       };
       const outcome = perform(command, context, entropy, now);

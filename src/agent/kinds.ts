@@ -17,6 +17,8 @@ export const LIFECYCLE = 'lifecycle';
 export const GRANT = 'grant';
 /** Policy scope, key = `<kind>/<name>`: one of Consul's config entries. */
 export const CONFIG_ENTRY = 'config-entry';
+/** Policy scope, key = host id: an operator says that this host is gone, as of an incarnation. */
+export { departureKind as DEPARTURE } from '../gossip/lifecycle.ts';
 /** Policy scope, key = `g<generation>`: one root certificate of the trust bundle. */
 export const TRUST_ROOT = 'trust-root';
 

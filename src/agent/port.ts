@@ -54,6 +54,8 @@ export type Command =
     }
   /** Answered with a `RevokedToken`. */
   | { readonly type: 'revoke-token'; readonly id: string; readonly operator: Signer }
+  /** Says for a host that cannot say it any more that it left. Answered with a `ForcedLeave`. */
+  | { readonly type: 'force-leave'; readonly host: HostId; readonly operator: Signer }
   /** Drain, tell the mesh, stop. Resolves when told. */
   | { readonly type: 'leave' };
 
@@ -88,6 +90,15 @@ export interface TokenStatus {
 
 /** What `revoke-token` answers; not `changed` when it was revoked before. */
 export interface RevokedToken extends TokenStatus {
+  readonly changed: boolean;
+}
+
+/** What `force-leave` answers; not `changed` when the host had left before. */
+export interface ForcedLeave {
+  readonly host: HostId;
+  readonly name: string;
+  /** Only a higher one, which the host itself must say, undoes it. */
+  readonly incarnation: number;
   readonly changed: boolean;
 }
 

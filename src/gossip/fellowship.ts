@@ -4,7 +4,7 @@
  */
 import type { HostId, Millis } from '../core.ts';
 import type { Digest } from './frames.ts';
-import { type Lifecycle, parseLifecycle } from './lifecycle.ts';
+import { departureKind, type Lifecycle, parseDeparture, parseLifecycle } from './lifecycle.ts';
 import { MemberList } from './member-list.ts';
 import type { GossipEffect } from './port.ts';
 import { type Record, slotOf } from './record.ts';
@@ -68,10 +68,12 @@ export class Fellowship {
   note(applied: readonly Record[], now: Millis): void {
     const { self, memberKind, leftKind } = this.options;
     for (const { scope, kind, key, author, deleted } of applied) {
+      if (scope === 'policy' && kind === departureKind) this.tellDeparture(key);
       if (scope !== 'host' || key !== '' || author === self) continue;
       if (kind === memberKind) {
         if (deleted) this.remove(author);
         else this.add(author, now);
+        this.tellDeparture(author);
       }
       const said = kind === memberKind || kind === leftKind ? this.lifecycleOf(author) : null;
       if (said !== null) this.order({ type: 'lifecycle', id: author, ...said });
@@ -96,6 +98,15 @@ export class Fellowship {
     if (member === undefined) return;
     this.order({ type: 'remove', id });
     this.options.emit({ type: 'member', member: { ...member, state: 'left' }, was: member.state });
+  }
+
+  /** The operator's word on a host, if there is one, and it has come before the host or after. */
+  private tellDeparture(host: HostId): void {
+    const slot = slotOf({ scope: 'policy', author: '', kind: departureKind, key: host });
+    const record = this.options.replica.get(slot);
+    const departure = record === undefined ? null : parseDeparture(record);
+    if (departure === null) return;
+    this.order({ type: 'lifecycle', id: host, state: 'left', incarnation: departure.incarnation });
   }
 
   private lifecycleOf(author: HostId): Lifecycle | null {

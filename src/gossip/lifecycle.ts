@@ -1,5 +1,5 @@
 /** What a member says about its own coming and going, in a record signed by itself. */
-import { Fault, parseJson } from '../core.ts';
+import { Fault, type HostId, isHex, parseJson } from '../core.ts';
 import type { Record } from './record.ts';
 
 export interface Lifecycle {
@@ -10,18 +10,47 @@ export interface Lifecycle {
 
 /** Null for a tombstone and for anything that does not say what it should. */
 export function parseLifecycle(record: Record): Lifecycle | null {
+  const value = objectIn(record);
+  if (value === null || !('state' in value)) return null;
+  const { state } = value;
+  const incarnation = incarnationIn(value);
+  if ((state !== 'active' && state !== 'left') || incarnation === null) return null;
+  return { state, incarnation };
+}
+
+/** Policy kind of a `Departure`, key = host id. */
+export const departureKind = 'departure';
+
+/**
+ * What an operator says of a host that will not say it itself: that it is gone. Undone, as a goodbye of its own is, by a higher incarnation; a host that is alive has one soon.
+ */
+export interface Departure {
+  readonly host: HostId;
+  /** The host's incarnation as the operator's agent knew it. */
+  readonly incarnation: number;
+}
+
+/** Null for a tombstone and for anything that does not say what it should. */
+export function parseDeparture(record: Record): Departure | null {
+  const value = objectIn(record);
+  const incarnation = value === null ? null : incarnationIn(value);
+  return incarnation === null || !isHex(record.key, 32) ? null : { host: record.key, incarnation };
+}
+
+function objectIn(record: Record): object | null {
   if (record.deleted) return null;
-  let value: unknown;
   try {
-    value = parseJson(record.value);
+    const value = parseJson(record.value);
+    return typeof value === 'object' ? value : null;
   } catch (error) {
     if (error instanceof Fault) return null;
     throw error;
   }
-  if (typeof value !== 'object' || value === null) return null;
-  if (!('state' in value) || !('incarnation' in value)) return null;
-  const { state, incarnation } = value;
-  if (state !== 'active' && state !== 'left') return null;
-  if (typeof incarnation !== 'number' || !Number.isSafeInteger(incarnation) || incarnation < 0) return null;
-  return { state, incarnation };
+}
+
+function incarnationIn(value: object): number | null {
+  const incarnation = 'incarnation' in value ? value.incarnation : null;
+  return typeof incarnation === 'number' && Number.isSafeInteger(incarnation) && incarnation >= 0
+    ? incarnation
+    : null;
 }

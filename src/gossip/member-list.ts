@@ -84,7 +84,7 @@ export class MemberList {
       case 'member':
         return this.update(report.member.id, report.member);
       case 'measured':
-        return this.update(report.id, { roundTripMs: report.roundTripMs });
+        return this.measured(report.id, report.roundTripMs, report.incarnation);
       case 'coordinate':
         if (report.id === this.self || this.members.has(report.id))
           this.coordinates.set(report.id, report.coordinate);
@@ -104,6 +104,11 @@ export class MemberList {
       default:
         return null;
     }
+  }
+
+  private measured(id: HostId, roundTripMs: number, incarnation: number) {
+    const known = this.members.get(id)?.incarnation ?? 0;
+    return this.update(id, { roundTripMs, incarnation: Math.max(known, incarnation) });
   }
 
   /** A report about somebody who is no member any more was on its way when that was decided. */

@@ -4,11 +4,22 @@
  */
 import type { HostId } from '../core.ts';
 import type { Rumor } from './frames.ts';
+import type { Member } from './port.ts';
 
 /** Encoded size of the largest rumor: state, id, incarnation, proof. */
 export const rumorBytes: number = 1 + 32 + 8 + 64;
 /** One rumor a member; past this the most told one is dropped, which most have heard by then. */
 export const maxQueuedRumors = 4096;
+
+/** What whoever meets a new peer tells it of the members that are not well. */
+export function accusationsOf(impaired: readonly Member[], accuser: HostId): Rumor[] {
+  return impaired.map(({ id, state, incarnation }) => ({
+    state: state === 'down' ? 'down' : 'suspect',
+    id,
+    incarnation,
+    accuser,
+  }));
+}
 
 export class Rumors {
   private readonly multiplier: number;

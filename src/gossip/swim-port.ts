@@ -43,8 +43,13 @@ export type SwimReport =
   | { readonly type: 'connect' | 'disconnect'; readonly peer: HostId }
   /** A member said what its replica's digest is. Only told when it differs, and once when it no longer does. */
   | { readonly type: 'root'; readonly peer: HostId; readonly root: Digest }
-  /** The smoothed round trip to a member, milliseconds. */
-  | { readonly type: 'measured'; readonly id: HostId; readonly roundTripMs: number }
+  /** A member answered: the smoothed round trip to it, milliseconds, and the incarnation it has. */
+  | {
+      readonly type: 'measured';
+      readonly id: HostId;
+      readonly roundTripMs: number;
+      readonly incarnation: number;
+    }
   /** A member says that it is elsewhere than last told, by more than matters; or this agent itself is. */
   | { readonly type: 'coordinate'; readonly id: HostId; readonly coordinate: Coordinate }
   /** This agent's own incarnation rose. */

@@ -22,6 +22,7 @@ import type {
   AgentSelf,
   Command,
   CreatedToken,
+  ForcedLeave,
   IdentityStatus,
   RevokedToken,
   RootStatus,
@@ -271,9 +272,17 @@ export class MemoryAgent implements AgentPort {
         return this.token(command);
       case 'revoke-token':
         return this.revoke(command);
+      case 'force-leave':
+        return this.forceLeave(command.host);
       case 'leave':
         return undefined;
     }
+  }
+
+  private forceLeave(id: HostId): ForcedLeave {
+    const { value, incarnation, state } = this.catalog.host(id)!;
+    this.member(id, 'left');
+    return { host: id, name: value.name, incarnation, changed: state !== 'left' };
   }
 
   private token(command: Command & { readonly type: 'create-token' }): CreatedToken {

@@ -3,9 +3,10 @@ import type { Command } from 'commander';
 import type { DataPlaneStats, TrafficRow } from '../../../proxy/dataplane.ts';
 import { latencyBoundsMs } from '../../../proxy/dataplane.ts';
 import type { MemberStatus } from '../../member-status.ts';
-import type { Finding } from '../../port.ts';
-import { type CommonOptions, common, run } from './invocation.ts';
+import type { Finding, ForcedLeave } from '../../port.ts';
+import { type CommonOptions, common, operatorCommand, run, segment } from './invocation.ts';
 import { ago, type Cell, print, printable, type Tone, table, tinted } from './output.ts';
+import { notEmpty } from './values.ts';
 
 const stateTones: { readonly [state: string]: Tone } = {
   alive: 'good',
@@ -134,9 +135,24 @@ async function leave(options: CommonOptions): Promise<void> {
   });
 }
 
+async function forceLeave(name: string, options: CommonOptions): Promise<void> {
+  await run(options, async (invocation) => {
+    const operatorToken = await invocation.operatorToken();
+    const path = `/v1/agent/force-leave/${segment(name)}`;
+    const left = await invocation.client.call<ForcedLeave>('PUT', path, { operatorToken });
+    invocation.show(left, () =>
+      left.changed ? `${printable(left.name)} counts as left` : `${printable(left.name)} had left before`,
+    );
+    return 0;
+  });
+}
+
 export function addMeshCommands(program: Command): void {
   common(program.command('members').description('list the hosts of the mesh')).action(members);
   common(program.command('check').description("the agent's diagnosis of itself")).action(check);
   common(program.command('stat').description("traffic through this host's proxy")).action(stat);
+  operatorCommand(program.command('force-leave').argument('<host>', 'its name or id', notEmpty))
+    .description('say for a host that cannot any more that it left; one that is alive refutes it')
+    .action(forceLeave);
   common(program.command('leave').description('drain, tell the mesh, stop the agent')).action(leave);
 }

@@ -19,12 +19,15 @@ import {
   type ApiContext,
   type ApiRequest,
   bodyJson,
+  hostOf,
   json,
   needed,
+  operatorOf,
   ownHost,
   ownService,
   parseSwitch,
   type Route,
+  switchedOn,
   text,
 } from './route.ts';
 
@@ -143,6 +146,19 @@ function join({ agent }: ApiContext, request: ApiRequest): Answer {
   );
 }
 
+/** The host is named by name, Consul node id or host id. What it said stays until it is collected. */
+async function forceLeave(context: ApiContext, request: ApiRequest): Promise<Answer> {
+  const { agent } = context;
+  if (request.query.has('prune') && switchedOn(request, 'prune'))
+    throw new Fault('unsupported', 'what a host said that left is collected by itself', { field: 'prune' });
+  const named = request.params.name!;
+  const host =
+    hostOf(context, named) ??
+    agent.catalog.allHosts().find(({ id, value }) => value.name === named || nodeUuid(id) === named);
+  if (host === undefined) throw new Fault('unknown-host', `there is no host "${named}"`, { field: 'name' });
+  return json(await agent.command({ type: 'force-leave', host: host.id, operator: operatorOf(request) }));
+}
+
 export const agentRoutes: readonly Route[] = [
   { ...consulRead, path: '/v1/agent/self', summary: 'This agent', answer: (context) => json(self(context)) },
   {
@@ -245,6 +261,15 @@ export const agentRoutes: readonly Route[] = [
     path: '/v1/agent/join/:address',
     summary: 'Nothing to do for a member; an agent joins when it starts',
     answer: join,
+  },
+  {
+    method: 'PUT',
+    style: 'consul',
+    access: 'mesh',
+    path: '/v1/agent/force-leave/:name',
+    summary: 'Says for a host that cannot say it any more that it left; one that is alive refutes it',
+    query: ['prune'],
+    answer: forceLeave,
   },
   {
     method: 'PUT',

@@ -21,6 +21,7 @@ const statusByCode: { readonly [code: string]: number } = {
   'unknown-config-entry': 404,
   'unknown-intention': 404,
   'unknown-token': 404,
+  'unknown-host': 404,
   'wrong-method': 405,
   conflict: 409,
   'too-many-services': 409,

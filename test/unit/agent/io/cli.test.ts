@@ -344,3 +344,24 @@ test('misuse is exit 2, and commands that are not built are unknown', async () =
   assert.doesNotMatch(help.stdout, /explain|snapshot|apply|debug|\btop\b|\btap\b/);
   assert.equal((await starlingWith([])).code, 2);
 });
+
+test('a host that is gone is said to have left by an operator, by name or id, and by nobody else', async () => {
+  const lost = 'd'.repeat(64);
+  api.agent.addHost(lost, hostValue('lost', '127.0.0.4'));
+  await fails(1, /operator/, 'force-leave', 'lost');
+  assert.equal(await done('force-leave', 'lost', ...operator()), 'lost counts as left\n');
+  assert.deepEqual(api.agent.commands.at(-1)?.type, 'force-leave');
+  assert.equal(await done('force-leave', 'lost', ...operator()), 'lost had left before\n');
+  assert.equal(JSON.parse(await done('force-leave', lost, '--json', ...operator())).changed, false);
+  await fails(1, /there is no host "nobody"/, 'force-leave', 'nobody', ...operator());
+  await fails(2, /argument|missing/, 'force-leave');
+});
+
+test('Consul’s way to force a host out is refused without the token, and where it asks to prune', async () => {
+  const path = '/v1/agent/force-leave/lost';
+  assert.equal((await api.call('PUT', path)).status, 403);
+  assert.equal((await api.call('PUT', `${path}?prune`, { operator: true })).status, 400);
+  assert.equal((await api.call('PUT', '/v1/agent/force-leave/x', { operator: true })).status, 404);
+  const uuid = 'dddddddd-dddd-dddd-dddd-dddddddddddd';
+  assert.equal((await api.call('PUT', `/v1/agent/force-leave/${uuid}`, { operator: true })).status, 200);
+});
