@@ -18,6 +18,7 @@ import {
 import { AntiEntropy } from './antientropy.ts';
 import { encodeRecord, isAuthentic } from './codec.ts';
 import { Collection, isLive } from './collection.ts';
+import { DeltaLatency } from './delta-latency.ts';
 import { Dissemination, decodeDelta } from './dissemination.ts';
 import { Fellowship } from './fellowship.ts';
 import { decodeFrame, encodeFrame, needsStream } from './framecodec.ts';
@@ -29,7 +30,7 @@ import { OwnVersions } from './own-versions.ts';
 import { defaultGossipParameters, type GossipParameters } from './parameters.ts';
 import type { Authority, GossipEffect, GossipInput, Member, Refusal, RelayVerdict } from './port.ts';
 import { RecentMap } from './recent-map.ts';
-import { type Hlc, type Record, slotOf } from './record.ts';
+import { type Hlc, hlcMillis, type Record, slotOf } from './record.ts';
 import { type Collected, Replica } from './replica.ts';
 import { highestOf } from './sequence.ts';
 import type { CollectedSlot } from './session.ts';
@@ -69,6 +70,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   private readonly dissemination: Dissemination;
   private readonly sync: AntiEntropy;
   private readonly collection: Collection;
+  private readonly latency = new DeltaLatency();
   private readonly counters = { deltasIn: 0, deltasOut: 0, badFrames: 0, syncBytesIn: 0, syncBytesOut: 0 };
   /** What the latest `delta` input was worth. */
   private latestRelayVerdict: RelayVerdict = 'ignore';
@@ -156,7 +158,14 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   }
 
   stats(): GossipStats {
-    return gossipStats(this.counters, this.fellowship.list, this.intake, this.sync, this.replica);
+    return gossipStats(
+      this.counters,
+      this.fellowship.list,
+      this.intake,
+      this.sync,
+      this.replica,
+      this.latency,
+    );
   }
 
   nextWake(): Millis | null {
@@ -366,7 +375,10 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       return;
     }
     this.counters.deltasIn++;
-    this.latestRelayVerdict = relayVerdictOf(this.acceptAll(records, now));
+    const verdicts = this.acceptAll(records, now);
+    this.latestRelayVerdict = relayVerdictOf(verdicts);
+    for (const { outcome, record } of verdicts)
+      if (outcome === 'applied' && record !== null) this.latency.note(now - hlcMillis(record.hlc));
   }
 
   /** Takes records in, then tells of those that won. */

@@ -10,7 +10,7 @@ import { maxRumors } from './frames.ts';
 import { LocalHealth } from './health.ts';
 import { outranks, type Standing } from './member.ts';
 import { Members } from './members.ts';
-import { type MembershipStats, noMembershipStats } from './membership-stats.ts';
+import { countOutcome, type MembershipStats, noMembershipStats } from './membership-stats.ts';
 import { OwnStanding } from './own.ts';
 import { defaultSwimParameters, type SwimParameters } from './parameters.ts';
 import { Places } from './places.ts';
@@ -129,6 +129,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
         this.view.lost(input.peer, now);
         if (!this.prober.unreachable(input.peer, now)) this.hint(input.peer, now);
     }
+    this.prober.lookedUp(now);
     return this.drain(now);
   }
 
@@ -416,11 +417,13 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   answerRelay(probe: Probe, reached: boolean): void {
     if (probe.origin === null) return;
     const { id, sequence } = probe.origin;
+    countOutcome(this.stats, probe.purpose, reached ? 'acked' : 'failed');
     this.send(id, { type: reached ? 'relayed-ack' : 'nack', sequence });
   }
 
   probeSucceeded(probe: Probe, now: Millis): void {
     this.stats.probesAcked++;
+    countOutcome(this.stats, probe.purpose, probe.stage === 'direct' ? 'acked' : 'relayed');
     this.health.better();
     const index = this.table.indexOf(probe.target);
     if (index === undefined) return;
@@ -441,6 +444,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
 
   probeFailed(probe: Probe, now: Millis): void {
     this.stats.probesFailed++;
+    countOutcome(this.stats, probe.purpose, 'failed');
     const index = this.table.indexOf(probe.target);
     if (index === undefined || this.own.leaving) return;
     if (probe.purpose === 'round' || probe.purpose === 'hint')

@@ -1,5 +1,6 @@
 /** Counters of the gossip room, for metrics and for the simulator's checkers. */
 import type { AntiEntropy, SyncStats } from './antientropy.ts';
+import type { DeltaLatency, DeltaLatencyStats } from './delta-latency.ts';
 import type { Intake } from './intake.ts';
 import type { MemberList } from './member-list.ts';
 import type { Replica } from './replica.ts';
@@ -15,6 +16,7 @@ export interface GossipStats {
   readonly deltasOut: number;
   /** Frames and deltas that were malformed or of a later release. */
   readonly badFrames: number;
+  readonly deltaLatency: DeltaLatencyStats;
   readonly recordsApplied: number;
   readonly recordsKnown: number;
   readonly recordsStale: number;
@@ -44,10 +46,12 @@ export function gossipStats(
   intake: Intake,
   sync: AntiEntropy,
   replica: Replica,
+  latency: DeltaLatency,
 ): GossipStats {
   return {
     ...counters,
     membership: members.stats,
+    deltaLatency: latency.stats(),
     sync: { ...sync.stats },
     recordsApplied: intake.stats.applied,
     recordsKnown: intake.stats.known,

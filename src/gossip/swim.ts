@@ -76,7 +76,12 @@ export class Swim implements Machine<SwimInput, SwimEffect> {
 
   get stats(): SwimStats {
     const { stats, localHealth } = this.membership;
-    return { ...stats, localHealth, withoutDatagrams: this.detours.members };
+    return {
+      ...stats,
+      probeOutcomes: { ...stats.probeOutcomes },
+      localHealth,
+      withoutDatagrams: this.detours.members,
+    };
   }
 
   step(input: SwimInput, now: Millis): readonly SwimEffect[] {

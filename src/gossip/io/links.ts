@@ -94,6 +94,17 @@ export class Links {
     return [...this.links.keys()];
   }
 
+  /** Frames that wait for all hosts together. */
+  queued(): { readonly frames: number; readonly bytes: number } {
+    let frames = 0;
+    let bytes = 0;
+    for (const { queue, queuedBytes } of this.links.values()) {
+      frames += queue.length;
+      bytes += queuedBytes;
+    }
+    return { frames, bytes };
+  }
+
   /** Frames that wait for `host`. */
   queuedFrames(host: HostId): number {
     return this.links.get(host)?.queue.length ?? 0;

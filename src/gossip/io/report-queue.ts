@@ -16,6 +16,10 @@ export class ReportQueue {
     return this.latest.size === 0 && this.frames.length === 0;
   }
 
+  get size(): number {
+    return this.latest.size + this.frames.length;
+  }
+
   add(report: SwimReport): void {
     if (report.type === 'frame') {
       if (this.frames.length < maxWaitingFrames) this.frames.push(report);

@@ -47,8 +47,21 @@ export type FromSwimThread =
   /** Once, first: the thread is bound, or will end. */
   | { readonly type: 'listening'; readonly port: number }
   | { readonly type: 'failed'; readonly code: string; readonly message: string }
-  | { readonly type: 'reports'; readonly reports: readonly SwimReport[]; readonly counters: DatagramCounters }
+  | {
+      readonly type: 'reports';
+      readonly reports: readonly SwimReport[];
+      readonly counters: DatagramCounters;
+      readonly health: ThreadHealth;
+    }
   | { readonly type: 'join'; readonly exchange: number; readonly payload: Uint8Array };
+
+/** How the membership thread fares. */
+export interface ThreadHealth {
+  /** How late its timers fired, milliseconds: the worst of the last minute or two. */
+  readonly lagMs: number;
+  /** Reports that waited for the agent's thread when last looked at. */
+  readonly waitingReports: number;
+}
 
 /** All since start. */
 export interface DatagramCounters {

@@ -10,6 +10,7 @@ import {
   type Location,
   noDatagramCounters,
   type SwimThreadData,
+  type ThreadHealth,
   type ToSwimThread,
 } from './swim-messages.ts';
 
@@ -24,6 +25,7 @@ const resourceLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 12
 export class SwimThread {
   readonly port: number;
   counters: Readonly<DatagramCounters> = noDatagramCounters();
+  health: ThreadHealth = { lagMs: 0, waitingReports: 0 };
   private readonly worker: Worker;
   private readonly handlers: SwimThreadHandlers;
   private orders: (SwimOrder | Location)[] = [];
@@ -90,6 +92,7 @@ export class SwimThread {
     if (this.stopping !== null) return;
     if (message.type === 'reports') {
       this.counters = message.counters;
+      this.health = message.health;
       for (const report of message.reports) this.handlers.report(report);
       this.say({ type: 'taken' });
     } else if (message.type === 'join') {

@@ -11,6 +11,7 @@ import { RecentMap } from '../recent-map.ts';
 import { Sealing, sealedVersion } from '../sealing.ts';
 import { Swim } from '../swim.ts';
 import type { SwimInput, SwimOrder } from '../swim-port.ts';
+import { WorstLately } from '../worst-lately.ts';
 import { bindUdp, type JoinReply, JoinServer } from './join.ts';
 import { ReportQueue } from './report-queue.ts';
 import {
@@ -48,6 +49,7 @@ class SwimThreadBody {
   private readonly now = clock();
   private readonly counters = noDatagramCounters();
   private readonly reports = new ReportQueue();
+  private readonly lag = new WorstLately();
   /** Kept for hosts that are no members: a host that is admitted again need not say anew where it is. */
   private readonly locations = new RecentMap<Location>(maxLocations);
   private readonly replies = new Map<number, JoinReply>();
@@ -172,9 +174,15 @@ class SwimThreadBody {
     const delayMs = Math.min(Math.max(0, wake - this.now()), longestTimerMs);
     this.timer = setTimeout(() => {
       this.timer = null;
+      this.noteLag(wake);
       // While mute no answer can come in; see `told`.
       if (!this.isMute) this.feed({ type: 'wake' });
     }, Math.ceil(delayMs));
+  }
+
+  private noteLag(due: Millis): void {
+    const now = this.now();
+    this.lag.note(now - due, now);
   }
 
   /** Once per turn of the event loop, so that reports of one turn travel together. */
@@ -196,7 +204,8 @@ class SwimThreadBody {
     this.counters.joinsMalformed = malformed;
     this.counters.reportsDropped = this.reports.dropped;
     this.untaken++;
-    this.say({ type: 'reports', reports: this.reports.take(), counters: this.counters });
+    const health = { lagMs: this.lag.at(this.now()), waitingReports: this.reports.size };
+    this.say({ type: 'reports', reports: this.reports.take(), counters: this.counters, health });
   }
 
   /** Each batch is answered, so that even one without reports tells whether the agent's thread lives. */

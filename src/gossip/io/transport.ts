@@ -204,6 +204,8 @@ export class Transport {
       frames: { ...this.links.counters },
       deltas: { ...this.pubsub.counters },
       datagrams: { ...this.membership.counters },
+      queued: this.links.queued(),
+      thread: this.membership.health,
     };
   }
 

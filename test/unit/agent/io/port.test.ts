@@ -149,6 +149,8 @@ function exporter(host: FlockHost, stats: () => DataPlaneStats | null) {
       refusedConnections: 1,
       frames: { framesSent: 3, bytesSent: 300, bytesReceived: 200 },
       datagrams: { sent: 5, bytesSent: 500, bytesReceived: 400 },
+      queued: { frames: 8, bytes: 800 },
+      thread: { lagMs: 12, waitingReports: 1 },
     }),
     dataPlane: stats,
     store: () => ({ writes: 9, damaged: 0 }),
@@ -177,6 +179,13 @@ test('metrics are Prometheus’ text, read at the moment of the scrape, and neve
     'starling_frames_total{event="framesSent"} 3',
     'starling_frame_bytes_total{direction="out"} 300',
     'starling_store_events_total{event="writes"} 9',
+    'starling_queued{queue="frames"} 8',
+    'starling_queued{queue="reports"} 1',
+    'starling_queued_frame_bytes 800',
+    'starling_membership_lag_milliseconds 12',
+    'starling_suspects 0',
+    'starling_delta_latency_milliseconds_bucket{le="+Inf"} 0',
+    'starling_delta_latency_milliseconds_count 0',
     'starling_certificate_problems 0',
     'starling_request_duration_milliseconds_bucket{reporter="source",source="web",destination="api",le="10000"} 3',
     'starling_request_duration_milliseconds_bucket{reporter="source",source="web",destination="api",le="+Inf"} 7',
@@ -194,6 +203,18 @@ test('every line is a comment or a sample with a number, and every counter is na
   const types = [...text.matchAll(/# TYPE (starling_\w+) (\w+)/g)];
   assert.ok(types.length > 20);
   for (const [, name, type] of types) assert.equal(type === 'counter', name?.endsWith('_total'), name);
+});
+
+test('metrics tell of probes by outcome, of the largest writers by name, and of gaps in policy', async () => {
+  const { flock, first } = Flock.founded();
+  flock.join('second', first, flock.token(first)).register('web');
+  flock.run(10_000);
+  const text = await exporter(first, () => null)();
+  assert.match(text, /starling_probes_total\{purpose="round",outcome="acked"\} \d+/);
+  assert.match(text, /starling_replica_writer_bytes\{writer="second",scope="host"\} \d+/);
+  assert.match(text, /starling_replica_writer_records\{writer="first",scope="host"\} \d+/);
+  assert.match(text, /starling_policy_gaps\{operator="[0-9a-f]{8}"\} 0/);
+  assert.match(text, /starling_delta_latency_milliseconds_count [1-9]/);
 });
 
 test('an agent without a data plane has metrics all the same', async () => {
