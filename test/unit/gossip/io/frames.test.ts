@@ -38,3 +38,15 @@ test('the largest frame passes, and one byte more is refused before it arrives',
     (error) => error instanceof Fault && error.code === 'frame-too-large',
   );
 });
+
+test('neither a length that is claimed nor chunks of one byte take more than twice what arrived', () => {
+  const reader = new FrameReader();
+  const frame = encodeFrame(new Uint8Array(maxFrameBytes).fill(7));
+  for (let arrived = 1; arrived < 100_000; arrived++) {
+    assert.deepEqual(reader.push(frame.subarray(arrived - 1, arrived)), []);
+    assert.ok(reader.reservedBytes <= Math.max(256, 2 * arrived), `${reader.reservedBytes} for ${arrived}`);
+  }
+  const [body] = reader.push(frame.subarray(99_999));
+  assert.deepEqual(body, new Uint8Array(maxFrameBytes).fill(7));
+  assert.equal(reader.reservedBytes, 0);
+});
