@@ -1,6 +1,7 @@
 /** What the simulator's command line asks for: read and checked whole before anything runs. Pure. */
 import { parseArgs } from 'node:util';
 import { Fault } from '../src/core.ts';
+import { type ParameterSet, parameterSets } from './scale.ts';
 import { scenarios } from './scenarios/index.ts';
 import { hash32 } from './trace.ts';
 
@@ -9,10 +10,13 @@ export const scaleScenario = 'scale';
 const names: readonly string[] = [...scenarios.keys(), scaleScenario];
 
 export const usage = `usage: npm run sim -- [--scenario ${names.join('|')}] [--hosts N]
+                  [--parameters ${parameterSets.join('|')}, of ${scaleScenario}]
                   [--seed N | --seeds COUNT | --seeds FROM..TO] [--workers N] [--json FILE] [--svg FILE] [--trace | --plan]`;
 
 export interface Arguments {
   readonly scenario: string;
+  /** Of membership in `scale`. */
+  readonly parameters: ParameterSet;
   /** Null lets each seed choose. */
   readonly hosts: number | null;
   readonly seeds: readonly number[];
@@ -38,6 +42,7 @@ export function readArguments(argv: readonly string[]): Arguments {
     options: {
       scenario: { type: 'string', default: 'swarm' },
       hosts: { type: 'string' },
+      parameters: { type: 'string', default: 'own' },
       seed: { type: 'string' },
       seeds: { type: 'string' },
       workers: { type: 'string' },
@@ -55,8 +60,15 @@ export function readArguments(argv: readonly string[]): Arguments {
     throw new Fault('bad-option', '--trace and --plan are for one seed');
   if (values.plan && values.scenario === scaleScenario)
     throw new Fault('bad-option', `--plan: ${scaleScenario} has none`);
+  const parameters = parameterSets.find((name) => name === values.parameters);
+  if (parameters === undefined || (parameters !== 'own' && values.scenario !== scaleScenario))
+    throw new Fault(
+      'bad-option',
+      `--parameters ${values.parameters}: one of ${parameterSets}, in ${scaleScenario}`,
+    );
   return {
     scenario: values.scenario,
+    parameters,
     hosts: values.hosts === undefined ? null : wholeNumber('hosts', values.hosts, hostsMin, hostsMax),
     seeds,
     workers: values.workers === undefined ? null : wholeNumber('workers', values.workers, 1, workersMax),

@@ -40,6 +40,8 @@ export class LightNetwork<M> implements Carrier {
   private readonly world: World;
   private readonly user: LightUser<M>;
   private readonly presence: Presence[];
+  /** Hosts whose process is stopped: their kernels answer, nobody shakes hands. */
+  private readonly frozen = new Set<number>();
   private readonly open: Set<number>[];
   private readonly kept: Set<number>[];
   /** Peers whose connection, if there is one, was opened by this host. */
@@ -62,6 +64,11 @@ export class LightNetwork<M> implements Carrier {
 
   isUp(host: number): boolean {
     return this.presence[host] === 'up';
+  }
+
+  setFrozen(host: number, frozen: boolean): void {
+    if (frozen) this.frozen.add(host);
+    else this.frozen.delete(host);
   }
 
   isConnected(host: number, peer: number): boolean {
@@ -137,14 +144,15 @@ export class LightNetwork<M> implements Carrier {
     const { delayMs } = this.links;
     const there = delayMs.call(this.links);
     const durations = { up: there * 4 + handshakeMs, killed: there * 2, dark: dialTimeoutMs };
-    this.world.after(durations[this.presence[peer]!], () => this.answered(host, peer));
+    const presence = this.frozen.has(peer) ? 'dark' : this.presence[peer]!;
+    this.world.after(durations[presence], () => this.answered(host, peer));
   }
 
   private answered(host: number, peer: number): void {
     const waiting = this.dialling[host]!.get(peer) ?? [];
     this.dialling[host]!.delete(peer);
     if (!this.isUp(host)) return;
-    if (!this.isUp(peer)) {
+    if (!this.isUp(peer) || this.frozen.has(peer)) {
       this.counters.failedDials++;
       this.user.unreachable(host, peer);
       return;

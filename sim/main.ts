@@ -25,17 +25,15 @@ import { scenarios } from './scenarios/index.ts';
 import { Violation } from './violation.ts';
 
 /** What the main thread tells a worker once, at its birth. */
-interface Assignment {
-  readonly scenario: string;
-  readonly hosts: number | null;
-}
+type Assignment = Pick<Arguments, 'scenario' | 'hosts' | 'parameters'>;
 
 /** Runs one seed; a broken promise is a result like any other. */
-function runOne({ scenario, hosts: asked }: Assignment, seed: number, log?: (text: string) => void): Row {
-  const hosts = asked ?? hostsOf(seed);
+function runOne(assignment: Assignment, seed: number, log?: (text: string) => void): Row {
+  const { scenario } = assignment;
+  const hosts = assignment.hosts ?? hostsOf(seed);
   const startedAt = performance.now();
   try {
-    const report = play(scenario, hosts, seed, log);
+    const report = play(assignment, hosts, seed, log);
     const realMs = performance.now() - startedAt;
     return { outcome: 'kept', report, realMs, rssBytes: process.memoryUsage.rss() };
   } catch (error) {
@@ -46,8 +44,13 @@ function runOne({ scenario, hosts: asked }: Assignment, seed: number, log?: (tex
   }
 }
 
-function play(name: string, hosts: number, seed: number, log?: (text: string) => void): RunReport {
-  if (name === scaleScenario) return runScale({ hosts, seed });
+function play(
+  { scenario: name, parameters }: Assignment,
+  hosts: number,
+  seed: number,
+  log?: (text: string) => void,
+): RunReport {
+  if (name === scaleScenario) return runScale({ hosts, seed, parameters }).run;
   const scenario = scenarios.get(name)!;
   return run({ scenario, hosts, seed, ...(log === undefined ? {} : { log }) });
 }
@@ -96,7 +99,8 @@ function many(chosen: Arguments): void {
     process.stdout.write(`${process.stdout.isTTY ? '\r' : ''}${summary}\n`);
     finish(chosen, rows);
   };
-  const assignment: Assignment = { scenario: chosen.scenario, hosts: chosen.hosts };
+  const { scenario, hosts, parameters } = chosen;
+  const assignment: Assignment = { scenario, hosts, parameters };
   const count = Math.min(chosen.workers ?? availableParallelism(), chosen.seeds.length);
   for (let i = 0; i < count; i++) {
     const worker = new Worker(new URL(import.meta.url), { workerData: assignment });

@@ -1,50 +1,59 @@
 /**
- * Membership and dissemination alone, for meshes far larger than whole agents fit into one process: the real
- * `Membership` machines over one shared roster, and deltas spread as publish-subscribe does, with no records
- * behind them. Shows how long a write takes to reach all, how long a death, and what that costs a host.
+ * Membership and dissemination alone, for large meshes: how long a write takes to reach all, how long a death,
+ * and what that costs a host. Deltas spread as publish-subscribe does, with no records behind them.
  */
 import { assert, type HostId, type Random, randomInt } from '../src/core.ts';
-import { encodeFrame } from '../src/gossip/framecodec.ts';
-import type { SwimFrame } from '../src/gossip/frames.ts';
-import { Membership } from '../src/gossip/membership.ts';
-import { defaultGossipParameters } from '../src/gossip/parameters.ts';
-import { Roster } from '../src/gossip/roster.ts';
-import { sealedOverheadBytes } from '../src/gossip/sealing.ts';
-import type { MembershipEffect, MembershipInput } from '../src/gossip/swim-port.ts';
+import { defaultGossipParameters, defaultSwimParameters } from '../src/gossip/parameters.ts';
+import type { Member } from '../src/gossip/port.ts';
 import { drawBytes } from './keys.ts';
-import { LightNetwork, type LightUser } from './light-network.ts';
-import { Links } from './links.ts';
-import { Pubsub } from './pubsub.ts';
+import { LightMesh, type LightMeshWatcher } from './light-mesh.ts';
+import { memberlistLan } from './memberlist.ts';
 import type { RunReport } from './run.ts';
 import { sample } from './scenarios/common.ts';
 import { Samples } from './statistics.ts';
+import { type Traffic, trafficBetween } from './traffic.ts';
 import { Violation } from './violation.ts';
 import { World } from './world.ts';
+
+/** `own`: what agents run with. `serf`: what serf runs with, and nothing that it lacks. */
+export const parameterSets = ['own', 'serf'] as const;
+export type ParameterSet = (typeof parameterSets)[number];
 
 export interface ScaleOptions {
   readonly hosts: number;
   readonly seed: number;
+  readonly parameters?: ParameterSet;
+}
+
+export interface ScaleReport {
+  readonly run: RunReport;
+  /** For each way to die and each host that was told: how long that took. */
+  readonly told: { readonly [how in Death['how']]: Samples };
+  /** For each death: until the last was told. */
+  readonly toldAll: { readonly [how in Death['how']]: Samples };
+  /** Each host's, in a mesh where nothing happens. */
+  readonly idle: Traffic;
+  /** Each host's, while writes and deaths are under way. */
+  readonly active: Traffic;
 }
 
 /** Until every member has its neighbours. */
 const settleMs = 10_000;
+/** Nothing happens for so long. */
+const idleMs = 20_000;
 const activeMs = 30_000;
 /** What is under way at the end of it has so long to arrive. */
-const drainMs = 20_000;
+const drainMs = { own: 20_000, serf: 60_000 };
 const writes = 40;
-const deaths = 6;
+const deathsMax = 6;
 /** Bytes of a delta with one service and its check. */
 const deltaBytes = 1_100;
-/** IP and UDP headers, and what sealing a datagram adds. */
-const datagramOverheadBytes = 28 + sealedOverheadBytes;
-/** Framing, encryption and TCP/IP headers of a message on a connection. */
-const messageOverheadBytes = 80;
-/** Packets lost, as on a network in fair health. */
-const lossRate = 0.001;
 
-/** A death, and who has not found it yet. */
+/** A death, and how many have found it. */
 interface Death {
   readonly host: number;
+  /** `killed`: the process alone, by SIGKILL. `dark`: the host lost power, or its cable. */
+  readonly how: 'killed' | 'dark';
   readonly at: number;
   foundBy: number;
 }
@@ -56,71 +65,64 @@ interface Delta {
   reached: number;
 }
 
-export function runScale(options: ScaleOptions): RunReport {
-  return new ScaleMesh(options).run();
+export function runScale(options: ScaleOptions): ScaleReport {
+  return new ScaleRun(options).run();
 }
 
-class ScaleMesh implements LightUser<SwimFrame> {
+class ScaleRun implements LightMeshWatcher {
   private readonly options: ScaleOptions;
+  private readonly parameters: ParameterSet;
   private readonly world: World;
   private readonly random: Random;
-  private readonly network: LightNetwork<SwimFrame>;
-  private readonly pubsub: Pubsub;
-  private readonly roster = new Roster();
-  private readonly members: Membership[] = [];
-  /** World time of the wake event under way of each member; infinite when there is none. */
-  private readonly wakeAt: Float64Array;
+  private readonly mesh: LightMesh;
   private readonly deaths = new Map<HostId, Death>();
   private readonly deltas = new Map<Uint8Array, Delta>();
   private readonly convergence = new Samples();
   private readonly delivery = new Samples();
-  private readonly detection = new Samples();
-  private readonly ejection = new Samples();
+  private readonly told = { killed: new Samples(), dark: new Samples() };
+  private readonly toldAll = { killed: new Samples(), dark: new Samples() };
   private falseDowns = 0;
 
   constructor(options: ScaleOptions) {
     this.options = options;
+    this.parameters = options.parameters ?? 'own';
     this.world = new World(options.seed);
     this.random = this.world.random('scale');
-    const links = new Links(this.world.random('network'));
-    links.setQuality({ lossRate });
-    this.network = new LightNetwork(this.world, links, options.hosts, this);
-    this.pubsub = new Pubsub(this.world, this.network, (host, bytes) => this.delivered(host, bytes));
-    this.wakeAt = new Float64Array(options.hosts).fill(Number.POSITIVE_INFINITY);
-    for (let host = 0; host < options.hosts; host++)
-      this.roster.add(Buffer.from(drawBytes(this.random, 32)).toString('hex'));
-    for (let host = 0; host < options.hosts; host++) this.members.push(this.memberOf(host));
+    const isOwn = this.parameters === 'own';
+    const parameters = isOwn ? defaultSwimParameters : memberlistLan;
+    this.mesh = new LightMesh(this.world, { hosts: options.hosts, parameters, connections: isOwn }, this);
   }
 
-  private memberOf(host: number): Membership {
-    const nothing = new Uint8Array(64);
-    return new Membership({
-      self: this.roster.idAt(host),
-      random: this.world.random(`swim/${host}`),
-      incarnation: 0,
-      prove: () => nothing,
-      isProof: () => true,
-      root: () => '\0\0\0\0\0\0\0\0',
-      presumedRoster: this.roster,
-      startedAt: this.world.now,
-    });
-  }
-
-  run(): RunReport {
+  run(): ScaleReport {
     const { hosts } = this.options;
-    for (let host = 0; host < hosts; host++) this.pubsub.processStarted(host);
-    for (let host = 0; host < hosts; host++)
-      this.world.after(this.random.next() * settleMs * 0.3, () => this.start(host));
-    this.world.runUntil(this.world.now + settleMs);
-    const settledBytes = Float64Array.from(this.network.sentBytes);
-    const plannedAt = this.world.now;
+    const { network } = this.mesh;
+    this.mesh.settle(settleMs);
+    const settled = { ...network.counters };
+    this.mesh.run(idleMs);
+    const rested = { ...network.counters };
+    const restedBytes = Float64Array.from(network.sentBytes);
     this.plan();
-    this.world.runUntil(plannedAt + activeMs + drainMs);
+    this.mesh.run(activeMs);
+    const active = trafficBetween(rested, network.counters, hosts, activeMs);
+    this.mesh.run(drainMs[this.parameters]);
     this.check();
+    return {
+      run: this.report(Samples.of(network.sentBytes.map((bytes, host) => bytes - restedBytes[host]!))),
+      told: this.told,
+      toldAll: this.toldAll,
+      idle: trafficBetween(settled, rested, hosts, idleMs),
+      active,
+    };
+  }
+
+  private report(bytesPerHost: Samples): RunReport {
+    const { hosts, seed } = this.options;
+    const both = (samples: ScaleReport['told']): Samples =>
+      Samples.of([...samples.killed.values, ...samples.dark.values]);
     return {
       scenario: 'scale',
       hosts,
-      seed: this.options.seed,
+      seed,
       virtualMs: this.world.elapsedMs,
       events: this.world.events,
       traceHash: this.world.trace.digest(),
@@ -128,52 +130,45 @@ class ScaleMesh implements LightUser<SwimFrame> {
       agreedMs: 0,
       convergence: this.convergence,
       delivery: this.delivery,
-      detection: this.detection,
-      ejection: this.ejection,
-      bytesPerHost: Samples.of(this.network.sentBytes.map((bytes, host) => bytes - settledBytes[host]!)),
+      detection: both(this.told),
+      ejection: both(this.toldAll),
+      bytesPerHost,
       falseDowns: this.falseDowns,
-      network: this.network.counters,
-      publish: this.pubsub.counters,
+      network: this.mesh.network.counters,
+      publish: this.mesh.pubsub.counters,
     };
   }
 
-  private start(host: number): void {
-    this.perform(host, this.members[host]!.drain(this.localNow));
-    this.scheduleWake(host);
-  }
-
-  /** Writes all along, and half of the deaths by SIGKILL, half by loss of power. */
+  /** Writes all along, and half of the deaths by SIGKILL, half by loss of power. Serf's mesh has no writes. */
   private plan(): void {
-    const dying = sample(
-      Array.from({ length: this.options.hosts }, (_, host) => host),
-      deaths,
-      this.random,
-    );
+    const { hosts } = this.options;
+    const all = Array.from({ length: hosts }, (_, host) => host);
+    const dying = sample(all, Math.min(deathsMax, Math.floor(hosts / 5)), this.random);
     for (const [index, host] of dying.entries())
-      this.world.after(((index + 0.5) * activeMs) / deaths, () =>
+      this.world.after(((index + 0.5) * activeMs) / dying.length, () =>
         this.kill(host, index % 2 === 0 ? 'killed' : 'dark'),
       );
+    if (this.parameters === 'serf') return;
     for (let write = 0; write < writes; write++)
       this.world.after(((write + this.random.next()) * activeMs) / writes, () => this.write());
   }
 
-  private kill(host: number, how: 'killed' | 'dark'): void {
-    this.network.die(host, how);
-    this.pubsub.processDied(host);
-    this.deaths.set(this.roster.idAt(host), { host, at: this.world.now, foundBy: 0 });
+  private kill(host: number, how: Death['how']): void {
+    this.mesh.kill(host, how);
+    this.deaths.set(this.mesh.roster.idAt(host), { host, how, at: this.world.now, foundBy: 0 });
   }
 
   private write(): void {
     let from = randomInt(this.random, this.options.hosts);
-    while (!this.network.isUp(from)) from = randomInt(this.random, this.options.hosts);
+    while (!this.mesh.network.isUp(from)) from = randomInt(this.random, this.options.hosts);
     const bytes = drawBytes(this.random, deltaBytes);
     this.deltas.set(bytes, { at: this.world.now, from, reached: 1 });
     const { minBatchMs, maxBatchMs } = defaultGossipParameters;
     const batchedMs = minBatchMs + this.random.next() * (maxBatchMs - minBatchMs);
-    this.world.after(batchedMs, () => this.pubsub.publish(from, bytes));
+    this.world.after(batchedMs, () => this.mesh.pubsub.publish(from, bytes));
   }
 
-  private delivered(host: number, bytes: Uint8Array): true {
+  delivered(host: number, bytes: Uint8Array): void {
     const delta = this.deltas.get(bytes);
     assert(delta !== undefined, `host ${host} got what nobody wrote`);
     delta.reached++;
@@ -181,99 +176,14 @@ class ScaleMesh implements LightUser<SwimFrame> {
     this.delivery.add(tookMs);
     this.world.trace.double(tookMs).integer(host);
     if (delta.reached === this.living) this.convergence.add(tookMs);
-    return true;
   }
 
   private get living(): number {
     return this.options.hosts - this.deaths.size;
   }
 
-  /** As whole milliseconds, which is what a process sees. */
-  private get localNow(): number {
-    return Math.floor(this.world.now);
-  }
-
-  datagram(host: number, from: number, frame: SwimFrame): void {
-    this.step(host, { type: 'frame', from: this.roster.idAt(from), frame, via: 'datagram' });
-  }
-
-  message(host: number, from: number, frame: SwimFrame): void {
-    this.step(host, { type: 'frame', from: this.roster.idAt(from), frame, via: 'stream' });
-  }
-
-  publication(host: number, from: number, bytes: Uint8Array): void {
-    this.pubsub.receive(host, from, bytes);
-  }
-
-  connected(host: number, peer: number): void {
-    this.pubsub.connected(host, peer);
-    this.step(host, { type: 'connected', peer: this.roster.idAt(peer) });
-  }
-
-  disconnected(host: number, peer: number): void {
-    this.pubsub.disconnected(host, peer);
-    this.step(host, { type: 'disconnected', peer: this.roster.idAt(peer) });
-  }
-
-  unreachable(host: number, peer: number): void {
-    this.step(host, { type: 'unreachable', peer: this.roster.idAt(peer) });
-  }
-
-  private step(host: number, input: MembershipInput): void {
-    if (!this.network.isUp(host)) return;
-    this.perform(host, this.members[host]!.step(input, this.localNow));
-    this.scheduleWake(host);
-  }
-
-  private scheduleWake(host: number): void {
-    const due = this.members[host]!.nextWake();
-    if (due === null) return;
-    const at = Math.max(this.world.now, Math.ceil(due));
-    if (at >= this.wakeAt[host]!) return;
-    this.wakeAt[host] = at;
-    this.world.at(at, () => {
-      if (this.wakeAt[host] !== at) return;
-      this.wakeAt[host] = Number.POSITIVE_INFINITY;
-      const wake = this.members[host]!.nextWake();
-      if (wake !== null && wake <= this.localNow) this.step(host, { type: 'wake' });
-      else this.scheduleWake(host);
-    });
-  }
-
-  private perform(host: number, effects: readonly MembershipEffect[]): void {
-    for (const effect of effects)
-      switch (effect.type) {
-        case 'send':
-          this.send(host, effect);
-          break;
-        case 'connect':
-          this.network.connect(host, this.numberOf(effect.peer));
-          break;
-        case 'disconnect':
-          this.network.disconnect(host, this.numberOf(effect.peer));
-          break;
-        case 'member':
-          if (effect.member.state === 'down') this.foundDown(host, effect.member.id);
-          break;
-        default:
-          break;
-      }
-  }
-
-  private send(host: number, { to, frame, via }: Extract<MembershipEffect, { type: 'send' }>): void {
-    const { length } = encodeFrame(frame);
-    const peer = this.numberOf(to);
-    if (via === 'datagram') this.network.datagram(host, peer, frame, length + datagramOverheadBytes);
-    else this.network.message(host, peer, frame, length + messageOverheadBytes);
-  }
-
-  private numberOf(id: HostId): number {
-    const number = this.roster.indexOf(id);
-    assert(number !== undefined, `nobody is ${id}`);
-    return number;
-  }
-
-  private foundDown(host: number, id: HostId): void {
+  changed(host: number, { id, state }: Member): void {
+    if (state !== 'down') return;
     const death = this.deaths.get(id);
     if (death === undefined) {
       this.falseDowns++;
@@ -281,9 +191,9 @@ class ScaleMesh implements LightUser<SwimFrame> {
     }
     const tookMs = this.world.now - death.at;
     death.foundBy++;
-    this.detection.add(tookMs);
+    this.told[death.how].add(tookMs);
     this.world.trace.double(tookMs).integer(host).integer(death.host);
-    if (death.foundBy === this.living) this.ejection.add(tookMs);
+    if (death.foundBy === this.living) this.toldAll[death.how].add(tookMs);
   }
 
   /** All that lived knows of every death and has every write; nobody that is well is held down. */
@@ -292,13 +202,13 @@ class ScaleMesh implements LightUser<SwimFrame> {
       if (reached < this.living)
         throw new Violation('delivery', this.world, `${reached} hosts have a write of host ${from}`);
     for (let host = 0; host < this.options.hosts; host++) {
-      if (!this.network.isUp(host)) continue;
-      for (const { id, state } of this.members[host]!.all())
+      if (!this.mesh.network.isUp(host)) continue;
+      for (const { id, state } of this.mesh.membership(host).all())
         if ((state === 'down') !== this.deaths.has(id))
           throw new Violation(
             'membership',
             this.world,
-            `host ${host} holds host ${this.numberOf(id)} ${state}`,
+            `host ${host} holds host ${this.mesh.numberOf(id)} ${state}`,
           );
     }
   }

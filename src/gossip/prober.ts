@@ -53,6 +53,8 @@ const maxRelays = 128;
 const relayShare = 0.8;
 /** After a refused connection, the wait for the answer to the datagram that left with it, milliseconds. */
 const refusedGraceMs = 50;
+/** While answers are due this agent looks up so often, or it would not notice that it was stopped meanwhile. */
+const lookUpMs = 50;
 /** The asker's wait for its helpers, in direct timeouts: their probe and the way there and back. */
 const indirectTimeouts = 2;
 
@@ -63,6 +65,7 @@ export class Prober {
   private readonly deadlines = new Deadlines<number>();
   private sequence: number;
   private relays = 0;
+  private lookedUpAt: Millis = 0;
 
   constructor(parameters: SwimParameters, owner: ProbeOwner, random: Random) {
     this.parameters = parameters;
@@ -71,7 +74,13 @@ export class Prober {
   }
 
   nextWake(): Millis | null {
-    return this.deadlines.next();
+    const next = this.deadlines.next();
+    return next === null ? null : Math.min(next, this.lookedUpAt + lookUpMs);
+  }
+
+  /** This agent runs, and has taken in what was there for it. */
+  lookedUp(now: Millis): void {
+    this.lookedUpAt = now;
   }
 
   /** Whether a probe of `target` is under way whose failure would count. */
