@@ -28,6 +28,7 @@ export class SwimThread {
   health: ThreadHealth = { lagMs: 0, waitingReports: 0 };
   private readonly worker: Worker;
   private readonly handlers: SwimThreadHandlers;
+  private readonly exited: Promise<void>;
   private orders: (SwimOrder | Location)[] = [];
   private stopping: Promise<void> | null = null;
 
@@ -35,6 +36,7 @@ export class SwimThread {
     this.worker = worker;
     this.port = port;
     this.handlers = handlers;
+    this.exited = new Promise((resolve) => worker.on('exit', () => resolve()));
     worker.on('message', (message: FromSwimThread) => this.told(message));
     // Without membership the agent is blind: whatever threw there is a bug, and ends the process as one here would.
     worker.on('error', (error) => {
@@ -82,10 +84,9 @@ export class SwimThread {
   }
 
   private async end(): Promise<void> {
-    const exited = once(this.worker, 'exit');
     this.sayOrders();
     this.say({ type: 'stop' });
-    await exited;
+    await this.exited;
   }
 
   private told(message: FromSwimThread): void {

@@ -74,6 +74,7 @@ class SwimThreadBody {
       random: { next: Math.random },
       epoch,
       root: data.root,
+      wallMs: Date.now,
       parameters: data.parameters,
     });
     this.socket = socket;
@@ -113,9 +114,7 @@ class SwimThreadBody {
 
   private obey(order: SwimOrder | Location): void {
     if (order.type === 'locate') {
-      // Another host wrote it, and sending to no port at all would throw.
-      if (isIP(order.address) !== 0 && order.port > 0 && order.port < 65_536)
-        this.locations.set(order.host, order);
+      if (canBeSentTo(order)) this.locations.set(order.host, order);
       return;
     }
     if (order.type === 'add') this.sealing.admit(order.id);
@@ -234,6 +233,11 @@ class SwimThreadBody {
     this.socket.close();
     parent.close();
   }
+}
+
+/** Another host wrote where it is, and sending to what is no port would throw. */
+function canBeSentTo({ address, port }: Location): boolean {
+  return isIP(address) !== 0 && Number.isInteger(port) && port > 0 && port < 65_536;
 }
 
 const data = workerData as SwimThreadData;
