@@ -1,18 +1,19 @@
-/** The libp2p node: TCP, Noise, Yamux, identify and gossipsub, set up for a mesh of admitted hosts. */
+/** The libp2p node: TCP, Noise, Yamux and gossipsub, set up for a mesh of admitted hosts. */
 
 import { hash } from 'node:crypto';
 import { isIPv6 } from 'node:net';
 import { type GossipSub, gossipsub, StrictNoSign } from '@chainsafe/libp2p-gossipsub';
 import { createTopicScoreParams } from '@chainsafe/libp2p-gossipsub/score';
-import { type Identify, identify } from '@libp2p/identify';
 import type { ComponentLogger, ConnectionGater, Logger, PrivateKey } from '@libp2p/interface';
-import { noise } from '@libp2p/noise';
 import { tcp } from '@libp2p/tcp';
-import { yamux } from '@libp2p/yamux';
 import { createLibp2p, type Libp2p } from 'libp2p';
+import { gatheringYamux, wholeNoise } from './gathering.ts';
+import { introduction } from './introduction.ts';
 
-export type Libp2pNode = Libp2p<{ identify: Identify; pubsub: GossipSub }>;
+export type Libp2pNode = Libp2p<{ introduction: unknown; pubsub: GossipSub }>;
 
+/** What peers are taken to speak; gossipsub agrees on an older version with those that do not. */
+const gossipsubProtocol = '/meshsub/1.2.0';
 /** The one topic: batches of signed records. */
 export const deltaTopic = 'starling/deltas/1';
 /** The largest delta that is read, bytes; the core keeps its batches to a fraction of it. */
@@ -131,8 +132,8 @@ export function createNode({ privateKey, bind, port, gater }: NodeOptions): Prom
     addresses: { listen: [`/${isIPv6(bind) ? 'ip6' : 'ip4'}/${bind}/tcp/${port}`] },
     // An idle neighbour is a healthy one: only failure detection ends a connection.
     transports: [tcp({ inboundSocketInactivityTimeout: 0, outboundSocketInactivityTimeout: 0 })],
-    connectionEncrypters: [noise()],
-    streamMuxers: [yamux()],
+    connectionEncrypters: [wholeNoise()],
+    streamMuxers: [gatheringYamux()],
     connectionGater: gater,
     connectionManager: {
       maxConnections,
@@ -143,10 +144,10 @@ export function createNode({ privateKey, bind, port, gater }: NodeOptions): Prom
       reconnectRetries: 0,
     },
     connectionMonitor: { enabled: false },
-    // Addresses come from signed records, never from what a peer says of itself over identify.
+    // Addresses come from signed records, never from what a peer says of itself.
     peerStore: { addressFilter: () => false },
     services: {
-      identify: identify({ protocolPrefix: 'starling', maxObservedAddresses: 1 }),
+      introduction: introduction([gossipsubProtocol]),
       pubsub: deltaPubsub(),
     },
   });

@@ -103,7 +103,7 @@ export class Transport {
    * `Fault('bind-failed')`; nothing is left open then.
    */
   static async start(options: TransportOptions): Promise<Transport> {
-    const privateKey = await privateKeyFromSeed(options.seed);
+    const privateKey = privateKeyFromSeed(options.seed);
     const self = ed25519Signer(options.seed).publicKey;
     for (let attempt = 1; ; attempt++) {
       const membership = await startMembership(options);

@@ -1,5 +1,4 @@
 /** An admitted peer that speaks to a transport by hand: raw libp2p streams, and gossipsub RPCs as bytes. */
-import { identify } from '@libp2p/identify';
 import type { Connection, Stream } from '@libp2p/interface';
 import { noise } from '@libp2p/noise';
 import { tcp } from '@libp2p/tcp';
@@ -26,11 +25,10 @@ export async function startRawPeer(directory: Directory, number: number, host: H
   let receivedBytes = 0;
   const greeted = Promise.withResolvers<void>();
   const node = await createLibp2p({
-    privateKey: await privateKeyFromSeed(seedOf(number)),
+    privateKey: privateKeyFromSeed(seedOf(number)),
     transports: [tcp()],
     connectionEncrypters: [noise()],
     streamMuxers: [yamux()],
-    services: { identify: identify({ protocolPrefix: 'starling' }) },
   });
   await node.handle(meshsub, (stream) => {
     stream.addEventListener('message', (event) => {

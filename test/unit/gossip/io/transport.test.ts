@@ -188,7 +188,7 @@ test('a peer that breaks the framing loses its stream, not its connection', asyn
   const { directory, hosts } = await startHosts(t, 1);
   const [a] = hosts as [Host];
   const rude = await createNode({
-    privateKey: await privateKeyFromSeed(seedOf(4)),
+    privateKey: privateKeyFromSeed(seedOf(4)),
     bind: '127.0.1.4',
     port: 0,
     gater: {},
