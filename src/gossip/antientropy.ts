@@ -27,6 +27,13 @@ interface Memory {
   answeredAt: Millis;
 }
 
+/** A peer to open a session with. */
+interface Candidate {
+  readonly due: Millis;
+  /** Its digest when it was last heard of; null for a new connection. */
+  root: Digest | null;
+}
+
 export interface SyncStats {
   opened: number;
   answered: number;
@@ -50,7 +57,8 @@ export class AntiEntropy {
   private readonly parameters: SyncParameters;
   private readonly runner: SessionRunner;
   private readonly history = new Set<Digest>();
-  private readonly candidates = new Map<HostId, Millis>();
+  private readonly candidates = new Map<HostId, Candidate>();
+  private readonly connections = new Set<HostId>();
   private readonly memories = new Map<HostId, Memory>();
   private nextOpenAt: Millis = 0;
   private everSynced = false;
@@ -76,7 +84,8 @@ export class AntiEntropy {
   }
 
   private nextCandidate(): Millis | null {
-    const due = earliest(...this.candidates.values());
+    let due: Millis | null = null;
+    for (const candidate of this.candidates.values()) due = earliest(due, candidate.due);
     return due === null ? null : Math.max(due, this.nextOpenAt);
   }
 
@@ -93,27 +102,37 @@ export class AntiEntropy {
 
   /**
    * A peer said what its replica's digest is. One this replica has been at means that the peer is behind,
-   * and will come by itself; any other starts a session after a jittered grace.
+   * and will come by itself; any other starts a session after a jittered grace, which is longer for a peer
+   * that would have to be dialled: what it knows mostly comes by a neighbour before.
    */
   heard(peer: HostId, root: Digest, now: Millis): void {
-    if (this.history.has(root)) this.candidates.delete(peer);
-    else this.consider(peer, now, this.everSynced ? this.parameters.graceMs * (0.5 + this.random.next()) : 0);
+    if (this.history.has(root)) {
+      this.candidates.delete(peer);
+      return;
+    }
+    const { graceMs, strangerGraceMs } = this.parameters;
+    const longestMs = this.connections.has(peer) ? graceMs : strangerGraceMs;
+    this.consider(peer, root, now, this.everSynced ? longestMs * (0.5 + this.random.next()) : 0);
   }
 
   /** A new connection: an agent that has synced with nobody since its start does so at once. */
   connected(peer: HostId, now: Millis): void {
-    if (!this.everSynced) this.consider(peer, now, 0);
+    this.connections.add(peer);
+    if (!this.everSynced) this.consider(peer, null, now, 0);
   }
 
   disconnected(peer: HostId, now: Millis): void {
+    this.connections.delete(peer);
     this.candidates.delete(peer);
     this.runner.abandon(peer, now);
   }
 
-  private consider(peer: HostId, now: Millis, delayMs: Millis): void {
-    if (this.candidates.has(peer) || this.candidates.size >= maxCandidates) return;
+  private consider(peer: HostId, root: Digest | null, now: Millis, delayMs: Millis): void {
+    const candidate = this.candidates.get(peer);
+    if (candidate !== undefined) candidate.root = root;
+    if (candidate !== undefined || this.candidates.size >= maxCandidates) return;
     const notBefore = this.memories.get(peer)?.notBefore ?? 0;
-    this.candidates.set(peer, Math.max(now + delayMs, notBefore));
+    this.candidates.set(peer, { due: Math.max(now + delayMs, notBefore), root });
   }
 
   wake(now: Millis): void {
@@ -121,11 +140,16 @@ export class AntiEntropy {
     if (this.runner.isOpening || now < this.nextOpenAt) return;
     let chosen: HostId | undefined;
     let least = Number.POSITIVE_INFINITY;
-    for (const [peer, due] of this.candidates)
-      if (due <= now && due < least) {
-        chosen = peer;
-        least = due;
+    for (const [peer, { due, root }] of this.candidates) {
+      if (due > now || due >= least) continue;
+      if (root !== null && this.history.has(root)) {
+        // What it knew has come by another way.
+        this.candidates.delete(peer);
+        continue;
       }
+      chosen = peer;
+      least = due;
+    }
     if (chosen === undefined) return;
     this.candidates.delete(chosen);
     this.nextOpenAt = now + this.parameters.gapMs * (0.5 + this.random.next());
@@ -169,7 +193,7 @@ export class AntiEntropy {
     memory.gapMs =
       session.gained > 0 ? peerGapMs : Math.min(maxPeerGapMs, Math.max(peerGapMs, memory.gapMs * 2));
     memory.notBefore = now + memory.gapMs * (0.5 + this.random.next());
-    if (!complete && !this.everSynced) this.consider(session.peer, now, 0);
+    if (!complete && !this.everSynced) this.consider(session.peer, null, now, 0);
   }
 
   private memory(peer: HostId): Memory {

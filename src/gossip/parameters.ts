@@ -22,7 +22,7 @@ export interface SwimParameters {
   readonly suspicionMaxFactor: number;
   /** Independent confirmations that bring a suspicion down to its shortest. */
   readonly confirmations: number;
-  /** Direct probes this agent makes itself before it finds anybody down; all must fail. 0 trusts the accusers. */
+  /** Direct probes this agent makes itself before it finds anybody down; all must fail. */
   readonly checkAttempts: number;
   /** While there is something to tell, `rumorFanout` random members are told each interval. */
   readonly rumorIntervalMs: Millis;
@@ -58,13 +58,15 @@ export const defaultSwimParameters: SwimParameters = {
   worstHealth: 8,
   downProbeIntervalMs: 5000,
   healProbeIntervalMs: 150,
-  stallMs: 200,
+  stallMs: 250,
   view: defaultViewParameters,
 };
 
 export interface SyncParameters {
   /** A difference is left alone this long, jittered, in case a delta on its way explains it. */
   readonly graceMs: Millis;
+  /** The same for a peer without a connection, which the session would have to dial. */
+  readonly strangerGraceMs: Millis;
   /** At least this long between two sessions that this agent opens. */
   readonly gapMs: Millis;
   /** First and longest wait between two sessions with one peer; doubles while they bring nothing. */
@@ -83,6 +85,7 @@ export interface SyncParameters {
 
 export const defaultSyncParameters: SyncParameters = {
   graceMs: 400,
+  strangerGraceMs: 3000,
   gapMs: 300,
   peerGapMs: 1000,
   maxPeerGapMs: 60_000,
