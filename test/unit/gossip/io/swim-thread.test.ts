@@ -170,9 +170,10 @@ test('a stuck agent’s host falls silent, blames nobody, and is back once it mo
   for (let untaken = stuck.batches.length - answered; untaken > 0; untaken--) stuck.say({ type: 'taken' });
   await until(() => peer.statesOf(stuck.id).at(-1) === 'alive');
   await until(() => (stuck.batches.at(-1)?.counters.muted ?? 0) > 0);
-  const blamed = stuck.batches
-    .flatMap(({ reports }) => reports)
-    .filter((report) => report.type === 'member' && report.member.state === 'down');
+  // It knows that it was away: what fell due meanwhile is held against nobody.
+  const reports = () => stuck.batches.flatMap((batch) => batch.reports);
+  await until(() => reports().some((report) => report.type === 'stats' && report.stats.stalls > 0));
+  const blamed = reports().filter((report) => report.type === 'member' && report.member.state === 'down');
   assert.deepEqual(blamed, []);
 });
 
