@@ -22,7 +22,7 @@ export interface SwimParameters {
   readonly suspicionMaxFactor: number;
   /** Independent confirmations that bring a suspicion down to its shortest. */
   readonly confirmations: number;
-  /** Direct probes this agent makes itself before it finds anybody down; all must fail. */
+  /** Direct probes this agent makes itself before it finds anybody down; all must fail. 0 trusts the accusers. */
   readonly checkAttempts: number;
   /** While there is something to tell, `rumorFanout` random members are told each interval. */
   readonly rumorIntervalMs: Millis;
@@ -58,7 +58,7 @@ export const defaultSwimParameters: SwimParameters = {
   worstHealth: 8,
   downProbeIntervalMs: 5000,
   healProbeIntervalMs: 150,
-  stallMs: 250,
+  stallMs: 200,
   view: defaultViewParameters,
 };
 
