@@ -31,7 +31,11 @@ export class Checkers {
   private readonly heldDownSince = new Map<number, number>();
   private readonly growth: Growth;
   private readonly authentic = new WeakSet<Record>();
-  private readonly digests = new WeakMap<ProxyConfig, string>();
+  /** Of configurations, without and with what is out of rotation. */
+  private readonly digests = [
+    new WeakMap<ProxyConfig, string>(),
+    new WeakMap<ProxyConfig, string>(),
+  ] as const;
   /** Number of the observer that disagreed last. */
   private lastWrong = 0;
   /** Whose turn it is in a mesh too large to look at as a whole. */
@@ -87,18 +91,29 @@ export class Checkers {
     if (host.agent!.root() !== first.agent!.root())
       return `replicas of ${first.name} and ${host.name} differ`;
     if (this.endpointsDigest(host) === this.endpointsDigest(first)) return null;
-    const where = firstDifference(endpointsOf(first), endpointsOf(host));
+    const [here, there] = [first, host].map(({ config }) => endpointsText(config, this.countsRotation));
+    const where = firstDifference(here!, there!);
     return `endpoints of ${first.name} and ${host.name} differ: ${where}`;
   }
 
   /** Of all endpoints a host has compiled; taken once for each configuration. */
   private endpointsDigest({ config }: Host): string {
     if (config === null) return '';
-    const known = this.digests.get(config);
+    const { countsRotation } = this;
+    const digests = this.digests[countsRotation ? 1 : 0];
+    const known = digests.get(config);
     if (known !== undefined) return known;
-    const digest = hash('md5', endpointsText(config));
-    this.digests.set(config, digest);
+    const digest = hash('md5', endpointsText(config, countsRotation));
+    digests.set(config, digest);
     return digest;
+  }
+
+  /**
+   * Whether all must agree on how many instances are out of rotation. One whose key is in strange hands can say
+   * goodbye and claim to some to be back, who then find it down and count what the others have forgotten.
+   */
+  private get countsRotation(): boolean {
+    return !this.flock.hosts.some((host) => host.state === 'left' && this.flock.isCompromised(host));
   }
 
   /** The first member that `observer` sees otherwise than it is. */
@@ -229,14 +244,15 @@ export class Checkers {
   }
 }
 
-/** All compiled endpoints as one text, to be compared. */
-function endpointsOf({ config }: Host): string {
-  return config === null ? '' : endpointsText(config);
-}
-
-function endpointsText({ clusters }: ProxyConfig): string {
+/** All compiled endpoints as one text, to be compared; with how many are out of rotation, if that counts. */
+function endpointsText(config: ProxyConfig | null, countsRotation: boolean): string {
+  const clusters = config?.clusters ?? [];
   return JSON.stringify(
-    clusters.map(({ service, endpoints, outOfRotation }) => [service, endpoints, outOfRotation]),
+    countsRotation
+      ? clusters.map(({ service, endpoints, outOfRotation }) => [service, endpoints, outOfRotation])
+      : clusters
+          .filter(({ endpoints }) => endpoints.length > 0)
+          .map(({ service, endpoints }) => [service, endpoints]),
   );
 }
 
