@@ -51,9 +51,16 @@ export class SwimThread {
       resourceLimits,
       name: 'membership',
     });
-    const [first] = (await once(worker, 'message')) as [FromSwimThread];
+    const ended = once(worker, 'exit');
+    // A thread that ends without a word would be waited for without end.
+    const [first] = (await Promise.race([
+      once(worker, 'message'),
+      ended.then(([code]): [FromSwimThread] => [
+        { type: 'failed', code: 'bind-failed', message: `the membership thread ended with code ${code}` },
+      ]),
+    ])) as [FromSwimThread];
     if (first.type === 'listening') return new SwimThread(worker, first.port, handlers);
-    await once(worker, 'exit');
+    await ended;
     if (first.type === 'failed') throw new Fault(first.code, first.message);
     throw new Fault('bind-failed', `the membership thread began with "${first.type}"`);
   }
