@@ -49,6 +49,10 @@ export interface ProbeOwner {
 const maxProbes = 512;
 /** Of those, probes on behalf of others. */
 const maxRelays = 128;
+/** Of those, on behalf of one: whoever asks for more leaves room for others. */
+const maxRelaysPerOrigin = 32;
+/** Probes because others asked to look: each may cost a connection, and asking costs a datagram. */
+const maxCorroborations = 64;
 /** A helper answers before its asker gives up (Lifeguard: 80 % of the timeout). */
 const relayShare = 0.8;
 /** After a refused connection, the wait for the answer to the datagram that left with it, milliseconds. */
@@ -92,7 +96,7 @@ export class Prober {
 
   /** Begins a probe; false when too many are under way. */
   start(target: HostId, purpose: Purpose, now: Millis, origin: Probe['origin'] = null): boolean {
-    if (this.probes.size >= maxProbes || (origin !== null && this.relays >= maxRelays)) return false;
+    if (this.probes.size >= maxProbes || !this.hasRoom(purpose, origin)) return false;
     this.sequence = (this.sequence + 1) >>> 0;
     const sequence = this.sequence;
     const probe: Probe = {
@@ -111,6 +115,19 @@ export class Prober {
     if (isRelay(probe)) this.relays++;
     this.ping(probe, purpose !== 'round' && purpose !== 'relay', now);
     return true;
+  }
+
+  /** Whether what others ask for is within its bounds. */
+  private hasRoom(purpose: Purpose, origin: Probe['origin']): boolean {
+    if (origin === null) return purpose !== 'corroborate' || this.count(isCorroboration) < maxCorroborations;
+    const isTheirs = (probe: Probe): boolean => probe.origin?.id === origin.id;
+    return this.relays < maxRelays && this.count(isTheirs) < maxRelaysPerOrigin;
+  }
+
+  private count(accept: (probe: Probe) => boolean): number {
+    let count = 0;
+    for (const probe of this.probes.values()) if (accept(probe)) count++;
+    return count;
   }
 
   private ping(probe: Probe, insist: boolean, now: Millis): void {
@@ -227,4 +244,8 @@ export class Prober {
 
 function isRelay({ origin }: Probe): boolean {
   return origin !== null;
+}
+
+function isCorroboration({ purpose }: Probe): boolean {
+  return purpose === 'corroborate';
 }

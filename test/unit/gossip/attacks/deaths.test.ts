@@ -47,7 +47,8 @@ class Listener {
     if (frame.type !== 'ping') return;
     const { sequence } = frame;
     const belief = { state: 'alive', incarnation: 2 ** 16 } as const;
-    const said = { incarnation: 0, belief, coordinate: originCoordinate, root: '\0'.repeat(8), rumors: [] };
+    const head = { incarnation: 0, belief, coordinate: originCoordinate, clock: Math.floor(this.now) };
+    const said = { ...head, root: '\0'.repeat(8), rumors: [] };
     this.feed({ type: 'datagram', from, bytes: encodeFrame({ type: 'ack', sequence, ...said }) });
   }
 
@@ -170,4 +171,37 @@ test('an incarnation that its owner did not sign is not believed, and no claim d
   assert.ok(accused.swim.membership.incarnation <= before + 2, 'only what is near is climbed over');
   assert.equal(mesh.stateOf(target, accused), 'alive');
   assert.ok(target.swim.stats.badProofs >= 3);
+});
+
+/** An agent of a mesh in which nobody answers, and whom it pings. */
+function deafened(count: number) {
+  const signer = signerOf('listener');
+  const root = '\0'.repeat(8);
+  const swim = new Swim({ self: signer.publicKey, signer, verify, random: seededRandom(2), epoch: 1, root });
+  const everybody = Array.from({ length: count }, (_, i) => signerOf(`silent ${i}`).publicKey);
+  for (const id of [liar, ...everybody]) swim.step({ type: 'order', order: { type: 'add', id } }, start);
+  const pinged = new Set<HostId>();
+  const hear = (from: HostId, frame: Frame): void => {
+    for (const effect of swim.step({ type: 'datagram', from, bytes: encodeFrame(frame) }, start))
+      if (effect.type === 'datagram' && decodeFrame(effect.bytes).type === 'ping') pinged.add(effect.to);
+  };
+  return { everybody, pinged, hear };
+}
+
+test('one member that asks for probes without end has a few of them, and leaves room for others', () => {
+  const { everybody, pinged, hear } = deafened(300);
+  const rumors: Rumor[] = [];
+  for (const [sequence, target] of everybody.entries())
+    hear(liar, { type: 'ping-req', sequence, target, urgent: true, rumors });
+  assert.equal(pinged.size, 32);
+  const target = everybody.find((id) => !pinged.has(id))!;
+  hear(everybody[299]!, { type: 'ping-req', sequence: 1, target, urgent: false, rumors });
+  assert.ok(pinged.has(target), 'an honest request is served');
+});
+
+test('requests to look at everybody at once cost a bounded number of probes and connections', () => {
+  const { everybody, pinged, hear } = deafened(300);
+  for (let round = 0; round < 3; round++)
+    for (const target of everybody) hear(liar, { type: 'corroborate', target, incarnation: 0, rumors: [] });
+  assert.equal(pinged.size, 64);
 });
