@@ -2,6 +2,7 @@
 import type { ListenerConflict } from '../proxy/config.ts';
 import type { DataPlaneStats } from '../proxy/dataplane.ts';
 import type { AgentCore } from './core.ts';
+import { shortId } from './kinds.ts';
 import type { Finding } from './port.ts';
 
 /** What only the shell knows. */
@@ -16,9 +17,15 @@ export interface ShellFacts {
   readonly missingRootKey: string | null;
   /** How late timers fire, milliseconds, the worst of the last minute. */
   readonly loopLagMs: number;
+  /** The same of the thread that speaks for this host to the others' probes. */
+  readonly membershipLagMs: number;
+  /** Within this 99 of 100 writes of the last minute or two reached the disk; null when there were none. */
+  readonly slowestWritesMs: number | null;
 }
 
 const lagWarningMs = 200;
+/** A sync to a disk that is well takes a few milliseconds. */
+const slowWriteMs = 200;
 const expiryWarningMs = 10 * 60_000;
 
 /** Findings, the worst first; a single `ok` when there is nothing to say. */
@@ -27,6 +34,7 @@ export function diagnose(core: AgentCore, facts: ShellFacts, now: number): Findi
     ...rootKeyFindings(facts),
     ...membershipFindings(core),
     ...detourFindings(core),
+    ...clockFindings(core),
     ...certificateFindings(core, now),
     ...maintenanceFindings(core),
     ...listenerFindings(facts.dataPlane),
@@ -48,15 +56,7 @@ export function diagnose(core: AgentCore, facts: ShellFacts, now: number): Findi
       ),
     ),
   ];
-  if (facts.loopLagMs > lagWarningMs)
-    findings.push(
-      finding(
-        'warning',
-        'event loop',
-        `timers fired up to ${Math.round(facts.loopLagMs)} ms late`,
-        'the host is short of CPU: give it more, or move load away',
-      ),
-    );
+  findings.push(...lagFindings(core, facts));
   if (findings.length === 0) findings.push(finding('ok', 'agent', 'nothing to report', ''));
   const order = { critical: 0, warning: 1, ok: 2 };
   return findings.sort((a, b) => order[a.grade] - order[b.grade]);
@@ -118,6 +118,52 @@ function detourFindings({ catalog, gossip }: AgentCore): Finding[] {
     );
 }
 
+/** Clocks order what operators write, and bound certificates. */
+function clockFindings({ catalog, gossip }: AgentCore): Finding[] {
+  const { ownMs, members } = gossip.stats().clocks;
+  const hint =
+    'run a time daemon there (chrony, systemd-timesyncd): clocks order policy and bound certificates';
+  if (ownMs !== null)
+    return [
+      finding(
+        'warning',
+        'clock',
+        `this host is ${offsetText(ownMs)} most others`,
+        hint.replace('there', 'here'),
+      ),
+    ];
+  return members.map(({ id, aheadMs }) =>
+    finding(
+      'warning',
+      `host ${catalog.host(id)?.value.name ?? shortId(id)}`,
+      `its clock is ${offsetText(aheadMs)} this host's`,
+      hint,
+    ),
+  );
+}
+
+function offsetText(aheadMs: number): string {
+  return `${(Math.abs(aheadMs) / 1000).toFixed(1)} s ${aheadMs > 0 ? 'ahead of' : 'behind'}`;
+}
+
+function lagFindings(core: AgentCore, { loopLagMs, membershipLagMs }: ShellFacts): Finding[] {
+  const findings: Finding[] = [];
+  const hint = 'the host is short of CPU: give it more, or move load away';
+  const late = (lagMs: number) => `timers fired up to ${Math.round(lagMs)} ms late`;
+  if (loopLagMs > lagWarningMs) findings.push(finding('warning', 'event loop', late(loopLagMs), hint));
+  const { stalls } = core.gossip.stats().membership;
+  if (membershipLagMs > lagWarningMs)
+    findings.push(
+      finding(
+        'warning',
+        'membership thread',
+        `${late(membershipLagMs)}, and it found itself stopped ${stalls} times since the start`,
+        `others may take this host for dead: ${hint}`,
+      ),
+    );
+  return findings;
+}
+
 function rootKeyFindings({ missingRootKey }: ShellFacts): Finding[] {
   if (missingRootKey === null) return [];
   return [
@@ -177,8 +223,17 @@ function listenerFindings(dataPlane: DataPlaneStats | null): Finding[] {
     );
 }
 
-function storeFindings({ storeProblem, damagedEntries }: ShellFacts): Finding[] {
+function storeFindings({ storeProblem, damagedEntries, slowestWritesMs }: ShellFacts): Finding[] {
   const findings: Finding[] = [];
+  if (slowestWritesMs !== null && slowestWritesMs > slowWriteMs)
+    findings.push(
+      finding(
+        'warning',
+        'disk',
+        `one write in a hundred takes up to ${slowestWritesMs} ms to reach it`,
+        'every registration waits for the disk: put the data directory on a faster one, or move load away',
+      ),
+    );
   if (storeProblem !== null)
     findings.push(
       finding(

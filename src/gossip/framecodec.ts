@@ -62,6 +62,7 @@ export function encodeFrame(frame: Frame): Uint8Array {
     case 'ack':
       writer.u32(frame.sequence).varint(frame.incarnation).raw(encodeCoordinate(frame.coordinate));
       writeBelief(writer, frame.belief);
+      writer.varint(frame.clock);
       writeDigest(writer, frame.root);
       writeRumors(writer, frame.rumors);
       break;
@@ -174,7 +175,8 @@ function readFrame(type: Frame['type'], reader: ByteReader): Frame {
     }
     case 'ack': {
       const head = readProbeHead(reader);
-      return { type, ...head, root: readDigest(reader), rumors: readRumors(reader) };
+      const clock = reader.varint();
+      return { type, ...head, clock, root: readDigest(reader), rumors: readRumors(reader) };
     }
     case 'ping-req': {
       const sequence = reader.u32();

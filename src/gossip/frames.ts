@@ -1,5 +1,5 @@
 /** Every message between two agents: its shape, its bytes, its bounds. Records travel inside, still signed. */
-import type { HostId } from '../core.ts';
+import type { HostId, Millis } from '../core.ts';
 import type { Coordinate } from './coordinate.ts';
 
 /** One frame on the wire, bytes. Keeps a slow link's queue short and one frame's work under a few ms. */
@@ -56,6 +56,8 @@ export type SwimFrame =
       readonly incarnation: number;
       readonly coordinate: Coordinate;
       readonly belief: Belief;
+      /** The sender's wall clock, whole milliseconds. */
+      readonly clock: Millis;
       /** Digest of the sender's replica: a difference starts anti-entropy. */
       readonly root: Digest;
       readonly rumors: readonly Rumor[];

@@ -3,6 +3,7 @@
  * thread that decides.
  */
 import type { HostId, Millis } from '../core.ts';
+import { ClockOffsets } from './clock-offsets.ts';
 import { type Coordinate, estimateMs } from './coordinate.ts';
 import { noMembershipStats } from './membership-stats.ts';
 import type { Member, MemberState } from './port.ts';
@@ -14,6 +15,7 @@ export class MemberList {
   private readonly self: HostId;
   /** Where members, and this agent, last said they are. */
   private readonly coordinates = new Map<HostId, Coordinate>();
+  readonly clocks = new ClockOffsets();
   private own: number;
   private lastStats: SwimStats = { ...noMembershipStats(), localHealth: 0, withoutDatagrams: [] };
 
@@ -68,6 +70,7 @@ export class MemberList {
     const member = this.members.get(id);
     this.members.delete(id);
     this.coordinates.delete(id);
+    this.clocks.forget(id);
     return member;
   }
 
@@ -84,7 +87,7 @@ export class MemberList {
       case 'member':
         return this.update(report.member.id, report.member);
       case 'measured':
-        return this.measured(report.id, report.roundTripMs, report.incarnation);
+        return this.measured(report);
       case 'coordinate':
         if (report.id === this.self || this.members.has(report.id))
           this.coordinates.set(report.id, report.coordinate);
@@ -106,9 +109,11 @@ export class MemberList {
     }
   }
 
-  private measured(id: HostId, roundTripMs: number, incarnation: number) {
-    const known = this.members.get(id)?.incarnation ?? 0;
-    return this.update(id, { roundTripMs, incarnation: Math.max(known, incarnation) });
+  private measured(report: SwimReport & { type: 'measured' }) {
+    const { id, roundTripMs, incarnation, clockAheadMs } = report;
+    const held = this.members.get(id);
+    if (held !== undefined) this.clocks.note(id, clockAheadMs);
+    return this.update(id, { roundTripMs, incarnation: Math.max(held?.incarnation ?? 0, incarnation) });
   }
 
   /** A report about somebody who is no member any more was on its way when that was decided. */

@@ -152,10 +152,13 @@ export class Members {
     this.downPosition.set(last, position);
   }
 
-  noteRoundTrip(index: number, sampleMs: number): void {
+  /** Returns the member with its smoothed round trip. */
+  noteRoundTrip(index: number, sampleMs: number): Member & { readonly roundTripMs: number } {
     const entry = this.entry(index);
     const held = entry.roundTripMs;
-    entry.roundTripMs = held === null ? sampleMs : held + roundTripGain * (sampleMs - held);
+    const roundTripMs = held === null ? sampleMs : held + roundTripGain * (sampleMs - held);
+    entry.roundTripMs = roundTripMs;
+    return { ...this.describe(index), roundTripMs };
   }
 
   describe(index: number): Member {

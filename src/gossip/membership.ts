@@ -4,12 +4,13 @@
  * it proves by a signature; and a fresh suspicion asks others to look at once instead of waiting for their
  * round. A lost connection is a hint that starts a probe, never a verdict.
  */
-import { earliest, type HostId, type Machine, type Millis, type Random } from '../core.ts';
-import type { Belief, Digest, Rumor, SwimFrame } from './frames.ts';
+import { earliest, type HostId, type Machine, type Millis } from '../core.ts';
+import type { Belief, Rumor, SwimFrame } from './frames.ts';
 import { maxRumors } from './frames.ts';
 import { LocalHealth } from './health.ts';
 import { outranks, type Standing } from './member.ts';
 import { Members } from './members.ts';
+import type { MembershipOptions } from './membership-options.ts';
 import { countOutcome, type MembershipStats, noMembershipStats } from './membership-stats.ts';
 import { OwnStanding } from './own.ts';
 import { defaultSwimParameters, type SwimParameters } from './parameters.ts';
@@ -22,23 +23,6 @@ import { accusationsOf, Rumors } from './rumors.ts';
 import { Suspicions } from './suspicions.ts';
 import type { MembershipEffect, MembershipInput, Via } from './swim-port.ts';
 import { View } from './view.ts';
-
-export interface MembershipOptions {
-  readonly self: HostId;
-  readonly random: Random;
-  /** Where this agent's incarnations begin: above all of its earlier runs. */
-  readonly incarnation: number;
-  /** Signs this agent's claim to be alive at an incarnation; 64 bytes. */
-  readonly prove: (incarnation: number) => Uint8Array;
-  /** Checks such a claim of another. */
-  readonly isProof: (id: HostId, incarnation: number, proof: Uint8Array) => boolean;
-  /** The digest of this agent's replica, for acks. */
-  readonly root: () => Digest;
-  readonly parameters?: SwimParameters;
-  /** A roster whose hosts are all members from the start, shared by simulated agents of one process. */
-  readonly presumedRoster?: Roster;
-  readonly startedAt?: Millis;
-}
 
 export class Membership implements Machine<MembershipInput, MembershipEffect>, ProbeOwner {
   readonly stats: MembershipStats = noMembershipStats();
@@ -54,6 +38,8 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   private readonly places: Places;
   /** End of the last stall: what was due before it is no sign of another. */
   private resumedAt: Millis = 0;
+  /** Of the ack that is being taken in. */
+  private peerClock: Millis = 0;
   private readonly rhythm: Rhythm;
   private effects: MembershipEffect[] = [];
 
@@ -229,10 +215,11 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     switch (frame.type) {
       case 'ping':
         this.witness(from, frame, now);
-        this.answer(from, frame.sequence, via);
+        this.answer(from, frame.sequence, via, now);
         break;
       case 'ack':
         this.witness(from, frame, now);
+        this.peerClock = frame.clock;
         this.prober.acknowledged(from, frame.sequence, now);
         this.effects.push({ type: 'root', peer: from, root: frame.root });
         break;
@@ -257,10 +244,11 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   }
 
   /** An ack goes back the way the ping came: the other way may be closed. */
-  private answer(from: HostId, sequence: number, via: Via): void {
+  private answer(from: HostId, sequence: number, via: Via, now: Millis): void {
     const ack: SwimFrame = {
       type: 'ack',
       ...this.probeHead(from, sequence),
+      clock: Math.max(0, Math.floor(this.wallMs(now))),
       root: this.options.root(),
       rumors: this.takeRumors(),
     };
@@ -430,10 +418,10 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     // An ack of a repeated ping cannot be told apart (Karn's rule), one by helpers is no round trip.
     if (probe.stage === 'direct' && probe.attempts === 1) {
       const sampleMs = Math.max(0, now - probe.sentAt);
-      this.table.noteRoundTrip(index, sampleMs);
       this.places.observe(probe.target, sampleMs);
-      const { id, roundTripMs, incarnation } = this.table.describe(index);
-      this.effects.push({ type: 'measured', id, roundTripMs: roundTripMs!, incarnation });
+      const { id, roundTripMs, incarnation } = this.table.noteRoundTrip(index, sampleMs);
+      const clockAheadMs = Math.round(this.peerClock + sampleMs / 2 - this.wallMs(now));
+      this.effects.push({ type: 'measured', id, roundTripMs, incarnation, clockAheadMs });
     }
     const suspicion = this.suspicions.get(index);
     if (suspicion === undefined || probe.purpose !== 'check') return;
@@ -484,6 +472,10 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
 
   private takeRumors(): Rumor[] {
     return this.rumors.take(this.parameters.rumorsPerFrame, this.table.count);
+  }
+
+  private wallMs(now: Millis): Millis {
+    return this.options.wallMs?.() ?? now;
   }
 
   private idAt(index: number): HostId {

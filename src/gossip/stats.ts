@@ -1,5 +1,6 @@
 /** Counters of the gossip room, for metrics and for the simulator's checkers. */
 import type { AntiEntropy, SyncStats } from './antientropy.ts';
+import type { ClockFindings } from './clock-offsets.ts';
 import type { DeltaLatency, DeltaLatencyStats } from './delta-latency.ts';
 import type { Intake } from './intake.ts';
 import type { MemberList } from './member-list.ts';
@@ -24,6 +25,8 @@ export interface GossipStats {
   readonly recordsRefused: ReadonlyMap<string, number>;
   readonly parkedDropped: number;
 
+  /** Whose clock is off, as far as answers to probes tell. */
+  readonly clocks: ClockFindings;
   readonly parked: number;
   readonly records: number;
   readonly recordBytes: number;
@@ -51,6 +54,7 @@ export function gossipStats(
   return {
     ...counters,
     membership: members.stats,
+    clocks: members.clocks.findings(),
     deltaLatency: latency.stats(),
     sync: { ...sync.stats },
     recordsApplied: intake.stats.applied,

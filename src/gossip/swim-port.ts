@@ -43,12 +43,14 @@ export type SwimReport =
   | { readonly type: 'connect' | 'disconnect'; readonly peer: HostId }
   /** A member said what its replica's digest is. Only told when it differs, and once when it no longer does. */
   | { readonly type: 'root'; readonly peer: HostId; readonly root: Digest }
-  /** A member answered: the smoothed round trip to it, milliseconds, and the incarnation it has. */
+  /** A member answered: the smoothed round trip to it, milliseconds, its incarnation, and what its clock says. */
   | {
       readonly type: 'measured';
       readonly id: HostId;
       readonly roundTripMs: number;
       readonly incarnation: number;
+      /** How far its clock is ahead of this agent's. */
+      readonly clockAheadMs: number;
     }
   /** A member says that it is elsewhere than last told, by more than matters; or this agent itself is. */
   | { readonly type: 'coordinate'; readonly id: HostId; readonly coordinate: Coordinate }

@@ -37,6 +37,8 @@ export interface SwimOptions {
   readonly epoch: number;
   /** Digest of an empty replica, until an order says otherwise. */
   readonly root: Digest;
+  /** The wall clock, where `step` is given another. */
+  readonly wallMs?: () => Millis;
   readonly parameters?: SwimParameters;
 }
 
@@ -56,7 +58,7 @@ export class Swim implements Machine<SwimInput, SwimEffect> {
   private nextStatsAt: Millis = 0;
   private effects: SwimEffect[] = [];
 
-  constructor({ self, signer, verify, random, epoch, root, parameters }: SwimOptions) {
+  constructor({ self, signer, verify, random, epoch, root, wallMs, parameters }: SwimOptions) {
     this.root = root;
     this.toldIncarnation = epoch * incarnationsPerEpoch;
     this.membership = new Membership({
@@ -66,6 +68,7 @@ export class Swim implements Machine<SwimInput, SwimEffect> {
       prove: (incarnation) => aliveProof(signer, incarnation),
       isProof: (id, incarnation, proof) => isAliveProof(verify, id, incarnation, proof),
       root: () => this.root,
+      ...(wallMs === undefined ? {} : { wallMs }),
       parameters: parameters ?? defaultSwimParameters,
     });
   }

@@ -49,6 +49,7 @@ const frame: fc.Arbitrary<SwimFrame> = fc.oneof(
     incarnation,
     coordinate,
     belief,
+    clock: fc.nat(),
     root: fc.constant('01234567'),
     rumors,
   }),

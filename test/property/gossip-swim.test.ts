@@ -155,7 +155,13 @@ const peer = fc.constantFrom('a', 'b', 'c');
 const report: fc.Arbitrary<SwimReport> = fc.oneof(
   fc.record({ type: fc.constantFrom('connect' as const, 'disconnect' as const), peer }),
   fc.record({ type: fc.constant('root' as const), peer, root: fc.string() }),
-  fc.record({ type: fc.constant('measured' as const), id: peer, roundTripMs: fc.nat(), incarnation: fc.nat() }),
+  fc.record({
+    type: fc.constant('measured' as const),
+    id: peer,
+    roundTripMs: fc.nat(),
+    incarnation: fc.nat(),
+    clockAheadMs: fc.integer(),
+  }),
   fc.record({ type: fc.constant('incarnation' as const), incarnation }),
   fc.record({ type: fc.constant('frame' as const), to: peer, bytes: fc.uint8Array({ maxLength: 3 }) }),
 );

@@ -59,6 +59,8 @@ export class FlockHost {
   swim!: Swim;
   isRunning = false;
   isCut = false;
+  /** How far its wall clock is off. */
+  clockAheadMs = 0;
   /** A firewall before this host that lets connections through, and no datagrams. */
   isUdpBlocked = false;
   zone = '';
@@ -110,6 +112,7 @@ export class FlockHost {
       random: seededRandom(this.epoch * 1000 + 500 + this.flock.hosts.indexOf(this)),
       epoch: this.epoch,
       root: this.core.gossip.replica.root(),
+      wallMs: () => this.flock.now + this.clockAheadMs,
     });
     this.isRunning = true;
     const entries = [...this.store].map(([key, value]) => ({ key, value }));

@@ -18,6 +18,7 @@ import { parseOperatorToken } from '../../trust/token.ts';
 import { ownBinds } from '../binds.ts';
 import { AgentCore } from '../core.ts';
 import type { AgentInput } from '../effects.ts';
+import { LatencyWindow } from '../latency-window.ts';
 import type { AgentSettings } from '../settings.ts';
 import { version } from '../version.ts';
 import { type Belonging, belong } from './belonging.ts';
@@ -57,6 +58,7 @@ export class Agent {
   private readonly checks: CheckRunner;
   private readonly dataPlane: DataPlane | null;
   private readonly lag = new LoopLag();
+  private readonly writes = new LatencyWindow();
   private readonly joinReplies = new Map<number, (bytes: Uint8Array) => boolean>();
   private readonly now = monotonicClock();
   private readonly early: AgentInput[] = [];
@@ -93,7 +95,10 @@ export class Agent {
       store,
       now: this.now,
       carryOut: this.carryOut,
-      stored: (fault) => this.port.stored(fault),
+      stored: (fault, tookMs) => {
+        this.writes.note(tookMs, this.now());
+        this.port.stored(fault);
+      },
     });
     this.port = new LocalPort({
       core,
@@ -106,12 +111,15 @@ export class Agent {
         damagedEntries: store.counters.damaged,
         missingRootKey,
         loopLagMs: this.lag.worstMs(),
+        membershipLagMs: this.transport?.stats().thread.lagMs ?? 0,
+        slowestWritesMs: this.writes.quantileMs(0.99, this.now()),
       }),
       metrics: metricsExporter({
         core,
         transport: () => this.transport!.stats(),
         dataPlane: () => this.dataPlane?.stats() ?? null,
         store: () => store.counters,
+        writeMs: (quantile) => this.writes.quantileMs(quantile, this.now()),
         waitingQueries: () => this.http?.waiting() ?? 0,
         now: this.now,
       }),

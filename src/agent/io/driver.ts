@@ -23,8 +23,11 @@ export interface DriverOptions {
   readonly store: WritableStore;
   readonly now: () => Millis;
   readonly carryOut: EffectHandler;
-  /** After every write: null when it succeeded, else why not; callers it would have answered were told. */
-  readonly stored: (fault: Fault | null) => void;
+  /**
+   * After every write: null when it succeeded, else why not; callers it would have answered were told. It took
+   * so long for those who waited, earlier writes that it waited for included.
+   */
+  readonly stored: (fault: Fault | null, tookMs: Millis) => void;
 }
 
 /** Inputs waiting while one is being processed; more than this is a bug, not load. */
@@ -82,6 +85,7 @@ export class Driver {
 
   private persist(effect: Extract<AgentEffect, { type: 'persist' }>): void {
     const isBarrier = effect.ops.length === 0;
+    const startedAt = this.options.now();
     // Writes are handed over in order; releases wait for all earlier ones. A barrier shares the fate of the
     // write before it: what it answers may rest on that, and so on what nobody has synced yet.
     if (!isBarrier) this.lastOutcome = this.write(effect);
@@ -97,7 +101,7 @@ export class Driver {
     this.lastWrite = this.lastWrite
       .then(() => outcome)
       .then((fault) => {
-        if (!isBarrier) this.options.stored(fault);
+        if (!isBarrier) this.options.stored(fault, this.options.now() - startedAt);
         if (fault === null) this.carryOutAll(effect.then);
         else this.refuse(effect.then, fault);
         this.arm();

@@ -11,7 +11,10 @@ function withoutBytes({ bytesReceived: _in, bytesSent: _out, ...frames }: Counts
   return frames;
 }
 
-export function gossipMetrics(add: Add, { core, transport, store, waitingQueries }: MetricSources): void {
+export function gossipMetrics(
+  add: Add,
+  { core, transport, store, writeMs, waitingQueries }: MetricSources,
+): void {
   const stats = () => core.gossip.stats();
   add('gauge', 'starling_members', 'Hosts by membership state, this one included.', ['state'], () => {
     const counts = { alive: 0, suspect: 0, down: 0, left: 0 };
@@ -88,6 +91,17 @@ export function gossipMetrics(add: Add, { core, transport, store, waitingQueries
   });
   add('counter', 'starling_store_events_total', 'The data directory’s database.', ['event'], () =>
     byName('event', store()),
+  );
+  add(
+    'gauge',
+    'starling_store_write_milliseconds',
+    'Bounds within which this share of the writes of the last minute or two reached the disk.',
+    ['quantile'],
+    () =>
+      [0.5, 0.99].flatMap((quantile) => {
+        const value = writeMs(quantile);
+        return value === null ? [] : [{ labels: { quantile: String(quantile) }, value }];
+      }),
   );
   add('gauge', 'starling_catalog_index', 'The agent-local index of blocking queries.', [], () =>
     single(core.catalog.index),

@@ -22,6 +22,8 @@ export interface MetricSources {
   readonly transport: () => TransportCounts;
   readonly dataPlane: () => DataPlaneStats | null;
   readonly store: () => Counts;
+  /** A quantile of how long writes took lately, milliseconds; null when there were none. */
+  readonly writeMs: (quantile: number) => number | null;
   readonly waitingQueries: () => number;
   readonly now: () => number;
 }

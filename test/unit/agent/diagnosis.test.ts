@@ -11,6 +11,8 @@ const well: ShellFacts = {
   damagedEntries: 0,
   missingRootKey: null,
   loopLagMs: 0,
+  membershipLagMs: 0,
+  slowestWritesMs: null,
 };
 
 const findings = (host: FlockHost, facts: Partial<ShellFacts> = {}) =>
@@ -39,6 +41,8 @@ test('every finding says what to do about it, the worst first', () => {
     damagedEntries: 2,
     missingRootKey: '/var/lib/starling/root-g0.seed',
     loopLagMs: 201,
+    membershipLagMs: 202,
+    slowestWritesMs: 300,
   };
   const found = diagnose(first.core, facts, flock.now);
   assert.deepEqual(
@@ -48,9 +52,11 @@ test('every finding says what to do about it, the worst first', () => {
       'critical listener inbound',
       'critical listener vip/api',
       'critical store',
+      'warning disk',
       'warning store',
       'warning definitions',
       'warning event loop',
+      'warning membership thread',
     ],
   );
   for (const { hint, detail } of found) assert.ok(hint !== '' && detail !== '');
@@ -160,4 +166,34 @@ test('a host that no datagram reaches stays alive, and is named until one gets t
   second.isUdpBlocked = false;
   flock.run(5000);
   assert.deepEqual(findings(first), ['ok agent']);
+});
+
+test('a disk and threads that are a little slow are nobody’s trouble', () => {
+  const { first } = Flock.founded();
+  assert.deepEqual(findings(first, { slowestWritesMs: 200, membershipLagMs: 200, loopLagMs: 200 }), [
+    'ok agent',
+  ]);
+});
+
+test('a host whose clock is off is named by the others, and finds by itself that it is the one', () => {
+  const { flock, first } = Flock.founded();
+  const token = flock.token(first);
+  const hosts = ['second', 'third', 'fourth'].map((name, use) => flock.join(name, first, token, use));
+  flock.run(30_000);
+  assert.deepEqual(findings(first), ['ok agent']);
+  hosts[1]!.clockAheadMs = 1500;
+  flock.run(30_000);
+  const found = diagnose(first.core, well, flock.now);
+  assert.deepEqual(
+    found.map(({ subject, detail }) => `${subject}: ${detail}`),
+    ["host third: its clock is 1.5 s ahead of this host's"],
+  );
+  const own = diagnose(hosts[1]!.core, well, flock.now);
+  assert.deepEqual(
+    own.map(({ subject, detail }) => `${subject}: ${detail}`),
+    ['clock: this host is 1.5 s ahead of most others'],
+  );
+  hosts[1]!.clockAheadMs = 0;
+  flock.run(30_000);
+  assert.deepEqual([findings(first), findings(hosts[1]!)], [['ok agent'], ['ok agent']]);
 });

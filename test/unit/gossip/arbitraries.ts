@@ -56,7 +56,16 @@ const coordinate = plain({
 const type = <const T extends string>(name: T) => fc.constant(name);
 export const frames: fc.Arbitrary<Frame> = fc.oneof(
   plain({ type: type('ping'), sequence: u32, incarnation: safe, coordinate, belief, rumors }),
-  plain({ type: type('ack'), sequence: u32, incarnation: safe, coordinate, belief, root: digest, rumors }),
+  plain({
+    type: type('ack'),
+    sequence: u32,
+    incarnation: safe,
+    coordinate,
+    belief,
+    clock: safe,
+    root: digest,
+    rumors,
+  }),
   plain({ type: type('ping-req'), sequence: u32, target: id, urgent: fc.boolean(), rumors }),
   plain({ type: type('relayed-ack'), sequence: u32 }),
   plain({ type: type('nack'), sequence: u32 }),

@@ -29,7 +29,16 @@ const coordinate: Coordinate = {
 const digest = '\u0000\u00ff345678';
 const frames: Frame[] = [
   { type: 'ping', sequence: 2 ** 32 - 1, incarnation: 65536, coordinate, belief, rumors },
-  { type: 'ack', sequence: 1, incarnation: 65536, coordinate, belief, root: digest, rumors: [] },
+  {
+    type: 'ack',
+    sequence: 1,
+    incarnation: 65536,
+    coordinate,
+    belief,
+    clock: 1_800_000_000_000,
+    root: digest,
+    rumors: [],
+  },
   { type: 'ping-req', sequence: 1, target: id, urgent: true, rumors },
   { type: 'relayed-ack', sequence: 1 },
   { type: 'nack', sequence: 1 },
@@ -102,11 +111,12 @@ test('only anti-entropy needs a stream, and the fullest probe, sealed, passes ev
       incarnation,
       coordinate,
       belief: { state: 'suspect', incarnation },
+      clock: Number.MAX_SAFE_INTEGER,
       root: digest,
       rumors: new Array(count).fill(fullest),
     }).length + sealedOverheadBytes;
   const { rumorsPerFrame } = defaultSwimParameters;
-  assert.equal(ack(rumorsPerFrame), 1162);
+  assert.equal(ack(rumorsPerFrame), 1170);
   assert.ok(ack(rumorsPerFrame) <= maxDatagramBytes);
   assert.ok(ack(rumorsPerFrame + 1) > maxDatagramBytes, 'one more would not fit');
 });

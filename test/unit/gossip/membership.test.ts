@@ -62,6 +62,7 @@ class Bench {
         incarnation: this.answering.get(to)!,
         coordinate,
         belief: { state: 'alive', incarnation: 0 },
+        clock: this.now,
         root: '12345678',
         rumors: [],
       };
@@ -348,6 +349,7 @@ test('an ack counts only if it comes from the member that was pinged', () => {
           incarnation: 9,
           coordinate,
           belief,
+          clock: 0,
           root: '12345678',
           rumors: [],
         };

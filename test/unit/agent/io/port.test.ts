@@ -26,7 +26,14 @@ function portOf(host: FlockHost): LocalPort {
       }
     },
     dataPlane: null,
-    facts: () => ({ conflicts: [], damagedEntries: 0, missingRootKey: null, loopLagMs: 0 }),
+    facts: () => ({
+      conflicts: [],
+      damagedEntries: 0,
+      missingRootKey: null,
+      loopLagMs: 0,
+      membershipLagMs: 0,
+      slowestWritesMs: null,
+    }),
     metrics: async () => '',
   });
   return port;
@@ -154,6 +161,7 @@ function exporter(host: FlockHost, stats: () => DataPlaneStats | null) {
     }),
     dataPlane: stats,
     store: () => ({ writes: 9, damaged: 0 }),
+    writeMs: (quantile) => (quantile === 0.99 ? 200 : 5),
     waitingQueries: () => 4,
     now: () => host.flock.now,
   });
@@ -179,6 +187,7 @@ test('metrics are Prometheus’ text, read at the moment of the scrape, and neve
     'starling_frames_total{event="framesSent"} 3',
     'starling_frame_bytes_total{direction="out"} 300',
     'starling_store_events_total{event="writes"} 9',
+    'starling_store_write_milliseconds{quantile="0.99"} 200',
     'starling_queued{queue="frames"} 8',
     'starling_queued{queue="reports"} 1',
     'starling_queued_frame_bytes 800',

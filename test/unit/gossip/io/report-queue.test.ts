@@ -47,7 +47,7 @@ test('reports of different kinds about one peer all wait', () => {
     member('a', 'alive'),
     { type: 'connect', peer: 'a' },
     { type: 'root', peer: 'a', root: 'one' },
-    { type: 'measured', id: 'a', roundTripMs: 1, incarnation: 0 },
+    { type: 'measured', id: 'a', roundTripMs: 1, incarnation: 0, clockAheadMs: 0 },
     { type: 'incarnation', incarnation: 5 },
   ];
   assert.deepEqual(queueOf(reports).take(), reports);
@@ -83,7 +83,7 @@ test('however much is reported of a few members, few reports wait', () => {
   for (let i = 0; i < 10_000; i++) {
     const id = `host ${i % 10}`;
     queue.add(member(id, i % 2 === 0 ? 'alive' : 'suspect'));
-    queue.add({ type: 'measured', id, roundTripMs: i, incarnation: 0 });
+    queue.add({ type: 'measured', id, roundTripMs: i, incarnation: 0, clockAheadMs: 0 });
     queue.add({ type: 'root', peer: id, root: `${i}` });
   }
   assert.equal(queue.take().length, 30);
