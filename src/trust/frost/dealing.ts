@@ -1,0 +1,183 @@
+/** What dealers send: public commitments to a polynomial, and to each receiver its value, which they bind. */
+import { assert, ByteReader, ByteWriter, Fault } from '../../core.ts';
+import type { Ceremony } from './ceremony.ts';
+import { digestBytes, digestOf } from './envelope.ts';
+import {
+  add,
+  combine,
+  commit,
+  decodeScalar,
+  decodeWire,
+  type Element,
+  elementBytes,
+  encodeElement,
+  encodeScalar,
+  hashScalar,
+  multiplyBase,
+  multiplyBasePublic,
+  type Scalar,
+  scalarBytes,
+  scalarFromEntropy,
+  scalars,
+  wideScalarBytes,
+} from './group.ts';
+import type { KeyShare } from './keys.ts';
+import { evaluateCommitments, lagrangeWeight, maxSeats, Polynomial, type Seat } from './polynomial.ts';
+
+/** What can be wrong with what a dealer signed; each can be proved to anybody who has the envelopes. */
+export type DealingFlaw =
+  | 'malformed'
+  | 'wrong-degree'
+  | 'missing-proof'
+  | 'wrong-proof'
+  | 'wrong-constant'
+  | 'wrong-share';
+
+/** A proof that the dealer knows the secret it commits to: a commitment and a response. */
+const proofBytes: number = elementBytes + scalarBytes;
+
+/** Fresh random bytes that a dealer of this ceremony needs. */
+export function dealingEntropyBytes(ceremony: Ceremony): number {
+  const { previous, threshold } = ceremony.terms;
+  return previous === null
+    ? Polynomial.entropyBytes(threshold) + wideScalarBytes
+    : Polynomial.entropyBytes(threshold - 1);
+}
+
+/** A dealer's own: its polynomial, and the payload of its `dealing`. */
+export interface OwnDealing {
+  readonly polynomial: Polynomial;
+  readonly payload: Uint8Array;
+}
+
+/**
+ * Deals as `seat`: a secret drawn from `entropy` to generate a key, or the weighted `share` of the previous
+ * group. `entropy` has `dealingEntropyBytes` and is never used again.
+ */
+export function deal(
+  ceremony: Ceremony,
+  seat: Seat,
+  share: KeyShare | null,
+  entropy: Uint8Array,
+): OwnDealing {
+  const { previous, threshold } = ceremony.terms;
+  assert(entropy.length === dealingEntropyBytes(ceremony), 'a dealing is drawn from the entropy it needs');
+  if (previous === null) {
+    const polynomial = Polynomial.draw(threshold, entropy.subarray(wideScalarBytes));
+    const nonce = scalarFromEntropy(entropy.subarray(0, wideScalarBytes));
+    return encodeDealing(polynomial, (constant) => prove(ceremony, seat, polynomial, constant, nonce));
+  }
+  assert(share !== null && share.seat === seat && share.belongsTo(previous), 'a dealer has its own share');
+  const constant = scalars.mul(lagrangeWeight(ceremony.dealerSeats(), seat), share.reveal());
+  return encodeDealing(Polynomial.drawThrough(constant, threshold, entropy), () => new Uint8Array());
+}
+
+function encodeDealing(polynomial: Polynomial, proof: (constant: Element) => Uint8Array): OwnDealing {
+  const commitments = polynomial.commitments();
+  const writer = new ByteWriter().u8(commitments.length);
+  for (const { wire } of commitments) writer.raw(wire);
+  return { polynomial, payload: writer.bytes(proof(commitments[0]!.element)).done() };
+}
+
+/** Bound to the ceremony and the seat: a proof heard elsewhere is worth nothing here. */
+function proofChallenge(ceremony: Ceremony, seat: Seat, constant: Element, nonce: Element): Scalar {
+  const parts = [ceremony.id, Uint8Array.of(seat), encodeElement(constant), encodeElement(nonce)];
+  return hashScalar('dkg', ...parts);
+}
+
+/** Schnorr's proof of knowledge of the constant term, which keeps dealers from building on others' secrets. */
+function prove(
+  ceremony: Ceremony,
+  seat: Seat,
+  polynomial: Polynomial,
+  constant: Element,
+  nonce: Scalar,
+): Uint8Array {
+  const { element, wire } = commit(nonce);
+  const challenge = proofChallenge(ceremony, seat, constant, element);
+  const response = scalars.add(nonce, scalars.mul(polynomial.constant, challenge));
+  return new ByteWriter().raw(wire).raw(encodeScalar(response)).done();
+}
+
+function provesKnowledge(ceremony: Ceremony, seat: Seat, constant: Element, proof: Uint8Array): boolean {
+  const nonce = decodeWire(proof.subarray(0, elementBytes));
+  const response = decodeScalar(proof.subarray(elementBytes));
+  const challenge = proofChallenge(ceremony, seat, constant, nonce);
+  return multiplyBasePublic(response).equals(add(nonce, combine([constant], [challenge])));
+}
+
+/** A dealing that was checked. */
+export interface Dealing {
+  readonly digest: Uint8Array;
+  readonly commitments: readonly Element[];
+}
+
+/** What a check came to. */
+export type Checked<T> =
+  | { readonly type: 'sound'; readonly value: T }
+  | { readonly type: 'flawed'; readonly flaw: DealingFlaw };
+
+function flawed(flaw: DealingFlaw): { readonly type: 'flawed'; readonly flaw: DealingFlaw } {
+  return { type: 'flawed', flaw };
+}
+
+/** Reads what its sender signed: what cannot be read is the sender's flaw. */
+function readSigned<T>(read: () => Checked<T>): Checked<T> {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof Fault) return flawed('malformed');
+    throw error;
+  }
+}
+
+/** Checks the payload of a `dealing` signed by the dealer of `seat`. Everybody comes to the same result. */
+export function checkDealing(ceremony: Ceremony, seat: Seat, payload: Uint8Array): Checked<Dealing> {
+  return readSigned(() => {
+    const reader = new ByteReader(payload);
+    const wires = Array.from({ length: reader.varint(maxSeats) }, () => reader.raw(elementBytes));
+    const proof = reader.bytes(proofBytes);
+    reader.end();
+    if (wires.length !== ceremony.terms.threshold) return flawed('wrong-degree');
+    const commitments = wires.map(decodeWire);
+    const flaw = checkConstant(ceremony, seat, commitments[0]!, proof);
+    if (flaw !== null) return flawed(flaw);
+    return { type: 'sound', value: { digest: digestOf(payload), commitments } };
+  });
+}
+
+function checkConstant(
+  ceremony: Ceremony,
+  seat: Seat,
+  constant: Element,
+  proof: Uint8Array,
+): DealingFlaw | null {
+  if (ceremony.terms.previous === null) {
+    if (proof.length === 0) return 'missing-proof';
+    if (proof.length !== proofBytes) return 'malformed';
+    return provesKnowledge(ceremony, seat, constant, proof) ? null : 'wrong-proof';
+  }
+  if (proof.length > 0) return 'malformed';
+  return constant.equals(ceremony.expectedConstant(seat)) ? null : 'wrong-constant';
+}
+
+/** The payload of a `share`: which dealing it is of, and the value for `receiver`. Secret. */
+export function encodeShare(dealing: OwnDealing, receiver: Seat): Uint8Array {
+  const value = encodeScalar(dealing.polynomial.evaluate(receiver));
+  return new ByteWriter().raw(digestOf(dealing.payload)).raw(value).done();
+}
+
+/** Checks the payload of a `share` for `receiver` against the dealing it must be of (Feldman). */
+export function checkShare(dealing: Dealing, receiver: Seat, payload: Uint8Array): Checked<Scalar> {
+  return readSigned(() => {
+    const reader = new ByteReader(payload);
+    const digest = reader.raw(digestBytes);
+    const value = decodeScalar(reader.raw(scalarBytes));
+    reader.end();
+    const isOfDealing = Buffer.compare(digest, dealing.digest) === 0;
+    const expected = evaluateCommitments(dealing.commitments, receiver);
+    return isOfDealing && multiplyBase(value).equals(expected)
+      ? { type: 'sound', value }
+      : flawed('wrong-share');
+  });
+}
