@@ -9,7 +9,10 @@ const sentences: readonly (readonly [prefix: string, sentence: string])[] = [
   ['/v1/txn', `Transactions are not offered: they are a thing that ${needsAgreement}.`],
   ['/v1/query', 'Prepared queries are not offered; use a service-resolver.'],
   ['/v1/event', 'User events are not offered.'],
-  ['/v1/coordinate', 'Network coordinates are not kept; round trips are measured directly.'],
+  [
+    '/v1/coordinate',
+    'Coordinates are not handed out; ?near uses them, and /v1/mesh/members tells round trips.',
+  ],
   ['/v1/snapshot', 'Snapshots of the state are not offered at this path.'],
   ['/v1/operator', 'There are no servers, so there is no Raft, autopilot or keyring to operate.'],
   ['/v1/peering', 'Cluster peering is not offered.'],
