@@ -7,7 +7,7 @@ import type { Seat } from './polynomial.ts';
 /**
  * `dealing`: a dealer's commitments, to all. `share`: a dealer to one receiver, secret. `accept`: a receiver
  * holds a verified share and names the dealings it is of. `complaint`: evidence against somebody. `missing`:
- * a receiver lacks something of these dealers.
+ * a receiver is not done, and lacks shares of these dealers.
  */
 export const messageTypes = ['dealing', 'share', 'accept', 'complaint', 'missing'] as const;
 export type MessageType = (typeof messageTypes)[number];

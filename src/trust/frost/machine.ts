@@ -109,6 +109,7 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
   private state: State = 'waiting';
   private dealing: OwnDealing | null = null;
   private dealingBytes: Uint8Array | null = null;
+  private acceptBytes: Uint8Array | null = null;
   private hasClaimed = false;
   private readonly claims = new Map<Seat, readonly Seat[]>();
   private readonly resends = new Map<Seat, number>();
@@ -303,6 +304,7 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
     if (this.state !== 'persisting') return;
     this.state = 'accepted';
     const envelope = this.publish('accept', encodeAccept(this.transcript.allHeads()));
+    this.acceptBytes = encodeEnvelope(this.ceremony, envelope);
     assert(this.transcript.hearAccept(envelope) === null, 'own dealings agree');
     this.advance();
   }
@@ -315,24 +317,25 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
       else this.fail(null, this.absences());
     } else if (now >= startedAt + claimAfterMs && !this.hasClaimed) {
       this.hasClaimed = true;
-      const lacking = this.transcript.lackingShares();
-      if (lacking.length > 0) this.publish('missing', Uint8Array.from(lacking));
+      if (this.receiverSeat !== null && this.state !== 'done')
+        this.publish('missing', Uint8Array.from(this.transcript.lackingShares()));
     }
   }
 
-  /** Throws `Fault('malformed')`. */
+  /** Sends again what `envelope` says its receiver lacks, and what it may. Throws `Fault('malformed')`. */
   private takeClaim(envelope: Envelope): void {
     const lacking = [...envelope.payload];
-    if (lacking.length === 0 || !areSeats(lacking) || lacking.some((seat) => !this.ceremony.dealer(seat)))
+    if (!areSeats(lacking) || lacking.some((seat) => this.ceremony.dealer(seat) === null))
       throw new Fault('malformed', 'a claim names dealers');
     this.claims.set(envelope.from, lacking);
-    const seat = this.dealerSeat;
-    if (seat === null || this.dealing === null || !lacking.includes(seat)) return;
     const resends = this.resends.get(envelope.from) ?? 0;
     if (resends >= maxResends) return;
     this.resends.set(envelope.from, resends + 1);
     const { host } = this.ceremony.receiver(envelope.from)!;
-    this.emit({ type: 'send', to: host, bytes: this.dealingBytes! });
+    if (this.acceptBytes !== null) this.emit({ type: 'send', to: host, bytes: this.acceptBytes });
+    const seat = this.dealerSeat;
+    if (seat === null || this.dealingBytes === null || !lacking.includes(seat)) return;
+    this.emit({ type: 'send', to: host, bytes: this.dealingBytes });
     this.sendShare(seat, envelope.from);
   }
 
@@ -350,7 +353,7 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
     for (const { seat, host } of this.ceremony.terms.receivers) {
       if (seat === this.receiverSeat || accepted.includes(seat)) continue;
       const claim = this.claims.get(seat);
-      if (claim === undefined) absences.push({ host, of: 'accept', claimedBy: null });
+      if (claim === undefined || claim.length === 0) absences.push({ host, of: 'accept', claimedBy: null });
       else for (const lacked of claim) absences.push({ host: dealer(lacked), of: 'share', claimedBy: host });
     }
     return absences;

@@ -128,6 +128,9 @@ export class Transcript {
   /** This receiver's share of the new key; all shares must have come. */
   share(): KeyShare {
     assert(this.receiver !== null && this.lackingShares().length === 0, 'all shares have come');
-    return new KeyShare(this.receiver, [...this.shares.values()].reduce(scalars.add, 0n));
+    return new KeyShare(
+      this.receiver,
+      [...this.shares.values()].reduce((total, value) => scalars.add(total, value), 0n),
+    );
   }
 }

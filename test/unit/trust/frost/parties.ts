@@ -4,8 +4,13 @@ import { createHash } from 'node:crypto';
 import { ed25519Signer, ed25519Verify, type HostId, type Signer } from '../../../../src/core.ts';
 import { Ceremony, type CeremonyTerms, type Party } from '../../../../src/trust/frost/ceremony.ts';
 import { dealingEntropyBytes } from '../../../../src/trust/frost/dealing.ts';
-import { type Envelope, encodeEnvelope, signEnvelope } from '../../../../src/trust/frost/envelope.ts';
-import { GroupKey as Group, type GroupKey, KeyShare } from '../../../../src/trust/frost/keys.ts';
+import {
+  decodeEnvelope,
+  type Envelope,
+  encodeEnvelope,
+  signEnvelope,
+} from '../../../../src/trust/frost/envelope.ts';
+import { GroupKey, KeyShare } from '../../../../src/trust/frost/keys.ts';
 import {
   type CeremonyEffect,
   type CeremonyInput,
@@ -39,7 +44,7 @@ export function dealtKeys(threshold: number, seats: readonly Seat[], label = 'de
   const polynomial = Polynomial.draw(threshold, entropyOf(label, Polynomial.entropyBytes(threshold)));
   const commitments = polynomial.commitments().map(({ element }) => element);
   return {
-    group: new Group(seats, commitments),
+    group: new GroupKey(seats, commitments),
     shares: new Map(seats.map((seat) => [seat, new KeyShare(seat, polynomial.evaluate(seat))])),
   };
 }
@@ -106,6 +111,7 @@ export class Table {
     terms: CeremonyTerms,
     signers: readonly Signer[],
     shares: ReadonlyMap<Seat, KeyShare> = new Map(),
+    label = 'entropy',
   ) {
     this.ceremony = new Ceremony(terms);
     this.signers = new Map(signers.map((signer) => [signer.publicKey, signer]));
@@ -116,7 +122,10 @@ export class Table {
         signer,
         verify: ed25519Verify,
         share: (terms.previous && dealer && shares.get(dealer.seat)) ?? null,
-        entropy: entropyOf(`${terms.session} ${signer.publicKey}`, dealingEntropyBytes(this.ceremony)),
+        entropy: entropyOf(
+          `${label} ${terms.session} ${signer.publicKey}`,
+          dealingEntropyBytes(this.ceremony),
+        ),
         startedAt: 0,
         claimAfterMs: 1000,
         deadlineMs: 3000,
@@ -200,6 +209,29 @@ export class Table {
       if (outcome.type === 'done') return 'done';
       return outcome.blame === null ? 'nobody' : `${outcome.blame.reason} ${label(outcome.blame.host)}`;
     });
+  }
+
+  /** The payload that `host` would send to `to`: it starts now if it did not before. */
+  said(host: HostId, type: Envelope['type'], to: HostId): Uint8Array {
+    if (!this.effects.some((said) => said.host === host)) this.feed(host, { type: 'start' });
+    for (const { host: from, effect } of this.effects) {
+      if (from !== host || (effect.type !== 'send' && effect.type !== 'broadcast')) continue;
+      const envelope = decodeEnvelope(this.ceremony, effect.bytes);
+      if (envelope.type === type && (effect.type === 'broadcast' || effect.to === to))
+        return envelope.payload;
+    }
+    assert.fail(`${type} was never said`);
+  }
+
+  /** Encoded envelopes of a type that `host` sent. */
+  messages(host: HostId, type: Envelope['type']): Uint8Array[] {
+    return this.effects.flatMap(({ host: from, effect }) =>
+      from === host &&
+      (effect.type === 'send' || effect.type === 'broadcast') &&
+      decodeEnvelope(this.ceremony, effect.bytes).type === type
+        ? [effect.bytes]
+        : [],
+    );
   }
 
   /** A message of `host`'s own making, signed as it would be. */
