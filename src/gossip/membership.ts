@@ -191,9 +191,8 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
 
   private spreadRumors(): void {
     for (const index of this.table.sample(this.parameters.rumorFanout, undefined)) {
-      const rumors = this.takeRumors();
-      if (rumors.length === 0) return;
-      this.send(this.idAt(index), { type: 'rumors', rumors });
+      const rumors = this.takeRumors(this.idAt(index));
+      if (rumors.length > 0) this.send(this.idAt(index), { type: 'rumors', rumors });
     }
   }
 
@@ -250,7 +249,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
       ...this.probeHead(from, sequence),
       clock: Math.max(0, Math.floor(this.wallMs(now))),
       root: this.options.root(),
-      rumors: this.takeRumors(),
+      rumors: this.takeRumors(from),
     };
     this.send(from, ack, via);
   }
@@ -385,7 +384,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   sendPing(target: HostId, sequence: number, insist: boolean): void {
     this.stats.probesSent++;
     const head = { type: 'ping', ...this.probeHead(target, sequence) } as const;
-    this.send(target, { ...head, rumors: this.takeRumors() });
+    this.send(target, { ...head, rumors: this.takeRumors(target) });
     if (insist) this.send(target, { ...head, rumors: [] }, 'stream');
   }
 
@@ -397,8 +396,10 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
 
   sendPingRequests(target: HostId, sequence: number, urgent: boolean): number {
     const helpers = this.table.sample(this.parameters.indirectProbes, this.table.indexOf(target));
-    for (const helper of helpers)
-      this.send(this.idAt(helper), { type: 'ping-req', sequence, target, urgent, rumors: this.takeRumors() });
+    for (const helper of helpers) {
+      const rumors = this.takeRumors(this.idAt(helper));
+      this.send(this.idAt(helper), { type: 'ping-req', sequence, target, urgent, rumors });
+    }
     return helpers.length;
   }
 
@@ -453,8 +454,10 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
 
   private askToCorroborate(index: number): void {
     const frame = { target: this.idAt(index), incarnation: this.table.incarnation(index) };
-    for (const helper of this.table.sample(this.parameters.corroborators, index))
-      this.send(this.idAt(helper), { type: 'corroborate', ...frame, rumors: this.takeRumors() });
+    for (const helper of this.table.sample(this.parameters.corroborators, index)) {
+      const rumors = this.takeRumors(this.idAt(helper));
+      this.send(this.idAt(helper), { type: 'corroborate', ...frame, rumors });
+    }
   }
 
   scaled(milliseconds: Millis): Millis {
@@ -470,8 +473,8 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     return { state: this.table.state(index), incarnation: this.table.incarnation(index) };
   }
 
-  private takeRumors(): Rumor[] {
-    return this.rumors.take(this.parameters.rumorsPerFrame, this.table.count);
+  private takeRumors(listener: HostId): Rumor[] {
+    return this.rumors.take(this.parameters.rumorsPerFrame, this.table.count, listener);
   }
 
   private wallMs(now: Millis): Millis {

@@ -4,8 +4,9 @@ import { defaultReplicaLimits, type ReplicaLimits } from './replica.ts';
 import { defaultViewParameters, type ViewParameters } from './view.ts';
 
 /**
- * Aim: a killed process (its connections close, then refuse) is known to all of a small mesh in about a
- * second, an unplugged host in about three, and a tenth of all frames lost makes nobody's death.
+ * Aim: a killed process (its connections close, then refuse) is known to all of a small mesh within a second, an
+ * unplugged host in about two, a process that stops for a second and goes on is not found down, and a tenth of
+ * all frames lost makes nobody's death. `npm run sim -- --study lifeguard` and `growth` show what became of it.
  */
 export interface SwimParameters {
   /** One member of the round is probed each interval (SWIM's protocol period). */
@@ -16,7 +17,10 @@ export interface SwimParameters {
   readonly indirectProbes: number;
   /** Members asked to probe at once whom this agent suspects. */
   readonly corroborators: number;
-  /** Shortest suspicion, times log10 of the mesh's size: long enough for the suspect to hear and refute. */
+  /**
+   * Shortest suspicion, times log10 of the mesh's size: long enough for the suspect to hear and refute. Who only
+   * stands still is kept from a verdict by the check that everybody makes, which takes longer than this.
+   */
   readonly suspicionMinMs: Millis;
   /** How much longer a suspicion lasts that nobody confirms. */
   readonly suspicionMaxFactor: number;
@@ -47,11 +51,11 @@ export const defaultSwimParameters: SwimParameters = {
   probeTimeoutMs: 200,
   indirectProbes: 3,
   corroborators: 4,
-  suspicionMinMs: 600,
+  suspicionMinMs: 250,
   suspicionMaxFactor: 6,
   confirmations: 3,
   checkAttempts: 3,
-  rumorIntervalMs: 100,
+  rumorIntervalMs: 50,
   rumorFanout: 3,
   rumorMultiplier: 4,
   rumorsPerFrame: 10,

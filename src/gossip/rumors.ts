@@ -42,14 +42,17 @@ export class Rumors {
     this.place(rumor, 0);
   }
 
-  /** Rumors for one frame to one of `members` others: at most `count`, and each told once more by this. */
-  take(count: number, members: number): Rumor[] {
+  /**
+   * Rumors for one frame to `listener`, one of `members` others: at most `count`, and each told once more by this.
+   * Nobody needs to be told that it is alive: after a restart all would spend their tellings on that.
+   */
+  take(count: number, members: number, listener: HostId | null = null): Rumor[] {
     const limit = this.multiplier * Math.ceil(Math.log10(members + 2));
     const taken: { rumor: Rumor; level: number }[] = [];
     for (let level = 0; level < this.levels.length && taken.length < count; level++)
       for (const rumor of this.levels[level]!.values()) {
         if (taken.length >= count) break;
-        taken.push({ rumor, level });
+        if (rumor.id !== listener || rumor.state !== 'alive') taken.push({ rumor, level });
       }
     for (const { rumor, level } of taken) {
       this.drop(rumor.id);
