@@ -161,9 +161,11 @@ test('signed payloads of any bytes are judged, never thrown at', () => {
   const dealing = checked.value;
   fc.assert(
     fc.property(mutations(payloads.dealing), (bytes) => {
-      assert.ok(
-        checkDealing(ceremony, 1, bytes).type === 'flawed' || Buffer.from(bytes).equals(payloads.dealing),
-      );
+      const result = checkDealing(ceremony, 1, bytes);
+      if (result.type === 'flawed') return;
+      // Terms above the constant are free: whether the shares match them is another check.
+      assert.ok(result.value.commitments[0]!.equals(dealing.commitments[0]!));
+      assert.ok(result.value.commitments.every((commitment) => commitment.isTorsionFree()));
     }),
     { numRuns: 150 },
   );
