@@ -13,7 +13,12 @@ import {
   judge,
 } from '../../src/trust/frost/evidence.ts';
 import { GroupKey, KeyShare } from '../../src/trust/frost/keys.ts';
-import { decodeNonceCommitment, SigningNonces } from '../../src/trust/frost/nonces.ts';
+import {
+  decodeNonceCommitment,
+  decodeNonceCommitments,
+  encodeNonceCommitments,
+  SigningNonces,
+} from '../../src/trust/frost/nonces.ts';
 import { EpochKey, openShare, sealShare } from '../../src/trust/frost/sealing.ts';
 import { aggregate, SigningSession, signShare } from '../../src/trust/frost/signing.ts';
 import {
@@ -140,6 +145,7 @@ test('decoders of bytes from elsewhere throw faults only', () => {
     [generated.group.encode(), GroupKey.decode],
     [share.encode(), KeyShare.decode],
     [commitment.wire, decodeNonceCommitment],
+    [encodeNonceCommitments([commitment]), decodeNonceCommitments],
     [ceremony.encode(), Ceremony.decode],
     [sealShare(share, context, key, entropyOf('i', 12)), (bytes) => openShare(bytes, context, key)],
   ];

@@ -62,7 +62,10 @@ export type CeremonyEffect =
   | { readonly type: 'send'; readonly to: HostId; readonly bytes: Uint8Array }
   /** To be durable before `persisted` is fed: others will count on this share. */
   | { readonly type: 'persist'; readonly group: GroupKey; readonly share: KeyShare }
-  /** A quorum holds shares. `share` is null for a dealer that receives nothing. */
+  /**
+   * A quorum holds shares, as far as was heard here: whether others heard so too, and which key counts, is
+   * agreed elsewhere. `share` is null for a dealer that receives nothing.
+   */
   | {
       readonly type: 'done';
       readonly group: GroupKey;
@@ -84,8 +87,8 @@ export interface CeremonySetup {
   /** Of the previous group, for a dealer of a resharing; else null. */
   readonly share: KeyShare | null;
   /**
-   * `dealingEntropyBytes` fresh random bytes for a dealer; not read for others. A dealer that loses its machine
-   * stays away from the session: dealing in it once more would convict it of equivocation.
+   * `dealingEntropyBytes` fresh random bytes for a dealer, which are overwritten; not read for others. A dealer
+   * that loses its machine stays away from the session: dealing in it once more would be equivocation.
    */
   readonly entropy: Uint8Array;
   readonly startedAt: Millis;
@@ -113,6 +116,9 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
   private hasClaimed = false;
   private readonly claims = new Map<Seat, readonly Seat[]>();
   private readonly resends = new Map<Seat, number>();
+  /** Receivers that complained: each is heard, and passed on, once. */
+  private readonly complained = new Set<Seat>();
+  private readonly blamed = new Set<HostId>();
   private group: GroupKey | null = null;
   private share: KeyShare | null = null;
   private effects: CeremonyEffect[] = [];
@@ -179,6 +185,7 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
     const seat = this.dealerSeat;
     if (seat === null) return;
     this.dealing = deal(this.ceremony, seat, this.setup.share, this.setup.entropy);
+    this.setup.entropy.fill(0);
     const envelope = this.sign('dealing', seat, 0, this.dealing.payload);
     this.dealingBytes = encodeEnvelope(this.ceremony, envelope);
     this.emit({ type: 'broadcast', bytes: this.dealingBytes });
@@ -245,12 +252,18 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
     if (evidence === null) return;
     const blame = judge(this.ceremony, evidence, this.setup.verify);
     assert(blame !== null, 'what a transcript gathers convicts');
-    if (this.receiverSeat !== null) this.publish('complaint', encodeEvidence(this.ceremony, evidence));
+    const seat = this.receiverSeat;
+    if (seat !== null && !this.complained.has(seat)) {
+      this.complained.add(seat);
+      this.publish('complaint', encodeEvidence(this.ceremony, evidence));
+    }
     this.convict(blame);
   }
 
   /** Passed on, for whoever complains may have told nobody else. */
   private judgeComplaint(envelope: Envelope): void {
+    if (this.complained.has(envelope.from)) return;
+    this.complained.add(envelope.from);
     this.emit({ type: 'broadcast', bytes: encodeEnvelope(this.ceremony, envelope) });
     const { verify } = this.setup;
     const blame =
@@ -262,10 +275,11 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
 
   /** What is done stays done: a quorum holds shares, and who is trusted next is for others to say. */
   private convict(blame: Blame): void {
-    if (this.state === 'done') {
-      this.forget();
+    if (this.state !== 'done') this.fail(blame, []);
+    else if (!this.blamed.has(blame.host)) {
+      this.blamed.add(blame.host);
       this.emit({ type: 'blamed', blame });
-    } else this.fail(blame, []);
+    }
   }
 
   private fail(blame: Blame | null, absences: readonly Absence[]): void {

@@ -11,7 +11,7 @@ import {
   type Scalar,
 } from './group.ts';
 import { areSeats, type KeyShare } from './keys.ts';
-import type { Seat } from './polynomial.ts';
+import { maxSeats, type Seat } from './polynomial.ts';
 
 /** Fresh random bytes that one pair of nonces is made from. */
 export const nonceEntropyBytes = 64;
@@ -53,6 +53,24 @@ export function decodeNonceCommitment(bytes: Uint8Array): NonceCommitment {
   return nonceCommitment(seat, decodeWire(hiding), decodeWire(binding), Uint8Array.from(bytes));
 }
 
+/** A list of commitments as one message: who signs, and with which nonces. Ascending by seat. */
+export function encodeNonceCommitments(commitments: readonly NonceCommitment[]): Uint8Array {
+  const sorted = commitments.toSorted((a, b) => a.seat - b.seat);
+  const writer = new ByteWriter().varint(sorted.length);
+  for (const { wire } of sorted) writer.raw(wire);
+  return writer.done();
+}
+
+/** Throws `Fault('malformed')`, also where a seat is out of order or twice there. */
+export function decodeNonceCommitments(bytes: Uint8Array): NonceCommitment[] {
+  const reader = new ByteReader(bytes);
+  const wires = Array.from({ length: reader.varint(maxSeats) }, () => reader.raw(nonceCommitmentBytes));
+  reader.end();
+  if (!areSeats(wires.map((wire) => wire[0]!)))
+    throw new Fault('malformed', 'commitments must be in the order of their seats');
+  return wires.map(decodeNonceCommitment);
+}
+
 /** The two secrets behind one commitment. */
 export interface NonceSecrets {
   readonly hiding: Scalar;
@@ -73,14 +91,16 @@ export class SigningNonces {
   }
 
   /**
-   * From `nonceEntropyBytes` fresh random bytes, hashed with the share, so that a weak source of randomness
-   * alone gives nothing away (RFC 9591, section 4.1).
+   * From `nonceEntropyBytes` fresh random bytes, which are overwritten, hashed with the share, so that a weak
+   * source of randomness alone gives nothing away (RFC 9591, section 4.1).
    */
   static create(share: KeyShare, entropy: Uint8Array): SigningNonces {
     assert(entropy.length === nonceEntropyBytes, 'a pair of nonces is made from 64 bytes');
     const secret = encodeScalar(share.reveal());
     const hiding = hashScalar('nonce', entropy.subarray(0, 32), secret);
     const binding = hashScalar('nonce', entropy.subarray(32), secret);
+    entropy.fill(0);
+    secret.fill(0);
     const [hidingPart, bindingPart] = [commit(hiding), commit(binding)];
     const wire = new ByteWriter().u8(share.seat).raw(hidingPart.wire).raw(bindingPart.wire).done();
     const commitment = nonceCommitment(share.seat, hidingPart.element, bindingPart.element, wire);

@@ -223,3 +223,48 @@ test('a signature by the new shares verifies under the key that the old ones had
   const signature = signWith(group, [...shares.values()].slice(1), message);
   assert.ok(ed25519Verify(old.group.publicKey, message, signature));
 });
+
+test('who is convicted after the key is done is named once, and complaints do not go round for ever', () => {
+  const receivers = labels.slice(0, 5);
+  const table = tableOf({ dealers: ['h1', 'h2', 'h3'], receivers, threshold: 3, quorum: 4 });
+  table.tamper = (from, to, bytes) => (from === keyOf('h5') || to === keyOf('h5') ? null : bytes);
+  table.start();
+  table.tamper = (_from, _to, bytes) => bytes;
+  const whispered = table.forge(keyOf('h5'), { type: 'complaint', from: 5, to: 0, payload: Buffer.of(1) });
+  const again = table.forge(keyOf('h5'), { type: 'complaint', from: 5, to: 0, payload: Buffer.of(2) });
+  for (const bytes of [whispered, again, whispered]) table.post(keyOf('h5'), keyOf('h1'), bytes);
+  table.deliver();
+  for (const label of receivers.slice(0, 4)) {
+    const blames = table.effects.flatMap(({ host, effect }) =>
+      host === keyOf(label) && effect.type === 'blamed' ? [effect.blame] : [],
+    );
+    assert.deepEqual(
+      blames.map(({ host, reason }) => [host, reason]),
+      [[keyOf('h5'), 'false-complaint']],
+    );
+    assert.equal(table.outcomes.get(keyOf(label))?.type, 'done');
+  }
+});
+
+test('a false acceptance after the key is done is answered with one complaint, however often it is said', () => {
+  const receivers = labels.slice(0, 5);
+  const table = tableOf({ dealers: ['h1', 'h2', 'h3'], receivers, threshold: 3, quorum: 4 });
+  table.tamper = (from, _to, bytes) => (from === keyOf('h5') ? null : bytes);
+  table.start();
+  for (const filler of range(1, 5)) {
+    const payload = new Uint8Array(3 * 96).fill(filler);
+    table.post(
+      keyOf('h5'),
+      keyOf('h2'),
+      table.forge(keyOf('h5'), { type: 'accept', from: 5, to: 0, payload }),
+    );
+  }
+  table.tamper = (_from, _to, bytes) => bytes;
+  table.deliver();
+  assert.equal(
+    table
+      .messages(keyOf('h2'), 'complaint')
+      .filter((bytes) => decodeEnvelope(table.ceremony, bytes).from === 2).length,
+    1,
+  );
+});

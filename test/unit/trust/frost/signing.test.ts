@@ -6,6 +6,8 @@ import { decodeScalar, encodeElement, encodeScalar } from '../../../../src/trust
 import { GroupKey, KeyShare } from '../../../../src/trust/frost/keys.ts';
 import {
   decodeNonceCommitment,
+  decodeNonceCommitments,
+  encodeNonceCommitments,
   nonceEntropyBytes,
   SigningNonces,
 } from '../../../../src/trust/frost/nonces.ts';
@@ -214,6 +216,18 @@ test('a session is the same in whatever order its commitments come', () => {
   assert.deepEqual(one!.seats, [2, 3, 5]);
   assert.deepEqual(two!.seats, one!.seats);
   assert.equal(one!.challenge, two!.challenge);
+});
+
+test('a list of commitments is sent in the order of seats, and taken in no other', () => {
+  const { commitments } = threeSigners();
+  const encoded = encodeNonceCommitments(commitments.toReversed());
+  assert.deepEqual(
+    decodeNonceCommitments(encoded).map(({ seat }) => seat),
+    [2, 3, 5],
+  );
+  const wires = commitments.map(({ wire }) => wire);
+  for (const list of [wires.toReversed(), [wires[0]!, wires[0]!, wires[1]!]])
+    assert.throws(() => decodeNonceCommitments(Buffer.concat([Buffer.of(3), ...list])), Fault);
 });
 
 test('weights of all quorums interpolate the very secret', () => {
