@@ -1,0 +1,191 @@
+/**
+ * A trustee's word in the succession of one epoch: what it promised, voted and accepted.
+ *
+ * Every answer but a refusal may leave only when the state that it rests on is durable: a trustee that forgets
+ * its promise in a crash can help two successors into the world. The caller persists before it sends.
+ */
+import {
+  type ByteReader,
+  type ByteWriter,
+  Fault,
+  type HostId,
+  type Millis,
+  type Signer,
+} from '../../core.ts';
+import { maxBallot, maxDescriptorBytes } from './descriptor.ts';
+import type { Electorate, Lock } from './electorate.ts';
+import { decodeLock, type EpochMessage, encodeLock } from './message.ts';
+import type { EpochTimings } from './port.ts';
+
+type Of<T extends EpochMessage['type']> = Extract<EpochMessage, { type: T }>;
+export type Refused = Of<'refused'>;
+
+/** What must survive a crash. */
+export interface AcceptorState {
+  /** The epoch to be made that it is about. */
+  readonly epoch: number;
+  /** Follows no ballot below this. */
+  readonly promised: number;
+  /** The one value it voted for in its last ballot. */
+  readonly voted: { readonly ballot: number; readonly hash: string } | null;
+  /** What it last accepted. */
+  readonly lock: Lock | null;
+}
+
+/** Ballots that a leader may skip at once: more rounds than honest trustees ever miss, far too few to use all up. */
+const maxLeapRounds = 2 ** 20;
+const maxLockBytes = maxDescriptorBytes + 4096;
+
+export function freshAcceptor(epoch: number): AcceptorState {
+  return { epoch, promised: 0, voted: null, lock: null };
+}
+
+export function writeAcceptor(writer: ByteWriter, state: AcceptorState): void {
+  writer.varint(state.epoch).varint(state.promised);
+  writer.u8(state.voted === null ? 0 : 1);
+  if (state.voted !== null) writer.varint(state.voted.ballot).hex(state.voted.hash);
+  writer.bytes(encodeLock(state.lock));
+}
+
+export function readAcceptor(reader: ByteReader): AcceptorState {
+  const epoch = reader.varint();
+  const promised = reader.varint(maxBallot);
+  const voted = reader.u8() === 0 ? null : { ballot: reader.varint(maxBallot), hash: reader.hex(32) };
+  return { epoch, promised, voted, lock: decodeLock(reader.bytes(maxLockBytes)) };
+}
+
+export class Acceptor {
+  private readonly electorate: Electorate;
+  private readonly signer: Signer;
+  private readonly timings: Pick<EpochTimings, 'leaseMs' | 'roundMs'>;
+  private current: AcceptorState;
+  /** Who leads, since it showed that a quorum follows. In memory only: forgetting it costs a duel of leaders. */
+  private lease: { readonly leader: HostId; readonly ballot: number; readonly since: Millis } | null = null;
+  /** When each trustee was last promised a ballot. */
+  private readonly promisedAt = new Map<HostId, Millis>();
+
+  constructor(
+    electorate: Electorate,
+    signer: Signer,
+    timings: Pick<EpochTimings, 'leaseMs' | 'roundMs'>,
+    state: AcceptorState,
+  ) {
+    this.electorate = electorate;
+    this.signer = signer;
+    this.timings = timings;
+    this.current = state;
+  }
+
+  get state(): AcceptorState {
+    return this.current;
+  }
+
+  refuse(ballot: number, code: string, retryAfterMs = 0): Refused {
+    const { epoch } = this.electorate;
+    return { type: 'refused', epoch, ballot, code, promised: this.current.promised, retryAfterMs };
+  }
+
+  /** Null if `from` may lead `ballot` and it is not too low; changes nothing. */
+  private judgeBallot(from: HostId, ballot: number): Refused | null {
+    if (!this.electorate.has(this.signer.publicKey)) return this.refuse(ballot, 'not-a-trustee');
+    if (this.electorate.leaderOf(ballot) !== from) return this.refuse(ballot, 'not-the-leader');
+    if (ballot < this.current.promised) return this.refuse(ballot, 'superseded');
+    if (ballot - this.current.promised > maxLeapRounds * this.electorate.members.length)
+      return this.refuse(ballot, 'ballot-too-high');
+    return null;
+  }
+
+  /**
+   * How long `leader` has to wait. A ballot that a quorum follows is given a while to finish, and its leader
+   * then lets another go first; and nobody may begin ballot after ballot. So no single trustee keeps the others
+   * from deciding. (Giving the time at the promise already let leaders that had half a quorum each block all.)
+   */
+  private waitFor(leader: HostId, now: Millis): Millis {
+    if (this.electorate.members.length === 1) return 0;
+    const { leaseMs, roundMs } = this.timings;
+    const lastPromise = this.promisedAt.get(leader);
+    let until = lastPromise === undefined ? now : lastPromise + roundMs;
+    if (this.lease !== null)
+      until = Math.max(until, this.lease.since + (this.lease.leader === leader ? 2 : 1) * leaseMs);
+    return Math.max(0, until - now);
+  }
+
+  /** A quorum of promises for this ballot was seen: its leader is given time. */
+  follow(leader: HostId, ballot: number, now: Millis): void {
+    if (this.lease?.ballot !== ballot) this.lease = { leader, ballot, since: now };
+  }
+
+  prepare(
+    from: HostId,
+    { ballot }: Of<'prepare'>,
+    holdsShare: boolean,
+    now: Millis,
+  ): Of<'promise'> | Refused {
+    const refusal = this.judgeBallot(from, ballot);
+    if (refusal !== null) return refusal;
+    if (ballot > this.current.promised) {
+      const retryAfterMs = this.waitFor(from, now);
+      if (retryAfterMs > 0) return this.refuse(ballot, 'busy', Math.ceil(retryAfterMs));
+      this.promisedAt.set(from, now);
+      this.current = { ...this.current, promised: ballot };
+    }
+    const { lock } = this.current;
+    // A promise repeated after its own ballot was accepted would name a lock that is not older than it.
+    if (lock !== null && lock.ballot >= ballot) return this.refuse(ballot, 'superseded');
+    const { epoch } = this.electorate;
+    const value = lock === null ? null : { ballot: lock.ballot, hash: lock.descriptor.hash };
+    const voucher = this.electorate.sign({ role: 'promise', epoch, ballot, value, holdsShare }, this.signer);
+    return { type: 'promise', epoch, voucher, lock };
+  }
+
+  /**
+   * Votes for a value that the promises call for; where they leave the choice free, `approve` throws a `Fault`
+   * unless this host would have it so. Throws `Fault('unjustified')` for what no honest leader sends.
+   */
+  propose(from: HostId, message: Of<'propose'>, approve: () => void, now: Millis): Of<'vote'> | Refused {
+    const { ballot, descriptor } = message;
+    const refusal = this.judgeBallot(from, ballot);
+    if (refusal !== null) return refusal;
+    const { voted } = this.current;
+    if (voted?.ballot === ballot && voted.hash !== descriptor.hash)
+      throw new Fault('unjustified', `a second value for ballot ${ballot}`);
+    if (voted?.ballot !== ballot) {
+      const verdict = this.electorate.judge(message.justification, ballot);
+      this.follow(from, ballot, now);
+      if (!verdict.free && verdict.hash !== descriptor.hash)
+        throw new Fault('unjustified', 'the promises call for another value');
+      if (verdict.free) {
+        if (descriptor.plan.ballot !== ballot) throw new Fault('unjustified', 'planned in another ballot');
+        this.electorate.checkAcks(message.acks, descriptor);
+        approve();
+      }
+      this.current = { ...this.current, promised: ballot, voted: { ballot, hash: descriptor.hash } };
+    }
+    return {
+      type: 'vote',
+      epoch: this.electorate.epoch,
+      voucher: this.vouch('vote', ballot, descriptor.hash),
+    };
+  }
+
+  /** Accepts what a quorum voted for. Throws `Fault('unjustified')`. */
+  accept(from: HostId, { lock }: Of<'accept'>): Of<'accepted'> | Refused {
+    const refusal = this.judgeBallot(from, lock.ballot);
+    if (refusal !== null) return refusal;
+    if (this.current.lock?.ballot !== lock.ballot) {
+      this.electorate.checkLock(lock);
+      this.current = { ...this.current, promised: lock.ballot, lock };
+    }
+    const { ballot, descriptor } = this.current.lock!;
+    const voucher = this.vouch('accepted', ballot, descriptor.hash);
+    return { type: 'accepted', epoch: this.electorate.epoch, voucher };
+  }
+
+  private vouch(role: 'vote' | 'accepted', ballot: number, hash: string): ReturnType<Electorate['sign']> {
+    const { epoch } = this.electorate;
+    return this.electorate.sign(
+      { role, epoch, ballot, value: { ballot, hash }, holdsShare: false },
+      this.signer,
+    );
+  }
+}

@@ -1,0 +1,314 @@
+/**
+ * The succession of epochs on one host: follows the chain of epoch records, and, on a trustee, decides with the
+ * others who the next trustees are, has the root's key handed to them in new shares, and puts them into force.
+ *
+ * One epoch never has two successors while more than half of its trustees keep what they wrote to disk; see
+ * `Electorate` for the argument, `Acceptor` for what is written when, `Leader` for the course of a ballot.
+ */
+import { earliest, Fault, type HostId, type Machine, type Millis, randomInt } from '../../core.ts';
+import type { CryptoReport, CryptoSession, ShareName } from './crypto-port.ts';
+import type { EpochDescriptor } from './descriptor.ts';
+import { Leader, type Post } from './leader.ts';
+import { decodeMessage, type EpochMessage } from './message.ts';
+import { Office, sendTo } from './office.ts';
+import { Participant } from './participant.ts';
+import { checkPolicy } from './policy.ts';
+import type { EpochEffect, EpochInput, EpochOptions } from './port.ts';
+import { createRecord, decodeRecord, type EpochRecord } from './record.ts';
+import { checkSuccessor } from './rules.ts';
+import { Sessions } from './sessions.ts';
+
+type Of<T extends EpochMessage['type']> = Extract<EpochMessage, { type: T }>;
+type Question = Of<'prepare' | 'start' | 'propose' | 'accept' | 'sign'>;
+type Answer = Of<'promise' | 'ack' | 'vote' | 'accepted' | 'refused'>;
+
+/** What people are shown. */
+export interface EpochStatus {
+  readonly current: EpochDescriptor;
+  readonly isTrustee: boolean;
+  /** This host's share of the key in force; null where it has none, as a trustee that a dealing missed. */
+  readonly share: ShareName | null;
+  /** What this host leads now, and why its last attempt came to nothing. */
+  readonly leading: string | null;
+  readonly lastFailure: string | null;
+}
+
+export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
+  private readonly office: Office;
+  private readonly sessions: Sessions;
+  private readonly participant: Participant;
+  private leader: Leader;
+  private started = false;
+  private reviewAt: Millis = 0;
+  /** Since when this host has seen something to change; null while it sees nothing. */
+  private wantedAt: Millis | null = null;
+
+  /** Throws `Fault('trustee-policy')`, or `Fault('epoch-state-broken')` when what the store held does not fit. */
+  constructor(options: EpochOptions) {
+    checkPolicy(options.policy);
+    this.office = new Office(options);
+    this.sessions = new Sessions(options.timings.resendMs);
+    this.participant = new Participant(this.office, this.sessions);
+    this.leader = this.newLeader();
+  }
+
+  private newLeader(): Leader {
+    const { electorate, self, options } = this.office;
+    return new Leader({
+      electorate,
+      self,
+      mesh: options.genesis.plan.mesh,
+      random: options.random,
+      timings: options.timings,
+      design: (repair, now) => this.office.design(repair, now),
+    });
+  }
+
+  /** The epoch in force here. */
+  get current(): EpochDescriptor {
+    return this.office.current;
+  }
+
+  status(): EpochStatus {
+    return {
+      current: this.current,
+      isTrustee: this.office.isTrustee,
+      share: this.office.share(),
+      leading: this.leader.phase,
+      lastFailure: this.leader.lastFailure,
+    };
+  }
+
+  nextWake(): Millis | null {
+    if (!this.started) return 0;
+    return earliest(this.reviewAt, this.leader.nextWake(), this.sessions.nextWake());
+  }
+
+  step(input: EpochInput, now: Millis): readonly EpochEffect[] {
+    const effects = this.started ? [] : this.start(now);
+    switch (input.type) {
+      case 'wake':
+        return [...effects, ...this.wake(now)];
+      case 'view':
+        this.office.view = input.view;
+        return effects;
+      case 'message':
+        return [...effects, ...this.guard(input.from, () => this.onMessage(input.from, input.bytes, now))];
+      case 'record':
+        return [...effects, ...this.guard(this.office.self, () => this.onRecordBytes(input.bytes, null))];
+      case 'crypto':
+        return [...effects, ...this.guard(this.office.self, () => this.onCrypto(input.report, now))];
+      case 'retired':
+        return [...effects, ...this.onRetired(input.generation)];
+    }
+  }
+
+  /** What another sent may be wrong in any way; then it changes nothing, and an operator can read of it. */
+  private guard(from: HostId, act: () => EpochEffect[]): EpochEffect[] {
+    try {
+      return act();
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      return [{ type: 'alarm', code: error.code, subject: from, detail: error.message }];
+    }
+  }
+
+  /** Says again what a crash may have cut off after it was durable. */
+  private start(now: Millis): EpochEffect[] {
+    this.started = true;
+    this.reviewAt = now;
+    const { orphans } = this.office;
+    const effects = [this.office.entered(), ...this.office.publication()];
+    if (orphans.length > 0) effects.push({ type: 'shred', names: orphans });
+    return effects;
+  }
+
+  private mail(posts: readonly Post[]): EpochEffect[] {
+    return posts.map(({ to, message }) => sendTo(to, message));
+  }
+
+  // --- What is to be done, and when ---
+
+  private wake(now: Millis): EpochEffect[] {
+    const effects = [...this.sessions.wake(now), ...this.mail(this.leader.wake(now))];
+    if (now < this.reviewAt) return effects;
+    this.reviewAt = now + this.office.options.timings.reviewMs;
+    return [...effects, ...this.askAround(), ...this.consider(now)];
+  }
+
+  /** Whoever expects an epoch asks for its record: the one that made it may have died before it told anybody. */
+  private askAround(): EpochEffect[] {
+    const { holdings, acceptor, electorate, self } = this.office;
+    if (holdings.pending.length === 0 && acceptor.state.lock === null && !this.office.lacksShare()) return [];
+    const hosts = new Set(electorate.members);
+    for (const { plan } of holdings.pending) for (const host of plan.trustees) hosts.add(host);
+    hosts.delete(self);
+    return this.askOneOf([...hosts]);
+  }
+
+  private askOneOf(hosts: readonly HostId[]): EpochEffect[] {
+    if (hosts.length === 0) return [];
+    const host = hosts[randomInt(this.office.options.random, hosts.length)]!;
+    return [sendTo(host, { type: 'ask', epoch: this.current.plan.epoch })];
+  }
+
+  /** Begins a ballot when something has been to change for long enough that those before it had their turn. */
+  private consider(now: Millis): EpochEffect[] {
+    const { electorate, acceptor, self, options } = this.office;
+    if (!this.office.isTrustee || this.leader.isLeading) return [];
+    const { lock, promised } = acceptor.state;
+    if (lock === null && this.office.design(this.office.lacksShare(), now) === null) {
+      this.wantedAt = null;
+      return [];
+    }
+    this.wantedAt ??= now;
+    const turn = this.wantedAt + electorate.members.indexOf(self) * options.timings.staggerMs;
+    if (now < turn || now < this.leader.readyAt) return [];
+    return this.mail(this.leader.begin(promised, now));
+  }
+
+  // --- Messages ---
+
+  private onMessage(from: HostId, bytes: Uint8Array, now: Millis): EpochEffect[] {
+    const message = decodeMessage(bytes);
+    const here = this.current.plan.epoch;
+    switch (message.type) {
+      case 'records':
+        return message.records.flatMap((record) => this.onRecordBytes(record, from));
+      case 'ask':
+        return this.answerAsk(from, message.epoch);
+      case 'relay':
+        return this.sessions.onRelay(from, message);
+      case 'relayed':
+        this.sessions.onRelayed(from, message);
+        return [];
+      case 'prepare':
+      case 'start':
+      case 'propose':
+      case 'accept':
+      case 'sign':
+        if (message.epoch <= here) return this.answerAsk(from, message.epoch - 1);
+        if (message.epoch > here + 1) return [sendTo(from, { type: 'ask', epoch: here })];
+        return this.onQuestion(from, message, now);
+      default:
+        return message.epoch === here + 1 ? this.onAnswer(from, message, now) : [];
+    }
+  }
+
+  private answerAsk(from: HostId, epoch: number): EpochEffect[] {
+    const records = this.office.chain.after(epoch).map((record) => record.bytes);
+    if (records.length === 0) return [];
+    return [sendTo(from, { type: 'records', epoch: this.current.plan.epoch + 1, records })];
+  }
+
+  private onQuestion(from: HostId, message: Question, now: Millis): EpochEffect[] {
+    const { acceptor } = this.office;
+    switch (message.type) {
+      case 'prepare':
+        return this.office.reply(from, acceptor.prepare(from, message, this.office.share() !== null, now));
+      case 'propose':
+        return this.office.reply(from, this.propose(from, message, now));
+      case 'accept':
+        return this.office.reply(from, acceptor.accept(from, message));
+      case 'start':
+        return this.participant.onStart(from, message, now);
+      case 'sign':
+        return this.participant.onSign(from, message, now);
+    }
+  }
+
+  private propose(from: HostId, message: Of<'propose'>, now: Millis): EpochMessage {
+    const { descriptor, justification } = message;
+    const approve = (): void => {
+      checkSuccessor(descriptor, this.current);
+      this.office.approve(descriptor.plan, justification, now);
+    };
+    try {
+      return this.office.acceptor.propose(from, message, approve, now);
+    } catch (error) {
+      if (!(error instanceof Fault) || error.code === 'unjustified') throw error;
+      return this.office.acceptor.refuse(message.ballot, error.code);
+    }
+  }
+
+  private onAnswer(from: HostId, message: Answer, now: Millis): EpochEffect[] {
+    switch (message.type) {
+      case 'promise':
+        return this.mail(this.leader.onPromise(from, message, now));
+      case 'ack':
+        return this.mail(this.leader.onAck(from, message, now));
+      case 'vote':
+        return this.mail(this.leader.onVote(from, message, now));
+      case 'accepted':
+        return this.mail(this.leader.onAccepted(from, message, now));
+      case 'refused':
+        this.leader.onRefused(from, message, now);
+        return [];
+    }
+  }
+
+  // --- The cryptography ---
+
+  private onCrypto(report: CryptoReport, now: Millis): EpochEffect[] {
+    const session = this.sessions.get(report.session);
+    // A report that was under way when its session ended is of no use any more.
+    if (session === undefined) return [];
+    switch (report.type) {
+      case 'send':
+        return this.sessions.send(report.session, report.to, report.bytes);
+      case 'established':
+        return session.kind === 'sign' ? [] : this.participant.onEstablished(session.plan, report);
+      case 'signed':
+        return this.onSigned(session, report.signature);
+      case 'failed':
+        if (session.kind === 'sign' && session.coordinator === this.office.self)
+          this.leader.fail(`signature: ${report.detail}`, now);
+        return this.participant.onFailed(session, report);
+    }
+  }
+
+  private onSigned(session: CryptoSession, signature: Uint8Array): EpochEffect[] {
+    const { decided } = this.leader;
+    if (decided === null || session.kind !== 'sign' || session.coordinator !== this.office.self) return [];
+    return this.onRecord(createRecord(decided.descriptor, decided.accepted, signature));
+  }
+
+  private onRetired(generation: number): EpochEffect[] {
+    const names = this.office.holdings.retire(generation, this.current);
+    return names.length === 0 ? [] : [this.office.persist([{ type: 'shred', names }])];
+  }
+
+  // --- Entering an epoch ---
+
+  /** A record from `from`, or from the replica. One that comes too early makes this host ask for those before. */
+  private onRecordBytes(bytes: Uint8Array, from: HostId | null): EpochEffect[] {
+    const record = decodeRecord(bytes);
+    try {
+      return this.onRecord(record);
+    } catch (error) {
+      if (!(error instanceof Fault) || error.code !== 'epoch-unproven') throw error;
+      const others = record.descriptor.plan.trustees.filter((host) => host !== this.office.self);
+      return this.askOneOf(from === null ? others : [from]);
+    }
+  }
+
+  private onRecord(record: EpochRecord): EpochEffect[] {
+    const verdict = this.office.chain.judge(record);
+    if (verdict === 'known' || verdict === 'past') return [];
+    const { descriptor, bytes } = record;
+    const concerned = new Set([...this.office.electorate.members, ...descriptor.plan.trustees]);
+    const isOwnWork = this.leader.decided?.descriptor.hash === descriptor.hash;
+    const { ops, shredded } = this.office.enter(record);
+    this.leader = this.newLeader();
+    this.wantedAt = null;
+    // The dealing stays for a while: others may be waiting for their part of it.
+    const ended = this.sessions.endWhere((s) => s.kind === 'sign' || s.id !== descriptor.session);
+    const then = [this.office.entered(), ...this.office.publication()];
+    concerned.delete(this.office.self);
+    if (isOwnWork)
+      for (const to of concerned)
+        then.push(sendTo(to, { type: 'records', epoch: descriptor.plan.epoch, records: [bytes] }));
+    if (shredded.length > 0) then.push({ type: 'shred', names: shredded });
+    return [...ended, this.office.persist(then, { ops })];
+  }
+}

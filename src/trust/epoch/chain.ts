@@ -1,0 +1,103 @@
+/**
+ * The epochs of a mesh, from the genesis that every host pins to the one in force: what a late member walks.
+ *
+ * The next epoch is proven by the trustees of this one and by its key. Later ones under the same key are proven
+ * by that key alone, so only the records in which the key changed, and the last one, are kept: as many as there
+ * were root keys. The key of the genesis is not trusted for such a leap, because it existed whole on one host.
+ */
+import { Fault, type Verify } from '../../core.ts';
+import type { EpochDescriptor } from './descriptor.ts';
+import { Electorate } from './electorate.ts';
+import { maxRecordsPerAnswer } from './message.ts';
+import { type EpochRecord, isSignedBy } from './record.ts';
+import { checkSuccessor } from './rules.ts';
+
+/** What a record is to this chain. */
+export type ChainVerdict = 'known' | 'past' | 'next' | 'leap';
+
+export class EpochChain {
+  private readonly verify: Verify;
+  private readonly genesis: EpochDescriptor;
+  /** Those in which the key changed, and the latest; by epoch, ascending. */
+  private kept: EpochRecord[] = [];
+
+  constructor(genesis: EpochDescriptor, verify: Verify) {
+    this.genesis = genesis;
+    this.verify = verify;
+  }
+
+  /** The epoch in force. */
+  get latest(): EpochDescriptor {
+    return this.kept.at(-1)?.descriptor ?? this.genesis;
+  }
+
+  get records(): readonly EpochRecord[] {
+    return this.kept;
+  }
+
+  /**
+   * Whether a record may enter. Faults: `epoch-forged`, `not-a-successor`, `unjustified`; `epoch-unproven`,
+   * where the records between are needed first; `epoch-forked`, where a quorum of one epoch signed two
+   * successors and so is proven to be compromised.
+   */
+  judge(record: EpochRecord): ChainVerdict {
+    const { descriptor } = record;
+    const { plan } = descriptor;
+    const latest = this.latest;
+    if (plan.mesh !== latest.plan.mesh) throw new Fault('epoch-forged', 'of another mesh');
+    if (plan.epoch <= latest.plan.epoch) return this.judgePast(record);
+    if (plan.epoch === latest.plan.epoch + 1) {
+      checkSuccessor(descriptor, latest);
+      if (!isSignedBy(record, latest.rootKey, this.verify)) throw forged(descriptor);
+      new Electorate(latest, this.verify).checkDecision(record.accepted, descriptor.hash);
+      return 'next';
+    }
+    if (latest.plan.threshold === 1 || plan.generation > latest.plan.generation + 1)
+      throw new Fault('epoch-unproven', `the records that lead to epoch ${plan.epoch} are not known here`);
+    if (!isSignedBy(record, latest.rootKey, this.verify)) {
+      // Made by reshares of a later key, whose own record has to come first.
+      if (plan.generation !== latest.plan.generation && plan.kind === 'reshare')
+        throw new Fault('epoch-unproven', `the record of root g${plan.generation} is not known here`);
+      throw forged(descriptor);
+    }
+    const isReshare = plan.kind === 'reshare';
+    if (isReshare !== (plan.generation === latest.plan.generation)) throw forged(descriptor);
+    if (isReshare !== (descriptor.rootKey === latest.rootKey)) throw forged(descriptor);
+    return 'leap';
+  }
+
+  private judgePast(record: EpochRecord): ChainVerdict {
+    const { descriptor } = record;
+    const index = this.kept.findIndex((kept) => kept.descriptor.plan.epoch === descriptor.plan.epoch);
+    if (index < 0) return 'past';
+    if (this.kept[index]!.descriptor.hash === descriptor.hash) return 'known';
+    const signedBy = (this.kept[index - 1]?.descriptor ?? this.genesis).rootKey;
+    if (!isSignedBy(record, signedBy, this.verify)) throw forged(descriptor);
+    throw new Fault('epoch-forked', `epoch ${descriptor.plan.epoch} has two records signed by the root`);
+  }
+
+  /** Takes a record that `judge` let in as `next` or `leap`; gives the epoch whose record is kept no more. */
+  add(record: EpochRecord): number | null {
+    const last = this.kept.at(-1);
+    const superseded = last !== undefined && last.descriptor.plan.kind !== 'generate';
+    if (superseded) this.kept.pop();
+    this.kept.push(record);
+    return superseded ? last.descriptor.plan.epoch : null;
+  }
+
+  /** The first records that lead on from `epoch`, oldest first. */
+  after(epoch: number): EpochRecord[] {
+    return this.kept.filter(({ descriptor }) => descriptor.plan.epoch > epoch).slice(0, maxRecordsPerAnswer);
+  }
+
+  /** Whether the trustees of `epoch` were the last of their key: they still hold what signs for it. */
+  isLastOfItsKey(epoch: number): boolean {
+    return this.kept.some(
+      ({ descriptor }) => descriptor.plan.epoch === epoch + 1 && descriptor.plan.kind === 'generate',
+    );
+  }
+}
+
+function forged(descriptor: EpochDescriptor): Fault {
+  return new Fault('epoch-forged', `epoch ${descriptor.plan.epoch} is not signed by the root before it`);
+}

@@ -1,0 +1,97 @@
+/** What a host keeps of its part in epochs across a crash: its word, its shares, and shares that may become it. */
+import { ByteReader, ByteWriter, Fault } from '../../core.ts';
+import { type AcceptorState, readAcceptor, writeAcceptor } from './acceptor.ts';
+import type { EpochChain } from './chain.ts';
+import type { ShareName } from './crypto-port.ts';
+import { decodeDescriptor, type EpochDescriptor, maxDescriptorBytes } from './descriptor.ts';
+
+/** A share of the key of an epoch in force, now or, for keys not yet retired, before. */
+export interface HeldShare {
+  readonly epoch: number;
+  readonly generation: number;
+  readonly name: ShareName;
+}
+
+const format = 1;
+/** Pending ones are pruned with each ballot; shares, with each key retired. Only bugs or rot exceed it. */
+const maxListed = 64;
+const maxNameBytes = 64;
+
+export class Holdings {
+  shares: HeldShare[] = [];
+  /** Epochs that may come to be, for which a share is durable here. */
+  pending: EpochDescriptor[] = [];
+
+  shareOf(epoch: number): ShareName | null {
+    return this.shares.find((share) => share.epoch === epoch)?.name ?? null;
+  }
+
+  /** Every secret that is still needed. */
+  names(): ShareName[] {
+    return [...this.shares.map((share) => share.name), ...this.pending.map((epoch) => epoch.session)];
+  }
+
+  hold(descriptor: EpochDescriptor): void {
+    const { epoch, generation } = descriptor.plan;
+    this.shares.push({ epoch, generation, name: descriptor.session });
+  }
+
+  /** Forgets what was planned in ballots below `ballot`: the promises for it show that none of it was chosen. */
+  dropPendingBelow(ballot: number): ShareName[] {
+    const dropped = this.pending.filter((epoch) => epoch.plan.ballot < ballot);
+    this.pending = this.pending.filter((epoch) => epoch.plan.ballot >= ballot);
+    return dropped.map((epoch) => epoch.session);
+  }
+
+  /**
+   * The chain has entered a new epoch: its pending share is now a share, the others and those of epochs past
+   * go; but the last shares of an older key stay until that key is retired. Gives what is to be shredded.
+   */
+  enter(chain: EpochChain): ShareName[] {
+    const before = this.names();
+    const { latest } = chain;
+    const own = this.pending.find((epoch) => epoch.hash === latest.hash);
+    this.pending = [];
+    this.shares = this.shares.filter((share) => chain.isLastOfItsKey(share.epoch));
+    if (own !== undefined) this.hold(own);
+    const after = this.names();
+    return before.filter((name) => !after.includes(name));
+  }
+
+  /** Keys up to `generation` sign no more; that of the epoch in force always stays. */
+  retire(generation: number, current: EpochDescriptor): ShareName[] {
+    const isKept = (share: HeldShare): boolean =>
+      share.generation > generation || share.epoch === current.plan.epoch;
+    const dropped = this.shares.filter((share) => !isKept(share));
+    this.shares = this.shares.filter(isKept);
+    return dropped.map((share) => share.name);
+  }
+
+  encode(acceptor: AcceptorState): Uint8Array {
+    const writer = new ByteWriter().u8(format);
+    writeAcceptor(writer, acceptor);
+    writer.varint(this.shares.length);
+    for (const { epoch, generation, name } of this.shares)
+      writer.varint(epoch).varint(generation).string(name);
+    writer.varint(this.pending.length);
+    for (const epoch of this.pending) writer.bytes(epoch.bytes);
+    return writer.done();
+  }
+
+  /** Throws `Fault('malformed')`. */
+  decode(bytes: Uint8Array): AcceptorState {
+    const reader = new ByteReader(bytes);
+    if (reader.u8() !== format) throw new Fault('malformed', 'a format this version does not know');
+    const acceptor = readAcceptor(reader);
+    this.shares = Array.from({ length: reader.varint(maxListed) }, () => ({
+      epoch: reader.varint(),
+      generation: reader.varint(),
+      name: reader.string(maxNameBytes),
+    }));
+    this.pending = Array.from({ length: reader.varint(maxListed) }, () =>
+      decodeDescriptor(reader.bytes(maxDescriptorBytes)),
+    );
+    reader.end();
+    return acceptor;
+  }
+}

@@ -1,0 +1,375 @@
+/**
+ * Leads ballots: gathers promises, has shares made, gathers votes and acceptances, and has the decision signed.
+ * Keeps nothing across a crash: whatever it had reached, the next ballot, anybody's, finds it with the others.
+ */
+import type { HostId, Millis, Random } from '../../core.ts';
+import { type EpochDescriptor, type EpochKind, type EpochPlan, sessionOf } from './descriptor.ts';
+import type { Electorate, Justification, Lock } from './electorate.ts';
+import type { EpochMessage } from './message.ts';
+import { sharesNeeded } from './policy.ts';
+import type { EpochTimings } from './port.ts';
+import type { Seats } from './selection.ts';
+import type { Voucher } from './voucher.ts';
+
+type Of<T extends EpochMessage['type']> = Extract<EpochMessage, { type: T }>;
+
+/** A message and whom it is for. */
+export interface Post {
+  readonly to: HostId;
+  readonly message: EpochMessage;
+}
+
+/** What to make of a ballot that is free. */
+export interface Design extends Seats {
+  readonly kind: EpochKind;
+}
+
+type Phase =
+  | { readonly name: 'prepare'; readonly promises: Map<HostId, Voucher>; lock: Lock | null }
+  | {
+      readonly name: 'deal';
+      readonly plan: EpochPlan;
+      readonly session: string;
+      readonly justification: Justification;
+      readonly acks: Map<HostId, { readonly voucher: Voucher; readonly descriptor: EpochDescriptor }>;
+      /** When to go on with the shares there are. */
+      enoughAt: Millis | null;
+    }
+  | {
+      readonly name: 'vote';
+      readonly descriptor: EpochDescriptor;
+      readonly justification: Justification;
+      readonly acks: readonly Voucher[];
+      readonly votes: Map<HostId, Voucher>;
+    }
+  | { readonly name: 'accept'; readonly lock: Lock; readonly accepted: Map<HostId, Voucher> }
+  | { readonly name: 'sign'; readonly descriptor: EpochDescriptor; readonly accepted: readonly Voucher[] };
+
+interface Attempt {
+  readonly ballot: number;
+  phase: Phase;
+  deadline: Millis;
+  resendAt: Millis;
+  /** Who will not go along in this phase. */
+  readonly refusals: Map<HostId, { readonly promised: number; readonly retryAfterMs: number }>;
+}
+
+export interface LeaderOptions {
+  readonly electorate: Electorate;
+  readonly self: HostId;
+  readonly mesh: string;
+  readonly random: Random;
+  readonly timings: EpochTimings;
+  /** Null when nothing is to change any more. `repair`: somebody lacks its share. */
+  readonly design: (repair: boolean, now: Millis) => Design | null;
+}
+
+export class Leader {
+  private readonly options: LeaderOptions;
+  private readonly electorate: Electorate;
+  private attempt: Attempt | null = null;
+  private failures = 0;
+  private highestBallot = 0;
+  private notBefore: Millis = 0;
+  /** Dealers that refused, or with whom a dealing came to nothing; asked last. */
+  private readonly unreliable = new Set<HostId>();
+  /** Why the last attempt came to nothing, for people. */
+  lastFailure: string | null = null;
+
+  constructor(options: LeaderOptions) {
+    this.options = options;
+    this.electorate = options.electorate;
+  }
+
+  get isLeading(): boolean {
+    return this.attempt !== null;
+  }
+
+  get phase(): Phase['name'] | null {
+    return this.attempt?.phase.name ?? null;
+  }
+
+  /** What is decided and waits for the root's signature. */
+  get decided(): Extract<Phase, { name: 'sign' }> | null {
+    const phase = this.attempt?.phase;
+    return phase?.name === 'sign' ? phase : null;
+  }
+
+  /** The earliest moment for another attempt. */
+  get readyAt(): Millis {
+    return this.notBefore;
+  }
+
+  nextWake(): Millis | null {
+    if (this.attempt === null) return null;
+    const { phase, deadline, resendAt } = this.attempt;
+    const enoughAt = phase.name === 'deal' ? (phase.enoughAt ?? deadline) : deadline;
+    return Math.min(deadline, resendAt, enoughAt);
+  }
+
+  /** Begins a ballot above every one this host knows of. */
+  begin(promised: number, now: Millis): Post[] {
+    const ballot = this.electorate.ballotAbove(Math.max(promised, this.highestBallot), this.options.self);
+    this.highestBallot = ballot;
+    const phase: Phase = { name: 'prepare', promises: new Map(), lock: null };
+    const { roundMs, resendMs } = this.options.timings;
+    this.attempt = { ballot, phase, deadline: now + roundMs, resendAt: now + resendMs, refusals: new Map() };
+    return this.posts(this.attempt);
+  }
+
+  /** Gives up; the pause grows with each failure in a row, and is never twice the same. */
+  fail(reason: string, now: Millis, leastPauseMs = 0): void {
+    this.attempt = null;
+    this.lastFailure = reason;
+    this.failures++;
+    const { maxPauseMs, resendMs } = this.options.timings;
+    const pauseMs = Math.min(maxPauseMs, resendMs * 2 ** Math.min(this.failures, 16));
+    const jitter = 0.5 + this.options.random.next();
+    this.notBefore = now + Math.min(maxPauseMs, leastPauseMs) + pauseMs * jitter;
+  }
+
+  /** Sends again what was not answered, goes on with what there is, or gives up. */
+  wake(now: Millis): Post[] {
+    const { attempt } = this;
+    if (attempt === null) return [];
+    if (attempt.phase.name === 'deal' && attempt.phase.enoughAt !== null && now >= attempt.phase.enoughAt)
+      return this.proposeDealt(attempt, attempt.phase, now);
+    if (now >= attempt.deadline) {
+      if (attempt.phase.name === 'deal') this.suspectSilent(attempt.phase);
+      this.fail(`no answer in time (${attempt.phase.name})`, now);
+      return [];
+    }
+    if (now < attempt.resendAt) return [];
+    attempt.resendAt = now + this.options.timings.resendMs;
+    return this.posts(attempt);
+  }
+
+  /** A dealing that came to nothing: those who said nothing may be why. */
+  private suspectSilent(phase: Extract<Phase, { name: 'deal' }>): void {
+    for (const dealer of phase.plan.dealers)
+      if (!phase.acks.has(dealer) && dealer !== this.options.self) this.unreliable.add(dealer);
+  }
+
+  /** What this phase asks, for those who have not answered. */
+  private posts({ phase, ballot }: Attempt): Post[] {
+    const { epoch, members } = this.electorate;
+    const ask = (hosts: readonly HostId[], message: EpochMessage): Post[] =>
+      hosts.map((to) => ({ to, message }));
+    switch (phase.name) {
+      case 'prepare':
+        return ask(
+          members.filter((host) => !phase.promises.has(host)),
+          { type: 'prepare', epoch, ballot },
+        );
+      case 'deal': {
+        const { plan, justification, acks } = phase;
+        const participants = new Set([...plan.dealers, ...plan.trustees]);
+        return ask(
+          [...participants].filter((host) => !acks.has(host)),
+          { type: 'start', epoch, plan, justification },
+        );
+      }
+      case 'vote': {
+        const { descriptor, justification, acks, votes } = phase;
+        return ask(
+          members.filter((host) => !votes.has(host)),
+          { type: 'propose', epoch, ballot, descriptor, justification, acks },
+        );
+      }
+      case 'accept':
+        return ask(
+          members.filter((host) => !phase.accepted.has(host)),
+          { type: 'accept', epoch, lock: phase.lock },
+        );
+      case 'sign':
+        return ask(members, {
+          type: 'sign',
+          epoch,
+          descriptor: phase.descriptor,
+          accepted: phase.accepted,
+        });
+    }
+  }
+
+  private enter(attempt: Attempt, phase: Phase, waitMs: Millis, now: Millis): Post[] {
+    attempt.phase = phase;
+    attempt.deadline = now + waitMs;
+    attempt.resendAt = now + this.options.timings.resendMs;
+    attempt.refusals.clear();
+    return this.posts(attempt);
+  }
+
+  /** Whether a voucher answers this very question, by whoever sent it. */
+  private answers(from: HostId, voucher: Voucher, role: Voucher['role'], attempt: Attempt): boolean {
+    return (
+      voucher.by === from &&
+      voucher.role === role &&
+      voucher.ballot === attempt.ballot &&
+      this.electorate.isGenuine(voucher)
+    );
+  }
+
+  onPromise(from: HostId, { voucher, lock }: Of<'promise'>, now: Millis): Post[] {
+    const { attempt } = this;
+    if (attempt?.phase.name !== 'prepare' || !this.electorate.has(from)) return [];
+    const { phase } = attempt;
+    if (phase.promises.has(from) || !this.answers(from, voucher, 'promise', attempt)) return [];
+    // A promise whose lock is not proven is none: it would spoil the whole justification.
+    if (voucher.value !== null) {
+      if (lock?.ballot !== voucher.value.ballot || lock.descriptor.hash !== voucher.value.hash) return [];
+      this.electorate.checkLock(lock);
+      if (phase.lock === null || lock.ballot > phase.lock.ballot) phase.lock = lock;
+    }
+    phase.promises.set(from, voucher);
+    return this.advancePrepared(attempt, phase, now);
+  }
+
+  private advancePrepared(attempt: Attempt, phase: Extract<Phase, { name: 'prepare' }>, now: Millis): Post[] {
+    if (phase.promises.size < this.electorate.threshold) return [];
+    const promises = [...phase.promises.values()];
+    const justification: Justification = { promises, lock: phase.lock };
+    const { roundMs, dealMs } = this.options.timings;
+    if (phase.lock !== null) {
+      const { descriptor } = phase.lock;
+      const vote: Phase = { name: 'vote', descriptor, justification, acks: [], votes: new Map() };
+      return this.enter(attempt, vote, roundMs, now);
+    }
+    const repair = promises.some((promise) => !promise.holdsShare);
+    const design = this.options.design(repair, now);
+    if (design === null) {
+      this.stop();
+      return [];
+    }
+    const dealers = this.dealersOf(design, promises);
+    if (dealers === null) return [];
+    const plan = this.planOf(design, dealers, attempt.ballot, now);
+    const session = sessionOf(plan);
+    const deal: Phase = { name: 'deal', plan, session, justification, acks: new Map(), enoughAt: null };
+    return this.enter(attempt, deal, dealMs, now);
+  }
+
+  /** Null until enough of those who hold a share have promised. */
+  private dealersOf(design: Design, promises: readonly Voucher[]): readonly HostId[] | null {
+    if (design.kind === 'generate') return design.trustees;
+    const holders = promises.filter((promise) => promise.holdsShare).map((promise) => promise.by);
+    const trusted = holders.filter((host) => !this.unreliable.has(host));
+    const doubted = holders.filter((host) => this.unreliable.has(host));
+    const dealers = [...trusted, ...doubted].slice(0, this.electorate.threshold);
+    return dealers.length === this.electorate.threshold ? dealers : null;
+  }
+
+  private planOf(design: Design, dealers: readonly HostId[], ballot: number, now: Millis): EpochPlan {
+    const { current, epoch } = this.electorate;
+    const { generation } = current.plan;
+    return {
+      mesh: this.options.mesh,
+      epoch,
+      previous: current.hash,
+      generation: design.kind === 'generate' ? generation + 1 : generation,
+      kind: design.kind,
+      threshold: design.threshold,
+      trustees: design.trustees,
+      dealers,
+      ballot,
+      proposedAt: Math.floor(now),
+    };
+  }
+
+  /** Nothing is left to do, and that is no failure. */
+  stop(): void {
+    this.attempt = null;
+    this.failures = 0;
+  }
+
+  onAck(from: HostId, { voucher, descriptor }: Of<'ack'>, now: Millis): Post[] {
+    const { attempt } = this;
+    if (attempt?.phase.name !== 'deal') return [];
+    const { phase } = attempt;
+    if (!phase.plan.trustees.includes(from) || descriptor.session !== phase.session) return [];
+    if (!this.answers(from, voucher, 'ack', attempt) || voucher.value?.hash !== descriptor.hash) return [];
+    phase.acks.set(from, { voucher, descriptor });
+    const { trustees, threshold } = phase.plan;
+    const agreeing = this.agreeing(phase, descriptor.hash).length;
+    if (agreeing === trustees.length) return this.proposeDealt(attempt, phase, now);
+    if (agreeing >= sharesNeeded(threshold, trustees.length) && phase.enoughAt === null)
+      phase.enoughAt = now + this.options.timings.graceMs;
+    return [];
+  }
+
+  private agreeing(phase: Extract<Phase, { name: 'deal' }>, hash: string): Voucher[] {
+    return [...phase.acks.values()].filter((ack) => ack.descriptor.hash === hash).map((ack) => ack.voucher);
+  }
+
+  private proposeDealt(attempt: Attempt, phase: Extract<Phase, { name: 'deal' }>, now: Millis): Post[] {
+    const { trustees, threshold } = phase.plan;
+    const needed = sharesNeeded(threshold, trustees.length);
+    for (const { descriptor } of phase.acks.values()) {
+      const acks = this.agreeing(phase, descriptor.hash);
+      if (acks.length < needed) continue;
+      const { justification } = phase;
+      const vote: Phase = { name: 'vote', descriptor, justification, acks, votes: new Map() };
+      return this.enter(attempt, vote, this.options.timings.roundMs, now);
+    }
+    return [];
+  }
+
+  onVote(from: HostId, { voucher }: Of<'vote'>, now: Millis): Post[] {
+    const { attempt } = this;
+    if (attempt?.phase.name !== 'vote' || !this.electorate.has(from)) return [];
+    const { phase } = attempt;
+    const { descriptor, votes } = phase;
+    if (!this.answers(from, voucher, 'vote', attempt) || !speaksOf(voucher, attempt.ballot, descriptor))
+      return [];
+    votes.set(from, voucher);
+    if (votes.size < this.electorate.threshold) return [];
+    const lock: Lock = { ballot: attempt.ballot, descriptor, votes: [...votes.values()] };
+    const accept: Phase = { name: 'accept', lock, accepted: new Map() };
+    return this.enter(attempt, accept, this.options.timings.roundMs, now);
+  }
+
+  onAccepted(from: HostId, { voucher }: Of<'accepted'>, now: Millis): Post[] {
+    const { attempt } = this;
+    if (attempt?.phase.name !== 'accept' || !this.electorate.has(from)) return [];
+    const { lock, accepted } = attempt.phase;
+    const { descriptor } = lock;
+    if (!this.answers(from, voucher, 'accepted', attempt) || !speaksOf(voucher, attempt.ballot, descriptor))
+      return [];
+    accepted.set(from, voucher);
+    if (accepted.size < this.electorate.threshold) return [];
+    const sign: Phase = { name: 'sign', descriptor, accepted: [...accepted.values()] };
+    return this.enter(attempt, sign, this.options.timings.signMs, now);
+  }
+
+  /** Gives up once those who go along are too few; a single one cannot end a ballot by saying no. */
+  onRefused(from: HostId, message: Of<'refused'>, now: Millis): void {
+    const { attempt } = this;
+    if (attempt === null || message.ballot !== attempt.ballot) return;
+    const { phase } = attempt;
+    attempt.refusals.set(from, message);
+    this.highestBallot = Math.max(this.highestBallot, this.believable(message.promised));
+    const refused = (hosts: readonly HostId[]): number =>
+      hosts.filter((host) => attempt.refusals.has(host)).length;
+    const { members, threshold } = this.electorate;
+    let hopeless = refused(members) > members.length - threshold;
+    if (phase.name === 'deal') {
+      const { trustees, dealers } = phase.plan;
+      const needed = sharesNeeded(phase.plan.threshold, trustees.length);
+      hopeless = refused(dealers) > 0 || refused(trustees) > trustees.length - needed;
+      if (dealers.includes(from)) this.unreliable.add(from);
+    }
+    if (!hopeless) return;
+    let waitMs = 0;
+    for (const { retryAfterMs } of attempt.refusals.values()) waitMs = Math.max(waitMs, retryAfterMs);
+    this.fail(`refused: ${message.code} (${phase.name})`, now, waitMs);
+  }
+
+  /** A ballot that another trustee names, if following it cannot lead too far up. */
+  private believable(promised: number): number {
+    const most = this.highestBallot + this.electorate.members.length * 1024;
+    return Math.min(promised, most);
+  }
+}
+
+function speaksOf(voucher: Voucher, ballot: number, descriptor: EpochDescriptor): boolean {
+  return voucher.value?.ballot === ballot && voucher.value.hash === descriptor.hash;
+}

@@ -1,0 +1,167 @@
+/**
+ * What a host is in the present succession and what it has of it: the chain so far, its word as a trustee, its
+ * shares, its view of who should be a trustee. All that must survive a crash is written and read here.
+ */
+import { Fault, type HostId, type Millis } from '../../core.ts';
+import { Acceptor, type AcceptorState, freshAcceptor } from './acceptor.ts';
+import { EpochChain } from './chain.ts';
+import { genesisShare, type ShareName } from './crypto-port.ts';
+import type { EpochDescriptor, EpochPlan } from './descriptor.ts';
+import { Electorate, type Justification } from './electorate.ts';
+import { Holdings } from './holdings.ts';
+import type { Design } from './leader.ts';
+import { type EpochMessage, encodeMessage } from './message.ts';
+import {
+  type EpochEffect,
+  type EpochOptions,
+  type EpochStoreOp,
+  epochPrefix,
+  type SecretToKeep,
+} from './port.ts';
+import { decodeRecord, type EpochRecord } from './record.ts';
+import { emptyView, judgePlan, type TrusteeView, wantsRefresh, wantsRotation } from './rules.ts';
+import { sameSeats, selectSeats } from './selection.ts';
+
+const stateKey = `${epochPrefix}state`;
+const recordPrefix = `${epochPrefix}record/`;
+
+/** Padded, so that the store's order is the chain's. */
+function recordKey(epoch: number): string {
+  return `${recordPrefix}${String(epoch).padStart(16, '0')}`;
+}
+
+/** A message as an effect. */
+export function sendTo(to: HostId, message: EpochMessage): EpochEffect {
+  return { type: 'send', to, bytes: encodeMessage(message) };
+}
+
+export class Office {
+  readonly options: EpochOptions;
+  readonly self: HostId;
+  readonly chain: EpochChain;
+  readonly holdings: Holdings = new Holdings();
+  /** Secrets that nothing names: kept just before a crash, or not shredded just after it. */
+  readonly orphans: readonly ShareName[];
+  electorate: Electorate;
+  acceptor: Acceptor;
+  view: TrusteeView = emptyView;
+
+  /** Throws `Fault('epoch-state-broken')` when what the store held does not fit together. */
+  constructor(options: EpochOptions) {
+    this.options = options;
+    this.self = options.signer.publicKey;
+    this.chain = new EpochChain(options.genesis, options.verify);
+    const secrets = [...options.secrets];
+    const state = this.restore(new Map(options.saved), secrets);
+    this.electorate = new Electorate(this.chain.latest, options.verify);
+    this.acceptor = new Acceptor(this.electorate, options.signer, options.timings, state);
+    const needed = this.holdings.names();
+    this.orphans = secrets.filter((name) => !needed.includes(name));
+  }
+
+  private restore(saved: ReadonlyMap<string, Uint8Array>, secrets: readonly ShareName[]): AcceptorState {
+    try {
+      this.restoreChain(saved);
+      const epoch = this.chain.latest.plan.epoch + 1;
+      const bytes = saved.get(stateKey);
+      if (bytes !== undefined) {
+        const state = this.holdings.decode(bytes);
+        if (state.epoch !== epoch) throw new Fault('malformed', 'the state is of another epoch');
+        return state;
+      }
+      if (epoch > 1) throw new Fault('malformed', 'records without a state');
+      if (secrets.includes(genesisShare))
+        this.holdings.shares.push({ epoch: 0, generation: 0, name: genesisShare });
+      return freshAcceptor(epoch);
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      throw new Fault('epoch-state-broken', `what was saved of the epochs: ${error.message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  private restoreChain(saved: ReadonlyMap<string, Uint8Array>): void {
+    for (const key of [...saved.keys()].filter((name) => name.startsWith(recordPrefix)).sort()) {
+      const record = decodeRecord(saved.get(key)!);
+      const verdict = this.chain.judge(record);
+      if (verdict !== 'next' && verdict !== 'leap') throw new Fault('malformed', 'a record out of order');
+      this.chain.add(record);
+    }
+  }
+
+  get current(): EpochDescriptor {
+    return this.chain.latest;
+  }
+
+  get isTrustee(): boolean {
+    return this.electorate.has(this.self);
+  }
+
+  /** This host's share of the key in force. */
+  share(): ShareName | null {
+    return this.holdings.shareOf(this.current.plan.epoch);
+  }
+
+  lacksShare(): boolean {
+    return this.isTrustee && this.share() === null;
+  }
+
+  entered(): EpochEffect {
+    return { type: 'entered', descriptor: this.current, share: this.share() };
+  }
+
+  /** Trustees see to it that everybody learns of their epoch. */
+  publication(): EpochEffect[] {
+    const record = this.chain.records.at(-1);
+    if (record === undefined || !this.isTrustee) return [];
+    return [{ type: 'publish', epoch: this.current.plan.epoch, bytes: record.bytes }];
+  }
+
+  /** Everything that must survive, written before `then`, which rests on it, happens. */
+  persist(
+    then: readonly EpochEffect[],
+    more: { readonly ops?: readonly EpochStoreOp[]; readonly secrets?: readonly SecretToKeep[] } = {},
+  ): EpochEffect {
+    const value = this.holdings.encode(this.acceptor.state);
+    const ops: EpochStoreOp[] = [...(more.ops ?? []), { type: 'put', key: stateKey, value }];
+    return { type: 'persist', ops, secrets: more.secrets ?? [], sync: true, then };
+  }
+
+  /** A refusal rests on nothing; every other answer leaves after what it says is durable. */
+  reply(to: HostId, message: EpochMessage): EpochEffect[] {
+    const answer = sendTo(to, message);
+    return message.type === 'refused' ? [answer] : [this.persist([answer])];
+  }
+
+  /** The seats this host would have; null when all is as it should be. */
+  design(repair: boolean, now: Millis): Design | null {
+    const { current, view } = this;
+    const seats = selectSeats(current.plan, view.candidates, this.options.policy, now);
+    const isSame = sameSeats(seats, current.plan);
+    if (current.plan.threshold === 1) return isSame ? null : { ...seats, kind: 'generate' };
+    if (wantsRotation(view, current)) return { ...seats, kind: 'generate' };
+    if (isSame && !repair && !wantsRefresh(view, current)) return null;
+    return { ...seats, kind: 'reshare' };
+  }
+
+  /** Throws a `Fault` unless this host would have it so; see `judgePlan` for the codes. */
+  approve(plan: EpochPlan, justification: Justification, now: Millis): void {
+    const repair = justification.promises.some((promise) => !promise.holdsShare);
+    judgePlan(plan, this.current, this.view, this.options.policy, repair, now);
+  }
+
+  /** Moves on to the epoch of a record that the chain let in; gives the write to make and what to shred then. */
+  enter(record: EpochRecord): { readonly ops: EpochStoreOp[]; readonly shredded: ShareName[] } {
+    const dropped = this.chain.add(record);
+    const shredded = this.holdings.enter(this.chain);
+    const { signer, verify, timings } = this.options;
+    this.electorate = new Electorate(this.current, verify);
+    this.acceptor = new Acceptor(this.electorate, signer, timings, freshAcceptor(this.electorate.epoch));
+    const ops: EpochStoreOp[] = [
+      { type: 'put', key: recordKey(this.current.plan.epoch), value: record.bytes },
+    ];
+    if (dropped !== null) ops.push({ type: 'delete', key: recordKey(dropped) });
+    return { ops, shredded };
+  }
+}

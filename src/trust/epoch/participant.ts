@@ -1,0 +1,164 @@
+/**
+ * A host's part in making shares and signatures: checks that it is asked rightly, hands the work to the
+ * cryptography, and says that it has its share only once that is durable.
+ */
+import { createHash } from 'node:crypto';
+import { ByteWriter, Fault, type HostId, type Millis } from '../../core.ts';
+import type { CryptoReport, CryptoSession } from './crypto-port.ts';
+import { describeEpoch, type EpochDescriptor, type EpochPlan, sessionOf, statementOf } from './descriptor.ts';
+import type { EpochMessage } from './message.ts';
+import { type Office, sendTo } from './office.ts';
+import type { EpochEffect, SecretToKeep } from './port.ts';
+import { checkSuccession, checkSuccessor } from './rules.ts';
+import type { Sessions } from './sessions.ts';
+
+type Of<T extends EpochMessage['type']> = Extract<EpochMessage, { type: T }>;
+type Report<T extends CryptoReport['type']> = Extract<CryptoReport, { type: T }>;
+
+/** Of the signature over one decision. Another ballot, another leader, another session. */
+function signSessionOf(hash: string, ballot: number): string {
+  const content = new ByteWriter().string('starling-epoch-signing-1').hex(hash).varint(ballot).done();
+  return createHash('sha256').update(content).digest('hex');
+}
+
+export class Participant {
+  private readonly office: Office;
+  private readonly sessions: Sessions;
+  /** The last ballot for which shares were begun here: one dealing a ballot. */
+  private lastDealing: { readonly epoch: number; readonly ballot: number } = { epoch: 0, ballot: -1 };
+
+  constructor(office: Office, sessions: Sessions) {
+    this.office = office;
+    this.sessions = sessions;
+  }
+
+  /**
+   * Takes part in the making of shares, once a quorum has shown that the ballot is free. Throws a `Fault` for
+   * what no honest leader sends; what this host will not have is refused with a code.
+   */
+  onStart(from: HostId, { plan, justification }: Of<'start'>, now: Millis): EpochEffect[] {
+    const { electorate, holdings, current } = this.office;
+    const id = sessionOf(plan);
+    const kept = holdings.pending.find((epoch) => epoch.session === id);
+    if (kept !== undefined) return this.acknowledge(from, kept, []);
+    if (this.sessions.has(id)) return [];
+    if (electorate.leaderOf(plan.ballot) !== from) return this.refuse(from, plan, 'not-the-leader');
+    if (plan.ballot <= this.latestDealing()) return this.refuse(from, plan, 'superseded');
+    checkSuccession(plan, current);
+    if (!electorate.judge(justification, plan.ballot).free)
+      throw new Fault('unjustified', 'the promises call for an epoch that has its shares');
+    this.office.acceptor.follow(from, plan.ballot, now);
+    const objection = this.objectionTo(plan, justification, now);
+    return objection === null ? this.deal(plan, id, now) : this.refuse(from, plan, objection);
+  }
+
+  private refuse(to: HostId, plan: EpochPlan, code: string): EpochEffect[] {
+    return [sendTo(to, this.office.acceptor.refuse(plan.ballot, code))];
+  }
+
+  private latestDealing(): number {
+    const { electorate, holdings } = this.office;
+    const begun = this.lastDealing.epoch === electorate.epoch ? this.lastDealing.ballot : -1;
+    return Math.max(begun, ...holdings.pending.map((epoch) => epoch.plan.ballot));
+  }
+
+  /** The code of what this host has against the plan, or null. */
+  private objectionTo(
+    plan: EpochPlan,
+    justification: Of<'start'>['justification'],
+    now: Millis,
+  ): string | null {
+    const { self, acceptor, isTrustee } = this.office;
+    const isDealer = plan.dealers.includes(self);
+    if (!isDealer && !plan.trustees.includes(self)) return 'not-concerned';
+    if (plan.kind === 'reshare' && isDealer && this.office.share() === null) return 'no-share';
+    if (!isTrustee) return null;
+    if (plan.ballot < acceptor.state.promised) return 'superseded';
+    try {
+      this.office.approve(plan, justification, now);
+      return null;
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      return error.code;
+    }
+  }
+
+  private deal(plan: EpochPlan, id: string, now: Millis): EpochEffect[] {
+    const { self, current, holdings, options } = this.office;
+    this.lastDealing = { epoch: plan.epoch, ballot: plan.ballot };
+    const dropped = holdings.dropPendingBelow(plan.ballot);
+    const effects: EpochEffect[] = [];
+    if (dropped.length > 0) effects.push(this.office.persist([{ type: 'shred', names: dropped }]));
+    effects.push(...this.sessions.endWhere((s) => s.kind !== 'sign' && s.plan.epoch === plan.epoch));
+    const share = plan.dealers.includes(self) ? this.office.share() : null;
+    const session: CryptoSession =
+      plan.kind === 'generate'
+        ? { kind: 'generate', id, plan }
+        : { kind: 'reshare', id, plan, from: current, share };
+    const participants = new Set([...plan.dealers, ...plan.trustees]);
+    participants.delete(self);
+    const deadline = now + 2 * options.timings.dealMs;
+    return [...effects, ...this.sessions.begin(session, participants, plan.epoch, deadline, now)];
+  }
+
+  private acknowledge(
+    to: HostId,
+    descriptor: EpochDescriptor,
+    secrets: readonly SecretToKeep[],
+  ): EpochEffect[] {
+    const { electorate, options } = this.office;
+    const { epoch } = electorate;
+    const { ballot } = descriptor.plan;
+    const value = { ballot, hash: descriptor.hash };
+    const voucher = electorate.sign({ role: 'ack', epoch, ballot, value, holdsShare: false }, options.signer);
+    return [this.office.persist([sendTo(to, { type: 'ack', epoch, voucher, descriptor })], { secrets })];
+  }
+
+  /** This host's share is made: kept, and then acknowledged; or, if its epoch is in force already, used. */
+  onEstablished(plan: EpochPlan, report: Report<'established'>): EpochEffect[] {
+    const { self, current, electorate, holdings } = this.office;
+    if (!plan.trustees.includes(self)) return [];
+    const descriptor = describeEpoch(plan, report.rootKey, report.outcome);
+    const secrets = [{ name: descriptor.session, bytes: report.secret }];
+    if (descriptor.hash === current.hash) {
+      if (this.office.share() !== null) return [];
+      holdings.hold(descriptor);
+      return [this.office.persist([this.office.entered()], { secrets })];
+    }
+    if (plan.epoch !== electorate.epoch) return this.sessions.end(report.session);
+    checkSuccessor(descriptor, current);
+    if (holdings.pending.some((epoch) => epoch.session === descriptor.session)) return [];
+    holdings.pending.push(descriptor);
+    return this.acknowledge(electorate.leaderOf(plan.ballot), descriptor, secrets);
+  }
+
+  /** The cryptography gave up here; whoever broke its protocol is named, and the leader told. */
+  onFailed(session: CryptoSession, report: Report<'failed'>): EpochEffect[] {
+    const effects: EpochEffect[] = this.sessions.end(session.id);
+    for (const subject of report.blamed)
+      effects.push({ type: 'alarm', code: 'blamed', subject, detail: report.detail });
+    if (session.kind !== 'sign') {
+      const leader = this.office.electorate.leaderOf(session.plan.ballot);
+      effects.push(...this.refuse(leader, session.plan, 'dealing-failed'));
+    }
+    return effects;
+  }
+
+  /** Lends this host's share to the root's signature, on proof that the epoch is decided. */
+  onSign(from: HostId, { descriptor, accepted }: Of<'sign'>, now: Millis): EpochEffect[] {
+    const { self, electorate, current, options, isTrustee } = this.office;
+    const ballot = accepted[0]?.ballot ?? 0;
+    const id = signSessionOf(descriptor.hash, ballot);
+    const share = this.office.share();
+    if (this.sessions.has(id) || !isTrustee || electorate.leaderOf(ballot) !== from) return [];
+    if (share === null && from !== self) return [];
+    electorate.checkDecision(accepted, descriptor.hash);
+    checkSuccessor(descriptor, current);
+    const message = statementOf(descriptor);
+    const session: CryptoSession = { kind: 'sign', id, from: current, share, coordinator: from, message };
+    const others = electorate.members.filter((host) => host !== self);
+    const earlier = this.sessions.endWhere((s) => s.kind === 'sign' && s.coordinator === from);
+    const deadline = now + 2 * options.timings.signMs;
+    return [...earlier, ...this.sessions.begin(session, others, electorate.epoch, deadline, now)];
+  }
+}

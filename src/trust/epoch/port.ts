@@ -1,0 +1,108 @@
+/** What the epoch agreement takes in, what it asks of its driver, and how long it waits for what. */
+import type { HostId, Millis, Random, Signer, Verify } from '../../core.ts';
+import type { CryptoOrder, CryptoReport, ShareName } from './crypto-port.ts';
+import type { EpochDescriptor } from './descriptor.ts';
+import type { TrusteePolicy } from './policy.ts';
+import type { TrusteeView } from './rules.ts';
+
+export type EpochInput =
+  | { readonly type: 'wake' }
+  /** One whole message; `from` is the key that the channel proved. One sent to oneself comes back so too. */
+  | { readonly type: 'message'; readonly from: HostId; readonly bytes: Uint8Array }
+  /** What this host sees now; replaces what it saw before. */
+  | { readonly type: 'view'; readonly view: TrusteeView }
+  | { readonly type: 'crypto'; readonly report: CryptoReport }
+  /** An epoch record from anywhere, such as the replica; it proves itself. */
+  | { readonly type: 'record'; readonly bytes: Uint8Array }
+  /** Nothing signed by roots of this generation and before is believed any more: their shares may go. */
+  | { readonly type: 'retired'; readonly generation: number };
+
+export type EpochStoreOp =
+  | { readonly type: 'put'; readonly key: string; readonly value: Uint8Array }
+  | { readonly type: 'delete'; readonly key: string };
+
+/** To be kept encrypted under a key of its own, in a file that can be overwritten and unlinked. */
+export interface SecretToKeep {
+  readonly name: ShareName;
+  readonly bytes: Uint8Array;
+}
+
+export type EpochEffect =
+  /** May be lost. `to` may be this host itself: feed it back as an input. */
+  | { readonly type: 'send'; readonly to: HostId; readonly bytes: Uint8Array }
+  /**
+   * Write the secrets, then all `ops` at once; only when both are durable release `then`, in order. Persists are
+   * carried out in the order they came. What is in `then` may be lost in a crash, but nothing else of it.
+   */
+  | {
+      readonly type: 'persist';
+      readonly ops: readonly EpochStoreOp[];
+      readonly secrets: readonly SecretToKeep[];
+      readonly sync: true;
+      readonly then: readonly EpochEffect[];
+    }
+  /** Overwrite and unlink these secrets. Nothing durable names them any more. */
+  | { readonly type: 'shred'; readonly names: readonly ShareName[] }
+  | { readonly type: 'crypto'; readonly order: CryptoOrder }
+  /** Let everybody know of the epoch in force, by gossip. */
+  | { readonly type: 'publish'; readonly epoch: number; readonly bytes: Uint8Array }
+  /**
+   * This epoch is in force here, durably; `share` is this host's part of its key. Comes at the start, with each
+   * new epoch, and once more when a late share arrives.
+   */
+  | { readonly type: 'entered'; readonly descriptor: EpochDescriptor; readonly share: ShareName | null }
+  /**
+   * Something an operator should know. `malformed`, `unjustified`, `not-a-successor`, `epoch-forged`,
+   * `epoch-forked`: what `subject` sent; `blamed`: it broke the cryptography's protocol.
+   */
+  | { readonly type: 'alarm'; readonly code: string; readonly subject: HostId; readonly detail: string };
+
+export interface EpochTimings {
+  /** What was not answered is sent again after this long. */
+  readonly resendMs: Millis;
+  /** How long a leader waits for promises, for votes, for acceptances: each. */
+  readonly roundMs: Millis;
+  /** How long the making of shares may take. */
+  readonly dealMs: Millis;
+  /** How much longer a leader waits for the last shares once there are enough. */
+  readonly graceMs: Millis;
+  readonly signMs: Millis;
+  /** How long a trustee lets one leader finish before it follows another. */
+  readonly leaseMs: Millis;
+  /** Between the first attempts of one trustee and the next in the order of seats. */
+  readonly staggerMs: Millis;
+  /** The longest pause between attempts that failed; the first is a second or two. */
+  readonly maxPauseMs: Millis;
+  /** How often it is considered whether something is to change, and, by those who expect one, asked for a record. */
+  readonly reviewMs: Millis;
+}
+
+export const defaultTimings: EpochTimings = {
+  resendMs: 1000,
+  roundMs: 5000,
+  dealMs: 20_000,
+  graceMs: 2000,
+  signMs: 10_000,
+  leaseMs: 30_000,
+  staggerMs: 3000,
+  maxPauseMs: 30_000,
+  reviewMs: 5000,
+};
+
+export interface EpochOptions {
+  /** This host's key. */
+  readonly signer: Signer;
+  readonly verify: Verify;
+  readonly random: Random;
+  /** Epoch 0, which everybody computes from the genesis (`genesisEpoch`). */
+  readonly genesis: EpochDescriptor;
+  readonly policy: TrusteePolicy;
+  readonly timings: EpochTimings;
+  /** What the store held under `epochPrefix`, in any order. */
+  readonly saved: Iterable<readonly [key: string, value: Uint8Array]>;
+  /** Which secrets the store of secrets held; `genesisShare` where this host holds the genesis root. */
+  readonly secrets: Iterable<ShareName>;
+}
+
+/** Every key the agreement writes to the store begins with this. */
+export const epochPrefix = 'epoch/';

@@ -1,0 +1,114 @@
+/** The runs of the cryptography that this host takes part in: their messages, their ends, how many at once. */
+import { earliest, type HostId, type Millis } from '../../core.ts';
+import type { CryptoSession } from './crypto-port.ts';
+import { type EpochMessage, encodeMessage } from './message.ts';
+import type { EpochEffect } from './port.ts';
+import { type Letter, Relay } from './relay.ts';
+
+interface Run {
+  readonly session: CryptoSession;
+  readonly relay: Relay;
+  /** Epoch to be made while it ran. */
+  readonly epoch: number;
+  deadline: Millis;
+  resendAt: Millis;
+}
+
+/** One dealing, the one before it for late receivers, and a signature for each trustee that coordinates one. */
+const maxRuns = 16;
+
+export class Sessions {
+  private readonly resendMs: Millis;
+  private readonly runs = new Map<string, Run>();
+
+  constructor(resendMs: Millis) {
+    this.resendMs = resendMs;
+  }
+
+  get(id: string): CryptoSession | undefined {
+    return this.runs.get(id)?.session;
+  }
+
+  has(id: string): boolean {
+    return this.runs.has(id);
+  }
+
+  begin(
+    session: CryptoSession,
+    participants: Iterable<HostId>,
+    epoch: number,
+    deadline: Millis,
+    now: Millis,
+  ): EpochEffect[] {
+    const effects: EpochEffect[] = [];
+    for (const id of this.runs.keys()) {
+      if (this.runs.size < maxRuns) break;
+      effects.push(...this.end(id));
+    }
+    const relay = new Relay(participants);
+    this.runs.set(session.id, { session, relay, epoch, deadline, resendAt: now + this.resendMs });
+    return [...effects, { type: 'crypto', order: { type: 'begin', session } }];
+  }
+
+  end(id: string): EpochEffect[] {
+    if (!this.runs.delete(id)) return [];
+    return [{ type: 'crypto', order: { type: 'end', session: id } }];
+  }
+
+  endWhere(isOver: (session: CryptoSession) => boolean): EpochEffect[] {
+    const over = [...this.runs.values()].filter((run) => isOver(run.session));
+    return over.flatMap((run) => this.end(run.session.id));
+  }
+
+  /** Sends what the cryptography has to say. Too much of it ends the session: it would never be complete. */
+  send(id: string, to: HostId, bytes: Uint8Array): EpochEffect[] {
+    const run = this.runs.get(id);
+    if (run === undefined) return [];
+    const letter = run.relay.post(to, bytes);
+    return letter === null ? this.end(id) : [this.mail(run, letter)];
+  }
+
+  private mail(run: Run, { to, sequence, bytes }: Letter): EpochEffect {
+    const { id } = run.session;
+    const message: EpochMessage = { type: 'relay', epoch: run.epoch, session: id, sequence, bytes };
+    return { type: 'send', to, bytes: encodeMessage(message) };
+  }
+
+  /** A message of a session: confirmed, and delivered if it is the next one. Of none that runs here: nothing. */
+  onRelay(from: HostId, message: Extract<EpochMessage, { type: 'relay' }>): EpochEffect[] {
+    const { session, sequence, bytes } = message;
+    const run = this.runs.get(session);
+    const receipt = run?.relay.receive(from, sequence);
+    if (run === undefined || receipt === null || receipt === undefined) return [];
+    const reply: EpochMessage = { type: 'relayed', epoch: run.epoch, session, count: receipt.count };
+    const effects: EpochEffect[] = [{ type: 'send', to: from, bytes: encodeMessage(reply) }];
+    if (receipt.isNew) effects.push({ type: 'crypto', order: { type: 'deliver', session, from, bytes } });
+    return effects;
+  }
+
+  onRelayed(from: HostId, { session, count }: Extract<EpochMessage, { type: 'relayed' }>): void {
+    this.runs.get(session)?.relay.confirm(from, count);
+  }
+
+  wake(now: Millis): EpochEffect[] {
+    const effects: EpochEffect[] = [];
+    for (const run of this.runs.values()) {
+      if (now >= run.deadline) {
+        effects.push(...this.end(run.session.id));
+      } else if (now >= run.resendAt) {
+        run.resendAt = now + this.resendMs;
+        for (const letter of run.relay.unconfirmed()) effects.push(this.mail(run, letter));
+      }
+    }
+    return effects;
+  }
+
+  nextWake(): Millis | null {
+    let next: Millis | null = null;
+    for (const run of this.runs.values()) {
+      const isQuiet = run.relay.unconfirmed().length === 0;
+      next = earliest(next, isQuiet ? run.deadline : Math.min(run.deadline, run.resendAt));
+    }
+    return next;
+  }
+}
