@@ -78,18 +78,18 @@ function deltaPubsub() {
     ignoreDuplicatePublishError: true,
     emitSelf: false,
     doPX: false,
-    // Degree 5 (3 to 8): with 16 neighbours a delta crosses 1,000 hosts in four or five hops.
-    D: 5,
+    // Degree 4 (3 to 5): a delta crosses 1,000 hosts in six hops or so, and each copy too many costs CPU.
+    D: 4,
     Dlo: 3,
-    Dhi: 8,
-    Dlazy: 5,
-    Dscore: 3,
+    Dhi: 5,
+    Dlazy: 2,
+    Dscore: 2,
     Dout: 1,
     // A new neighbour gets nothing relayed before it is grafted, at the next heartbeat.
     heartbeatInterval: 300,
-    // Heartbeats for which a delta can be asked for, and for which it is offered.
-    mcacheLength: 14,
-    mcacheGossip: 9,
+    // Heartbeats for which a delta can be asked for, and for which it is offered; then anti-entropy has it.
+    mcacheLength: 6,
+    mcacheGossip: 2,
     seenTTL: seenMs,
     maxInboundDataLength: maxRpcBytes,
     decodeRpcLimits,
