@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { Fault } from '../src/core.ts';
 import { type ParameterSet, parameterSets } from './scale.ts';
 import { scenarios } from './scenarios/index.ts';
+import { studies } from './studies/index.ts';
 import { hash32 } from './trace.ts';
 
 /** Not whole agents: membership and dissemination alone, see scale.ts. */
@@ -11,9 +12,12 @@ const names: readonly string[] = [...scenarios.keys(), scaleScenario];
 
 export const usage = `usage: npm run sim -- [--scenario ${names.join('|')}] [--hosts N]
                   [--parameters ${parameterSets.join('|')}, of ${scaleScenario}]
-                  [--seed N | --seeds COUNT | --seeds FROM..TO] [--workers N] [--json FILE] [--svg FILE] [--trace | --plan]`;
+                  [--seed N | --seeds COUNT | --seeds FROM..TO] [--workers N] [--json FILE] [--svg FILE] [--trace | --plan]
+       npm run sim -- --study ${[...studies.keys()].join('|')}  (writes docs/NAME.md, .json and .svg)`;
 
 export interface Arguments {
+  /** Runs that are planned already; nothing else is asked then. */
+  readonly study: string | null;
   readonly scenario: string;
   /** Of membership in `scale`. */
   readonly parameters: ParameterSet;
@@ -40,6 +44,7 @@ export function readArguments(argv: readonly string[]): Arguments {
   const { values } = parseArgs({
     args: [...argv],
     options: {
+      study: { type: 'string' },
       scenario: { type: 'string', default: 'swarm' },
       hosts: { type: 'string' },
       parameters: { type: 'string', default: 'own' },
@@ -66,7 +71,10 @@ export function readArguments(argv: readonly string[]): Arguments {
       'bad-option',
       `--parameters ${values.parameters}: one of ${parameterSets}, in ${scaleScenario}`,
     );
+  if (values.study !== undefined && !studies.has(values.study))
+    throw new Fault('bad-option', `no study "${values.study}"`);
   return {
+    study: values.study ?? null,
     scenario: values.scenario,
     parameters,
     hosts: values.hosts === undefined ? null : wholeNumber('hosts', values.hosts, hostsMin, hostsMax),

@@ -3,8 +3,9 @@
  * same file. Exits 1 when a promise was broken, with the command that replays it. The only file of the
  * simulator that sees the real world.
  */
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { Fault, messageOf } from '../src/core.ts';
 import { type Arguments, hostsOf, readArguments, scaleScenario, usage } from './arguments.ts';
@@ -22,6 +23,7 @@ import {
 import { planOf, type RunReport, run } from './run.ts';
 import { runScale } from './scale.ts';
 import { scenarios } from './scenarios/index.ts';
+import { studies } from './studies/index.ts';
 import { Violation } from './violation.ts';
 
 /** What the main thread tells a worker once, at its birth. */
@@ -122,6 +124,22 @@ function finish(chosen: Arguments, rows: readonly Row[]): void {
   process.exitCode = rows.every(({ outcome }) => outcome === 'kept') ? 0 : 1;
 }
 
+/** Runs a study and keeps what it found under docs/. */
+function study(name: string): void {
+  const result = studies.get(name)!({
+    stopwatch: () => performance.now(),
+    progress: (text) => process.stderr.write(`${text}\n`),
+  });
+  const file = (extension: string): string => join(import.meta.dirname, '../docs', `${name}.${extension}`);
+  mkdirSync(join(import.meta.dirname, '../docs'), { recursive: true });
+  const command = `\`npm run sim -- --study ${name}\``;
+  const text = `# ${name[0]!.toUpperCase()}${name.slice(1)}\n\nAll times are virtual. Repeat with ${command}.\n\n${result.text}\n![${name}](${name}.svg)\n`;
+  writeFileSync(file('md'), text);
+  writeFileSync(file('json'), `${JSON.stringify(result.data, null, 2)}\n`);
+  writeFileSync(file('svg'), result.svg);
+  process.stdout.write(result.text);
+}
+
 function isArgumentError(error: unknown): boolean {
   return (
     error instanceof TypeError && String((error as { code?: unknown }).code).startsWith('ERR_PARSE_ARGS')
@@ -131,7 +149,8 @@ function isArgumentError(error: unknown): boolean {
 function main(): void {
   try {
     const chosen = readArguments(process.argv.slice(2));
-    if (chosen.plan) describePlan(chosen);
+    if (chosen.study !== null) study(chosen.study);
+    else if (chosen.plan) describePlan(chosen);
     else if (chosen.seeds.length === 1) single(chosen);
     else many(chosen);
   } catch (error) {

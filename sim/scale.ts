@@ -35,6 +35,8 @@ export interface ScaleReport {
   readonly idle: Traffic;
   /** Each host's, while writes and deaths are under way. */
   readonly active: Traffic;
+  /** What membership sends beside that, for each host and each death. */
+  readonly bytesPerDeath: number;
 }
 
 /** Until every member has its neighbours. */
@@ -106,12 +108,15 @@ class ScaleRun implements LightMeshWatcher {
     const active = trafficBetween(rested, network.counters, hosts, activeMs);
     this.mesh.run(drainMs[this.parameters]);
     this.check();
+    const idle = trafficBetween(settled, rested, hosts, idleMs);
+    const more = active.datagramBytes + active.frameBytes - idle.datagramBytes - idle.frameBytes;
     return {
       run: this.report(Samples.of(network.sentBytes.map((bytes, host) => bytes - restedBytes[host]!))),
       told: this.told,
       toldAll: this.toldAll,
-      idle: trafficBetween(settled, rested, hosts, idleMs),
+      idle,
       active,
+      bytesPerDeath: (more * activeMs) / 1000 / this.deaths.size,
     };
   }
 

@@ -7,7 +7,7 @@ export interface Traffic {
   /** Membership's frames over connections. */
   readonly frames: number;
   readonly frameBytes: number;
-  /** Deltas, and what passing them on repeats. */
+  /** Deltas, passed on ones and repeated ones among them. */
   readonly publishes: number;
   readonly publishBytes: number;
   readonly dials: number;
@@ -32,22 +32,15 @@ export function trafficBetween(
 }
 
 /**
- * CPU of each, milliseconds, as measured on one core of the machine that this was written on, Node 24: a sealed
- * datagram sent or received, a frame on a connection, a delivery by gossipsub with its signature, and one side of
- * a dial. A duplicate delivery is dropped before its signature is looked at.
+ * CPU of each on one of two cores, Node 24, milliseconds, as measured with real sockets: a sealed datagram and a
+ * frame on a connection, to send or to receive one; a delivery by gossipsub with its signature; a side of a dial.
  */
-const datagramMs = 0.08;
-const frameMs = 0.18;
-const deliveryMs = 1.8;
-const duplicateMs = 0.3;
+const datagramMs = 0.0375;
+const frameMs = 0.09;
+export const deliveryMs = 1.8;
 const dialMs = 6.2;
 
-/** The share of one core that this traffic takes, by those costs; each thing is sent once and received once. */
-export function modelledCpuShare(traffic: Traffic, deliveries: number, duplicates: number): number {
-  const { datagrams, frames, dials } = traffic;
-  const milliseconds =
-    2 * (datagrams * datagramMs + frames * frameMs + dials * dialMs) +
-    deliveries * deliveryMs +
-    duplicates * duplicateMs;
-  return milliseconds / 1000;
+/** The share of one core that membership's traffic takes by these costs. What one host sends another receives. */
+export function membershipCpuShare({ datagrams, frames, dials }: Traffic): number {
+  return (2 * (datagrams * datagramMs + frames * frameMs + dials * dialMs)) / 1000;
 }

@@ -5,6 +5,7 @@ import { LightNetwork, type LightUser } from '../../sim/light-network.ts';
 import { Links } from '../../sim/links.ts';
 import { runScale } from '../../sim/scale.ts';
 import { Samples } from '../../sim/statistics.ts';
+import { measuredSerf } from '../../sim/studies/calibration.ts';
 import { epoch, World } from '../../sim/world.ts';
 
 test('three hundred members hear of every write and find every death, and a seed repeats itself', () => {
@@ -69,15 +70,8 @@ test('a killed process is missed at once, a dark host by nobody, and neither ans
   assert.equal(light.counters.failedDials, 1);
 });
 
-/** SIGKILL of one agent until all others know, median of real serf 0.9.4 agents on two cores, milliseconds. */
-const measuredSerf = new Map([
-  [10, 5_900],
-  [30, 8_000],
-  [60, 9_200],
-]);
-
 test('members with the parameters of serf take as long to find a death as real serf agents do', () => {
-  for (const [hosts, measuredMs] of measuredSerf) {
+  for (const [hosts, { p50Ms: measuredMs }] of measuredSerf) {
     const times = Array.from({ length: 6 }, (_, seed) => runScale({ hosts, seed, parameters: 'serf' }));
     const all = Samples.of(times.flatMap(({ toldAll }) => toldAll.killed.values));
     const ratio = all.quantile(0.5)! / measuredMs;
