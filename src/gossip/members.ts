@@ -14,6 +14,8 @@ interface Entry {
   since: Millis;
   roundTripMs: number | null;
   present: boolean;
+  /** Its last word about itself, signed, is that it leaves. */
+  saidGoodbye?: boolean;
 }
 
 /** Weight of the newest sample in the smoothed round trip, as TCP's SRTT (RFC 6298, section 2). */
@@ -139,6 +141,16 @@ export class Members {
     }
     entry.state = standing.state;
     entry.incarnation = Math.max(entry.incarnation, standing.incarnation);
+  }
+
+  /** Takes note of what a member's own record says last: that it leaves, or is here. */
+  noteWord(index: number, leaves: boolean): void {
+    this.entry(index).saidGoodbye = leaves;
+  }
+
+  /** What a member is that cannot be reached: gone as it said, or down. */
+  stateOfSilence(index: number): 'left' | 'down' {
+    return this.deviations.get(index)?.saidGoodbye === true ? 'left' : 'down';
   }
 
   private uncount(index: number, state: MemberState): void {

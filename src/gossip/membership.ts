@@ -8,6 +8,7 @@ import { earliest, type HostId, type Machine, type Millis } from '../core.ts';
 import type { Belief, Rumor, SwimFrame } from './frames.ts';
 import { maxRumors } from './frames.ts';
 import { LocalHealth } from './health.ts';
+import type { Lifecycle } from './lifecycle.ts';
 import { outranks, type Standing } from './member.ts';
 import { Members } from './members.ts';
 import type { MembershipOptions } from './membership-options.ts';
@@ -155,11 +156,16 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
    * `id` said, in a record signed by itself, that it left (or is back) at this incarnation; or an operator
    * said that it is gone, which this agent, if meant, refutes at once.
    */
-  noteLifecycle(id: HostId, state: 'active' | 'left', incarnation: number, now: Millis): void {
-    if (id === this.options.self && state === 'left') this.heed({ state, incarnation });
+  noteLifecycle(id: HostId, state: Lifecycle['state'] | 'departed', incarnation: number, now: Millis): void {
+    if (id === this.options.self && state !== 'active') this.heed({ state: 'left', incarnation });
     const index = this.table.indexOf(id);
     if (index === undefined) return;
-    this.assume(index, { state: state === 'left' ? 'left' : 'alive', incarnation }, now);
+    if (state !== 'departed') this.table.noteWord(index, state === 'left');
+    const held = this.standing(index);
+    // Who refuted higher than its goodbye and then fell silent did leave: whoever knows less finds it so, too.
+    if (held.state === 'down' && this.table.stateOfSilence(index) === 'left')
+      this.assume(index, { ...held, state: 'left' }, now);
+    else this.assume(index, { state: state === 'active' ? 'alive' : 'left', incarnation }, now);
   }
 
   /** This agent leaves: it no longer refutes, probes or accuses. */
@@ -350,9 +356,9 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   }
 
   private findDown(index: number, incarnation: number, now: Millis): void {
-    const standing: Standing = { state: 'down', incarnation };
-    this.suspicions.drop(index);
-    this.change(index, standing, now);
+    const standing: Standing = { state: this.table.stateOfSilence(index), incarnation };
+    this.assume(index, standing, now);
+    if (standing.state === 'left') return;
     const id = this.idAt(index);
     this.rumors.add({ ...standing, state: 'down', id, accuser: this.options.self });
     this.view.drop(id);

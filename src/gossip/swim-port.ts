@@ -18,11 +18,11 @@ export type SwimOrder =
   | { readonly type: 'add'; readonly id: HostId }
   /** The admission was taken back. */
   | { readonly type: 'remove'; readonly id: HostId }
-  /** What a member said of itself in a record it signed. */
+  /** What a member said of itself in a record it signed; or, `departed`, what an operator did of it. */
   | {
       readonly type: 'lifecycle';
       readonly id: HostId;
-      readonly state: 'active' | 'left';
+      readonly state: 'active' | 'left' | 'departed';
       readonly incarnation: number;
     }
   /** Digest of this agent's replica, for its acks. */

@@ -373,3 +373,25 @@ test('once one down member is back, the others are looked for at once', () => {
     Array(5).fill('alive'),
   );
 });
+
+test('a member that said goodbye and then refuted higher is gone, not down, once it is silent', () => {
+  const bench = new Bench(five);
+  bench.hear('a', { state: 'alive', id: 'c', incarnation: 50, proof: proof(50) });
+  bench.membership.noteLifecycle('c', 'left', 40, bench.now);
+  assert.equal(bench.state('c'), 'alive');
+  bench.answering.delete('c');
+  bench.run(20_000);
+  assert.equal(bench.state('c'), 'left');
+});
+
+test('a goodbye that comes late, and below what was refuted, still tells why a member is silent', () => {
+  const bench = new Bench(five);
+  bench.hear('a', { state: 'alive', id: 'c', incarnation: 50, proof: proof(50) });
+  bench.answering.delete('c');
+  bench.run(20_000);
+  assert.equal(bench.state('c'), 'down');
+  bench.membership.noteLifecycle('c', 'departed', 40, bench.now);
+  assert.equal(bench.state('c'), 'down', 'an operator’s word counts up to its incarnation');
+  bench.membership.noteLifecycle('c', 'left', 40, bench.now);
+  assert.equal(bench.state('c'), 'left');
+});
