@@ -134,7 +134,9 @@ export class Acceptor {
     if (lock !== null && lock.ballot >= ballot) return this.refuse(ballot, 'superseded');
     const { epoch } = this.electorate;
     const value = lock === null ? null : { ballot: lock.ballot, hash: lock.descriptor.hash };
-    const voucher = this.electorate.sign({ role: 'promise', epoch, ballot, value, holdsShare }, this.signer);
+    const voted = this.current.voted?.ballot ?? 0;
+    const content = { role: 'promise', epoch, ballot, value, voted, holdsShare } as const;
+    const voucher = this.electorate.sign(content, this.signer);
     return { type: 'promise', epoch, voucher, lock };
   }
 
@@ -184,7 +186,7 @@ export class Acceptor {
   private vouch(role: 'vote' | 'accepted', ballot: number, hash: string): ReturnType<Electorate['sign']> {
     const { epoch } = this.electorate;
     return this.electorate.sign(
-      { role, epoch, ballot, value: { ballot, hash }, holdsShare: false },
+      { role, epoch, ballot, value: { ballot, hash }, voted: 0, holdsShare: false },
       this.signer,
     );
   }

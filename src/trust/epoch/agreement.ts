@@ -182,6 +182,8 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
       case 'relayed':
         this.sessions.onRelayed(from, message);
         return [];
+      case 'ready':
+        return this.participant.onReady(from, message, now);
       case 'prepare':
       case 'start':
       case 'propose':

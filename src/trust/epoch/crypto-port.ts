@@ -11,7 +11,10 @@ export type ShareName = string;
 /** The founder's: the genesis root, whole. */
 export const genesisShare: ShareName = 'genesis';
 
-/** One run of a protocol of the cryptography among some hosts. */
+/**
+ * One run of a protocol of the cryptography among some hosts. Seats, where it counts in seats, follow from the
+ * plan: the place of a host in `trustees`, of an old one in those of `from`.
+ */
 export type CryptoSession =
   /** A new key, dealt by the plan's trustees to themselves. */
   | { readonly kind: 'generate'; readonly id: string; readonly plan: EpochPlan }
@@ -37,9 +40,12 @@ export type CryptoSession =
     };
 
 export type CryptoOrder =
+  /** Comes once for a session, ever: a host that crashes in one does not deal twice in it, but stays away. */
   | { readonly type: 'begin'; readonly session: CryptoSession }
   /** A message of another participant; in the order it was sent, each once. The channel proved `from`. */
   | { readonly type: 'deliver'; readonly session: string; readonly from: HostId; readonly bytes: Uint8Array }
+  /** The share that was reported as `established` is durable: others may be told that they can count on it. */
+  | { readonly type: 'kept'; readonly session: string }
   /** Wipe everything of the session. Comes for every session begun, but not for any that a crash ended. */
   | { readonly type: 'end'; readonly session: string };
 

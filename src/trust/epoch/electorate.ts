@@ -27,8 +27,14 @@ export interface Justification {
   readonly lock: Lock | null;
 }
 
-/** What a quorum of promises says: propose what you like, or this. */
-export type Verdict = { readonly free: true } | { readonly free: false; readonly hash: string };
+/**
+ * What a quorum of promises says: propose what you like, or this. `voted` is the last ballot in which any of the
+ * quorum voted: what was planned in a later one never had a quorum's votes and never will, so it is dead. What
+ * was planned in an earlier one may be bound at a trustee outside this quorum, and be decided yet.
+ */
+export type Verdict =
+  | { readonly free: true; readonly voted: number }
+  | { readonly free: false; readonly hash: string };
 
 export class Electorate {
   /** The epoch whose trustees decide. */
@@ -146,7 +152,7 @@ export class Electorate {
     let highest: Voucher['value'] = null;
     for (const { value } of promises)
       if (value !== null && (highest === null || value.ballot > highest.ballot)) highest = value;
-    if (highest === null) return { free: true };
+    if (highest === null) return { free: true, voted: Math.max(...promises.map(({ voted }) => voted)) };
     if (
       lock === null ||
       lock.ballot !== highest.ballot ||

@@ -3,7 +3,7 @@ import { ByteReader, ByteWriter, Fault } from '../../core.ts';
 import { type AcceptorState, readAcceptor, writeAcceptor } from './acceptor.ts';
 import type { EpochChain } from './chain.ts';
 import type { ShareName } from './crypto-port.ts';
-import { decodeDescriptor, type EpochDescriptor, maxDescriptorBytes } from './descriptor.ts';
+import { decodeDescriptor, type EpochDescriptor, maxBallot, maxDescriptorBytes } from './descriptor.ts';
 
 /** A share of the key of an epoch in force, now or, for keys not yet retired, before. */
 export interface HeldShare {
@@ -13,7 +13,9 @@ export interface HeldShare {
 }
 
 const format = 1;
-/** Pending ones are pruned with each ballot; shares, with each key retired. Only bugs or rot exceed it. */
+/** Ballots of one succession that came to a vote and to nothing. More are not dealt for; about 2 KB each. */
+const maxPending = 48;
+/** Shares go with each key retired, pending ones are bounded. Only rot exceeds it. */
 const maxListed = 64;
 const maxNameBytes = 64;
 
@@ -21,6 +23,8 @@ export class Holdings {
   shares: HeldShare[] = [];
   /** Epochs that may come to be, for which a share is durable here. */
   pending: EpochDescriptor[] = [];
+  /** The last ballot of this succession in which this host took part in making shares; 0 for none. */
+  dealtBallot = 0;
 
   shareOf(epoch: number): ShareName | null {
     return this.shares.find((share) => share.epoch === epoch)?.name ?? null;
@@ -36,11 +40,19 @@ export class Holdings {
     this.shares.push({ epoch, generation, name: descriptor.session });
   }
 
-  /** Forgets what was planned in ballots below `ballot`: the promises for it show that none of it was chosen. */
-  dropPendingBelow(ballot: number): ShareName[] {
-    const dropped = this.pending.filter((epoch) => epoch.plan.ballot < ballot);
-    this.pending = this.pending.filter((epoch) => epoch.plan.ballot >= ballot);
+  /**
+   * Forgets what was planned in ballots after `voted`, which never came to a vote (see `Verdict`). All others
+   * must stay until the epoch is decided: a share given up too early may be one of the last of the root.
+   */
+  dropPendingAfter(voted: number): ShareName[] {
+    const dropped = this.pending.filter((epoch) => epoch.plan.ballot > voted);
+    this.pending = this.pending.filter((epoch) => epoch.plan.ballot <= voted);
     return dropped.map((epoch) => epoch.session);
+  }
+
+  /** Whether there is room for one more share once those are dropped. */
+  canHoldMore(voted: number): boolean {
+    return this.pending.filter((epoch) => epoch.plan.ballot <= voted).length < maxPending;
   }
 
   /**
@@ -52,6 +64,7 @@ export class Holdings {
     const { latest } = chain;
     const own = this.pending.find((epoch) => epoch.hash === latest.hash);
     this.pending = [];
+    this.dealtBallot = 0;
     this.shares = this.shares.filter((share) => chain.isLastOfItsKey(share.epoch));
     if (own !== undefined) this.hold(own);
     const after = this.names();
@@ -70,7 +83,7 @@ export class Holdings {
   encode(acceptor: AcceptorState): Uint8Array {
     const writer = new ByteWriter().u8(format);
     writeAcceptor(writer, acceptor);
-    writer.varint(this.shares.length);
+    writer.varint(this.dealtBallot).varint(this.shares.length);
     for (const { epoch, generation, name } of this.shares)
       writer.varint(epoch).varint(generation).string(name);
     writer.varint(this.pending.length);
@@ -83,6 +96,7 @@ export class Holdings {
     const reader = new ByteReader(bytes);
     if (reader.u8() !== format) throw new Fault('malformed', 'a format this version does not know');
     const acceptor = readAcceptor(reader);
+    this.dealtBallot = reader.varint(maxBallot);
     this.shares = Array.from({ length: reader.varint(maxListed) }, () => ({
       epoch: reader.varint(),
       generation: reader.varint(),

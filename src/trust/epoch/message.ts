@@ -40,6 +40,8 @@ export type EpochMessage =
       readonly plan: EpochPlan;
       readonly justification: Justification;
     }
+  /** To oneself: that this host takes part in the session is durable. */
+  | { readonly type: 'ready'; readonly epoch: number; readonly session: string }
   /** My share is durable; this is the epoch it is for. */
   | {
       readonly type: 'ack';
@@ -90,6 +92,7 @@ const types: readonly EpochMessageType[] = [
   'promise',
   'refused',
   'start',
+  'ready',
   'ack',
   'propose',
   'vote',
@@ -173,6 +176,9 @@ function writeBody(writer: ByteWriter, message: EpochMessage): void {
       writer.bytes(encodePlan(message.plan));
       writeJustification(writer, message.justification);
       return;
+    case 'ready':
+      writer.hex(message.session);
+      return;
     case 'ack':
       writeVoucher(writer, message.voucher);
       writer.bytes(message.descriptor.bytes);
@@ -230,6 +236,8 @@ function readBody(reader: ByteReader, type: EpochMessageType, epoch: number): Ep
         plan: decodePlan(reader.bytes(maxDescriptorBytes)),
         justification: readJustification(reader),
       };
+    case 'ready':
+      return { type, epoch, session: reader.hex(32) };
     case 'ack':
       return { type, epoch, voucher: readVoucher(reader), descriptor: readDescriptor(reader) };
     case 'propose':

@@ -24,8 +24,8 @@ function signSessionOf(hash: string, ballot: number): string {
 export class Participant {
   private readonly office: Office;
   private readonly sessions: Sessions;
-  /** The last ballot for which shares were begun here: one dealing a ballot. */
-  private lastDealing: { readonly epoch: number; readonly ballot: number } = { epoch: 0, ballot: -1 };
+  /** A session that begins once it is durable that this host takes part in it. */
+  private awaited: Extract<CryptoSession, { kind: 'generate' | 'reshare' }> | null = null;
 
   constructor(office: Office, sessions: Sessions) {
     this.office = office;
@@ -40,26 +40,22 @@ export class Participant {
     const { electorate, holdings, current } = this.office;
     const id = sessionOf(plan);
     const kept = holdings.pending.find((epoch) => epoch.session === id);
-    if (kept !== undefined) return this.acknowledge(from, kept, []);
-    if (this.sessions.has(id)) return [];
+    if (kept !== undefined) return [this.acknowledge(from, kept)];
+    if (this.sessions.has(id) || this.awaited?.id === id) return [];
     if (electorate.leaderOf(plan.ballot) !== from) return this.refuse(from, plan, 'not-the-leader');
-    if (plan.ballot <= this.latestDealing()) return this.refuse(from, plan, 'superseded');
+    if (plan.ballot <= holdings.dealtBallot) return this.refuse(from, plan, 'superseded');
     checkSuccession(plan, current);
-    if (!electorate.judge(justification, plan.ballot).free)
-      throw new Fault('unjustified', 'the promises call for an epoch that has its shares');
+    const verdict = electorate.judge(justification, plan.ballot);
+    if (!verdict.free) throw new Fault('unjustified', 'the promises call for an epoch that has its shares');
     this.office.acceptor.follow(from, plan.ballot, now);
     const objection = this.objectionTo(plan, justification, now);
-    return objection === null ? this.deal(plan, id, now) : this.refuse(from, plan, objection);
+    if (objection === null && !holdings.canHoldMore(verdict.voted))
+      return this.refuse(from, plan, 'too-many-pending');
+    return objection === null ? this.deal(plan, id, verdict.voted) : this.refuse(from, plan, objection);
   }
 
   private refuse(to: HostId, plan: EpochPlan, code: string): EpochEffect[] {
     return [sendTo(to, this.office.acceptor.refuse(plan.ballot, code))];
-  }
-
-  private latestDealing(): number {
-    const { electorate, holdings } = this.office;
-    const begun = this.lastDealing.epoch === electorate.epoch ? this.lastDealing.ballot : -1;
-    return Math.max(begun, ...holdings.pending.map((epoch) => epoch.plan.ballot));
   }
 
   /** The code of what this host has against the plan, or null. */
@@ -83,35 +79,53 @@ export class Participant {
     }
   }
 
-  private deal(plan: EpochPlan, id: string, now: Millis): EpochEffect[] {
-    const { self, current, holdings, options } = this.office;
-    this.lastDealing = { epoch: plan.epoch, ballot: plan.ballot };
-    const dropped = holdings.dropPendingBelow(plan.ballot);
-    const effects: EpochEffect[] = [];
-    if (dropped.length > 0) effects.push(this.office.persist([{ type: 'shred', names: dropped }]));
-    effects.push(...this.sessions.endWhere((s) => s.kind !== 'sign' && s.plan.epoch === plan.epoch));
+  /** One dealing a ballot, even across a crash: to deal twice in one session is what cheats do. */
+  private deal(plan: EpochPlan, id: string, voted: number): EpochEffect[] {
+    const { self, current, electorate, holdings } = this.office;
     const share = plan.dealers.includes(self) ? this.office.share() : null;
-    const session: CryptoSession =
+    this.awaited =
       plan.kind === 'generate'
         ? { kind: 'generate', id, plan }
         : { kind: 'reshare', id, plan, from: current, share };
+    holdings.dealtBallot = plan.ballot;
+    const dropped = holdings.dropPendingAfter(voted);
+    const then = [sendTo(self, { type: 'ready', epoch: electorate.epoch, session: id })];
+    if (dropped.length > 0) then.push({ type: 'shred', names: dropped });
+    const earlier = this.sessions.endWhere((s) => s.kind !== 'sign' && s.plan.epoch === plan.epoch);
+    return [...earlier, this.office.persist(then)];
+  }
+
+  /** It is durable that this host takes part: now it may. */
+  onReady(from: HostId, { session }: Of<'ready'>, now: Millis): EpochEffect[] {
+    const { self, electorate, options } = this.office;
+    const { awaited } = this;
+    if (from !== self || awaited === null || awaited.id !== session) return [];
+    this.awaited = null;
+    const { plan } = awaited;
+    if (plan.epoch !== electorate.epoch) return [];
     const participants = new Set([...plan.dealers, ...plan.trustees]);
     participants.delete(self);
     const deadline = now + 2 * options.timings.dealMs;
-    return [...effects, ...this.sessions.begin(session, participants, plan.epoch, deadline, now)];
+    return this.sessions.begin(awaited, participants, plan.epoch, deadline, now);
   }
 
+  /** Says that the share is durable; `then` happens with it, once `secrets` are. */
   private acknowledge(
     to: HostId,
     descriptor: EpochDescriptor,
-    secrets: readonly SecretToKeep[],
-  ): EpochEffect[] {
+    secrets: readonly SecretToKeep[] = [],
+    then: readonly EpochEffect[] = [],
+  ): EpochEffect {
     const { electorate, options } = this.office;
     const { epoch } = electorate;
     const { ballot } = descriptor.plan;
     const value = { ballot, hash: descriptor.hash };
-    const voucher = electorate.sign({ role: 'ack', epoch, ballot, value, holdsShare: false }, options.signer);
-    return [this.office.persist([sendTo(to, { type: 'ack', epoch, voucher, descriptor })], { secrets })];
+    const voucher = electorate.sign(
+      { role: 'ack', epoch, ballot, value, voted: 0, holdsShare: false },
+      options.signer,
+    );
+    const ack = sendTo(to, { type: 'ack', epoch, voucher, descriptor });
+    return this.office.persist([ack, ...then], { secrets });
   }
 
   /** This host's share is made: kept, and then acknowledged; or, if its epoch is in force already, used. */
@@ -120,16 +134,17 @@ export class Participant {
     if (!plan.trustees.includes(self)) return [];
     const descriptor = describeEpoch(plan, report.rootKey, report.outcome);
     const secrets = [{ name: descriptor.session, bytes: report.secret }];
+    const kept: EpochEffect = { type: 'crypto', order: { type: 'kept', session: report.session } };
     if (descriptor.hash === current.hash) {
       if (this.office.share() !== null) return [];
       holdings.hold(descriptor);
-      return [this.office.persist([this.office.entered()], { secrets })];
+      return [this.office.persist([this.office.entered(), kept], { secrets })];
     }
     if (plan.epoch !== electorate.epoch) return this.sessions.end(report.session);
     checkSuccessor(descriptor, current);
     if (holdings.pending.some((epoch) => epoch.session === descriptor.session)) return [];
     holdings.pending.push(descriptor);
-    return this.acknowledge(electorate.leaderOf(plan.ballot), descriptor, secrets);
+    return [this.acknowledge(electorate.leaderOf(plan.ballot), descriptor, secrets, [kept])];
   }
 
   /** The cryptography gave up here; whoever broke its protocol is named, and the leader told. */

@@ -22,6 +22,8 @@ export interface Voucher {
    * In all others: what it speaks of, in this ballot.
    */
   readonly value: { readonly ballot: number; readonly hash: string } | null;
+  /** In a promise: the last ballot in which the signer voted; 0 for none, and in all others. */
+  readonly voted: number;
   /** In a promise: whether the signer has its share of the present epoch, and so can deal. */
   readonly holdsShare: boolean;
   readonly by: HostId;
@@ -38,7 +40,7 @@ function writeContent(writer: ByteWriter, content: VoucherContent): ByteWriter {
   writer.u8(roles.indexOf(content.role)).varint(content.epoch).varint(content.ballot);
   writer.u8((content.value === null ? 0 : 1) | (content.holdsShare ? 2 : 0));
   if (content.value !== null) writer.varint(content.value.ballot).hex(content.value.hash);
-  return writer;
+  return writer.varint(content.voted);
 }
 
 /** What is signed. `previous` is the hash of the epoch that decides: a fork's vouchers say nothing here. */
@@ -60,9 +62,10 @@ export function readVoucher(reader: ByteReader): Voucher {
   if (flags > 3) throw new Fault('malformed', 'unknown flags in a voucher');
   const value = (flags & 1) === 0 ? null : { ballot: reader.varint(maxBallot), hash: reader.hex(32) };
   const holdsShare = (flags & 2) !== 0;
+  const voted = reader.varint(maxBallot);
   const by = reader.hex(32);
   const signature = Uint8Array.from(reader.raw(signatureBytes));
-  return { role, epoch, ballot, value, holdsShare, by, signature };
+  return { role, epoch, ballot, value, voted, holdsShare, by, signature };
 }
 
 export function writeVouchers(writer: ByteWriter, vouchers: readonly Voucher[]): void {

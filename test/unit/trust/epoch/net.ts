@@ -25,6 +25,8 @@ export interface NetOptions {
 interface Disk {
   readonly store: Map<string, Uint8Array>;
   readonly secrets: Map<string, Uint8Array>;
+  /** Not for the machine: sessions this host ever took part in. */
+  readonly sessions: Set<string>;
 }
 
 type Persist = Extract<EpochEffect, { type: 'persist' }>;
@@ -82,7 +84,7 @@ export class EpochNet {
     this.thresholds.set(0, 1);
     this.sides = signers.map(() => 0);
     for (const [index, signer] of signers.entries()) {
-      const disk: Disk = { store: new Map(), secrets: new Map() };
+      const disk: Disk = { store: new Map(), secrets: new Map(), sessions: new Set() };
       if (index === 0) disk.secrets.set(genesisShare, secretOf(this.genesis, founder));
       const crypto = this.newCrypto(signer.publicKey, disk);
       const host: Host = {
@@ -104,7 +106,7 @@ export class EpochNet {
   }
 
   private newCrypto(id: HostId, disk: Disk): StandInCrypto {
-    return new StandInCrypto(id, this.random, (name) => disk.secrets.get(name));
+    return new StandInCrypto(id, this.random, (name) => disk.secrets.get(name), disk.sessions);
   }
 
   start(index: number): void {

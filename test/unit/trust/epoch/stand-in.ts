@@ -49,8 +49,16 @@ export class StandInCrypto implements EpochCrypto {
   private readonly random: Random;
   private readonly secret: (name: string) => Uint8Array | undefined;
   private readonly runs = new Map<string, Run>();
+  /** Outlives crashes: sessions that this host ever took part in. */
+  private readonly begun: Set<string>;
 
-  constructor(self: HostId, random: Random, secret: (name: string) => Uint8Array | undefined) {
+  constructor(
+    self: HostId,
+    random: Random,
+    secret: (name: string) => Uint8Array | undefined,
+    begun: Set<string>,
+  ) {
+    this.begun = begun;
     this.self = self;
     this.random = random;
     this.secret = secret;
@@ -62,12 +70,16 @@ export class StandInCrypto implements EpochCrypto {
       return [];
     }
     if (order.type === 'begin') {
+      const { session } = order;
+      if (session.kind !== 'sign' && this.begun.has(session.id))
+        throw new Error(`${this.self.slice(0, 6)} takes part twice in one session`);
+      this.begun.add(session.id);
       const run: Run = { session: order.session, received: new Map(), isDone: false };
       this.runs.set(order.session.id, run);
       return run.session.kind === 'sign' ? this.beginSigning(run) : this.beginDealing(run);
     }
     const run = this.runs.get(order.session);
-    if (run === undefined) return [];
+    if (run === undefined || order.type === 'kept') return [];
     run.received.set(order.from, order.bytes);
     return run.session.kind === 'sign' ? this.continueSigning(run, order.from) : this.finishDealing(run);
   }
