@@ -78,10 +78,10 @@ function deltaPubsub() {
     ignoreDuplicatePublishError: true,
     emitSelf: false,
     doPX: false,
-    // Degree 4 (3 to 5): a delta crosses 1,000 hosts in six hops or so, and each copy too many costs CPU.
-    D: 4,
+    // Degree 3 to 4: a delta crosses 1,000 hosts in some eight hops, and each copy too many costs CPU.
+    D: 3,
     Dlo: 3,
-    Dhi: 5,
+    Dhi: 4,
     Dlazy: 2,
     Dscore: 2,
     Dout: 1,

@@ -22,6 +22,12 @@ export interface SwimThreadHandlers {
 /** Heap limits of the thread, MB: it holds one table of members and nothing that grows with the mesh's records. */
 const resourceLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 128 };
 
+/**
+ * How long a new root may wait for company, milliseconds: to wake the thread takes as much CPU as a delta does,
+ * and who hears an old root takes this host for a little behind, which it then is not for long.
+ */
+const rootDelayMs = 200;
+
 export class SwimThread {
   readonly port: number;
   counters: Readonly<DatagramCounters> = noDatagramCounters();
@@ -30,6 +36,8 @@ export class SwimThread {
   private readonly handlers: SwimThreadHandlers;
   private readonly exited: Promise<void>;
   private orders: (SwimOrder | Location)[] = [];
+  private root: Extract<SwimOrder, { type: 'root' }> | null = null;
+  private rootTimer: NodeJS.Timeout | undefined;
   private stopping: Promise<void> | null = null;
 
   private constructor(worker: Worker, port: number, handlers: SwimThreadHandlers) {
@@ -65,16 +73,24 @@ export class SwimThread {
     throw new Fault('bind-failed', `the membership thread began with "${first.type}"`);
   }
 
-  /** Queues an order; those of one turn travel together. */
+  /** Queues an order; those of one turn travel together, and a new root with the next ones. */
   order(order: SwimOrder | Location): void {
     if (this.stopping !== null) return;
+    if (order.type === 'root') {
+      this.root = order;
+      this.rootTimer ??= setTimeout(() => this.sayOrders(), rootDelayMs);
+      return;
+    }
     this.orders.push(order);
     if (this.orders.length > 1) return;
     queueMicrotask(() => this.sayOrders());
   }
 
   private sayOrders(): void {
-    const { orders } = this;
+    clearTimeout(this.rootTimer);
+    this.rootTimer = undefined;
+    const orders = this.root === null ? this.orders : [...this.orders, this.root];
+    this.root = null;
     this.orders = [];
     if (orders.length > 0) this.say({ type: 'orders', orders });
   }
