@@ -31,11 +31,7 @@ export class Checkers {
   private readonly heldDownSince = new Map<number, number>();
   private readonly growth: Growth;
   private readonly authentic = new WeakSet<Record>();
-  /** Of configurations, without and with what is out of rotation. */
-  private readonly digests = [
-    new WeakMap<ProxyConfig, string>(),
-    new WeakMap<ProxyConfig, string>(),
-  ] as const;
+  private readonly digests = new WeakMap<ProxyConfig, string>();
   /** Number of the observer that disagreed last. */
   private lastWrong = 0;
   /** Whose turn it is in a mesh too large to look at as a whole. */
@@ -91,29 +87,18 @@ export class Checkers {
     if (host.agent!.root() !== first.agent!.root())
       return `replicas of ${first.name} and ${host.name} differ`;
     if (this.endpointsDigest(host) === this.endpointsDigest(first)) return null;
-    const [here, there] = [first, host].map(({ config }) => endpointsText(config, this.countsRotation));
-    const where = firstDifference(here!, there!);
+    const where = firstDifference(endpointsOf(first), endpointsOf(host));
     return `endpoints of ${first.name} and ${host.name} differ: ${where}`;
   }
 
   /** Of all endpoints a host has compiled; taken once for each configuration. */
   private endpointsDigest({ config }: Host): string {
     if (config === null) return '';
-    const { countsRotation } = this;
-    const digests = this.digests[countsRotation ? 1 : 0];
-    const known = digests.get(config);
+    const known = this.digests.get(config);
     if (known !== undefined) return known;
-    const digest = hash('md5', endpointsText(config, countsRotation));
-    digests.set(config, digest);
+    const digest = hash('md5', endpointsText(config));
+    this.digests.set(config, digest);
     return digest;
-  }
-
-  /**
-   * Whether all must agree on how many instances are out of rotation. One whose key is in strange hands can say
-   * goodbye and claim to some to be back, who then find it down and count what the others have forgotten.
-   */
-  private get countsRotation(): boolean {
-    return !this.flock.hosts.some((host) => host.state === 'left' && this.flock.isCompromised(host));
   }
 
   /** The first member that `observer` sees otherwise than it is. */
@@ -244,15 +229,14 @@ export class Checkers {
   }
 }
 
-/** All compiled endpoints as one text, to be compared; with how many are out of rotation, if that counts. */
-function endpointsText(config: ProxyConfig | null, countsRotation: boolean): string {
-  const clusters = config?.clusters ?? [];
+/** All compiled endpoints as one text, to be compared. */
+function endpointsOf({ config }: Host): string {
+  return config === null ? '' : endpointsText(config);
+}
+
+function endpointsText({ clusters }: ProxyConfig): string {
   return JSON.stringify(
-    countsRotation
-      ? clusters.map(({ service, endpoints, outOfRotation }) => [service, endpoints, outOfRotation])
-      : clusters
-          .filter(({ endpoints }) => endpoints.length > 0)
-          .map(({ service, endpoints }) => [service, endpoints]),
+    clusters.map(({ service, endpoints, outOfRotation }) => [service, endpoints, outOfRotation]),
   );
 }
 

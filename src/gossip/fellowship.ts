@@ -36,8 +36,6 @@ export class Fellowship {
   private toldRoot: Digest;
   /** The incarnation of the goodbye, once said. */
   private saidGoodbyeAt: number | null = null;
-  /** Members that membership holds down. */
-  private readonly down = new Set<HostId>();
 
   constructor(options: FellowshipOptions) {
     this.options = options;
@@ -60,25 +58,10 @@ export class Fellowship {
   /** Takes in a report; those of type `root` concern anti-entropy, not this. */
   take(report: SwimReport): void {
     const { emit } = this.options;
-    const change = this.list.take(report.type === 'member' ? this.asItSaid(report) : report);
+    const change = this.list.take(report);
     if (change !== null) emit({ type: 'member', ...change });
     if (report.type === 'frame') emit({ type: 'send', to: report.to, bytes: report.bytes });
     else if (report.type === 'connect' || report.type === 'disconnect') emit(report);
-  }
-
-  /**
-   * A member whose last word was goodbye and that is down has left. Membership alone cannot tell: of a goodbye at
-   * an incarnation above which its writer refuted others meanwhile, some would make a death and some would not.
-   */
-  private asItSaid(report: SwimReport & { type: 'member' }): SwimReport {
-    const { id, state } = report.member;
-    if (state !== 'down') {
-      this.down.delete(id);
-      return report;
-    }
-    this.down.add(id);
-    const hasLeft = this.lifecycleOf(id)?.state === 'left';
-    return hasLeft ? { ...report, member: { ...report.member, state: 'left' } } : report;
   }
 
   /** Takes in records that won their slots. */
@@ -93,11 +76,7 @@ export class Fellowship {
         this.tellDeparture(author);
       }
       const said = kind === memberKind || kind === leftKind ? this.lifecycleOf(author) : null;
-      if (said === null) continue;
-      this.order({ type: 'lifecycle', id: author, ...said });
-      const member = this.list.get(author);
-      if (member !== undefined && this.down.has(author))
-        this.take({ type: 'member', member: { ...member, state: 'down' }, was: member.state });
+      if (said !== null) this.order({ type: 'lifecycle', id: author, ...said });
     }
   }
 
@@ -116,7 +95,6 @@ export class Fellowship {
 
   private remove(id: HostId): void {
     const member = this.list.remove(id);
-    this.down.delete(id);
     if (member === undefined) return;
     this.order({ type: 'remove', id });
     this.options.emit({ type: 'member', member: { ...member, state: 'left' }, was: member.state });
