@@ -137,10 +137,12 @@ export class Office {
   /** The seats this host would have; null when all is as it should be. */
   design(repair: boolean, now: Millis): Design | null {
     const { current, view } = this;
-    const seats = selectSeats(current.plan, view.candidates, this.options.policy, now);
+    // A new key is dealt by all who will hold it, so that nobody can wait for the absent.
+    const rotates = current.plan.threshold > 1 && wantsRotation(view, current);
+    const seats = selectSeats(current.plan, view.candidates, this.options.policy, now, rotates);
     const isSame = sameSeats(seats, current.plan);
     if (current.plan.threshold === 1) return isSame ? null : { ...seats, kind: 'generate' };
-    if (wantsRotation(view, current)) return { ...seats, kind: 'generate' };
+    if (rotates) return { ...seats, kind: 'generate' };
     if (isSame && !repair && !wantsRefresh(view, current)) return null;
     return { ...seats, kind: 'reshare' };
   }

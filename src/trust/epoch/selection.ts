@@ -124,13 +124,15 @@ function departures(
 /**
  * The seats as they should be; those of `current`, in their order, when nothing is to change. At most n - k
  * trustees leave in one epoch, so that a quorum of those who knew the last one stays. An absent trustee leaves
- * only for a successor; a gone one leaves its seat vacant while nobody can take it. The threshold never falls.
+ * only for a successor, unless `mayVacate`, as where everybody seated has to take part; a gone one leaves its
+ * seat vacant while nobody can take it. The threshold never falls.
  */
 export function selectSeats(
   current: Seats,
   candidates: readonly Candidate[],
   policy: TrusteePolicy,
   now: Millis,
+  mayVacate = false,
 ): Seats {
   const known = new Map(candidates.map((candidate) => [candidate.host, candidate]));
   const pool = newcomersOf(candidates, current.trustees, policy.settleMs, now);
@@ -143,15 +145,13 @@ export function selectSeats(
       const grown = seatsIn(larger, current, leaving, known, pool);
       if (grown.trustees.length === larger.trustees) return grown;
     }
-  // In the present size an absent trustee stays where nobody can take its place.
-  const replaceable = Math.min(pool.length, maxNewcomers(current, row.threshold));
   const goneNow = leaving.filter((host) => gone.includes(host));
-  const spare = Math.max(
-    0,
-    replaceable - Math.max(0, row.trustees - current.trustees.length) - goneNow.length,
-  );
-  const absentNow = leaving.filter((host) => absent.includes(host)).slice(0, spare);
-  return seatsIn(row, current, [...goneNow, ...absentNow], known, pool);
+  const absentNow = leaving.filter((host) => absent.includes(host));
+  // Newcomers first take the seats that are vacant anyway; only those left over replace who is absent.
+  const vacant = row.trustees - current.trustees.length + goneNow.length;
+  const replacements = Math.min(pool.length, maxNewcomers(current, row.threshold)) - vacant;
+  const replaced = mayVacate ? absentNow : absentNow.slice(0, Math.max(0, replacements));
+  return seatsIn(row, current, [...goneNow, ...replaced], known, pool);
 }
 
 function seatsIn(

@@ -20,6 +20,8 @@ export interface NetOptions {
   readonly policy: TrusteePolicy;
   /** Hosts whose disk forgets what they promised, voted and accepted whenever they crash: traitors, or a bad disk. */
   readonly forgetful?: (index: number) => boolean;
+  /** Traitors that, when they lead, take no notice of what others have accepted. */
+  readonly ignoresLocks?: (index: number) => boolean;
 }
 
 interface Disk {
@@ -193,7 +195,7 @@ export class EpochNet {
 
   feed(host: Host, input: EpochInput): void {
     const { machine } = host;
-    if (machine === null) return;
+    if (machine === null || this.isIgnored(host, input)) return;
     this.steps.count++;
     for (const effect of machine.step(input, this.now)) this.carryOut(host, effect);
     const wakeAt = machine.nextWake();
@@ -204,6 +206,12 @@ export class EpochNet {
       host.wakeAt = 0;
       this.feed(host, { type: 'wake' });
     });
+  }
+
+  private isIgnored(host: Host, input: EpochInput): boolean {
+    if (input.type !== 'message' || this.options.ignoresLocks?.(host.index) !== true) return false;
+    const message = decodeMessage(input.bytes);
+    return message.type === 'promise' && message.lock !== null;
   }
 
   private carryOut(host: Host, effect: EpochEffect): void {
