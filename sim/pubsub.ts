@@ -9,14 +9,15 @@ import type { Links } from './links.ts';
 import type { World } from './world.ts';
 
 /** The settings that `src/gossip/io/node.ts` gives gossipsub. */
-export const meshDegree = 5;
+export const meshDegree = 3;
 const meshDegreeLow = 3;
-const meshDegreeHigh = 8;
-const heartbeatMs = 700;
-/** Members outside the mesh that are told of recent messages, each heartbeat. */
-const lazyDegree = 5;
+const meshDegreeHigh = 4;
+const heartbeatMs = 300;
+/** Members outside the mesh that are told of recent messages, each heartbeat, and what share of them at least. */
+const lazyDegree = 2;
+const lazyShare = 0.25;
 /** Heartbeats for which a message is told of. */
-const historyHeartbeats = 4;
+const historyHeartbeats = 2;
 /** How long a message is remembered so as not to be delivered twice. */
 const seenMs = 150_000;
 /** Messages kept while there is nobody to give them to; beyond it the oldest is dropped. */
@@ -102,10 +103,9 @@ export class Pubsub {
     subscriber.held.length = 0;
   }
 
-  /** A new neighbour is grafted at once while the mesh is thin. */
-  connected(host: number, peer: number): void {
-    const { mesh, held } = this.subscriber(host);
-    if (mesh.size < meshDegree) this.graft(host, peer);
+  /** A new neighbour is grafted at a heartbeat, if at all. */
+  connected(host: number, _peer: number): void {
+    const { held } = this.subscriber(host);
     for (const bytes of held.splice(0)) this.publish(host, bytes);
   }
 
@@ -219,10 +219,9 @@ export class Pubsub {
     subscriber.recent = subscriber.recent.filter(({ at }) => at >= oldest);
     const { recent } = subscriber;
     if (recent.length === 0) return;
-    const outside = shuffled(
-      peers.filter((peer) => !mesh.has(peer)),
-      random,
-    ).slice(0, lazyDegree);
+    const others = peers.filter((peer) => !mesh.has(peer));
+    const told = Math.max(lazyDegree, Math.floor(lazyShare * others.length));
+    const outside = shuffled(others, random).slice(0, told);
     for (const peer of outside)
       for (const { id, bytes } of recent) {
         if (this.subscribers[peer]?.seen.has(id) ?? true) continue;
