@@ -288,7 +288,8 @@ export class EpochNet {
   private agree(facts: Map<number, string>, epoch: number, hash: string, what: string): void {
     const known = facts.get(epoch);
     if (known === undefined) facts.set(epoch, hash);
-    else if (known !== hash) this.forks.push(`epoch ${epoch} was ${what} twice`);
+    else if (known !== hash)
+      this.forks.push(`epoch ${epoch} was ${what} twice, by ${this.thresholds.get(epoch - 1)}`);
   }
 
   private onEntered({ plan, hash }: EpochDescriptor): void {
