@@ -39,8 +39,9 @@ export interface Admitted {
   readonly genesis: Genesis;
 }
 
-const joinAttempts = 4;
-const joinTimeoutMs = 1500;
+/** Eight seconds in all: a sponsor through which a whole fleet joins at once may need as long. */
+const joinAttempts = 5;
+const joinTimeoutMs = 3500;
 /** A grant made a moment ago may not have reached the sponsor yet; that long is waited for it. */
 const grantPatienceMs = 5000;
 const grantRetryMs = 300;

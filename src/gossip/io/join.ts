@@ -31,7 +31,7 @@ const requestsPerSecond = 50;
 const sourceRequestsPerSecond = 25;
 /** Sources that are remembered. With made-up addresses in plenty, the rate of all is what holds. */
 const maxSources = 4096;
-/** How long a joiner waits before it sends its request again. */
+/** How long a joiner waits before it sends its request again; it doubles, since silence may be a busy sponsor's. */
 const retransmitMs = 300;
 
 interface Datagram {
@@ -178,7 +178,7 @@ export interface JoinRequest {
   readonly payload: Uint8Array;
   /** How long to wait for an answer after the last attempt was sent. */
   readonly timeoutMs: number;
-  /** How often to send, `retransmitMs` apart. */
+  /** How often to send, 300 ms apart at first, then twice as long each time. */
   readonly attempts: number;
 }
 
@@ -215,8 +215,8 @@ function exchange(
     socket.send(datagram, request.port, request.address, (error) => {
       if (error !== null) lastError = error;
     });
-    timer =
-      sent < request.attempts ? setTimeout(attempt, retransmitMs) : setTimeout(giveUp, request.timeoutMs);
+    const waitMs = retransmitMs * 2 ** (sent - 1);
+    timer = sent < request.attempts ? setTimeout(attempt, waitMs) : setTimeout(giveUp, request.timeoutMs);
   };
   const giveUp = (): void => {
     const reason = lastError === undefined ? '' : `: ${messageOf(lastError)}`;

@@ -15,7 +15,7 @@ const verdicts: { readonly [verdict in RelayVerdict]: TopicValidatorResult } = {
 };
 
 /**
- * Heartbeats (5 s) that a connected peer may take to speak gossipsub, identify included, before it is let go:
+ * Heartbeats (5 s) that a connected peer may take to speak gossipsub before it is let go:
  * gossipsub drops for good a peer that once sent more than it reads, and says so to nobody. Connected anew, by
  * whichever side wants it as a neighbour, it is taken in again.
  */
