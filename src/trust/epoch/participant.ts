@@ -47,11 +47,11 @@ export class Participant {
     checkSuccession(plan, current);
     const verdict = electorate.judge(justification, plan.ballot);
     if (!verdict.free) throw new Fault('unjustified', 'the promises call for an epoch that has its shares');
-    this.office.acceptor.follow(from, plan.ballot, now);
     const objection = this.objectionTo(plan, justification, now);
-    if (objection === null && !holdings.canHoldMore(verdict.voted))
-      return this.refuse(from, plan, 'too-many-pending');
-    return objection === null ? this.deal(plan, id, verdict.voted) : this.refuse(from, plan, objection);
+    if (objection !== null) return this.refuse(from, plan, objection);
+    if (!holdings.canHoldMore(verdict.voted)) return this.refuse(from, plan, 'too-many-pending');
+    this.office.acceptor.follow(from, plan.ballot, now);
+    return this.deal(plan, id, verdict.voted);
   }
 
   private refuse(to: HostId, plan: EpochPlan, code: string): EpochEffect[] {

@@ -93,9 +93,10 @@ export function judgePlan(
       'quorum-not-allowed',
       `${plan.threshold} of ${plan.trustees.length} is not this policy's`,
     );
-  // A quorum shrinks by no path: the least threshold is that of the present quorum's row.
-  if (plan.threshold < rowOf(policy, before.threshold, before.trustees.length).threshold)
-    throw new Fault('quorum-not-allowed', 'the threshold would fall');
+  const present = rowOf(policy, before.threshold, before.trustees.length);
+  if (row.threshold < present.threshold) throw new Fault('quorum-not-allowed', 'the threshold would fall');
+  if (row !== present && plan.trustees.length < row.trustees)
+    throw new Fault('quorum-not-allowed', 'a larger quorum begins with all of its seats taken');
   judgeReason(plan, current, view, repair);
   const newcomers = plan.trustees.filter((host) => !before.trustees.includes(host));
   if (newcomers.length > maxNewcomers(before, plan.threshold))
