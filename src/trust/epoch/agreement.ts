@@ -117,13 +117,20 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
   private start(now: Millis): EpochEffect[] {
     this.started = true;
     this.reviewAt = now;
-    const { orphans, electorate, isTrustee, self } = this.office;
+    const { orphans, lost, electorate, isTrustee, self } = this.office;
     const effects = [this.office.entered(), ...this.office.publication()];
     // It may have slept through the end of its office, and nobody owes a past trustee a word.
     if (isTrustee)
       for (const host of electorate.members)
         if (host !== self) effects.push(sendTo(host, { type: 'ask', epoch: this.current.plan.epoch }));
     if (orphans.length > 0) effects.push({ type: 'shred', names: orphans });
+    for (const name of lost)
+      effects.push({
+        type: 'alarm',
+        code: 'share-lost',
+        subject: self,
+        detail: `share ${name} is not there`,
+      });
     return effects;
   }
 

@@ -35,6 +35,14 @@ export class Holdings {
     return [...this.shares.map((share) => share.name), ...this.pending.map((epoch) => epoch.session)];
   }
 
+  /** Forgets shares whose secret is not there any more; gives their names. A repair brings new ones. */
+  dropMissing(present: readonly ShareName[]): ShareName[] {
+    const missing = this.names().filter((name) => !present.includes(name));
+    this.shares = this.shares.filter((share) => present.includes(share.name));
+    this.pending = this.pending.filter((epoch) => present.includes(epoch.session));
+    return missing;
+  }
+
   hold(descriptor: EpochDescriptor): void {
     const { epoch, generation } = descriptor.plan;
     this.shares.push({ epoch, generation, name: descriptor.session });

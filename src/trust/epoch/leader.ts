@@ -236,10 +236,8 @@ export class Leader {
     }
     const repair = promises.some((promise) => !promise.holdsShare);
     const design = this.options.design(repair, now);
-    if (design === null) {
-      this.stop();
-      return [];
-    }
+    // The promise that shows who lacks a share may be yet to come; if there is none, time runs out and that is it.
+    if (design === null) return [];
     const dealers = this.dealersOf(design, promises);
     if (dealers === null) return [];
     const plan = this.planOf(design, dealers, attempt.ballot, now);
@@ -273,12 +271,6 @@ export class Leader {
       ballot,
       proposedAt: Math.floor(now),
     };
-  }
-
-  /** Nothing is left to do, and that is no failure. */
-  stop(): void {
-    this.attempt = null;
-    this.failures = 0;
   }
 
   onAck(from: HostId, { voucher, descriptor }: Of<'ack'>, now: Millis): Post[] {

@@ -42,6 +42,8 @@ export class Office {
   readonly holdings: Holdings = new Holdings();
   /** Secrets that nothing names: kept just before a crash, or not shredded just after it. */
   readonly orphans: readonly ShareName[];
+  /** Shares that were durable once and are not there now. */
+  readonly lost: readonly ShareName[];
   electorate: Electorate;
   acceptor: Acceptor;
   view: TrusteeView = emptyView;
@@ -55,6 +57,7 @@ export class Office {
     const state = this.restore(new Map(options.saved), secrets);
     this.electorate = new Electorate(this.chain.latest, options.verify);
     this.acceptor = new Acceptor(this.electorate, options.signer, options.timings, state);
+    this.lost = this.holdings.dropMissing(secrets);
     const needed = this.holdings.names();
     this.orphans = secrets.filter((name) => !needed.includes(name));
   }

@@ -134,6 +134,21 @@ test('a rotation makes a new key and keeps the shares of the old one until it is
   for (const host of net.hosts) assert.deepEqual(names(host.index), [after.session]);
 });
 
+test('a trustee that lost its share says so and gets another in an epoch of the same trustees', () => {
+  const net = new EpochNet({ seed: 10, hosts: 5, policy });
+  net.run(60_000);
+  const before = net.latest;
+  net.crash(3);
+  net.hosts[3]!.disk.secrets.clear();
+  net.start(3);
+  assert.equal(net.hosts[3]!.machine!.status().share, null);
+  assert.ok(net.alarms.some((alarm) => alarm.startsWith('share-lost')));
+  net.run(120_000);
+  assert.equal(net.latest.plan.epoch, before.plan.epoch + 1);
+  assert.deepEqual([...net.latest.plan.trustees].sort(), [...before.plan.trustees].sort());
+  assert.ok(net.isSettled());
+});
+
 test('a host that slept through many epochs walks the chain in one answer', () => {
   const net = new EpochNet({ seed: 6, hosts: 5, policy });
   net.run(60_000);

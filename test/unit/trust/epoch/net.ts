@@ -117,6 +117,7 @@ export class EpochNet {
     host.life++;
     host.crypto = this.newCrypto(host.id, host.disk);
     host.seen.clear();
+    host.wakeAt = 0;
     host.machine = new EpochAgreement({
       signer: standInSigner(`host-${index}`),
       verify: standInVerify,
