@@ -42,6 +42,8 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
   private reviewAt: Millis = 0;
   /** Since when this host has seen something to change; null while it sees nothing. */
   private wantedAt: Millis | null = null;
+  /** When to begin a ballot, if something is still to change then. */
+  private attemptAt: Millis | null = null;
 
   /** Throws `Fault('trustee-policy')`, or `Fault('epoch-state-broken')` when what the store held does not fit. */
   constructor(options: EpochOptions) {
@@ -81,7 +83,7 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
 
   nextWake(): Millis | null {
     if (!this.started) return 0;
-    return earliest(this.reviewAt, this.leader.nextWake(), this.sessions.nextWake());
+    return earliest(this.reviewAt, this.attemptAt, this.leader.nextWake(), this.sessions.nextWake());
   }
 
   step(input: EpochInput, now: Millis): readonly EpochEffect[] {
@@ -142,9 +144,11 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
 
   private wake(now: Millis): EpochEffect[] {
     const effects = [...this.sessions.wake(now), ...this.mail(this.leader.wake(now))];
-    if (now < this.reviewAt) return effects;
-    this.reviewAt = now + this.office.options.timings.reviewMs;
-    return [...effects, ...this.askAround(), ...this.consider(now)];
+    if (now >= this.reviewAt) {
+      this.reviewAt = now + this.office.options.timings.reviewMs;
+      return [...effects, ...this.askAround(), ...this.consider(now)];
+    }
+    return this.attemptAt !== null && now >= this.attemptAt ? [...effects, ...this.consider(now)] : effects;
   }
 
   /** Whoever expects an epoch asks for its record: the one that made it may have died before it told anybody. */
@@ -166,6 +170,7 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
   /** Begins a ballot when something has been to change for long enough that those before it had their turn. */
   private consider(now: Millis): EpochEffect[] {
     const { electorate, acceptor, self, options } = this.office;
+    this.attemptAt = null;
     if (!this.office.isTrustee || this.leader.isLeading) return [];
     const { lock, promised } = acceptor.state;
     if (lock === null && this.office.design(this.office.lacksShare(), now) === null) {
@@ -174,7 +179,12 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
     }
     this.wantedAt ??= now;
     const turn = this.wantedAt + electorate.members.indexOf(self) * options.timings.staggerMs;
-    if (now < turn || now < this.leader.readyAt) return [];
+    const readyAt = Math.max(turn, this.leader.readyAt);
+    if (now < readyAt) {
+      // Not with the next review: those of all hosts may well fall together.
+      this.attemptAt = readyAt;
+      return [];
+    }
     return this.mail(this.leader.begin(promised, now));
   }
 
@@ -314,6 +324,7 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
     const { ops, shredded } = this.office.enter(record);
     this.leader = this.newLeader();
     this.wantedAt = null;
+    this.attemptAt = null;
     // The dealing stays for a while: others may be waiting for their part of it.
     const ended = this.sessions.endWhere((s) => s.kind === 'sign' || s.id !== descriptor.session);
     const then = [this.office.entered(), ...this.office.publication()];

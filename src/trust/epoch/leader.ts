@@ -246,9 +246,16 @@ export class Leader {
     return this.enter(attempt, deal, dealMs, now);
   }
 
-  /** Null until enough of those who hold a share have promised. */
+  /**
+   * Null until all who have to deal have promised: one that follows a higher ballot would refuse, and the
+   * others would have been kept busy for nothing.
+   */
   private dealersOf(design: Design, promises: readonly Voucher[]): readonly HostId[] | null {
-    if (design.kind === 'generate') return design.trustees;
+    if (design.kind === 'generate') {
+      const hasPromised = (host: HostId): boolean => promises.some((promise) => promise.by === host);
+      const isReady = design.trustees.every((host) => !this.electorate.has(host) || hasPromised(host));
+      return isReady ? design.trustees : null;
+    }
     const holders = promises.filter((promise) => promise.holdsShare).map((promise) => promise.by);
     const trusted = holders.filter((host) => !this.unreliable.has(host));
     const doubted = holders.filter((host) => this.unreliable.has(host));
