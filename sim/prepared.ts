@@ -1,7 +1,7 @@
 /**
  * A mesh that has formed already, as if it had run for an hour: every host admitted, every service registered and
  * passing, every identity issued. Large runs begin with it, since forming a mesh takes far longer than what they
- * are to show. Each record is what the agent itself would have written, so that none has anything to add.
+ * are to show. Each record is what the agent itself would have written, so that none adds to it at its start.
  */
 
 import { Catalog } from '../src/agent/catalog.ts';

@@ -1,4 +1,4 @@
-/** Real agents as anybody would start them, without a data plane: this is about gossip. */
+/** Real agents, started by the command that users type, without a data plane: this is about gossip. */
 import { mkdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';

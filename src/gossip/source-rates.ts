@@ -24,7 +24,7 @@ export class SourceRates {
     return this.buckets.size;
   }
 
-  /** Whether `source` has anything left. Takes nothing. */
+  /** Whether `source` may do one more now. Takes nothing. */
   allows(source: string, now: Millis): boolean {
     return this.tokensOf(source, now) >= 1;
   }

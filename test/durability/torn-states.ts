@@ -85,7 +85,7 @@ async function traceLife(home: string, directory: string, seed: number, ledger: 
   return readTrace(await readFile(output, 'latin1'), directory);
 }
 
-/** Just before or just after a step; as often one that changes names or syncs, which are few, as any. */
+/** Just before or just after a step; every second time one that changes names or syncs, since those are few. */
 function randomMoment(steps: readonly Traced[], random: Random): number {
   const rare = steps.filter(({ type }) => type !== 'said' && type !== 'append');
   const pool = random.next() < 0.5 ? rare : steps;

@@ -79,7 +79,7 @@ test('datagrams that are replayed seconds later change nothing', () => {
   assert.ok(told.report.detection.count >= 4);
 });
 
-test('a prepared mesh agrees as soon as it runs, and nobody has anything to add', () => {
+test('a prepared mesh agrees as soon as it runs, and no agent writes to it', () => {
   const report = run({ scenario: scenarios.get('large')!, hosts: 10, seed: 2 });
   assert.ok(report.formedMs < 1_000, `formed after ${report.formedMs} ms`);
   // Ten writes or so in twenty seconds; forming by joins takes more than that a host.

@@ -154,8 +154,8 @@ export type Aggregation =
   | { readonly type: 'blamed'; readonly seats: readonly Seat[] };
 
 /**
- * Adds the shares of all signers up (RFC 9591, section 5.3) and verifies the sum as anybody would: shares are
- * looked at one by one only where that fails. Throws `Fault('missing-share')`.
+ * Adds the shares of all signers up (RFC 9591, section 5.3) and verifies the sum as a plain Ed25519
+ * signature: shares are looked at one by one only where that fails. Throws `Fault('missing-share')`.
  */
 export function aggregate(session: SigningSession, shares: ReadonlyMap<Seat, Uint8Array>): Aggregation {
   let response: Scalar | null = 0n;
