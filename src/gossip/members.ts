@@ -164,11 +164,15 @@ export class Members {
     this.downPosition.set(last, position);
   }
 
-  /** Returns the member with its smoothed round trip. */
+  /**
+   * Returns the member with its smoothed round trip. It rises slowly and falls at once: a busy host adds to a
+   * sample, nothing takes away from it, and the first ones come while both sides are still busy starting.
+   */
   noteRoundTrip(index: number, sampleMs: number): Member & { readonly roundTripMs: number } {
     const entry = this.entry(index);
     const held = entry.roundTripMs;
-    const roundTripMs = held === null ? sampleMs : held + roundTripGain * (sampleMs - held);
+    const isLeast = held === null || sampleMs < held;
+    const roundTripMs = isLeast ? sampleMs : held + roundTripGain * (sampleMs - held);
     entry.roundTripMs = roundTripMs;
     return { ...this.describe(index), roundTripMs };
   }

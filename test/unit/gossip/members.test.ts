@@ -68,9 +68,11 @@ test('on a shared roster everybody but this agent is a member without taking mem
   assert.equal([...table.all()].length, 999);
 });
 
-test('the round trip is smoothed', () => {
+test('the round trip is smoothed upwards, and a quicker answer is believed at once', () => {
   const table = tableOf(1);
   table.noteRoundTrip(0, 8);
   table.noteRoundTrip(0, 16);
   assert.equal(table.describe(0).roundTripMs, 9);
+  table.noteRoundTrip(0, 2);
+  assert.equal(table.describe(0).roundTripMs, 2);
 });

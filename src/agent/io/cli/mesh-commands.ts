@@ -141,7 +141,9 @@ async function forceLeave(name: string, options: CommonOptions): Promise<void> {
     const path = `/v1/agent/force-leave/${segment(name)}`;
     const left = await invocation.client.call<ForcedLeave>('PUT', path, { operatorToken });
     invocation.show(left, () =>
-      left.changed ? `${printable(left.name)} counts as left` : `${printable(left.name)} had left before`,
+      left.changed
+        ? `${printable(left.name)} counts as left, unless it is alive and says so`
+        : `${printable(left.name)} had left before`,
     );
     return 0;
   });

@@ -14,7 +14,6 @@ export function buildProgram(version: string): Command {
   const program = new Command('starling')
     .description('A service mesh for virtual machines with no servers.')
     .version(version, '-V, --version')
-    .showSuggestionAfterError(false)
     .exitOverride()
     .configureOutput({ outputError: (message, write) => write(`starling: ${oneLine(message)}\n`) });
   program.command('agent').description('run the agent of this host; see starling agent --help');

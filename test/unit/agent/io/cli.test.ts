@@ -335,6 +335,7 @@ test('without an agent there is one clear line and exit 1', async () => {
 test('misuse is exit 2, and commands that are not built are unknown', async () => {
   await fails(2, /unknown command 'explain'/, 'explain', 'web', 'api');
   await fails(2, /unknown command 'rotate'/, 'ca', 'rotate');
+  await fails(2, /unknown command 'membrs' \(Did you mean members\?\)/, 'membrs');
   await fails(2, /unknown option '--nest'/, 'members', '--nest');
   await fails(2, /missing required argument 'file'/, 'register');
   await fails(2, /too many arguments/, 'members', 'all');
@@ -349,7 +350,10 @@ test('a host that is gone is said to have left by an operator, by name or id, an
   const lost = 'd'.repeat(64);
   api.agent.addHost(lost, hostValue('lost', '127.0.0.4'));
   await fails(1, /operator/, 'force-leave', 'lost');
-  assert.equal(await done('force-leave', 'lost', ...operator()), 'lost counts as left\n');
+  assert.equal(
+    await done('force-leave', 'lost', ...operator()),
+    'lost counts as left, unless it is alive and says so\n',
+  );
   assert.deepEqual(api.agent.commands.at(-1)?.type, 'force-leave');
   assert.equal(await done('force-leave', 'lost', ...operator()), 'lost had left before\n');
   assert.equal(JSON.parse(await done('force-leave', lost, '--json', ...operator())).changed, false);
