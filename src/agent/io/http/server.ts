@@ -4,6 +4,7 @@
  */
 import { chmod } from 'node:fs/promises';
 import { isIP } from 'node:net';
+import { Readable } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { Fault, messageOf, type Signer } from '../../../core.ts';
 import { refusalOf } from '../../access.ts';
@@ -273,6 +274,8 @@ class Api {
       reply.header('Age', '0');
     }
     for (const [name, value] of Object.entries(answer.headers ?? {})) reply.header(name, value);
+    // To HEAD fastify would read the stream to its end, which does not come.
+    if (answer.body instanceof Readable && reply.request.method === 'HEAD') answer.body.destroy();
     if (answer.contentType !== undefined) return reply.type(answer.contentType).send(answer.body);
     const indent = request.query.has('pretty') ? 4 : 0;
     return reply.type('application/json').send(JSON.stringify(answer.body ?? null, null, indent));

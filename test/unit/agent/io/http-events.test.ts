@@ -133,6 +133,18 @@ test('followers are counted, and one too many is refused', () => {
   for (const follower of followers) follower.destroy();
 });
 
+test('asking for the head of the stream alone makes nobody a follower', async () => {
+  for (let i = 0; i <= maxFollowers; i++) {
+    const [host, port] = api.address.split(':');
+    const outgoing = request({ host, port, path: '/v1/mesh/events', method: 'HEAD', agent: false });
+    outgoing.end();
+    const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
+    assert.equal(response.statusCode, 200);
+    response.resume();
+    await once(response, 'end');
+  }
+});
+
 test('an agent that stops ends what it streams', async () => {
   const other = await startApi();
   const [host, port] = other.address.split(':');
