@@ -30,11 +30,9 @@ test('two threads that know each other’s address know each other alive', limit
   await Promise.all([a.untilMeasured(b), b.untilMeasured(a)]);
   await until(() => a.thread.counters.received > 0 && b.thread.counters.received > 0);
   for (const { thread } of [a, b]) {
-    const { sent, bytesSent, forged, stranger, malformed, replayed } = thread.counters;
+    const { sent, bytesSent, forged, malformed, replayed } = thread.counters;
     assert.ok(sent > 0 && bytesSent > sent * 30);
     assert.deepEqual({ forged, malformed, replayed }, { forged: 0, malformed: 0, replayed: 0 });
-    // Whichever was told of the other later may have been probed before.
-    assert.ok(stranger <= 5, `${stranger}`);
   }
 });
 
@@ -106,8 +104,9 @@ test('what nobody sealed is counted by its kind, and the thread carries on', lim
     inNameOf(b.id),
     Buffer.from('GET / HTTP/1.1'),
   ];
-  for (let i = 0; i < 50; i++) for (const bytes of rubbish) socket.send(bytes, a.port, a.address);
+  // Some are lost where the socket's queue is full: sent until enough of each kind came.
   await until(() => {
+    for (const bytes of rubbish) socket.send(bytes, a.port, a.address);
     const { malformed, stranger, forged, joinsMalformed } = a.thread.counters;
     return [malformed, stranger, forged, joinsMalformed].every((count) => count >= 50);
   });

@@ -28,6 +28,8 @@ const parameters = {
 const patience = { ...defaultPatience, tickMs: 50 };
 /** Between two looks at what a thread counts. */
 const lookMs = 5;
+/** Far longer than anything here takes, and less than a test may. */
+const limitMs = 25_000;
 
 export const addressOf = (number: number): string => `127.0.1.${number}`;
 
@@ -45,9 +47,10 @@ export function dataOf(number: number, overrides: Partial<SwimThreadData> = {}):
   };
 }
 
-/** Resolves once `holds`; the test's own time limit is what ends waiting in vain. */
+/** Resolves once `holds`; throws when it does not within `limitMs`. */
 export async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await delay(lookMs);
+  for (const end = performance.now() + limitMs; !holds(); await delay(lookMs))
+    if (performance.now() > end) throw new Error('waited in vain');
 }
 
 /** A host whose agent answers, and has no connection to anybody: what cannot go by datagram does not go. */
