@@ -4,11 +4,8 @@
  * comes at all, a service manager that starts it again.
  */
 
-import { admissionVersion, decodeJoinAnswer } from '../src/agent/joining.ts';
-import { ADMISSION } from '../src/agent/kinds.ts';
+import { decodeJoinAnswer, joinRequest } from '../src/agent/joining.ts';
 import { ByteReader, ByteWriter, type HostId, type Millis, type Verify } from '../src/core.ts';
-import { encodeRecord } from '../src/gossip/codec.ts';
-import { createAdmission, encodeAdmission } from '../src/trust/admission.ts';
 import { type Genesis, parseGenesis } from '../src/trust/genesis.ts';
 import type { JoinToken } from '../src/trust/token.ts';
 import type { Host } from './host.ts';
@@ -84,9 +81,10 @@ export class Joiner {
 
   /** Signs a new request and sends it until it is answered. */
   private request(asking: Asking): void {
+    const { host, token, use, attempt } = asking;
     asking.nonce = ++this.lastNonce;
-    asking.admission = admissionRecord(asking);
-    this.asking.set(asking.host.number, asking);
+    asking.admission = joinRequest({ name: host.name, hostKey: host.signer, token, use, attempt }, host.now);
+    this.asking.set(host.number, asking);
     this.send(asking, asking.nonce, 1);
   }
 
@@ -151,14 +149,4 @@ export class Joiner {
   private numberOf(id: HostId): number {
     return this.hosts().findIndex((host) => host.id === id);
   }
-}
-
-function admissionRecord({ host, token, use, attempt }: Asking): Uint8Array {
-  const { genesisHash, grantId } = token;
-  const admittedAt = host.now;
-  const request = { genesisHash, name: host.name, host: host.id, grantId, use, admittedAt };
-  const value = encodeAdmission(createAdmission(request, token.grantSigner()));
-  const hlc = admittedAt * 1024;
-  const version = admissionVersion(attempt, admittedAt);
-  return encodeRecord({ scope: 'host', kind: ADMISSION, key: '', version, hlc, value }, host.signer).bytes;
 }

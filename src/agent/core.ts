@@ -212,10 +212,11 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
         break;
       case 'durable':
         this.gossiped(this.gossip.step(input, now), now);
+        this.registry.ended(input.records);
         if (input.records.some(({ kind }) => kind === LIFECYCLE)) this.farewell.durable(now);
         break;
       case 'not-durable':
-        for (const { kind, key } of input.records) this.registry.failed(kind, key);
+        this.registry.ended(input.records);
         break;
       case 'delta':
       case 'connected':

@@ -5,40 +5,24 @@
  */
 import type { OwnWrite } from './registry.ts';
 
-interface UnderWay {
-  readonly kind: string;
-  readonly key: string;
-  value: object | null;
-  /** Writes of this slot that are neither durable nor refused yet. */
-  count: number;
+interface UnderWay extends OwnWrite {
+  /** Of the record that was signed for it. */
+  readonly version: number;
 }
 
 /** As large as the writes under way, which the disk or its failure ends. */
 export class Intended {
+  /** The latest write of each slot. */
   private readonly slots = new Map<string, UnderWay>();
 
-  wrote(writes: readonly OwnWrite[]): void {
-    for (const { kind, key, value } of writes) {
-      const slot = this.slots.get(slotOf(kind, key));
-      if (slot === undefined) this.slots.set(slotOf(kind, key), { kind, key, value, count: 1 });
-      else {
-        slot.value = value;
-        slot.count++;
-      }
-    }
+  wrote({ kind, key, value }: OwnWrite, version: number): void {
+    this.slots.set(slotOf(kind, key), { kind, key, value, version });
   }
 
-  /** One write of the slot is durable. */
-  settled(kind: string, key: string): void {
+  /** A write is durable, or was refused by the disk: unless the slot was written again, what is durable counts. */
+  ended(kind: string, key: string, version: number): void {
     const slot = this.slots.get(slotOf(kind, key));
-    if (slot === undefined) return;
-    slot.count--;
-    if (slot.count === 0) this.slots.delete(slotOf(kind, key));
-  }
-
-  /** A write of the slot was refused by the disk: what is durable counts again. */
-  failed(kind: string, key: string): void {
-    this.slots.delete(slotOf(kind, key));
+    if (slot !== undefined && slot.version <= version) this.slots.delete(slotOf(kind, key));
   }
 
   /** Undefined where nothing is under way, null where the slot will be empty. */

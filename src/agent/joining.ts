@@ -3,7 +3,11 @@
  * signed `admission` record; the answer is the genesis, which the joiner checks against its token's hash, or
  * why not. Nothing in either is secret, and nothing in the answer is believed unchecked.
  */
-import { ByteReader, ByteWriter, Fault, type HostId, type Millis } from '../core.ts';
+import { ByteReader, ByteWriter, Fault, type HostId, type Millis, type Signer } from '../core.ts';
+import { encodeRecord } from '../gossip/codec.ts';
+import { createAdmission, encodeAdmission } from '../trust/admission.ts';
+import type { JoinToken } from '../trust/token.ts';
+import { ADMISSION } from './kinds.ts';
 
 export type JoinAnswer =
   | { readonly outcome: 'welcome'; readonly sponsor: HostId; readonly genesis: Uint8Array }
@@ -21,12 +25,35 @@ const maxMessageBytes = 400;
 const maxGenesisBytes = 8192;
 const codePattern = /^[a-z0-9-]+$/;
 
+/** One try of a joiner: with which use of its token, and the how manyth of this process it is. */
+export interface JoinAttempt {
+  readonly name: string;
+  readonly hostKey: Signer;
+  readonly token: JoinToken;
+  readonly use: number;
+  readonly attempt: number;
+}
+
+/**
+ * What a joiner sends: its own admission, proven with the token's secret. Each attempt outranks the one before
+ * it, and everything the agent itself writes outranks them all.
+ */
+export function joinRequest({ name, hostKey, token, use, attempt }: JoinAttempt, now: Millis): Uint8Array {
+  const { genesisHash, grantId } = token;
+  const admittedAt = Math.floor(now);
+  const request = { genesisHash, name, host: hostKey.publicKey, grantId, use, admittedAt };
+  const value = encodeAdmission(createAdmission(request, token.grantSigner()));
+  const hlc = admittedAt * 1024;
+  const version = admissionVersion(attempt, now);
+  return encodeRecord({ scope: 'host', kind: ADMISSION, key: '', version, hlc, value }, hostKey).bytes;
+}
+
 /**
  * The version of the admission that a joiner signs for its n-th try: above those of earlier tries, also of
  * a process before this one whose welcome was lost, and below all that the agent itself writes, whose
  * versions begin at 2^32.
  */
-export function admissionVersion(attempt: number, now: Millis): number {
+function admissionVersion(attempt: number, now: Millis): number {
   return Math.floor(now / 1000) + attempt;
 }
 

@@ -104,10 +104,8 @@ export class Knowledge {
     this.catalog.record(author, kind, key, value);
     // It takes one of a grant's uses.
     if (kind === ADMISSION) this.catalog.touch('grants');
-    if (author === this.options.self) {
-      if (kind === CHECK_DEFINITION) this.registry.checkDefinition(key, value as StandaloneCheck | null);
-      this.registry.settled(kind, key);
-    }
+    if (author === this.options.self && kind === CHECK_DEFINITION)
+      this.registry.checkDefinition(key, value as StandaloneCheck | null);
     // Its services may have come before the host itself.
     if (fresh)
       for (const other of this.options.recordsOf(author))

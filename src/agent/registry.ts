@@ -3,6 +3,7 @@
  * the catalog and the standalone checks, returns writes; the caller makes them durable in one go.
  */
 import { Fault, type HostId } from '../core.ts';
+import type { Record } from '../gossip/record.ts';
 import { bindsOf, type OwnBind, refuseTakenBinds } from './binds.ts';
 import type { Catalog, HostEntry } from './catalog.ts';
 import { Intended } from './intended.ts';
@@ -66,19 +67,15 @@ export class Registry {
     else this.standalone.set(id, value);
   }
 
-  /** Takes note of writes that are on their way to the disk. */
-  wrote(writes: readonly OwnWrite[]): void {
-    this.intended.wrote(writes);
+  /** Takes note of a write that is on its way to the disk, as a record of this version. */
+  wrote(write: OwnWrite, version: number): void {
+    this.intended.wrote(write, version);
   }
 
-  /** One of those writes is durable. */
-  settled(kind: string, key: string): void {
-    this.intended.settled(kind, key);
-  }
-
-  /** One of those writes was refused by the disk, and its caller told. */
-  failed(kind: string, key: string): void {
-    this.intended.failed(kind, key);
+  /** These writes are durable, or the disk refused them and their caller was told. */
+  ended(records: readonly Pick<Record, 'scope' | 'kind' | 'key' | 'version'>[]): void {
+    for (const { scope, kind, key, version } of records)
+      if (scope === 'host') this.intended.ended(kind, key, version);
   }
 
   /** What the mesh was told of a check, or is about to be; undefined when nothing. */

@@ -20,16 +20,17 @@ export class Writer {
 
   /** Writes, then releases `then`. All or nothing: throws `Fault` with nothing written. */
   write(outcome: Partial<Pick<Outcome, 'own' | 'policy'>>, then: readonly AgentEffect[], now: Millis): void {
+    const own = (outcome.own ?? []).map((write) => {
+      const value = write.value === null ? null : encodeJson(write.value);
+      return { write, ...this.gossip.put(write.kind, write.key, value, now) };
+    });
     const effects = [
-      ...(outcome.own ?? []).flatMap(
-        ({ kind, key, value }) =>
-          this.gossip.put(kind, key, value === null ? null : encodeJson(value), now).effects,
-      ),
+      ...own.flatMap(({ effects }) => effects),
       ...(outcome.policy ?? []).flatMap(
         (write) => this.gossip.putSigned(this.signPolicy(write, now), now).effects,
       ),
     ];
-    this.registry.wrote(outcome.own ?? []);
+    for (const { write, record } of own) this.registry.wrote(write, record.version);
     const writes = effects.filter((effect) => effect.type === 'persist');
     const records = writes.flatMap(({ then }) =>
       then.flatMap((one) => (one.type === 'commit' ? one.records : [])),

@@ -7,34 +7,18 @@ import { createHash } from 'node:crypto';
 import { AgentCore } from '../../src/agent/core.ts';
 import type { AgentEffect, AgentInput } from '../../src/agent/effects.ts';
 import type { MeshEvent } from '../../src/agent/events.ts';
-import { decodeJoinAnswer, type JoinAnswer } from '../../src/agent/joining.ts';
-import {
-  ADMISSION,
-  type CheckDefinition,
-  type CheckStatus,
-  type ServiceDefinition,
-} from '../../src/agent/kinds.ts';
+import { decodeJoinAnswer, type JoinAnswer, joinRequest } from '../../src/agent/joining.ts';
+import type { CheckDefinition, CheckStatus, ServiceDefinition } from '../../src/agent/kinds.ts';
 import type { Command, CreatedToken } from '../../src/agent/port.ts';
 import { parseVipRange } from '../../src/agent/vips.ts';
 import { earliest, ed25519Verify, Fault, type Millis, type Signer, seededRandom } from '../../src/core.ts';
-import { encodeRecord } from '../../src/gossip/codec.ts';
 import { Swim } from '../../src/gossip/swim.ts';
 import type { SwimInput } from '../../src/gossip/swim-port.ts';
 import type { ProxyConfig } from '../../src/proxy/config.ts';
-import { createAdmission, encodeAdmission } from '../../src/trust/admission.ts';
 import { createCsr } from '../../src/trust/csr.ts';
 import type { SavedIdentity } from '../../src/trust/svid.ts';
 import { type JoinToken, parseToken } from '../../src/trust/token.ts';
-import {
-  founder,
-  genesis,
-  hlcOf,
-  operator,
-  p256,
-  rootSigner,
-  signerOf,
-  startedAt,
-} from '../unit/trust/mesh.ts';
+import { founder, genesis, operator, p256, rootSigner, signerOf, startedAt } from '../unit/trust/mesh.ts';
 import { definitionOf, hostValue } from './agent.ts';
 
 export { founder, genesis, operator, signerOf, startedAt };
@@ -394,24 +378,8 @@ export class Flock {
 
   /** What a joiner sends: its own admission, proven with the token's secret. */
   joinRequest(joiner: FlockHost, token: JoinToken, use: number): Uint8Array {
-    const request = {
-      genesisHash: token.genesisHash,
-      name: joiner.name,
-      host: joiner.id,
-      grantId: token.grantId,
-      use,
-      admittedAt: this.now,
-    };
-    const value = encodeAdmission(createAdmission(request, token.grantSigner()));
-    const fields = {
-      scope: 'host',
-      kind: ADMISSION,
-      key: '',
-      version: 1,
-      hlc: hlcOf(this.now),
-      value,
-    } as const;
-    return encodeRecord(fields, joiner.signer).bytes;
+    const { name, signer } = joiner;
+    return joinRequest({ name, hostKey: signer, token, use, attempt: 1 }, this.now);
   }
 
   /** Asks `sponsor` to admit the bearer of `bytes`; undefined while it has not answered. */
@@ -421,13 +389,19 @@ export class Flock {
     return sponsor.joinAnswers.get(exchange);
   }
 
-  /** A host that has joined through `sponsor`, started and in step with the mesh. */
-  join(name: string, sponsor: FlockHost, token: JoinToken, use = 0): FlockHost {
+  /** A host that `sponsor` has let in, and whose agent was not started yet. */
+  admit(name: string, sponsor: FlockHost, token: JoinToken, use = 0): FlockHost {
     const host = this.add(name);
     host.admission = this.joinRequest(host, token, use);
     const answer = this.askToJoin(sponsor, host.admission);
     assert.equal(answer?.outcome, 'welcome', JSON.stringify(answer));
     host.sponsor = sponsor;
+    return host;
+  }
+
+  /** A host that has joined through `sponsor`, started and in step with the mesh. */
+  join(name: string, sponsor: FlockHost, token: JoinToken, use = 0): FlockHost {
+    const host = this.admit(name, sponsor, token, use);
     host.start();
     this.run(3000);
     assert.ok(host.core.isSynchronised(), `${name} is in step with the mesh`);

@@ -9,13 +9,10 @@ import {
   messageOf,
   type Signer,
 } from '../../core.ts';
-import { encodeRecord } from '../../gossip/codec.ts';
 import { requestJoin } from '../../gossip/io/join.ts';
-import { createAdmission, encodeAdmission } from '../../trust/admission.ts';
 import { type Genesis, parseGenesis } from '../../trust/genesis.ts';
 import type { JoinToken } from '../../trust/token.ts';
-import { admissionVersion, decodeJoinAnswer, type JoinAnswer } from '../joining.ts';
-import { ADMISSION } from '../kinds.ts';
+import { decodeJoinAnswer, type JoinAnswer, joinRequest } from '../joining.ts';
 import type { SocketAddress } from '../settings.ts';
 
 /** Who let this host in, and where it is. */
@@ -53,12 +50,12 @@ const maxUsesTried = 16;
  * `join-unanswered`, `join-refused`, `foreign-mesh`, `bad-join-answer`, `genesis-malformed`.
  */
 export async function askForAdmission(request: AdmissionRequest): Promise<Admitted> {
-  const { token, now } = request;
+  const { name, hostKey, token, now } = request;
   const where = await resolved(request.where);
   const askedFrom = now();
   let use = 0;
   for (let attempt = 1; ; ) {
-    const record = admissionRecord(request, use, attempt, now());
+    const record = joinRequest({ name, hostKey, token, use, attempt }, now());
     const answer = await ask(record, where);
     if (answer.outcome === 'welcome') return welcomed(record, answer, token.genesisHash, where);
     if (answer.retryUse !== null && attempt < maxUsesTried) {
@@ -134,27 +131,6 @@ async function resolved({ address, port }: SocketAddress): Promise<SocketAddress
   } catch (error) {
     throw new Fault('join-unanswered', `cannot resolve "${address}": ${messageOf(error)}`, { field: 'join' });
   }
-}
-
-/** Each attempt outranks the one before it, and everything the agent itself writes outranks them all. */
-function admissionRecord(
-  { name, hostKey, token }: AdmissionRequest,
-  use: number,
-  attempt: number,
-  now: Millis,
-): Uint8Array {
-  const request = {
-    genesisHash: token.genesisHash,
-    name,
-    host: hostKey.publicKey,
-    grantId: token.grantId,
-    use,
-    admittedAt: Math.floor(now),
-  };
-  const value = encodeAdmission(createAdmission(request, token.grantSigner()));
-  const hlc = Math.floor(now) * 1024;
-  const version = admissionVersion(attempt, now);
-  return encodeRecord({ scope: 'host', kind: ADMISSION, key: '', version, hlc, value }, hostKey).bytes;
 }
 
 /** Its hash is known beforehand, so it does not matter who handed it over. */

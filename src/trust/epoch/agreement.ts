@@ -195,7 +195,8 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
     const here = this.current.plan.epoch;
     switch (message.type) {
       case 'records':
-        return message.records.flatMap((record) => this.onRecordBytes(record, from));
+        // Each on its own: what a good one changed is to be written, whatever follows it.
+        return message.records.flatMap((record) => this.guard(from, () => this.onRecordBytes(record, from)));
       case 'ask':
         return this.answerAsk(from, message.epoch);
       case 'relay':

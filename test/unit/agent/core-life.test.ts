@@ -116,10 +116,7 @@ test('what was not durable when an agent was killed is gone, and was answered to
 
 test('a joiner whose sponsor is out of reach at first dials it until the mesh’s records are here', () => {
   const { flock, first } = Flock.founded();
-  const second = flock.add('second');
-  second.admission = flock.joinRequest(second, flock.token(first), 0);
-  flock.askToJoin(first, second.admission);
-  second.sponsor = first;
+  const second = flock.admit('second', first, flock.token(first));
   first.isCut = true;
   second.start();
   flock.run(10_000);

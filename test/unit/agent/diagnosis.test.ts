@@ -110,10 +110,7 @@ test('a certificate that lasts long enough makes a failed renewal a warning', ()
 
 test('a joiner that has heard nothing of its mesh says where to look', () => {
   const { flock, first } = Flock.founded();
-  const second = flock.add('second');
-  second.admission = flock.joinRequest(second, flock.token(first), 0);
-  flock.askToJoin(first, second.admission);
-  second.sponsor = first;
+  const second = flock.admit('second', first, flock.token(first));
   first.isCut = true;
   second.start();
   flock.run(1000);

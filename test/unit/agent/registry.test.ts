@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import {
+  CHECK,
   CHECK_DEFINITION,
   type CheckValue,
   HOST,
@@ -16,6 +17,7 @@ import {
   Registry,
 } from '../../../src/agent/registry.ts';
 import { Fault } from '../../../src/core.ts';
+import type { Record } from '../../../src/gossip/record.ts';
 import { checkOf, definitionOf, hostValue } from '../../support/agent.ts';
 import { KnownMesh, recordOf } from '../../support/records.ts';
 
@@ -30,11 +32,22 @@ beforeEach(() => {
   carryOut([{ kind: HOST, key: '', value: hostValue('one', '10.0.0.1') }]);
 });
 
-/** Makes writes durable, as the core does after the disk said so. */
-function carryOut(writes: readonly OwnWrite[]): void {
-  registry.wrote(writes);
-  mesh.apply(...writes.map(({ kind, key, value }) => recordOf({ kind, key, value, version: ++version })));
+/** Begins writes; the records they are, for when the disk has answered. */
+function begin(writes: readonly OwnWrite[]): Record[] {
+  return writes.map((write) => {
+    const record = recordOf({ ...write, version: ++version });
+    registry.wrote(write, record.version);
+    return record;
+  });
 }
+
+/** Makes writes that were begun durable, as the core does after the disk said so. */
+function settle(records: readonly Record[]): void {
+  mesh.apply(...records);
+  registry.ended(records);
+}
+
+const carryOut = (writes: readonly OwnWrite[]) => settle(begin(writes));
 
 const slotsOf = (writes: readonly OwnWrite[]) =>
   writes.map(({ kind, key, value }) => `${value === null ? '-' : '+'}${kind} ${key}`);
@@ -152,7 +165,7 @@ test('a status is written when it or its output is news, cut to what the mesh is
 test('a status is compared with what was written last, durable or not', () => {
   carryOut(registry.register(web));
   const critical = registry.status('web-1', 'passing', '');
-  registry.wrote(critical);
+  begin(critical);
   assert.deepEqual(registry.status('web-1', 'passing', ''), []);
   const back = registry.status('web-1', 'critical', '');
   assert.deepEqual(slotsOf(back), ['+check web-1']);
@@ -269,26 +282,50 @@ test('what the agent itself binds is no upstream’s, with a wildcard address on
 test('a write is judged by what those under way will leave, not by what is durable', () => {
   carryOut(registry.register(web));
   const gone = registry.deregister('web');
-  registry.wrote(gone);
+  begin(gone);
   assert.throws(() => registry.deregister('web'), refusedWith('unknown-service'));
   const again = registry.register(web);
   assert.deepEqual(slotsOf(again), ['+service web', '+check web-1', '+check web-2']);
   assert.equal(registry.service('web')?.id, 'web', 'others still see what is durable');
-  registry.wrote(again);
+  begin(again);
   assert.deepEqual(registry.register(web), []);
 });
 
 test('a write that the disk refused was never made', () => {
   const writes = registry.register(web);
-  registry.wrote(writes);
-  for (const { kind, key } of writes) registry.failed(kind, key);
+  const begun = begin(writes);
+  registry.ended(begun);
   assert.deepEqual(slotsOf(registry.register(web)), slotsOf(writes));
 });
 
+test('what is written again before the disk refused the first write counts on', () => {
+  const first = begin(registry.register(web));
+  const second = begin(registry.register({ ...web, port: 9 }));
+  registry.ended(first);
+  assert.deepEqual(slotsOf(registry.register({ ...web, port: 9 })), ['+check web-1', '+check web-2']);
+  registry.ended(second);
+  assert.equal(slotsOf(registry.register({ ...web, port: 9 }))[0], '+service web');
+});
+
+test('two writes of one slot in one batch are over with it', () => {
+  const moved = checkOf({ id: 'moving' });
+  const file = (definition: ServiceDefinition) => ({ ...definition, source: 'file:a.json' });
+  carryOut(registry.files([file(definitionOf({ name: 'web', checks: [moved] }))]).writes);
+  const { writes } = registry.files([file(definitionOf({ name: 'shop', checks: [moved] }))]);
+  assert.deepEqual(
+    slotsOf(writes).filter((slot) => slot.endsWith(' moving')),
+    ['-check moving', '+check moving'],
+  );
+  carryOut(writes);
+  assert.equal(registry.told('moving')?.serviceId, 'shop');
+  mesh.apply(recordOf({ kind: CHECK, key: 'moving', value: null, version: ++version }));
+  assert.equal(registry.told('moving'), undefined, 'nothing of it is under way any more');
+});
+
 test('two services under way at once do not both take one check id or one upstream’s bind', () => {
-  registry.wrote(registry.register(web));
+  begin(registry.register(web));
   const thief = definitionOf({ name: 'thief', checks: [checkOf({ id: 'web-1' })] });
   assert.throws(() => registry.register(thief), refusedWith('duplicate-check-id'));
-  registry.wrote(registry.register(calls('shop', 5000)));
+  begin(registry.register(calls('shop', 5000)));
   assert.throws(() => registry.register(calls('cart', 5000)), refusedWith('bind-taken'));
 });

@@ -102,10 +102,7 @@ test('who waits for the mesh’s records is told when they come, or that they di
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const { flock, first } = Flock.founded();
   await portOf(first).synchronised(1000);
-  const second = flock.add('second');
-  second.admission = flock.joinRequest(second, flock.token(first), 0);
-  flock.askToJoin(first, second.admission);
-  second.sponsor = first;
+  const second = flock.admit('second', first, flock.token(first));
   first.isCut = true;
   second.start();
   const port = portOf(second);
