@@ -5,21 +5,10 @@
  */
 import { hash } from 'node:crypto';
 import { type Millis, type Random, randomInt } from '../src/core.ts';
+import { defaultSpreadParameters as spread } from '../src/gossip/parameters.ts';
 import type { Links } from './links.ts';
 import type { World } from './world.ts';
 
-/** The settings that `src/gossip/io/node.ts` gives gossipsub. */
-export const meshDegree = 3;
-const meshDegreeLow = 3;
-const meshDegreeHigh = 4;
-const heartbeatMs = 300;
-/** Members outside the mesh that are told of recent messages, each heartbeat, and what share of them at least. */
-const lazyDegree = 2;
-const lazyShare = 0.25;
-/** Heartbeats for which a message is told of. */
-const historyHeartbeats = 2;
-/** How long a message is remembered so as not to be delivered twice. */
-const seenMs = 150_000;
 /** Messages kept while there is nobody to give them to; beyond it the oldest is dropped. */
 const heldMax = 256;
 
@@ -90,7 +79,7 @@ export class Pubsub {
     const subscriber = this.subscribers[host];
     subscriber.running = true;
     const life = ++subscriber.life;
-    this.world.after(subscriber.random.next() * heartbeatMs, () => this.heartbeat(host, life));
+    this.world.after(subscriber.random.next() * spread.heartbeatMs, () => this.heartbeat(host, life));
   }
 
   processDied(host: number): void {
@@ -113,7 +102,7 @@ export class Pubsub {
     this.subscriber(host).mesh.delete(peer);
   }
 
-  /** To the mesh, and where that is thin to others too, so that at least `meshDegree` have it. */
+  /** To the mesh, and where that is thin to others too, so that at least `degree` have it. */
   publish(host: number, bytes: Uint8Array): void {
     const { mesh, held, random } = this.subscriber(host);
     const peers = this.network.openPeers(host);
@@ -125,9 +114,9 @@ export class Pubsub {
     this.counters.published++;
     this.remember(host, idOf(bytes), bytes);
     this.push(host, null, bytes);
-    if (mesh.size >= meshDegree) return;
+    if (mesh.size >= spread.degree) return;
     const others = peers.filter((peer) => !mesh.has(peer));
-    for (const peer of shuffled(others, random).slice(0, meshDegree - mesh.size))
+    for (const peer of shuffled(others, random).slice(0, spread.degree - mesh.size))
       this.network.send(host, peer, 'publish', bytes);
   }
 
@@ -176,7 +165,7 @@ export class Pubsub {
   private graft(host: number, peer: number): void {
     const other = this.subscribers[peer];
     if (other === undefined || !other.running) return;
-    if (other.mesh.size >= meshDegreeHigh && !this.network.hasDialled(peer, host)) return;
+    if (other.mesh.size >= spread.maxDegree && !this.network.hasDialled(peer, host)) return;
     this.subscriber(host).mesh.add(peer);
     other.mesh.add(host);
   }
@@ -188,10 +177,10 @@ export class Pubsub {
     this.mend(host, peers);
     if (this.lazy && subscriber.mutedUntil <= this.world.now) this.tellOthers(host, peers);
     for (const [id, at] of subscriber.seen) {
-      if (this.world.now - at < seenMs) break;
+      if (this.world.now - at < spread.seenMs) break;
       subscriber.seen.delete(id);
     }
-    this.world.after(heartbeatMs, () => this.heartbeat(host, life));
+    this.world.after(spread.heartbeatMs, () => this.heartbeat(host, life));
   }
 
   /** Keeps the mesh between its bounds and made of open connections only. */
@@ -199,13 +188,13 @@ export class Pubsub {
     const { mesh, random } = this.subscriber(host);
     const open = new Set(peers);
     for (const peer of mesh) if (!open.has(peer)) mesh.delete(peer);
-    if (mesh.size < meshDegreeLow)
+    if (mesh.size < spread.minDegree)
       for (const peer of shuffled(peers, random)) {
-        if (mesh.size >= meshDegree) break;
+        if (mesh.size >= spread.degree) break;
         if (!mesh.has(peer)) this.graft(host, peer);
       }
-    if (mesh.size > meshDegreeHigh)
-      for (const peer of shuffled([...mesh], random).slice(meshDegree)) {
+    if (mesh.size > spread.maxDegree)
+      for (const peer of shuffled([...mesh], random).slice(spread.degree)) {
         mesh.delete(peer);
         this.subscribers[peer]?.mesh.delete(host);
       }
@@ -215,12 +204,12 @@ export class Pubsub {
   private tellOthers(host: number, peers: readonly number[]): void {
     const subscriber = this.subscriber(host);
     const { mesh, random } = subscriber;
-    const oldest = this.world.now - historyHeartbeats * heartbeatMs;
+    const oldest = this.world.now - spread.offeredHeartbeats * spread.heartbeatMs;
     subscriber.recent = subscriber.recent.filter(({ at }) => at >= oldest);
     const { recent } = subscriber;
     if (recent.length === 0) return;
     const others = peers.filter((peer) => !mesh.has(peer));
-    const told = Math.max(lazyDegree, Math.floor(lazyShare * others.length));
+    const told = Math.max(spread.lazyDegree, Math.floor(spread.lazyShare * others.length));
     const outside = shuffled(others, random).slice(0, told);
     for (const peer of outside)
       for (const { id, bytes } of recent) {

@@ -100,6 +100,43 @@ export const defaultSyncParameters: SyncParameters = {
   snapshotBytes: 16 * 1024,
 };
 
+/** How deltas spread: gossipsub 1.1, in brackets what its specification calls each. */
+export interface SpreadParameters {
+  /** Peers that a delta is pushed to at once (D), the fewest (D_lo) and the most of them (D_hi). */
+  readonly degree: number;
+  readonly minDegree: number;
+  readonly maxDegree: number;
+  /** Of a mesh that is cut back to `degree`: kept for their score (D_score), and dialled from here (D_out). */
+  readonly scoreDegree: number;
+  readonly outboundDegree: number;
+  /** Others that are told of recent deltas, each heartbeat (D_lazy), and what share of them at least. */
+  readonly lazyDegree: number;
+  readonly lazyShare: number;
+  readonly heartbeatMs: Millis;
+  /** Heartbeats for which a delta can be asked for (mcache_len), and for which it is offered (mcache_gossip). */
+  readonly keptHeartbeats: number;
+  readonly offeredHeartbeats: number;
+  /** How long a delta is remembered, so that a late copy of it is not delivered twice (seen_ttl). */
+  readonly seenMs: Millis;
+}
+
+/** Degree 3 to 4: a delta crosses 1,000 hosts in some eight hops, and each copy too many costs CPU. */
+export const defaultSpreadParameters: SpreadParameters = {
+  degree: 3,
+  minDegree: 3,
+  maxDegree: 4,
+  scoreDegree: 2,
+  outboundDegree: 1,
+  lazyDegree: 2,
+  lazyShare: 0.25,
+  // A new neighbour gets nothing relayed before it is grafted, at the next heartbeat.
+  heartbeatMs: 300,
+  // Then anti-entropy has it.
+  keptHeartbeats: 6,
+  offeredHeartbeats: 2,
+  seenMs: 150_000,
+};
+
 export interface GossipParameters {
   readonly swim: SwimParameters;
   readonly sync: SyncParameters;

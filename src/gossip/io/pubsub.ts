@@ -2,7 +2,8 @@
 import { type MeshPeer, TopicValidatorResult } from '@chainsafe/libp2p-gossipsub';
 import { Fault } from '../../core.ts';
 import type { RelayVerdict } from '../port.ts';
-import { deltaTopic, type Libp2pNode, maxDeltaBytes } from './node.ts';
+import { deltaTopic, maxDeltaBytes } from './delta-gossipsub.ts';
+import type { Libp2pNode } from './node.ts';
 
 /** Deltas kept while no peer can take one; beyond either bound the oldest is dropped and counted. */
 const maxHeldDeltas = 256;

@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { deltaTopic, maxDeltaBytes } from '../../../../src/gossip/io/node.ts';
+import { deltaTopic, maxDeltaBytes } from '../../../../src/gossip/io/delta-gossipsub.ts';
 import { bytesOf, Directory, type Host, idOf, startHost } from './helpers.ts';
 import { field, framed, type RawPeer, rpc, sendAll, startRawPeer, varint } from './raw-peer.ts';
 
