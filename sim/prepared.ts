@@ -5,15 +5,7 @@
  */
 
 import { Catalog } from '../src/agent/catalog.ts';
-import {
-  ADMISSION,
-  CHECK,
-  type CheckValue,
-  GRANT,
-  HOST,
-  type HostValue,
-  TRUST_ROOT,
-} from '../src/agent/kinds.ts';
+import { ADMISSION, CHECK, type CheckValue, GRANT, HOST, type HostValue } from '../src/agent/kinds.ts';
 import { Registry } from '../src/agent/registry.ts';
 import { createToken } from '../src/agent/tokens.ts';
 import {
@@ -29,7 +21,6 @@ import { encodeRecord } from '../src/gossip/codec.ts';
 import type { Record } from '../src/gossip/record.ts';
 import { recordOp } from '../src/gossip/stored.ts';
 import { createAdmission, createFounderAdmission } from '../src/trust/admission.ts';
-import { genesisTrustRoot, trustRootKey } from '../src/trust/bundle.ts';
 import { parseCsr } from '../src/trust/csr.ts';
 import { createGenesis, type Genesis } from '../src/trust/genesis.ts';
 import { leafFieldsOf } from '../src/trust/issuance.ts';
@@ -124,7 +115,6 @@ export function prepareMesh(
   const founded = drawGenesis(founder, random, now, verify);
   const writer = new Writer(now);
   const token = prepareToken(founded, founder, hosts.length, random, writer);
-  writer.policy(TRUST_ROOT, trustRootKey(0), genesisTrustRoot(founded.genesis), founder.signer);
   for (const host of hosts) prepareHost(host, founded.genesis, token, writer);
   const names = [...new Set(hosts.flatMap(({ services }) => services))].sort(byCodeUnit);
   const issue = issuerOf(founded.genesis, founded.rootSigner, random, now);

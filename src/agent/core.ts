@@ -264,9 +264,8 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     this.startedAt = now;
     this.noteOwnStanding();
     if (saved.admission !== null) this.offerAdmission(saved.admission, now);
-    const recordIn = (slot: string) => this.gossip.replica.get(slot);
     // A slot that cannot be written any more must not keep the agent from starting, again and again.
-    this.writer.tryWrite(missingFacts({ ...this.options, knowledge: this.knowledge, recordIn }), now);
+    this.writer.writeOwn(missingFacts({ ...this.options, knowledge: this.knowledge }), now);
     this.gossiped(this.gossip.start(now), now);
     this.emit(...this.certifier.restore(saved.identities, now));
     if (this.approach !== null && this.unprovenSponsor() !== null) this.emit(...this.approach.begin(now));

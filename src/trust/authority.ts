@@ -61,7 +61,7 @@ function judgeHostRecord(statement: SignedStatement, context: AuthorityContext, 
 
 function judgePolicyRecord(statement: SignedStatement, context: AuthorityContext): Refusal | null {
   const standing = judgeOperator(statement, context);
-  if (statement.kind === trustRootKind) return context.bundle.judge(statement, standing === null);
+  if (statement.kind === trustRootKind) return context.bundle.judge(statement);
   if (standing !== null) return standing;
   if (statement.kind === grantKind) return judgeGrant(statement, context);
   return null;

@@ -1,10 +1,15 @@
 /** The trust bundle: the roots whose certificates this mesh believes, by generation. */
-import { encodeJson, Fault, type Verify } from '../core.ts';
-import { certificatesOfPem } from './certificate.ts';
-import { Fields } from './fields.ts';
+import { Fault, type HostId, type Millis, type Verify } from '../core.ts';
 import type { Genesis } from './genesis.ts';
-import { isCertifiedBy, type Root, readRoot } from './root.ts';
+import {
+  type LinkedRoot,
+  parseRootKey,
+  type RootTurn,
+  readRootCertificates,
+  readRootTurn,
+} from './root-record.ts';
 import { type Refusal, refuse, type SignedStatement } from './statement.ts';
+import type { RootName } from './x509.ts';
 
 /**
  * A root's life: `next` is believed but does not sign yet; `active` signs; `old` is believed until what it
@@ -12,113 +17,113 @@ import { type Refusal, refuse, type SignedStatement } from './statement.ts';
  */
 export type RootState = 'next' | 'active' | 'old' | 'retired';
 
-/** The value of a `trust-root` record; its key is `g<generation>`. */
-export interface TrustRootValue {
-  readonly generation: number;
+export interface BundledRoot extends LinkedRoot {
   readonly state: RootState;
-  /** Self-signed. */
-  readonly certPem: string;
-  /** The same key certified by the generation before; null for generation 0. */
-  readonly crossPem: string | null;
+  /** Since when it has signed; null before. */
+  readonly activeSince: Millis | null;
 }
 
-export interface BundledRoot extends Root {
-  readonly state: RootState;
-  readonly crossDer: Buffer | null;
-}
-
-const states: readonly RootState[] = ['next', 'active', 'old', 'retired'];
-const maxGeneration = 10_000;
-const pemText = /^[\x20-\x7e\n]*$/;
-const maxPemLength = 8192;
-
-/** The record value, JSON. */
-export function encodeTrustRoot(value: TrustRootValue): Uint8Array {
-  return encodeJson(value);
-}
-
-/** The key of the `trust-root` record of a generation. */
-export function trustRootKey(generation: number): string {
-  return `g${generation}`;
-}
-
-/** What the founder publishes: the genesis root, active. */
-export function genesisTrustRoot(genesis: Genesis): TrustRootValue {
-  return { generation: 0, state: 'active', certPem: genesis.root.pem, crossPem: null };
-}
-
-/** Roots by generation, from the genesis root on; maintained from `trust-root` records. */
+/**
+ * Roots by generation, from the genesis root on; maintained from `trust-root` records, whatever their order.
+ * Which key a generation has is known from the chain of epochs, so no certificate of another key gets in.
+ */
 export class TrustBundle {
   private readonly genesis: Genesis;
   private readonly verify: Verify;
-  private readonly roots = new Map<number, BundledRoot>();
+  private keys: ReadonlyMap<number, HostId>;
+  private readonly roots = new Map<number, LinkedRoot>();
+  private readonly activeAt = new Map<number, Millis>();
+  private readonly retired = new Set<number>();
 
   constructor(genesis: Genesis, verify: Verify) {
     this.genesis = genesis;
     this.verify = verify;
-    this.roots.set(0, { ...genesis.root, state: 'active', crossDer: null });
+    this.keys = new Map([[0, genesis.root.publicKey]]);
+    this.roots.set(0, { ...genesis.root, crossDer: null, backDer: null });
+    this.activeAt.set(0, genesis.createdAt);
   }
 
-  private read(value: Uint8Array, key: string): BundledRoot {
-    const fields = Fields.parse(value, 'trust-root-malformed');
-    const generation = fields.integer('generation', 0, maxGeneration);
-    if (trustRootKey(generation) !== key)
-      throw new Fault('trust-root-malformed', 'the key is not that of the generation', {
-        field: 'generation',
-      });
-    const state = fields.oneOf('state', states);
-    const [der] = certificatesOfPem(fields.text('certPem', pemText, maxPemLength));
-    const root = readRoot(der!, this.genesis.trustDomain, generation, this.verify);
-    const cross = fields.has('crossPem') ? fields.text('crossPem', pemText, maxPemLength) : null;
-    return { ...root, state, crossDer: cross === null ? null : certificatesOfPem(cross)[0]! };
+  /** The keys of all generations that the chain of epochs has proven, from 0 on. */
+  learn(keys: ReadonlyMap<number, HostId>): void {
+    this.keys = keys;
+  }
+
+  /** What names a generation's root; undefined until the chain of epochs here has its key. */
+  nameOf(generation: number): RootName | undefined {
+    const publicKey = this.keys.get(generation);
+    const { trustDomain } = this.genesis;
+    return publicKey === undefined ? undefined : { trustDomain, generation, publicKey };
   }
 
   /**
-   * Whether a `trust-root` statement may enter. The genesis root as active proves itself when its founder says
-   * so, as long as it is active here: the founder cannot bring back a root that an operator put away. Any other
-   * change needs an operator, and a later root the certificate of the generation before it as well.
-   * Codes: `trust-root-malformed`, `trust-root-permanent`, `trust-root-forged`, `trust-root-unproven` (later),
-   * `not-operator` (later).
+   * Whether a `trust-root` statement may enter, whoever its author is. Codes: `trust-root-malformed`,
+   * `trust-root-permanent`, `trust-root-forged`, `trust-root-unproven` (later).
    */
-  judge(statement: SignedStatement, byOperator: boolean): Refusal | null {
+  judge(statement: SignedStatement): Refusal | null {
     if (statement.deleted) return refuse('trust-root-permanent', 'a root is retired, never deleted');
-    let root: BundledRoot;
     try {
-      root = this.read(statement.value, statement.key);
+      this.read(statement);
+      return null;
     } catch (error) {
-      if (error instanceof Fault) return refuse('trust-root-malformed', error.message);
-      throw error;
+      if (!(error instanceof Fault)) throw error;
+      return refuse(error.code, error.message, error.code === 'trust-root-unproven');
     }
-    if (root.generation === 0) {
-      if (!root.der.equals(this.genesis.root.der))
-        return refuse('trust-root-forged', 'generation 0 is not the root of the genesis');
-      const founding = statement.author === this.genesis.founder && root.state === 'active';
-      if (founding && this.roots.get(0)?.state === 'active') return null;
-    } else {
-      const before = this.roots.get(root.generation - 1);
-      if (before === undefined)
-        return refuse('trust-root-unproven', `root g${root.generation - 1} is not known here yet`, true);
-      if (root.crossDer === null || !isCertifiedBy(root.crossDer, root, before, this.verify))
-        return refuse('trust-root-forged', `root g${root.generation} is not certified by the one before it`);
-    }
-    if (!byOperator) return refuse('not-operator', 'only an operator may change the roots', true);
-    return null;
   }
 
-  /** Takes over a statement that was judged; anything malformed (from another version) changes nothing. */
+  private read(statement: SignedStatement): LinkedRoot | RootTurn {
+    const { generation, turn } = parseRootKey(statement.key);
+    const { value } = statement;
+    if (turn !== null) {
+      const keyOf = (by: number) => this.keys.get(by);
+      return readRootTurn(value, { generation, turn }, this.genesis.hash, keyOf, this.verify);
+    }
+    if (generation === 0) throw new Fault('trust-root-forged', 'the root of generation 0 is in the genesis');
+    const [name, before] = [this.nameOf(generation), this.nameOf(generation - 1)];
+    if (name === undefined || before === undefined)
+      throw new Fault('trust-root-unproven', `the epoch of root g${generation} is not known here yet`);
+    return readRootCertificates(value, name, before, this.verify);
+  }
+
+  /** Takes over a statement; one that cannot be read here (from another version) changes nothing. */
   apply(statement: SignedStatement): void {
+    if (statement.deleted) return;
     try {
-      if (statement.deleted) return;
-      const root = this.read(statement.value, statement.key);
-      this.roots.set(root.generation, root);
+      const read = this.read(statement);
+      if (!('turn' in read)) this.roots.set(read.generation, read);
+      else if (read.turn === 'retired') this.retired.add(read.generation);
+      else this.activeAt.set(read.generation, read.at);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
     }
   }
 
+  private get activeGeneration(): number {
+    let active = 0;
+    for (const generation of this.activeAt.keys())
+      if (this.roots.has(generation)) active = Math.max(active, generation);
+    return active;
+  }
+
+  private stateOf(generation: number, active: number): RootState {
+    if (this.retired.has(generation) && generation < active) return 'retired';
+    if (generation === active) return 'active';
+    return generation < active ? 'old' : 'next';
+  }
+
   /** Every root known, by generation. */
   all(): BundledRoot[] {
-    return [...this.roots.values()].sort((a, b) => a.generation - b.generation);
+    const active = this.activeGeneration;
+    return [...this.roots.values()]
+      .sort((a, b) => a.generation - b.generation)
+      .map((root) => ({
+        ...root,
+        state: this.stateOf(root.generation, active),
+        activeSince: this.activeAt.get(root.generation) ?? null,
+      }));
+  }
+
+  get(generation: number): BundledRoot | undefined {
+    return this.all().find((root) => root.generation === generation);
   }
 
   /** The roots to believe now, by generation. */
@@ -126,9 +131,9 @@ export class TrustBundle {
     return this.all().filter((root) => root.state !== 'retired');
   }
 
-  /** The root that signs now: the latest active one. */
-  active(): BundledRoot | undefined {
-    return this.all().findLast((root) => root.state === 'active');
+  /** The root that signs now: the latest that became active. */
+  active(): BundledRoot {
+    return this.get(this.activeGeneration)!;
   }
 
   /** PEM of every believed root, for TLS libraries. */

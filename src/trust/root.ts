@@ -85,7 +85,12 @@ export function readRoot(der: Uint8Array, trustDomain: string, generation: numbe
 }
 
 /** Whether `crossDer` is `root`'s key certified by the key of `issuer`. Malformed means no. */
-export function isCertifiedBy(crossDer: Uint8Array, root: Root, issuer: Root, verify: Verify): boolean {
+export function isCertifiedBy(
+  crossDer: Uint8Array,
+  root: RootName,
+  issuer: RootName,
+  verify: Verify,
+): boolean {
   try {
     const certificate = checkedAuthority(crossDer, root.trustDomain, root.generation);
     return (

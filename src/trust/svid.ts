@@ -209,10 +209,6 @@ export class SvidKeeper implements Machine<SvidInput, SvidEffect> {
 
   private request(entry: Entry, csr: Uint8Array, now: Millis): SvidEffect[] {
     const root = this.options.bundle.active();
-    if (root === undefined) {
-      this.fail(entry, 'the trust bundle has no active root', 0, now);
-      return [];
-    }
     this.lastRequestId = (this.lastRequestId % 0xffff_ffff) + 1;
     entry.requestId = this.lastRequestId;
     entry.phase = 'reply';
@@ -304,7 +300,7 @@ export class SvidKeeper implements Machine<SvidInput, SvidEffect> {
   private bundleChanged(now: Millis): SvidEffect[] {
     const active = this.options.bundle.active();
     for (const entry of this.entries.values())
-      if (entry.phase === 'held' && active !== undefined && entry.held?.root !== active.publicKey)
+      if (entry.phase === 'held' && entry.held?.root !== active.publicKey)
         entry.deadline = Math.min(
           entry.deadline,
           now + this.options.random.next() * Math.min(60_000, this.options.ttlMs / 12),

@@ -8,6 +8,7 @@
 import { earliest, Fault, type HostId, type Machine, type Millis, randomInt } from '../../core.ts';
 import type { CryptoReport, CryptoSession, ShareName } from './crypto-port.ts';
 import type { EpochDescriptor } from './descriptor.ts';
+import type { HeldShare } from './holdings.ts';
 import { Leader, type Post } from './leader.ts';
 import { decodeMessage, type EpochMessage } from './message.ts';
 import { Office, sendTo } from './office.ts';
@@ -69,6 +70,21 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
   /** The epoch in force here. */
   get current(): EpochDescriptor {
     return this.office.current;
+  }
+
+  /** The last epoch that held the key of a generation; undefined where the chain here has none. */
+  ofGeneration(generation: number): EpochDescriptor | undefined {
+    return this.office.chain.ofGeneration(generation);
+  }
+
+  /** The root key of every generation that the chain here has proven. */
+  rootKeys(): Map<number, HostId> {
+    return this.office.chain.keys();
+  }
+
+  /** This host's shares, by the epoch whose key each is of: that in force, and the last of earlier keys. */
+  shares(): readonly HeldShare[] {
+    return this.office.holdings.shares;
   }
 
   status(): EpochStatus {

@@ -2,10 +2,10 @@
  * The epochs of a mesh, from the genesis that every host pins to the one in force: what a late member walks.
  *
  * The next epoch is proven by the trustees of this one and by its key. Later ones under the same key are proven
- * by that key alone, so only the records in which the key changed, and the last one, are kept: as many as there
- * were root keys. The key of the genesis is not trusted for such a leap, because it existed whole on one host.
+ * by that key alone, so only the first and the last record of each key are kept: twice as many as there were root
+ * keys. The key of the genesis is not trusted for such a leap, because it existed whole on one host.
  */
-import { Fault, type Verify } from '../../core.ts';
+import { Fault, type HostId, type Verify } from '../../core.ts';
 import type { EpochDescriptor } from './descriptor.ts';
 import { Electorate } from './electorate.ts';
 import { maxRecordsPerAnswer } from './message.ts';
@@ -18,7 +18,7 @@ export type ChainVerdict = 'known' | 'past' | 'next' | 'leap';
 export class EpochChain {
   private readonly verify: Verify;
   private readonly genesis: EpochDescriptor;
-  /** Those in which the key changed, and the latest; by epoch, ascending. */
+  /** The first and the last of each key; by epoch, ascending. */
   private kept: EpochRecord[] = [];
 
   constructor(genesis: EpochDescriptor, verify: Verify) {
@@ -79,7 +79,8 @@ export class EpochChain {
   /** Takes a record that `judge` let in as `next` or `leap`; gives the epoch whose record is kept no more. */
   add(record: EpochRecord): number | null {
     const last = this.kept.at(-1);
-    const superseded = last !== undefined && last.descriptor.plan.kind !== 'generate';
+    const isSameKey = record.descriptor.plan.kind === 'reshare';
+    const superseded = last !== undefined && isSameKey && last.descriptor.plan.kind === 'reshare';
     if (superseded) this.kept.pop();
     this.kept.push(record);
     return superseded ? last.descriptor.plan.epoch : null;
@@ -88,6 +89,19 @@ export class EpochChain {
   /** The first records that lead on from `epoch`, oldest first. */
   after(epoch: number): EpochRecord[] {
     return this.kept.filter(({ descriptor }) => descriptor.plan.epoch > epoch).slice(0, maxRecordsPerAnswer);
+  }
+
+  /** The last epoch that held the key of a generation: its trustees are who signs with it. */
+  ofGeneration(generation: number): EpochDescriptor | undefined {
+    const all = [this.genesis, ...this.kept.map(({ descriptor }) => descriptor)];
+    return all.findLast(({ plan }) => plan.generation === generation);
+  }
+
+  /** The root key of every generation, from the genesis on. */
+  keys(): Map<number, HostId> {
+    const keys = new Map([[0, this.genesis.rootKey]]);
+    for (const { descriptor } of this.kept) keys.set(descriptor.plan.generation, descriptor.rootKey);
+    return keys;
   }
 
   /** Whether the trustees of `epoch` were the last of their key: they still hold what signs for it. */

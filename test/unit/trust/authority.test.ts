@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ed25519Verify, encodeJson } from '../../../src/core.ts';
-import { encodeTrustRoot, genesisTrustRoot, type TrustRootValue } from '../../../src/trust/bundle.ts';
 import { createGrant, encodeGrant, parseGrant, revokeGrant } from '../../../src/trust/grant.ts';
 import { certifyRoot, createRootCertificate, type Root, readRoot } from '../../../src/trust/root.ts';
+import { encodeRootCertificates } from '../../../src/trust/root-record.ts';
+import type { TrustState } from '../../../src/trust/state.ts';
 import type { SignedStatement } from '../../../src/trust/statement.ts';
 import { pemOf } from '../../../src/trust/x509.ts';
 import {
@@ -17,13 +18,16 @@ import {
   hlcOf,
   hour,
   makeGrant,
+  nextRootKeys,
+  nextRootSigner,
+  nextRootStatement,
   operator,
   rootSigner,
-  rootStatement,
   signerOf,
   startedAt,
   statement,
   trustDomain,
+  turnOfRoot,
 } from './mesh.ts';
 
 const now = startedAt + hour;
@@ -141,79 +145,96 @@ test('revoking twice keeps the earlier time', () => {
   assert.equal(revokeGrant(once, startedAt + 20).revokedAt, startedAt + 10);
 });
 
-const nextSigner = signerOf('next root');
-const next = { trustDomain, generation: 1, publicKey: nextSigner.publicKey };
-const nextDer = createRootCertificate(trustDomain, 1, nextSigner, startedAt, 1000 * hour);
+const next = { trustDomain, generation: 1, publicKey: nextRootSigner.publicKey };
+const nextDer = createRootCertificate(trustDomain, 1, nextRootSigner, startedAt, 1000 * hour);
 const crossDer = certifyRoot(genesis.root, next, rootSigner, startedAt, 100 * hour);
+const backDer = certifyRoot(next, genesis.root, nextRootSigner, startedAt, 100 * hour);
 
-function rootRecord(value: Partial<TrustRootValue>, parts: Partial<SignedStatement> = {}): SignedStatement {
-  const whole: TrustRootValue = {
-    generation: 1,
-    state: 'next',
-    certPem: pemOf(nextDer),
-    crossPem: pemOf(crossDer),
-    ...value,
-  };
-  return policy({ kind: 'trust-root', key: `g${whole.generation}`, value: encodeTrustRoot(whole), ...parts });
+/** The code of the refusal where the chain of epochs has proven g1, and whether it may enter later. */
+function judgedLater(one: SignedStatement): [string, boolean] | null {
+  const state = foundedState();
+  state.bundle.learn(nextRootKeys);
+  const refusal = state.judge(one, now);
+  return refusal === null ? null : [refusal.code, refusal.later];
 }
 
-test('the genesis root proves itself when the founder publishes it, until an operator puts it away', () => {
-  assert.equal(judged(rootStatement), null);
-  assert.deepEqual(judged({ ...rootStatement, author: stranger.publicKey }), ['not-operator', true]);
-  const old = rootRecord({ ...genesisTrustRoot(genesis), state: 'old' });
-  assert.deepEqual(judged(rootStatement, old), ['not-operator', true]);
-  assert.equal(judged({ ...rootStatement, author: operator.publicKey }, old), null);
-  const forged = createRootCertificate(trustDomain, 0, stranger, startedAt, hour);
-  const value = { ...genesisTrustRoot(genesis), certPem: pemOf(forged) };
-  assert.deepEqual(judged(rootRecord(value)), ['trust-root-forged', false]);
-  assert.deepEqual(judged({ ...rootStatement, deleted: true }), ['trust-root-permanent', false]);
-  assert.deepEqual(judged({ ...rootStatement, key: 'g1' }), ['trust-root-malformed', false]);
-  assert.deepEqual(judged({ ...rootStatement, value: encodeJson({ generation: 0 }) }), [
-    'trust-root-malformed',
-    false,
-  ]);
+function rootRecord(ders: { cert?: Buffer; cross?: Buffer; back?: Buffer }, key = 'g1'): SignedStatement {
+  const value = encodeRootCertificates({
+    generation: 1,
+    certPem: pemOf(ders.cert ?? nextDer),
+    crossPem: pemOf(ders.cross ?? crossDer),
+    backPem: pemOf(ders.back ?? backDer),
+  });
+  return policy({ kind: 'trust-root', key, value });
+}
+
+test('a root proves itself, whoever publishes it, once the chain of epochs has its key', () => {
+  assert.deepEqual(judged(nextRootStatement()), ['trust-root-unproven', true]);
+  for (const author of [founder, operator, stranger])
+    assert.equal(judgedLater(nextRootStatement(author)), null);
+  assert.deepEqual(judgedLater({ ...nextRootStatement(), deleted: true }), ['trust-root-permanent', false]);
+  assert.deepEqual(judgedLater(rootRecord({}, 'g2')), ['trust-root-unproven', true]);
+  for (const key of ['g0', 'g-1', 'root', 'g1/old', 'g99999'])
+    assert.ok(judgedLater(rootRecord({}, key)) !== null, key);
+  const shapeless = { ...nextRootStatement(), value: encodeJson({ generation: 1 }) };
+  assert.deepEqual(judgedLater(shapeless), ['trust-root-malformed', false]);
 });
 
-test('a later root needs an operator and the certificate of the root before it', () => {
-  assert.equal(judged(rootRecord({})), null);
-  assert.deepEqual(judged(rootRecord({}, { author: founder.publicKey })), ['not-operator', true]);
-  assert.deepEqual(judged(rootRecord({ crossPem: null })), ['trust-root-forged', false]);
-  const wrongCross = pemOf(certifyRoot(genesis.root, next, stranger, startedAt, hour));
-  assert.deepEqual(judged(rootRecord({ crossPem: wrongCross })), ['trust-root-forged', false]);
-  const other = createRootCertificate(trustDomain, 2, stranger, startedAt, hour);
-  const jump = rootRecord({ generation: 2, certPem: pemOf(other) });
-  assert.deepEqual(judged(jump), ['trust-root-unproven', true]);
+test('a root of another key than its epoch’s, or not linked both ways, is forged', () => {
+  const thief = signerOf('thief of the genesis root');
+  const rival = { ...next, publicKey: thief.publicKey };
+  const rivals = {
+    cert: createRootCertificate(trustDomain, 1, thief, startedAt, hour),
+    cross: certifyRoot(genesis.root, rival, rootSigner, startedAt, hour),
+    back: certifyRoot(rival, genesis.root, thief, startedAt, hour),
+  };
+  assert.deepEqual(judgedLater(rootRecord(rivals)), ['trust-root-forged', false]);
+  const byStranger = certifyRoot(genesis.root, next, stranger, startedAt, hour);
+  assert.deepEqual(judgedLater(rootRecord({ cross: byStranger })), ['trust-root-forged', false]);
+  assert.deepEqual(judgedLater(rootRecord({ back: crossDer })), ['trust-root-forged', false]);
 });
 
-test('a rotation goes from active through old to retired, and the bundle follows', () => {
+test('a root turns on the word of its key, or of a later one, alone', () => {
+  assert.equal(judgedLater(turnOfRoot(1, 'active')), null);
+  assert.equal(judgedLater(turnOfRoot(0, 'retired')), null);
+  assert.deepEqual(judged(turnOfRoot(1, 'active')), ['trust-root-unproven', true]);
+  assert.deepEqual(judgedLater(turnOfRoot(1, 'retired')), ['trust-root-forged', false]);
+  for (const turned of [turnOfRoot(1, 'active', rootSigner), turnOfRoot(0, 'retired', operator)])
+    assert.deepEqual(judgedLater(turned), ['trust-root-forged', false]);
+  const moved = { ...turnOfRoot(1, 'active'), key: 'g2/active' };
+  assert.deepEqual(judgedLater(moved), ['trust-root-forged', false]);
+});
+
+test('a rotation goes from next through active and old to retired, whatever the order of its records', () => {
+  const records = [nextRootStatement(), turnOfRoot(1, 'active'), turnOfRoot(0, 'retired')];
+  const shown = (from: TrustState): string[] =>
+    from.bundle.all().map((root) => `g${root.generation} ${root.state}`);
   const state = foundedState();
-  const shown = (): string[] => state.bundle.all().map((root) => `g${root.generation} ${root.state}`);
-  assert.deepEqual(shown(), ['g0 active']);
-  state.apply(rootRecord({}));
-  assert.deepEqual(shown(), ['g0 active', 'g1 next']);
-  assert.equal(state.bundle.active()?.generation, 0);
+  state.bundle.learn(nextRootKeys);
+  assert.deepEqual(shown(state), ['g0 active']);
+  state.apply(records[0]!);
+  assert.deepEqual(shown(state), ['g0 active', 'g1 next']);
   assert.equal(state.bundle.pems().length, 2);
-  state.apply(rootRecord({ state: 'active' }));
-  assert.equal(state.bundle.active()?.generation, 1);
-  const retired = rootRecord({ ...genesisTrustRoot(genesis), state: 'retired' });
-  assert.equal(state.judge(retired, now), null);
-  assert.equal(state.judge({ ...retired, author: founder.publicKey }, now)?.code, 'not-operator');
-  state.apply(retired);
-  assert.deepEqual(
-    state.bundle.believed().map((root) => root.generation),
-    [1],
-  );
+  state.apply(records[1]!);
+  assert.deepEqual(shown(state), ['g0 old', 'g1 active']);
+  assert.equal(state.bundle.active().activeSince, startedAt);
+  state.apply(records[2]!);
+  assert.deepEqual(shown(state), ['g0 retired', 'g1 active']);
+  const backward = foundedState();
+  backward.bundle.learn(nextRootKeys);
+  for (const record of records.toReversed()) backward.apply(record);
+  assert.deepEqual(shown(backward), shown(state));
 });
 
 test('a root certificate of another domain, generation or key type is malformed', () => {
   const read = (der: Uint8Array): Root => readRoot(der, trustDomain, 1, ed25519Verify);
-  assert.equal(read(nextDer).publicKey, nextSigner.publicKey);
+  assert.equal(read(nextDer).publicKey, nextRootSigner.publicKey);
   assert.equal(
-    faultCode(() => read(createRootCertificate('other.example', 1, nextSigner, startedAt, hour))),
+    faultCode(() => read(createRootCertificate('other.example', 1, nextRootSigner, startedAt, hour))),
     'root-malformed',
   );
   assert.equal(
-    faultCode(() => read(createRootCertificate(trustDomain, 2, nextSigner, startedAt, hour))),
+    faultCode(() => read(createRootCertificate(trustDomain, 2, nextRootSigner, startedAt, hour))),
     'root-malformed',
   );
   assert.equal(
@@ -228,12 +249,7 @@ test('a root certificate of another domain, generation or key type is malformed'
 
 test('records are applied in any order with one result', () => {
   const grant = makeGrant('grant', { services: ['api'] });
-  const records = [
-    founderStatement,
-    rootStatement,
-    grantStatement(grant),
-    admissionStatement(stranger, 'grant', grant),
-  ];
+  const records = [founderStatement, grantStatement(grant), admissionStatement(stranger, 'grant', grant)];
   const forward = foundedState();
   const backward = foundedState();
   for (const one of records) forward.apply(one);

@@ -7,11 +7,20 @@ import {
   createFounderAdmission,
   encodeAdmission,
 } from '../../../src/trust/admission.ts';
-import { encodeTrustRoot, genesisTrustRoot } from '../../../src/trust/bundle.ts';
 import { createGenesis, type Genesis } from '../../../src/trust/genesis.ts';
 import { createGrant, encodeGrant, type GrantTerms, type GrantValue } from '../../../src/trust/grant.ts';
+import { certifyRoot, createRootCertificate } from '../../../src/trust/root.ts';
+import {
+  encodeRootCertificates,
+  encodeRootTurn,
+  rootKey,
+  type Turn,
+  turnKey,
+  turnStatement,
+} from '../../../src/trust/root-record.ts';
 import { TrustState } from '../../../src/trust/state.ts';
 import type { SignedStatement } from '../../../src/trust/statement.ts';
+import { pemOf } from '../../../src/trust/x509.ts';
 
 export const startedAt: Millis = Date.UTC(2026, 0, 15, 12, 0, 0);
 export const hour = 3_600_000;
@@ -102,19 +111,46 @@ export const founderStatement: SignedStatement = statement({
   value: encodeAdmission(createFounderAdmission(genesis)),
 });
 
-export const rootStatement: SignedStatement = statement({
-  scope: 'policy',
-  kind: 'trust-root',
-  key: 'g0',
-  author: founder.publicKey,
-  value: encodeTrustRoot(genesisTrustRoot(genesis)),
-});
+/** The key of a later root; whole here, as no quorum has it. */
+export const nextRootSigner: Signer = signerOf('next root');
+
+/** Root g1 as its quorum publishes it: linked to the genesis root both ways. */
+export function nextRootStatement(author: Signer = founder): SignedStatement {
+  const next = { trustDomain, generation: 1, publicKey: nextRootSigner.publicKey };
+  const value = encodeRootCertificates({
+    generation: 1,
+    certPem: pemOf(createRootCertificate(trustDomain, 1, nextRootSigner, startedAt, 1000 * hour)),
+    crossPem: pemOf(certifyRoot(genesis.root, next, rootSigner, startedAt, 100 * hour)),
+    backPem: pemOf(certifyRoot(next, genesis.root, nextRootSigner, startedAt, 100 * hour)),
+  });
+  return statement({
+    scope: 'policy',
+    kind: 'trust-root',
+    key: rootKey(1),
+    author: author.publicKey,
+    value,
+  });
+}
+
+/** A turn of a root's life, signed by g1. */
+export function turnOfRoot(generation: number, turn: Turn, signer: Signer = nextRootSigner): SignedStatement {
+  const said = { generation, turn, at: startedAt, by: 1 };
+  const signature = Buffer.from(signer.sign(turnStatement(genesis.hash, said))).toString('hex');
+  const value = encodeRootTurn({ ...said, signature });
+  const key = turnKey(generation, turn);
+  return statement({ scope: 'policy', kind: 'trust-root', key, author: founder.publicKey, value });
+}
+
+/** What the chain of epochs has proven once the first quorum has made g1. */
+export const nextRootKeys: ReadonlyMap<number, HostId> = new Map([
+  [0, rootSigner.publicKey],
+  [1, nextRootSigner.publicKey],
+]);
 
 /** The state of a mesh with its founder. */
 export function foundedState(): TrustState {
   const state = new TrustState(genesis, ed25519Verify);
   state.apply(founderStatement);
-  state.apply(rootStatement);
   return state;
 }
 

@@ -2,25 +2,22 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
 import { ed25519Verify, type Millis, seededRandom } from '../../../src/core.ts';
-import { encodeTrustRoot } from '../../../src/trust/bundle.ts';
 import { createCsr } from '../../../src/trust/csr.ts';
 import { decodeIssueReply, decodeIssueRequest, encodeIssueReply } from '../../../src/trust/issuance.ts';
 import { RootIssuer } from '../../../src/trust/issuer.ts';
-import { certifyRoot, createRootCertificate } from '../../../src/trust/root.ts';
 import { type SavedIdentity, type SvidEffect, SvidKeeper } from '../../../src/trust/svid.ts';
-import { pemOf } from '../../../src/trust/x509.ts';
 import {
   foundedState,
   founder,
   genesis,
   hour,
-  operator,
+  nextRootKeys,
+  nextRootStatement,
   p256,
   rootSigner,
-  signerOf,
   startedAt,
-  statement,
   trustDomain,
+  turnOfRoot,
 } from './mesh.ts';
 
 const ttlMs = 12 * hour;
@@ -340,17 +337,8 @@ test('an expired, foreign or damaged certificate from disk is replaced by a new 
 
 test('when another root becomes active, certificates of the old one are renewed within a minute', () => {
   const bench = started();
-  const nextSigner = signerOf('next root');
-  const next = { trustDomain, generation: 1, publicKey: nextSigner.publicKey };
-  const value = encodeTrustRoot({
-    generation: 1,
-    state: 'active',
-    certPem: pemOf(createRootCertificate(trustDomain, 1, nextSigner, startedAt, 1000 * hour)),
-    crossPem: pemOf(certifyRoot(genesis.root, next, rootSigner, startedAt, 100 * hour)),
-  });
-  bench.state.apply(
-    statement({ scope: 'policy', kind: 'trust-root', key: 'g1', author: operator.publicKey, value }),
-  );
+  bench.state.bundle.learn(nextRootKeys);
+  for (const one of [nextRootStatement(), turnOfRoot(1, 'active')]) bench.state.apply(one);
   bench.feed({ type: 'bundle-changed' });
   const seen: number[] = [];
   bench.tamper = (bytes) => {
