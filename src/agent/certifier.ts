@@ -5,7 +5,9 @@
  */
 import { earliest, type HostId, type Millis, type Random, type Signer, type Verify } from '../core.ts';
 import type { IdentityView } from '../proxy/view.ts';
+import { IssuanceLog } from '../trust/issuance-log.ts';
 import { type IssuerEffect, RootIssuer } from '../trust/issuer.ts';
+import { LeafRules } from '../trust/leaf-rules.ts';
 import type { TrustState } from '../trust/state.ts';
 import { type SavedIdentity, type SvidEffect, type SvidInput, SvidKeeper } from '../trust/svid.ts';
 import type { AgentEffect } from './effects.ts';
@@ -52,12 +54,15 @@ export class Certifier {
         : new RootIssuer({
             root: trust.genesis.root,
             signer: rootSigner,
-            context: {
-              admissionOf: (host) => trust.admissionOf(host),
-              mayServe: (host, service) => trust.mayServe(host, service),
-              isDenied: () => false, // No kind of record denies a host yet; when one does, it is asked here.
-            },
-            saved: options.issued,
+            rules: new LeafRules(
+              {
+                admissionOf: (host) => trust.admissionOf(host),
+                mayServe: (host, service) => trust.mayServe(host, service),
+                isDenied: () => false, // No kind of record denies a host yet; when one does, it is asked here.
+              },
+              options.issued,
+            ),
+            log: new IssuanceLog(options.issued),
           });
   }
 

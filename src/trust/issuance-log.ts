@@ -1,93 +1,160 @@
 /**
- * What an issuer signed, each entry bound to the one before by its hash: two different heads for one sequence
- * number prove that somebody told two stories.
+ * What this host signed with a root, whole or in part: each entry bound to the one before by its hash, so that
+ * two different heads for one sequence number prove that somebody told two stories (`transparency.ts`). One
+ * log for all that signs on a host, in memory and, as operations for the store, on disk.
  */
 import { createHash } from 'node:crypto';
 import { ByteReader, ByteWriter, Fault, type HostId, type Millis } from '../core.ts';
 import { latestTime } from './fields.ts';
 
-export interface IssuanceEntry {
-  /** From 1, without gaps. */
-  readonly sequence: number;
-  readonly at: Millis;
-  readonly requester: HostId;
-  readonly spiffeId: string;
-  /** Hex. */
+/** A write to the store of whoever issues. */
+export type IssuerStoreOp =
+  | { readonly type: 'put'; readonly key: string; readonly value: Uint8Array }
+  | { readonly type: 'delete'; readonly key: string };
+
+/** Every key an issuer writes to the store begins with this. */
+export const issuerPrefix = 'issuer/';
+const logPrefix = `${issuerPrefix}log/`;
+
+/** What a signature is for, as auditors read it. */
+export interface SignedSubject {
+  /** A SPIFFE ID, or what else is certified or stated; visible ASCII. */
+  readonly subject: string;
+  /** Hex of a certificate's serial number; empty for what is none. */
   readonly serial: string;
+  /** Of a certificate; 0 for what is none. */
   readonly notBefore: Millis;
   readonly notAfter: Millis;
+}
+
+export interface IssuanceContent extends SignedSubject {
+  readonly at: Millis;
+  readonly requester: HostId;
+  /** SHA-256 of the bytes signed, hex. */
+  readonly digest: string;
+  /** Of a share: the nonces it spends, by the name that their trustee gave them. Empty where a whole key signs. */
+  readonly nonceId: string;
+  /** SHA-256 of all signers' commitments, hex: a second one for the same nonces would give the share away. */
+  readonly commitments: string;
+}
+
+export interface IssuanceEntry extends IssuanceContent {
+  /** From 1, without gaps. */
+  readonly sequence: number;
   /** SHA-256 of the entry before, hex; zeros before the first. */
   readonly previous: string;
   /** SHA-256 of this entry, hex. */
   readonly hash: string;
 }
 
-const maxIdBytes = 256;
-const serialBytes = 19;
+const format = 2;
+/** Entries in memory and on disk. About 350 bytes each. */
+export const maxLogEntries = 4096;
+const maxSubjectBytes = 256;
+const maxSerialBytes = 20;
+const maxNonceIdBytes = 64;
+/** Of one entry, encoded. */
+export const maxEntryBytes = 640;
 export const emptyHead: string = '0'.repeat(64);
+/** In place of a digest where there is nothing to digest. */
+export const noDigest: string = emptyHead;
 
 export function encodeEntry(entry: Omit<IssuanceEntry, 'hash'>): Uint8Array {
   return new ByteWriter()
+    .u8(format)
     .varint(entry.sequence)
     .varint(entry.at)
     .hex(entry.requester)
-    .string(entry.spiffeId)
-    .hex(entry.serial)
+    .string(entry.subject)
+    .bytes(Buffer.from(entry.serial, 'hex'))
     .varint(entry.notBefore)
     .varint(entry.notAfter)
+    .hex(entry.digest)
+    .string(entry.nonceId)
+    .hex(entry.commitments)
     .hex(entry.previous)
     .done();
 }
 
 function hashOf(bytes: Uint8Array): string {
-  return createHash('sha256').update('starling-issuance-1\0').update(bytes).digest('hex');
+  return createHash('sha256').update('starling-issuance-2\0').update(bytes).digest('hex');
 }
 
 /** Throws `Fault('malformed')`. */
 export function decodeEntry(bytes: Uint8Array): IssuanceEntry {
   const reader = new ByteReader(bytes);
+  if (reader.u8() !== format) throw new Fault('malformed', 'an entry of a form not known here');
   const entry = {
     sequence: reader.varint(),
     at: reader.varint(latestTime),
     requester: reader.hex(32),
-    spiffeId: reader.string(maxIdBytes),
-    serial: reader.hex(serialBytes),
+    subject: reader.string(maxSubjectBytes),
+    serial: Buffer.from(reader.bytes(maxSerialBytes)).toString('hex'),
     notBefore: reader.varint(latestTime),
     notAfter: reader.varint(latestTime),
+    digest: reader.hex(32),
+    nonceId: reader.string(maxNonceIdBytes),
+    commitments: reader.hex(32),
     previous: reader.hex(32),
   };
   reader.end();
   return { ...entry, hash: hashOf(bytes) };
 }
 
+/** SHA-256, hex, as entries carry it. */
+export function digestOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
 /** The last entries, in memory; the caller persists what `append` returns before acting on it. */
 export class IssuanceLog {
   private readonly capacity: number;
   private readonly entries: IssuanceEntry[] = [];
+  private durable: IssuanceEntry | undefined;
 
-  constructor(capacity: number) {
+  /**
+   * With what the store held under `issuerPrefix`, in the order of its keys. Throws
+   * `Fault('issuance-log-broken')` when its entries do not hold together.
+   */
+  constructor(
+    saved: Iterable<readonly [key: string, value: Uint8Array]> = [],
+    capacity: number = maxLogEntries,
+  ) {
     this.capacity = capacity;
+    for (const [key, value] of saved) if (key.startsWith(logPrefix)) this.restore(value);
+    this.durable = this.head;
   }
 
   get head(): IssuanceEntry | undefined {
     return this.entries.at(-1);
   }
 
+  /** The last entry that is known to be on disk: what may be signed as this log's head. */
+  get durableHead(): IssuanceEntry | undefined {
+    return this.durable;
+  }
+
+  /** The operations that put `entry`, and so all before it, on disk are done. */
+  confirm(entry: IssuanceEntry): void {
+    if (entry.sequence > (this.durable?.sequence ?? 0)) this.durable = entry;
+  }
+
   /** Adds an entry; the oldest goes once there are `capacity`. */
-  append(content: Omit<IssuanceEntry, 'sequence' | 'previous' | 'hash'>): {
+  append(content: IssuanceContent): {
     readonly entry: IssuanceEntry;
-    readonly bytes: Uint8Array;
+    readonly ops: readonly IssuerStoreOp[];
   } {
     const sequence = (this.head?.sequence ?? 0) + 1;
     const unhashed = { ...content, sequence, previous: this.head?.hash ?? emptyHead };
     const bytes = encodeEntry(unhashed);
     const entry: IssuanceEntry = { ...unhashed, hash: hashOf(bytes) };
     this.push(entry);
-    return { entry, bytes };
+    const ops: IssuerStoreOp[] = [{ type: 'put', key: logKey(sequence), value: bytes }];
+    if (sequence > this.capacity) ops.push({ type: 'delete', key: logKey(sequence - this.capacity) });
+    return { entry, ops };
   }
 
-  /** Takes back an entry read from disk, in order. Throws `Fault('issuance-log-broken')`. */
-  restore(bytes: Uint8Array): void {
+  private restore(bytes: Uint8Array): void {
     let entry: IssuanceEntry;
     try {
       entry = decodeEntry(bytes);
@@ -109,4 +176,18 @@ export class IssuanceLog {
   latest(count: number): IssuanceEntry[] {
     return this.entries.slice(-count).reverse();
   }
+
+  /** For auditors: up to `count` durable entries after number `sequence`, oldest first, encoded. */
+  after(sequence: number, count: number): Uint8Array[] {
+    const last = this.durable?.sequence ?? 0;
+    return this.entries
+      .filter((entry) => entry.sequence > sequence && entry.sequence <= last)
+      .slice(0, count)
+      .map(encodeEntry);
+  }
+}
+
+/** Padded, so that the store's order is the log's. */
+function logKey(sequence: number): string {
+  return `${logPrefix}${String(sequence).padStart(16, '0')}`;
 }

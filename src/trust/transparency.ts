@@ -13,7 +13,7 @@ import {
   type Verify,
 } from '../core.ts';
 import { latestTime } from './fields.ts';
-import { decodeEntry, emptyHead, type IssuanceEntry } from './issuance-log.ts';
+import { decodeEntry, emptyHead, type IssuanceEntry, maxEntryBytes } from './issuance-log.ts';
 
 /** A trustee's word that the entry `sequence` of its log, and so everything before it, has this hash. */
 export interface SignedHead {
@@ -46,8 +46,6 @@ export type Observation =
 
 const tag = 'starling-issuance-head-1\n';
 const signatureBytes = 64;
-/** An entry is about 250 bytes; its SPIFFE ID has at most 256. */
-const maxEntryBytes = 512;
 /** Entries in one answer or one piece of evidence; a log that is further ahead is walked in several. */
 export const maxAuditedEntries = 512;
 /** Heads remembered of each trustee, to compare stragglers with; and trustees, present and past. */
@@ -66,7 +64,7 @@ function headMessage(mesh: string, head: Omit<SignedHead, 'signature'>): Uint8Ar
     .done();
 }
 
-/** Signs the head of this host's own log. Only of entries that are durable: after a crash it must hold. */
+/** Signs the head of this host's own log, its `durableHead`: after a crash it must hold. */
 export function signHead(
   mesh: string,
   last: Pick<IssuanceEntry, 'sequence' | 'hash'> | undefined,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { ByteWriter, ed25519Verify, Fault, seededRandom } from '../../src/core.ts';
+import { ed25519Verify, Fault, seededRandom } from '../../src/core.ts';
 import { encodeAdmission, parseAdmission } from '../../src/trust/admission.ts';
 import { parseCertificate } from '../../src/trust/certificate.ts';
 import { createCsr, parseCsr } from '../../src/trust/csr.ts';
@@ -14,7 +14,7 @@ import {
   encodeIssueRequest,
   leafFieldsOf,
 } from '../../src/trust/issuance.ts';
-import { decodeEntry } from '../../src/trust/issuance-log.ts';
+import { decodeEntry, encodeEntry, noDigest } from '../../src/trust/issuance-log.ts';
 import { RateLimiter } from '../../src/trust/rate.ts';
 import {
   dnsNamesOf,
@@ -121,7 +121,19 @@ const parsers: [string, Uint8Array, (bytes: Uint8Array) => unknown][] = [
   ],
   [
     'a log entry',
-    new ByteWriter().varint(1).varint(1).raw(new Uint8Array(32)).string('x').raw(new Uint8Array(60)).done(),
+    encodeEntry({
+      sequence: 1,
+      at: startedAt,
+      requester: signerOf('host').publicKey,
+      subject: formatSpiffeId(identity),
+      serial: 'ab'.repeat(19),
+      notBefore: startedAt,
+      notAfter: startedAt,
+      digest: noDigest,
+      nonceId: 'x-1',
+      commitments: noDigest,
+      previous: noDigest,
+    }),
     decodeEntry,
   ],
 ];

@@ -13,7 +13,9 @@ import {
   type IssueReply,
   type IssueRequest,
 } from '../../../src/trust/issuance.ts';
-import { type IssuerEffect, type IssuerStoreOp, RootIssuer } from '../../../src/trust/issuer.ts';
+import { IssuanceLog, type IssuerStoreOp } from '../../../src/trust/issuance-log.ts';
+import { type IssuerEffect, RootIssuer } from '../../../src/trust/issuer.ts';
+import { LeafRules } from '../../../src/trust/leaf-rules.ts';
 import { dnsNamesOf, formatSpiffeId } from '../../../src/trust/spiffe.ts';
 import type { TrustState } from '../../../src/trust/state.ts';
 import {
@@ -67,15 +69,17 @@ class Bench {
 
   start(): RootIssuer {
     const state = this.state;
+    const saved = [...this.store].sort(([a], [b]) => (a < b ? -1 : 1));
+    const context = {
+      admissionOf: (id: HostId) => state.admissionOf(id),
+      mayServe: (id: HostId, service: string) => state.mayServe(id, service),
+      isDenied: (id: HostId) => id === this.denied,
+    };
     return new RootIssuer({
       root: genesis.root,
       signer: rootSigner,
-      context: {
-        admissionOf: (id) => state.admissionOf(id),
-        mayServe: (id, service) => state.mayServe(id, service),
-        isDenied: (id) => id === this.denied,
-      },
-      saved: [...this.store].sort(([a], [b]) => (a < b ? -1 : 1)),
+      rules: new LeafRules(context, saved),
+      log: new IssuanceLog(saved),
     });
   }
 

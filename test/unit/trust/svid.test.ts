@@ -4,7 +4,9 @@ import { test } from 'node:test';
 import { ed25519Verify, type Millis, seededRandom } from '../../../src/core.ts';
 import { createCsr } from '../../../src/trust/csr.ts';
 import { decodeIssueReply, decodeIssueRequest, encodeIssueReply } from '../../../src/trust/issuance.ts';
+import { IssuanceLog } from '../../../src/trust/issuance-log.ts';
 import { RootIssuer } from '../../../src/trust/issuer.ts';
+import { LeafRules } from '../../../src/trust/leaf-rules.ts';
 import { type SavedIdentity, type SvidEffect, SvidKeeper } from '../../../src/trust/svid.ts';
 import {
   foundedState,
@@ -38,12 +40,15 @@ class Bench {
   private readonly root = new RootIssuer({
     root: genesis.root,
     signer: rootSigner,
-    context: {
-      admissionOf: (id) => this.state.admissionOf(id),
-      mayServe: (id, service) => service !== 'forbidden' && this.state.mayServe(id, service),
-      isDenied: () => false,
-    },
-    saved: [],
+    rules: new LeafRules(
+      {
+        admissionOf: (id) => this.state.admissionOf(id),
+        mayServe: (id, service) => service !== 'forbidden' && this.state.mayServe(id, service),
+        isDenied: () => false,
+      },
+      [],
+    ),
+    log: new IssuanceLog(),
   });
 
   constructor(ttl = ttlMs, seed = 1) {

@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { ed25519Verify, Fault } from '../../../src/core.ts';
-import { emptyHead, encodeEntry, type IssuanceEntry, IssuanceLog } from '../../../src/trust/issuance-log.ts';
+import {
+  digestOf,
+  emptyHead,
+  encodeEntry,
+  type IssuanceEntry,
+  IssuanceLog,
+  noDigest,
+} from '../../../src/trust/issuance-log.ts';
 import {
   decodeEquivocation,
   decodeHead,
@@ -22,23 +29,26 @@ const mesh = genesis.hash;
 
 /** A log whose entries ask for the services named, in this order. */
 function logOf(services: readonly string[]): { readonly log: IssuanceLog; readonly bytes: Uint8Array[] } {
-  const log = new IssuanceLog(1000);
-  const bytes = services.map(
-    (service) =>
-      log.append({
-        at: startedAt,
-        requester: signerOf('host').publicKey,
-        spiffeId: `spiffe://mesh.example/ns/default/dc/dc1/svc/${service}`,
-        serial: 'ab'.repeat(19),
-        notBefore: startedAt,
-        notAfter: startedAt + hour,
-      }).bytes,
-  );
-  return { log, bytes };
+  const log = new IssuanceLog();
+  for (const service of services) {
+    const { entry } = log.append({
+      at: startedAt,
+      requester: signerOf('host').publicKey,
+      subject: `spiffe://mesh.example/ns/default/dc/dc1/svc/${service}`,
+      serial: 'ab'.repeat(19),
+      notBefore: startedAt,
+      notAfter: startedAt + hour,
+      digest: digestOf(Buffer.from(service)),
+      nonceId: '',
+      commitments: noDigest,
+    });
+    log.confirm(entry);
+  }
+  return { log, bytes: log.after(0, 1000) };
 }
 
 function headOf(log: IssuanceLog): SignedHead {
-  return signHead(mesh, log.head, trustee, startedAt);
+  return signHead(mesh, log.durableHead, trustee, startedAt);
 }
 
 function hasCode(code: string): (error: unknown) => boolean {
@@ -51,14 +61,14 @@ function isEvidence(result: IssuanceEntry[] | Equivocation): result is Equivocat
 
 test('an auditor follows a log from head to head and gets every entry between them', () => {
   const auditor = new LogAuditor(mesh, ed25519Verify);
-  assert.deepEqual(auditor.observe(headOf(new IssuanceLog(10))), { type: 'known' });
+  assert.deepEqual(auditor.observe(headOf(new IssuanceLog())), { type: 'known' });
   const { log, bytes } = logOf(['a', 'b', 'c']);
   const head = headOf(log);
   assert.deepEqual(auditor.observe(head), { type: 'ahead', from: 0 });
   const entries = auditor.extend(head, bytes);
   assert.ok(!isEvidence(entries));
   assert.deepEqual(
-    entries.map((entry) => entry.spiffeId.at(-1)),
+    entries.map((entry) => entry.subject.at(-1)),
     ['a', 'b', 'c'],
   );
   assert.deepEqual(auditor.observe(head), { type: 'known' });
@@ -110,7 +120,7 @@ test('an honest trustee cannot be convicted by any of its heads and entries', ()
 
 test('entries that are left out, changed or do not lead to the head are refused and nothing is taken', () => {
   const auditor = new LogAuditor(mesh, ed25519Verify);
-  auditor.observe(headOf(new IssuanceLog(10)));
+  auditor.observe(headOf(new IssuanceLog()));
   const { log, bytes } = logOf(['a', 'b', 'c']);
   const head = headOf(log);
   assert.throws(() => auditor.extend(head, [bytes[0]!, bytes[2]!]), hasCode('log-broken'));
@@ -118,7 +128,7 @@ test('entries that are left out, changed or do not lead to the head are refused 
   assert.throws(() => auditor.extend(head, bytes.slice(1)), hasCode('log-broken'));
   assert.throws(() => auditor.extend(head, []), hasCode('log-broken'));
   assert.throws(() => auditor.extend(head, [new Uint8Array(5)]), hasCode('malformed'));
-  const changed = encodeEntry({ ...verifyEntries(bytes, head)[1]!, spiffeId: 'spiffe://other' });
+  const changed = encodeEntry({ ...verifyEntries(bytes, head)[1]!, subject: 'spiffe://other' });
   assert.throws(() => auditor.extend(head, [bytes[0]!, changed, bytes[2]!]), hasCode('log-broken'));
   assert.equal(auditor.headOf(trustee.publicKey)!.sequence, 0);
 });
