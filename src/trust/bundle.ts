@@ -39,7 +39,7 @@ export class TrustBundle {
     this.genesis = genesis;
     this.verify = verify;
     this.keys = new Map([[0, genesis.root.publicKey]]);
-    this.roots.set(0, { ...genesis.root, crossDer: null, backDer: null });
+    this.roots.set(0, { ...genesis.root, crossDer: null });
     this.activeAt.set(0, genesis.createdAt);
   }
 

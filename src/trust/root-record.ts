@@ -13,10 +13,11 @@ export interface RootCertificates {
   readonly generation: number;
   /** Self-signed. */
   readonly certPem: string;
-  /** The same key certified by the generation before. */
-  readonly crossPem: string;
-  /** The key of the generation before certified by this one. */
-  readonly backPem: string;
+  /**
+   * The same key certified by the generation before, for whoever believes only that one; null where nobody was
+   * left to sign it. Never the other way round: a stolen old key would then outlive its retirement.
+   */
+  readonly crossPem: string | null;
 }
 
 /** `active`: from now on it signs, and those before it no more. `retired`: believed no more. */
@@ -72,11 +73,9 @@ export function encodeRootTurn(value: RootTurn): Uint8Array {
   return encodeJson(value);
 }
 
-/** A root that was checked, with the certificates that link it to the one before. */
+/** A root that was checked, with the certificate that links it to the one before, if there is one. */
 export interface LinkedRoot extends Root {
-  /** Null for generation 0. */
   readonly crossDer: Buffer | null;
-  readonly backDer: Buffer | null;
 }
 
 /**
@@ -90,17 +89,19 @@ export function readRootCertificates(
   verify: Verify,
 ): LinkedRoot {
   const fields = Fields.parse(value, code);
-  const der = (field: string): Buffer => certificatesOfPem(fields.text(field, pemText, maxPemLength))[0]!;
-  const root = readMalformed(() => readRoot(der('certPem'), name.trustDomain, name.generation, verify));
-  const [crossDer, backDer] = [readMalformed(() => der('crossPem')), readMalformed(() => der('backPem'))];
+  const der = (field: string): Buffer =>
+    readMalformed(() => certificatesOfPem(fields.text(field, pemText, maxPemLength))[0]!);
+  const certDer = der('certPem');
+  const root = readMalformed(() => readRoot(certDer, name.trustDomain, name.generation, verify));
+  const crossDer = fields.has('crossPem') ? der('crossPem') : null;
   if (root.publicKey !== name.publicKey)
     throw new Fault('trust-root-forged', `the key is not that of root g${name.generation}`);
-  if (!isCertifiedBy(crossDer, name, before, verify) || !isCertifiedBy(backDer, before, name, verify))
+  if (crossDer !== null && !isCertifiedBy(crossDer, name, before, verify))
     throw new Fault(
       'trust-root-forged',
-      `root g${name.generation} and the one before do not certify each other`,
+      `root g${before.generation} did not certify root g${name.generation}`,
     );
-  return { ...root, crossDer, backDer };
+  return { ...root, crossDer };
 }
 
 function readMalformed<T>(read: () => T): T {

@@ -114,14 +114,13 @@ export const founderStatement: SignedStatement = statement({
 /** The key of a later root; whole here, as no quorum has it. */
 export const nextRootSigner: Signer = signerOf('next root');
 
-/** Root g1 as its quorum publishes it: linked to the genesis root both ways. */
+/** Root g1 as its quorum publishes it: certified by the genesis root. */
 export function nextRootStatement(author: Signer = founder): SignedStatement {
   const next = { trustDomain, generation: 1, publicKey: nextRootSigner.publicKey };
   const value = encodeRootCertificates({
     generation: 1,
     certPem: pemOf(createRootCertificate(trustDomain, 1, nextRootSigner, startedAt, 1000 * hour)),
     crossPem: pemOf(certifyRoot(genesis.root, next, rootSigner, startedAt, 100 * hour)),
-    backPem: pemOf(certifyRoot(next, genesis.root, nextRootSigner, startedAt, 100 * hour)),
   });
   return statement({
     scope: 'policy',
