@@ -19,6 +19,7 @@ import type { GossipEffect, Member, MemberState } from '../gossip/port.ts';
 import type { Record } from '../gossip/record.ts';
 import type { MeshView } from '../proxy/view.ts';
 import type { Genesis } from '../trust/genesis.ts';
+import { finalityOf } from '../trust/grant.ts';
 import { issuerPrefix } from '../trust/issuer.ts';
 import type { TrustState } from '../trust/state.ts';
 import { Approach, type Standing } from './approach.ts';
@@ -109,7 +110,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       verify,
       random,
       epoch,
-      authority: { judge: (record, now) => trust.judge(record, now) },
+      authority: { judge: (record, now) => trust.judge(record, now), finality: finalityOf },
       memberKind: HOST,
       leftKind: LIFECYCLE,
       digestKey: digestKeyOf(genesis.hash),

@@ -25,7 +25,7 @@ import { decodeFrame, encodeFrame, needsStream } from './framecodec.ts';
 import type { SyncFrame } from './frames.ts';
 import { HybridClock, isClockAhead } from './hlc.ts';
 import { Intake, relayVerdictOf, syncOutcomeOf, type Verdict } from './intake.ts';
-import { type Lifecycle, parseLifecycle } from './lifecycle.ts';
+import { parseLifecycle } from './lifecycle.ts';
 import { OwnVersions } from './own-versions.ts';
 import { defaultGossipParameters, type GossipParameters } from './parameters.ts';
 import type { Authority, GossipEffect, GossipInput, Member, Refusal, RelayVerdict } from './port.ts';
@@ -90,6 +90,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     this.replica = new Replica({
       limits: this.parameters.replica,
       digestKey: options.digestKey,
+      finality: authority.finality,
       isLive: (author) => isLive(this.member(author)),
     });
     this.fellowship = new Fellowship({
@@ -232,8 +233,11 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       if (stored?.type !== 'record' && stored?.type !== 'history') continue;
       for (const record of stored.type === 'record' ? [stored.record] : stored.records) {
         if (options.reverify && !isAuthentic(record, this.options.verify)) dropped++;
-        else if (this.replica.join(record, taken) === 'applied') records.push(record);
-        else if (stored.type === 'record') dropped++;
+        else {
+          const outcome = this.replica.join(record, taken);
+          if (outcome === 'applied') records.push(record);
+          else if (stored.type === 'record' && outcome !== 'kept') dropped++;
+        }
       }
     }
     for (const record of records) {
@@ -253,7 +257,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
 
   /** Says goodbye. The agent has left once the record is durable and the delta is published. */
   leave(now: Millis): { record: Record; effects: readonly GossipEffect[] } {
-    return this.sayLifecycle(this.fellowship.goodbye(), now);
+    return this.put(this.leftKind, '', encodeJson(this.fellowship.goodbye()), now);
   }
 
   /** Membership refuted more accusations than the goodbye allowed for: said as it was, it would count for nothing. */
@@ -265,13 +269,6 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       const { self } = this.options;
       this.effects.push({ type: 'alarm', code: 'goodbye-lost', subject: self, detail: error.message });
     }
-  }
-
-  private sayLifecycle(
-    lifecycle: Lifecycle,
-    now: Millis,
-  ): { record: Record; effects: readonly GossipEffect[] } {
-    return this.put(this.leftKind, '', encodeJson(lifecycle), now);
   }
 
   /**

@@ -77,8 +77,16 @@ export interface Refusal {
   readonly later: boolean;
 }
 
+/**
+ * How strongly a policy record holds its slot, 0 or more, before any clock is compared: what is final stays,
+ * whatever is written later. A function of the record alone, the same on all hosts.
+ */
+export type Finality = (record: Record) => number;
+
 /** Declared here, answered by the agent: who may write what. Pure; may read the replica. */
 export interface Authority {
   /** Null admits the record. Called after the signature was verified. */
   judge(record: Record, now: Millis): Refusal | null;
+  /** Nothing is final unless this says so. */
+  readonly finality?: Finality;
 }

@@ -3,7 +3,8 @@ import type { HostId } from '../core.ts';
 
 /**
  * `host`: a single-writer slot (author, kind, key); the higher version wins.
- * `policy`: a slot (kind, key) shared by all operators; the later hybrid logical clock wins.
+ * `policy`: a slot (kind, key) shared by all operators; the later hybrid logical clock wins, unless a record is
+ * final (see `Finality`).
  */
 export type Scope = 'host' | 'policy';
 

@@ -9,6 +9,7 @@ import { byCodeUnit, type HostId, type Millis } from '../core.ts';
 import { Digester, digestKeyBytes } from './digest.ts';
 import { Floors } from './floors.ts';
 import type { Digest } from './frames.ts';
+import type { Finality } from './port.ts';
 import type { Rate } from './rates.ts';
 import { hlcMillis, type Record, shareSlot, slotOf } from './record.ts';
 import { type Entry, SlotTable } from './slots.ts';
@@ -94,12 +95,21 @@ export interface ReplicaOptions {
   readonly digestKey?: Uint8Array | undefined;
   /** Whether an author is a member that lives: the floor of its death then counts no longer. */
   readonly isLive?: (author: HostId) => boolean;
+  readonly finality?: Finality | undefined;
 }
 
 /** The order of a slot: positive when `a` wins. Total, hence the join is a semilattice. */
-export function compareRecords(a: Record, b: Record): number {
-  const order = a.scope === 'host' ? a.version - b.version : a.hlc - b.hlc || byCodeUnit(a.author, b.author);
+export function compareRecords(a: Record, b: Record, finality: Finality = ordinary): number {
+  const order = a.scope === 'host' ? a.version - b.version : comparePolicies(a, b, finality);
   return order || byCodeUnit(a.text, b.text);
+}
+
+function comparePolicies(a: Record, b: Record, finality: Finality): number {
+  return finality(a) - finality(b) || a.hlc - b.hlc || byCodeUnit(a.author, b.author);
+}
+
+function ordinary(): number {
+  return 0;
 }
 
 /** Whether one writer signed two different records of one version: a bug of its host, or a cloned disk. */
@@ -117,8 +127,10 @@ export class Replica {
   private readonly hostTombstones = new Set<Entry>();
   private readonly policies = new Set<Entry>();
   private readonly floors: Floors;
+  private readonly finality: Finality;
 
   constructor(options: ReplicaOptions = {}) {
+    this.finality = options.finality ?? ordinary;
     this.limits = options.limits ?? defaultReplicaLimits;
     this.digester = new Digester(options.digestKey ?? new Uint8Array(digestKeyBytes));
     this.floors = new Floors(options.isLive ?? (() => false));
@@ -176,7 +188,7 @@ export class Replica {
   }
 
   private judge(record: Record, entry: Entry | undefined, options: JoinOptions): JoinOutcome {
-    const place = entry === undefined ? 'applied' : placeIn(entry, record);
+    const place = entry === undefined ? 'applied' : this.placeIn(entry, record);
     if (place === 'known' || place === 'stale') return place;
     const collected = entry === undefined && record.scope === 'host' && !options.ignoreFloor;
     if (collected && record.version <= this.floorOf(record.author)) return 'below-floor';
@@ -204,6 +216,24 @@ export class Replica {
     else if (record.scope === 'host') this.replace(entry, record);
     else this.remember(entry, record);
     return outcome;
+  }
+
+  private compare(a: Record, b: Record): number {
+    return compareRecords(a, b, this.finality);
+  }
+
+  /** What a record would become in a slot that is not empty. */
+  private placeIn({ record: winner, older }: Entry, record: Record): 'applied' | 'kept' | 'known' | 'stale' {
+    if (winner.text === record.text) return 'known';
+    if (this.compare(record, winner) > 0) return 'applied';
+    if (record.scope === 'host') return 'stale';
+    if (older.some((version) => version.text === record.text)) return 'known';
+    const oldest = older[maxOlderVersions - 1];
+    return oldest === undefined || this.compare(record, oldest) > 0 ? 'kept' : 'stale';
+  }
+
+  private versionsOf({ record, older }: Entry, added: Record): Record[] {
+    return [record, ...older, added].sort((a, b) => this.compare(b, a)).slice(0, 1 + maxOlderVersions);
   }
 
   private slotDigestOf(record: Record): Digest {
@@ -246,7 +276,7 @@ export class Replica {
       this.table.change(entry, this.digester.ofRecord(leaving.text));
       this.writers.remove(leaving);
     }
-    const [winner, ...older] = versionsOf(entry, record);
+    const [winner, ...older] = this.versionsOf(entry, record);
     entry.record = winner!;
     entry.older = older;
     this.table.change(entry, this.digester.ofRecord(record.text));
@@ -257,10 +287,10 @@ export class Replica {
   versionsWith(record: Record): readonly Record[] {
     const entry = this.table.find(this.slotDigestOf(record), record);
     if (entry === undefined) return [record];
-    const place = placeIn(entry, record);
+    const place = this.placeIn(entry, record);
     if (record.scope === 'host') return [place === 'applied' ? record : entry.record];
     return place === 'applied' || place === 'kept'
-      ? versionsOf(entry, record)
+      ? this.versionsOf(entry, record)
       : [entry.record, ...entry.older];
   }
 
@@ -410,21 +440,7 @@ export class Replica {
 
 const none: readonly Record[] = [];
 
-/** What a record would become in a slot that is not empty. */
-function placeIn({ record: winner, older }: Entry, record: Record): 'applied' | 'kept' | 'known' | 'stale' {
-  if (winner.text === record.text) return 'known';
-  if (compareRecords(record, winner) > 0) return 'applied';
-  if (record.scope === 'host') return 'stale';
-  if (older.some((version) => version.text === record.text)) return 'known';
-  const oldest = older[maxOlderVersions - 1];
-  return oldest === undefined || compareRecords(record, oldest) > 0 ? 'kept' : 'stale';
-}
-
 /** The record that makes room for one more version. */
 function leavingFor({ record, older }: Entry): Record | undefined {
   return record.scope === 'host' ? record : older[maxOlderVersions - 1];
-}
-
-function versionsOf({ record, older }: Entry, added: Record): Record[] {
-  return [record, ...older, added].sort((a, b) => compareRecords(b, a)).slice(0, 1 + maxOlderVersions);
 }

@@ -3,14 +3,14 @@
  * a token; the grant, gossiped to everybody, holds the public half and the terms.
  *
  * A grant is never deleted: hosts that joined by it stay hosts after it is revoked, and a host that joins
- * later must still be able to check them. So revoking writes the grant once more, with `revokedAt`. All
- * other fields are fixed by the id, which is their hash.
+ * later must still be able to check them. So revoking writes the grant once more, with `revokedAt`, and that
+ * is final: see `finalityOf`. All other fields are fixed by the id, which is their hash.
  */
 import { createHash } from 'node:crypto';
 import { ByteWriter, encodeJson, Fault, type HostId, type Millis } from '../core.ts';
-import { Fields } from './fields.ts';
+import { Fields, latestTime } from './fields.ts';
 import { labelPattern, maxLabelLength } from './spiffe.ts';
-import { clockSkewMs } from './statement.ts';
+import { clockSkewMs, grantKind, type SignedStatement } from './statement.ts';
 
 export type GrantRole = 'agent' | 'operator' | 'trustee';
 
@@ -74,6 +74,28 @@ export function createGrant(terms: GrantTerms): GrantValue {
 /** The same grant, revoked: nobody joins by it any more, and its operator key writes nothing after `at`. */
 export function revokeGrant(grant: GrantValue, at: Millis): GrantValue {
   return { ...grant, revokedAt: grant.revokedAt === null ? at : Math.min(at, grant.revokedAt) };
+}
+
+/** Two statements of one grant as one: revoked if either is, from the earlier moment on. */
+export function joinGrants(one: GrantValue, other: GrantValue): GrantValue {
+  return other.revokedAt === null ? one : revokeGrant(one, other.revokedAt);
+}
+
+/**
+ * How strongly a statement holds its slot, before anybody's clock is compared: a revoked grant outranks the
+ * same grant unrevoked, and an earlier revocation a later one. So nobody takes a revocation back by writing
+ * the grant once more, and all replicas agree, whatever reached them first. 0 for everything else.
+ */
+export function finalityOf({ scope, kind, key, deleted, value }: SignedStatement): number {
+  if (scope !== 'policy' || kind !== grantKind || deleted) return 0;
+  try {
+    const { revokedAt } = parseGrant(value, key);
+    return revokedAt === null ? 0 : 1 + latestTime - revokedAt;
+  } catch (error) {
+    // No grant at all: whoever judges it says so.
+    if (error instanceof Fault) return 0;
+    throw error;
+  }
 }
 
 /** The record value, JSON. */

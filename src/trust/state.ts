@@ -11,7 +11,7 @@ import {
 import { type AuthorityContext, judgeRecord, type OperatorStanding } from './authority.ts';
 import { TrustBundle } from './bundle.ts';
 import type { Genesis } from './genesis.ts';
-import { type GrantValue, grantCovers, grantsService, parseGrant } from './grant.ts';
+import { type GrantValue, grantCovers, grantsService, joinGrants, parseGrant } from './grant.ts';
 import { admissionKind, grantKind, type Refusal, type SignedStatement, trustRootKind } from './statement.ts';
 
 /** An admission with the host it admits. */
@@ -57,7 +57,8 @@ export class TrustState implements AuthorityContext {
   }
 
   private applyGrant(grant: GrantValue): void {
-    this.grants.set(grant.id, grant);
+    const held = this.grants.get(grant.id);
+    this.grants.set(grant.id, held === undefined ? grant : joinGrants(held, grant));
     if (grant.operatorKey !== null) add(this.operators, grant.operatorKey, grant.id);
   }
 

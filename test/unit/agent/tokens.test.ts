@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { GRANT } from '../../../src/agent/kinds.ts';
 import type { RevokedToken } from '../../../src/agent/port.ts';
 import { listTokens } from '../../../src/agent/tokens.ts';
 import { ed25519Signer, Fault, type Signer } from '../../../src/core.ts';
+import { encodeRecord } from '../../../src/gossip/codec.ts';
+import { encodeDelta } from '../../../src/gossip/dissemination.ts';
+import { slotOf } from '../../../src/gossip/record.ts';
+import { encodeGrant, type GrantValue } from '../../../src/trust/grant.ts';
 import { Flock, type FlockHost, operator } from '../../support/flock.ts';
 
 function hasCode(code: string): (error: unknown) => boolean {
@@ -97,4 +102,61 @@ test('revoking again changes nothing, and only the first operator revokes operat
   assert.throws(() => revoke(first, '0'.repeat(16)), hasCode('unknown-token'));
   const stranger = ed25519Signer(Buffer.alloc(32, 9));
   assert.throws(() => revoke(first, forHosts.id, stranger), hasCode('not-operator'));
+});
+
+/** What any operator can do who does not keep to the commands: write the grant as it was, once more and later. */
+function writeUnrevoked(at: FlockHost, grant: GrantValue, signer: Signer): void {
+  const fields = at.core.gossip.nextPolicyFields(signer.publicKey, at.flock.now);
+  const value = encodeGrant({ ...grant, revokedAt: null });
+  const record = encodeRecord({ scope: 'policy', kind: GRANT, key: grant.id, value, ...fields }, signer);
+  at.feed({ type: 'delta', bytes: encodeDelta([record.bytes]) });
+  const slot = { scope: 'policy', author: '', kind: GRANT, key: grant.id } as const;
+  const held = [at.core.gossip.replica.get(slotOf(slot))!, ...at.core.gossip.replica.history(slotOf(slot))];
+  assert.ok(
+    held.some(({ text }) => text === record.text),
+    'it is taken in, like all that an operator writes',
+  );
+}
+
+function assertAgreed(hosts: readonly FlockHost[], id: string, revokedAt: number | null): void {
+  for (const { core, name } of hosts) assert.equal(core.trust.grant(id)?.revokedAt, revokedAt, name);
+  assert.equal(new Set(hosts.map(({ core }) => core.gossip.replica.root())).size, 1);
+}
+
+test('a revocation is final: an operator that writes the grant once more without it changes nothing anywhere', () => {
+  const { flock, first } = Flock.founded();
+  const token = flock.token(first, { uses: 2 });
+  const second = flock.join('second', first, token);
+  const created = flock.createToken(first, { roles: ['operator'] });
+  const other = ed25519Signer(Buffer.from(created.operatorSeed!, 'hex'));
+  flock.run(1000);
+  const { revokedAt } = revoke(first, token.grantId);
+  flock.run(1000);
+  const grant = first.core.trust.grant(token.grantId)!;
+  writeUnrevoked(second, grant, other);
+  writeUnrevoked(first, grant, operator);
+  const third = flock.join('third', first, flock.token(first));
+  flock.run(20_000);
+  assertAgreed([first, second, third], grant.id, revokedAt);
+  third.kill();
+  third.start();
+  flock.run(1000);
+  assertAgreed([first, second, third], grant.id, revokedAt);
+  const answer = flock.askToJoin(third, flock.joinRequest(flock.add('late'), token, 1));
+  assert.equal(answer?.outcome === 'refused' && answer.code, 'grant-revoked');
+});
+
+test('a revocation wins where the grant was written anew before it was heard of', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  const token = flock.token(first);
+  flock.run(1000);
+  second.isCut = true;
+  const { revokedAt } = revoke(first, token.grantId);
+  flock.run(1000);
+  writeUnrevoked(second, second.core.trust.grant(token.grantId)!, operator);
+  assert.equal(second.core.trust.grant(token.grantId)?.revokedAt, null);
+  second.isCut = false;
+  flock.run(20_000);
+  assertAgreed([first, second], token.grantId, revokedAt);
 });
