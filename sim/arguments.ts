@@ -1,6 +1,7 @@
 /** What the simulator's command line asks for: read and checked whole before anything runs. Pure. */
 import { parseArgs } from 'node:util';
 import { Fault } from '../src/core.ts';
+import { comparedHostsMax, comparedHostsMin, gossipsubScenario } from './gossipsub/comparison.ts';
 import { type ParameterSet, parameterSets } from './scale.ts';
 import { scenarios } from './scenarios/index.ts';
 import { studies } from './studies/index.ts';
@@ -8,11 +9,12 @@ import { hash32 } from './trace.ts';
 
 /** Not whole agents: membership and dissemination alone, see scale.ts. */
 export const scaleScenario = 'scale';
-const names: readonly string[] = [...scenarios.keys(), scaleScenario];
+const names: readonly string[] = [...scenarios.keys(), scaleScenario, gossipsubScenario];
 
-export const usage = `usage: npm run sim -- [--scenario ${names.join('|')}] [--hosts N]
+export const usage = `usage: npm run sim -- [--scenario ${[...scenarios.keys(), scaleScenario].join('|')}] [--hosts N]
                   [--parameters ${parameterSets.join('|')}, of ${scaleScenario}]
                   [--seed N | --seeds COUNT | --seeds FROM..TO] [--workers N] [--json FILE] [--svg FILE] [--trace | --plan]
+       npm run sim -- --scenario ${gossipsubScenario} [--hosts ${comparedHostsMin}..${comparedHostsMax}] [--seed N | --seeds ...] [--json FILE]
        npm run sim -- --study ${[...studies.keys()].join('|')}  (writes docs/NAME.md, .json and .svg)`;
 
 export interface Arguments {
@@ -63,21 +65,25 @@ export function readArguments(argv: readonly string[]): Arguments {
   const seeds = readSeeds(values.seed, values.seeds);
   if ((values.trace || values.plan) && seeds.length > 1)
     throw new Fault('bad-option', '--trace and --plan are for one seed');
-  if (values.plan && values.scenario === scaleScenario)
-    throw new Fault('bad-option', `--plan: ${scaleScenario} has none`);
+  const isPlanned = scenarios.has(values.scenario);
+  if (values.plan && !isPlanned) throw new Fault('bad-option', `--plan: ${values.scenario} has none`);
+  const isComparison = values.scenario === gossipsubScenario;
+  if (isComparison && (values.trace || values.svg !== undefined || values.workers !== undefined))
+    throw new Fault('bad-option', `${gossipsubScenario} takes no --trace, --svg or --workers`);
   const parameters = parameterSets.find((name) => name === values.parameters);
   if (parameters === undefined || (parameters !== 'own' && values.scenario !== scaleScenario))
     throw new Fault(
       'bad-option',
       `--parameters ${values.parameters}: one of ${parameterSets}, in ${scaleScenario}`,
     );
+  const bounds: [number, number] = isComparison ? [comparedHostsMin, comparedHostsMax] : [hostsMin, hostsMax];
   if (values.study !== undefined && !studies.has(values.study))
     throw new Fault('bad-option', `no study "${values.study}"`);
   return {
     study: values.study ?? null,
     scenario: values.scenario,
     parameters,
-    hosts: values.hosts === undefined ? null : wholeNumber('hosts', values.hosts, hostsMin, hostsMax),
+    hosts: values.hosts === undefined ? null : wholeNumber('hosts', values.hosts, ...bounds),
     seeds,
     workers: values.workers === undefined ? null : wholeNumber('workers', values.workers, 1, workersMax),
     json: values.json ?? null,

@@ -5,6 +5,7 @@
 import type { Links } from './links.ts';
 import { type NetworkCounters, noNetworkCounters } from './network.ts';
 import type { Carrier } from './pubsub.ts';
+import { deliveryMs } from './traffic.ts';
 import type { World } from './world.ts';
 
 /** What a member is told by its network. */
@@ -25,8 +26,6 @@ const handshakeMs = 8;
 const dialTimeoutMs = 2_000;
 /** From a process's death until its neighbours' kernels say so, beside the path's delay. */
 const closeNoticeMs = 8;
-/** CPU that gossipsub and one signature take of whom a publication reaches, as measured. */
-const publicationMs = 1.8;
 /** A connection that neither side asked to keep ends after so long. */
 const casualMs = 10_000;
 
@@ -107,7 +106,7 @@ export class LightNetwork<M> implements Carrier {
     this.counters.publishBytes += bytes.length;
     this.sentBytes[host]! += bytes.length;
     this.carry(host, peer, () =>
-      this.world.after(publicationMs, () => {
+      this.world.after(deliveryMs, () => {
         if (this.isUp(peer)) this.user.publication(peer, host, bytes);
       }),
     );

@@ -10,6 +10,16 @@ import { isMainThread, parentPort, Worker, workerData } from 'node:worker_thread
 import { Fault, messageOf } from '../src/core.ts';
 import { type Arguments, hostsOf, readArguments, scaleScenario, usage } from './arguments.ts';
 import {
+  type Comparison,
+  compare,
+  comparedHostsDefault,
+  comparisonText,
+  gossipsubScenario,
+} from './gossipsub/comparison.ts';
+import { playGossipsub } from './gossipsub/io/process.ts';
+import { playModel } from './gossipsub/model.ts';
+import { planTrial } from './gossipsub/trial.ts';
+import {
   line,
   type PackedRow,
   pack,
@@ -124,11 +134,24 @@ function finish(chosen: Arguments, rows: readonly Row[]): void {
   process.exitCode = rows.every(({ outcome }) => outcome === 'kept') ? 0 : 1;
 }
 
+/** The real gossipsub and its model, seed by seed; exits 1 where they differ by more than they may. */
+function crossCheck({ hosts, seeds, json }: Arguments): void {
+  const comparisons = seeds.map((seed): Comparison => {
+    const trial = planTrial(hosts ?? comparedHostsDefault, seed);
+    const comparison = compare(trial, playGossipsub(trial), playModel(trial));
+    process.stdout.write(comparisonText(comparison));
+    return comparison;
+  });
+  if (json !== null) writeFileSync(json, `${JSON.stringify(comparisons, null, 2)}\n`);
+  process.exitCode = comparisons.every(({ disagreements }) => disagreements.length === 0) ? 0 : 1;
+}
+
 /** Runs a study and keeps what it found under docs/. */
 function study(name: string): void {
   const result = studies.get(name)!({
     stopwatch: () => performance.now(),
     progress: (text) => process.stderr.write(`${text}\n`),
+    playGossipsub,
   });
   const file = (extension: string): string => join(import.meta.dirname, '../docs', `${name}.${extension}`);
   mkdirSync(join(import.meta.dirname, '../docs'), { recursive: true });
@@ -150,6 +173,7 @@ function main(): void {
   try {
     const chosen = readArguments(process.argv.slice(2));
     if (chosen.study !== null) study(chosen.study);
+    else if (chosen.scenario === gossipsubScenario) crossCheck(chosen);
     else if (chosen.plan) describePlan(chosen);
     else if (chosen.seeds.length === 1) single(chosen);
     else many(chosen);

@@ -120,6 +120,11 @@ export class Pubsub {
       this.network.send(host, peer, 'publish', bytes);
   }
 
+  /** Peers to whom a host relays at once. */
+  meshSize(host: number): number {
+    return this.subscriber(host).mesh.size;
+  }
+
   /** A message arrived over a connection. */
   receive(host: number, from: number, bytes: Uint8Array): void {
     const subscriber = this.subscriber(host);

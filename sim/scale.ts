@@ -49,7 +49,7 @@ const drainMs = { own: 20_000, serf: 60_000 };
 const writes = 40;
 const deathsMax = 6;
 /** Bytes of a delta with one service and its check. */
-const deltaBytes = 1_100;
+export const deltaBytes = 1_100;
 
 /** A death, and how many have found it. */
 interface Death {

@@ -1,5 +1,8 @@
 /** Runs that belong together, and what they show as a table, as data and as a picture. */
 
+import type { Spread } from './gossipsub/tally.ts';
+import type { Trial } from './gossipsub/trial.ts';
+
 export interface StudyResult {
   /** Markdown, with tables. */
   readonly text: string;
@@ -11,6 +14,8 @@ export interface StudyTools {
   /** Real milliseconds, from any origin: what a run took is for the caller to measure. */
   readonly stopwatch: () => number;
   readonly progress: (text: string) => void;
+  /** The real gossipsub, which takes a process of its own. */
+  readonly playGossipsub: (trial: Trial) => Spread;
 }
 
 export type Study = (tools: StudyTools) => StudyResult;

@@ -41,6 +41,11 @@ export class World {
     return this.heap.size;
   }
 
+  /** When the next event is due; null without any. */
+  get nextEventAt(): Millis | null {
+    return this.heap.size > 0 ? this.heap.firstTime : null;
+  }
+
   /**
    * Randomness for one purpose, such as `network` or `host/3`. Each name has a stream of its own: adding a
    * host or a fault draws from new streams and leaves the others as they were.

@@ -1,6 +1,7 @@
 /** What can be studied, by the names that the command line knows. */
 import type { Study } from '../study.ts';
 import { calibration } from './calibration.ts';
+import { gossipsub } from './gossipsub.ts';
 import { growth } from './growth.ts';
 import { lifeguard } from './lifeguard.ts';
 
@@ -8,4 +9,5 @@ export const studies: ReadonlyMap<string, Study> = new Map([
   ['calibration', calibration],
   ['lifeguard', lifeguard],
   ['growth', growth],
+  ['gossipsub', gossipsub],
 ]);
