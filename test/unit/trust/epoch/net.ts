@@ -2,10 +2,17 @@
  * Hosts that agree on epochs under a virtual clock: a network that loses, repeats, reorders and splits, disks
  * that forget what was not synced, crashes at any moment between two effects. Every run is a function of its seed.
  */
-import { type HostId, type Millis, type Random, seededRandom } from '../../../../src/core.ts';
+import {
+  type HostId,
+  type Millis,
+  type Random,
+  type Signer,
+  seededRandom,
+  type Verify,
+} from '../../../../src/core.ts';
 import { freshAcceptor } from '../../../../src/trust/epoch/acceptor.ts';
 import { EpochAgreement } from '../../../../src/trust/epoch/agreement.ts';
-import { genesisShare } from '../../../../src/trust/epoch/crypto-port.ts';
+import { type EpochCrypto, genesisShare, type ShareName } from '../../../../src/trust/epoch/crypto-port.ts';
 import { type EpochDescriptor, genesisEpoch } from '../../../../src/trust/epoch/descriptor.ts';
 import { Holdings } from '../../../../src/trust/epoch/holdings.ts';
 import { decodeMessage } from '../../../../src/trust/epoch/message.ts';
@@ -13,6 +20,32 @@ import type { TrusteePolicy } from '../../../../src/trust/epoch/policy.ts';
 import { defaultTimings, type EpochEffect, type EpochInput } from '../../../../src/trust/epoch/port.ts';
 import type { TrusteeView } from '../../../../src/trust/epoch/rules.ts';
 import { StandInCrypto, secretOf, standInSigner, standInVerify } from './stand-in.ts';
+
+/** One host's cryptography. Real ones are told what is shredded, and have deadlines of their own. */
+export interface HostCrypto extends EpochCrypto {
+  forget?(names: readonly ShareName[]): void;
+  nextWake?(): Millis | null;
+  wake?(): ReturnType<EpochCrypto['order']>;
+}
+
+/** What hosts sign with, and what their shares are made by. */
+export interface Cryptography {
+  readonly signer: (label: string) => Signer;
+  readonly verify: Verify;
+  /** What the founder holds: the genesis root, whole. */
+  readonly genesisSecret: (genesis: EpochDescriptor, founder: HostId) => Uint8Array;
+  /** For one life of one host; `disk` is as it was left by the one before. */
+  readonly start: (index: number, disk: Disk, net: EpochNet) => HostCrypto;
+}
+
+/** Fast enough for thousands of runs. */
+const standIns: Cryptography = {
+  signer: standInSigner,
+  verify: standInVerify,
+  genesisSecret: secretOf,
+  start: (index, disk, { hosts, random }) =>
+    new StandInCrypto(hosts[index]!.id, random, (name) => disk.secrets.get(name), disk.sessions),
+};
 
 export interface NetOptions {
   readonly seed: number;
@@ -22,9 +55,11 @@ export interface NetOptions {
   readonly forgetful?: (index: number) => boolean;
   /** Traitors that, when they lead, take no notice of what others have accepted. */
   readonly ignoresLocks?: (index: number) => boolean;
+  /** Stand-ins where there is none. */
+  readonly cryptography?: Cryptography;
 }
 
-interface Disk {
+export interface Disk {
   readonly store: Map<string, Uint8Array>;
   readonly secrets: Map<string, Uint8Array>;
   /** Not for the machine: sessions this host ever took part in. */
@@ -38,12 +73,13 @@ interface Host {
   readonly id: HostId;
   readonly disk: Disk;
   machine: EpochAgreement | null;
-  crypto: StandInCrypto;
+  crypto: HostCrypto | null;
   /** Counts starts: what was under way in an earlier life is void. */
   life: number;
   readonly unsynced: Persist[];
   syncedAt: Millis;
   wakeAt: Millis;
+  cryptoWakeAt: Millis | null;
   /** When this host last saw each other one come or go. */
   readonly seen: Map<HostId, { alive: boolean; since: Millis }>;
 }
@@ -56,6 +92,7 @@ export class EpochNet {
   readonly hosts: Host[] = [];
   readonly options: NetOptions;
   readonly genesis: EpochDescriptor;
+  private readonly cryptography: Cryptography;
   now: Millis = startedAt;
   loss = 0;
   duplication = 0;
@@ -80,25 +117,27 @@ export class EpochNet {
   constructor(options: NetOptions) {
     this.options = options;
     this.random = seededRandom(options.seed);
-    const signers = Array.from({ length: options.hosts }, (_, i) => standInSigner(`host-${i}`));
+    this.cryptography = options.cryptography ?? standIns;
+    const { signer: signerOf, genesisSecret } = this.cryptography;
+    const signers = Array.from({ length: options.hosts }, (_, i) => signerOf(`host-${i}`));
     const founder = signers[0]!.publicKey;
-    this.genesis = genesisEpoch(mesh, founder, standInSigner('root').publicKey, startedAt);
+    this.genesis = genesisEpoch(mesh, founder, signerOf('root').publicKey, startedAt);
     this.thresholds.set(0, 1);
     this.sides = signers.map(() => 0);
     for (const [index, signer] of signers.entries()) {
       const disk: Disk = { store: new Map(), secrets: new Map(), sessions: new Set() };
-      if (index === 0) disk.secrets.set(genesisShare, secretOf(this.genesis, founder));
-      const crypto = this.newCrypto(signer.publicKey, disk);
+      if (index === 0) disk.secrets.set(genesisShare, genesisSecret(this.genesis, founder));
       const host: Host = {
         index,
         id: signer.publicKey,
         disk,
         machine: null,
-        crypto,
+        crypto: null,
         life: 0,
         unsynced: [],
         syncedAt: 0,
         wakeAt: 0,
+        cryptoWakeAt: null,
         seen: new Map(),
       };
       this.hosts.push(host);
@@ -107,20 +146,17 @@ export class EpochNet {
     this.look();
   }
 
-  private newCrypto(id: HostId, disk: Disk): StandInCrypto {
-    return new StandInCrypto(id, this.random, (name) => disk.secrets.get(name), disk.sessions);
-  }
-
   start(index: number): void {
     const host = this.hosts[index]!;
     if (host.machine !== null) return;
     host.life++;
-    host.crypto = this.newCrypto(host.id, host.disk);
+    host.crypto = this.cryptography.start(index, host.disk, this);
     host.seen.clear();
     host.wakeAt = 0;
+    host.cryptoWakeAt = null;
     host.machine = new EpochAgreement({
-      signer: standInSigner(`host-${index}`),
-      verify: standInVerify,
+      signer: this.cryptography.signer(`host-${index}`),
+      verify: this.cryptography.verify,
       random: this.random,
       genesis: this.genesis,
       policy: this.options.policy,
@@ -225,10 +261,10 @@ export class EpochNet {
         return;
       case 'shred':
         for (const name of effect.names) host.disk.secrets.delete(name);
+        host.crypto?.forget?.(effect.names);
         return;
       case 'crypto':
-        for (const report of host.crypto.order(effect.order))
-          this.later(host, 1 + this.random.next() * 20, () => this.feed(host, { type: 'crypto', report }));
+        this.hear(host, host.crypto!.order(effect.order));
         return;
       case 'publish':
         for (const other of this.hosts)
@@ -244,6 +280,21 @@ export class EpochNet {
         this.alarms.push(`${effect.code}: ${effect.detail}`);
         return;
     }
+  }
+
+  /** Takes reports in a little later, and sees to it that the cryptography is woken. */
+  private hear(host: Host, reports: ReturnType<EpochCrypto['order']>): void {
+    for (const report of reports)
+      this.later(host, 1 + this.random.next() * 20, () => this.feed(host, { type: 'crypto', report }));
+    const wakeAt = host.crypto?.nextWake?.() ?? null;
+    if (wakeAt === host.cryptoWakeAt) return;
+    host.cryptoWakeAt = wakeAt;
+    if (wakeAt === null) return;
+    this.later(host, Math.max(0, wakeAt - this.now), () => {
+      if (host.cryptoWakeAt !== wakeAt) return;
+      host.cryptoWakeAt = null;
+      this.hear(host, host.crypto?.wake?.() ?? []);
+    });
   }
 
   private persist(host: Host, effect: Persist): void {

@@ -1,0 +1,139 @@
+/** A host's part in making shares: a ceremony of FROST, told and asked in the words of the epoch agreement. */
+import { Fault, type HostId, type Millis } from '../../core.ts';
+import type { CryptoSession } from '../epoch/crypto-port.ts';
+import { sharesNeeded } from '../epoch/policy.ts';
+import { Ceremony } from '../frost/ceremony.ts';
+import { dealingEntropyBytes } from '../frost/dealing.ts';
+import type { Blame } from '../frost/evidence.ts';
+import type { GroupKey } from '../frost/keys.ts';
+import { type Absence, type CeremonyEffect, type CeremonyInput, CeremonyMachine } from '../frost/machine.ts';
+import type { EngineReport } from './engine-port.ts';
+import { groupOfEpoch, partiesOf } from './epoch-group.ts';
+import { encodeSecret, type HeldShares } from './held-shares.ts';
+import type { EngineOptions, Run } from './run.ts';
+
+export type DealingSession = Extract<CryptoSession, { kind: 'generate' | 'reshare' }>;
+
+/** Hex digits of the agreement's session that name the ceremony: no other plan has them. */
+const ceremonyNameDigits = 32;
+
+function ceremonyOf(session: DealingSession, previous: GroupKey | null, trustDomain: string): Ceremony {
+  const { plan } = session;
+  const receivers = partiesOf(plan.trustees);
+  const before = session.kind === 'reshare' ? partiesOf(session.from.plan.trustees) : receivers;
+  const isNewKey = session.kind === 'generate';
+  return new Ceremony({
+    trustDomain,
+    generation: plan.generation,
+    epoch: plan.epoch,
+    session: session.id.slice(0, ceremonyNameDigits),
+    dealers: before.filter(({ host }) => plan.dealers.includes(host)),
+    receivers,
+    threshold: plan.threshold,
+    quorum: isNewKey ? receivers.length : sharesNeeded(plan.threshold, receivers.length),
+    previous,
+  });
+}
+
+export class DealingRun implements Run {
+  private readonly session: DealingSession;
+  private readonly shares: HeldShares;
+  private readonly participants: ReadonlySet<HostId>;
+  private readonly machine: CeremonyMachine;
+
+  /** Throws a `Fault` for what cannot be carried out, such as without the share that is to be dealt. */
+  constructor(session: DealingSession, options: EngineOptions, shares: HeldShares, now: Millis) {
+    const { signer, verify, entropy, trustDomain, timings } = options;
+    const self = signer.publicKey;
+    const isDealer = session.plan.dealers.includes(self);
+    if (!isDealer && !session.plan.trustees.includes(self))
+      throw new Fault('not-concerned', 'this host takes no part in the dealing');
+    const name = session.kind === 'reshare' && isDealer ? session.share : null;
+    if (session.kind === 'reshare' && isDealer && name === null)
+      throw new Fault('share-unknown', 'a dealer has no share to deal');
+    const held = name === null ? null : shares.share(name);
+    const previous = session.kind === 'generate' ? null : groupOfEpoch(session.from, held?.group);
+    const ceremony = ceremonyOf(session, previous, trustDomain);
+    const dealer = ceremony.terms.dealers.find(({ host }) => host === self);
+    if (held !== null && dealer?.seat !== held.share.seat)
+      throw new Fault('share-foreign', 'the share is of another seat');
+    this.session = session;
+    this.shares = shares;
+    this.participants = new Set(
+      [...session.plan.dealers, ...session.plan.trustees].filter((h) => h !== self),
+    );
+    this.machine = new CeremonyMachine({
+      ceremony,
+      signer,
+      verify,
+      share: held?.share ?? null,
+      entropy: isDealer ? entropy(dealingEntropyBytes(ceremony)) : new Uint8Array(),
+      startedAt: now,
+      // What is sent arrives, or the agreement ends the session: nothing needs to be claimed.
+      claimAfterMs: timings.dealMs,
+      deadlineMs: timings.dealMs,
+    });
+  }
+
+  start(now: Millis): readonly EngineReport[] {
+    return this.feed({ type: 'start' }, now);
+  }
+
+  deliver(_from: HostId, bytes: Uint8Array, now: Millis): readonly EngineReport[] {
+    return this.feed({ type: 'message', bytes }, now);
+  }
+
+  kept(now: Millis): readonly EngineReport[] {
+    return this.feed({ type: 'persisted' }, now);
+  }
+
+  wake(now: Millis): readonly EngineReport[] {
+    return this.feed({ type: 'wake' }, now);
+  }
+
+  nextWake(): Millis | null {
+    return this.machine.nextWake();
+  }
+
+  private feed(input: CeremonyInput, now: Millis): EngineReport[] {
+    return this.machine.step(input, now).flatMap((effect) => this.reportsOf(effect));
+  }
+
+  private reportsOf(effect: CeremonyEffect): EngineReport[] {
+    const { id } = this.session;
+    switch (effect.type) {
+      case 'broadcast':
+        return [...this.participants].map((to) => ({ type: 'send', session: id, to, bytes: effect.bytes }));
+      case 'send':
+        return [{ type: 'send', session: id, to: effect.to, bytes: effect.bytes }];
+      case 'persist':
+        return [this.established(effect)];
+      case 'failed':
+        return [this.failed(effect.blame, effect.absences)];
+      case 'blamed':
+        return [];
+      // The agreement counts for itself who has a share; and what proves nothing is not worth a word.
+      case 'done':
+      case 'dropped':
+        return [];
+    }
+  }
+
+  private established({ group, share }: Extract<CeremonyEffect, { type: 'persist' }>): EngineReport {
+    const { session } = this;
+    this.shares.establish(session.id, group, share);
+    return {
+      type: 'established',
+      session: session.id,
+      rootKey: group.publicKey,
+      outcome: group.encode(),
+      secret: encodeSecret(group, share),
+    };
+  }
+
+  private failed(blame: Blame | null, absences: readonly Absence[]): EngineReport {
+    const missing = absences.map(({ host, of }) => `${of} of ${host.slice(0, 8)}`);
+    const detail = blame === null ? `not heard: ${missing.join(', ')}` : blame.reason;
+    return { type: 'failed', session: this.session.id, blamed: blame === null ? [] : [blame.host], detail };
+  }
+}

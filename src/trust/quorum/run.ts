@@ -1,0 +1,38 @@
+/** One run of a protocol of the threshold cryptography on one host, and what all kinds of them are made from. */
+import type { HostId, Millis, Signer, Verify } from '../../core.ts';
+import type { EngineReport } from './engine-port.ts';
+
+/** Takes nothing amiss: what another sends is taken in, ignored, or held against it, but never throws. */
+export interface Run {
+  start(now: Millis): readonly EngineReport[];
+  /** `from` is who the channel proved. */
+  deliver(from: HostId, bytes: Uint8Array, now: Millis): readonly EngineReport[];
+  /** The share that was reported is durable. */
+  kept(now: Millis): readonly EngineReport[];
+  wake(now: Millis): readonly EngineReport[];
+  nextWake(): Millis | null;
+}
+
+export interface EngineTimings {
+  /** How long a dealing may take. The agreement ends it before: this is for when it does not. */
+  readonly dealMs: Millis;
+  /** How long the coordinator of a signature waits for enough trustees to be there. */
+  readonly gatherMs: Millis;
+  /** How long a trustee that is there may take for each of its two answers. */
+  readonly answerMs: Millis;
+}
+
+/** Gathering, and then one trustee that falls silent, fit into the time the agreement gives a signature. */
+export const defaultEngineTimings: EngineTimings = { dealMs: 60_000, gatherMs: 8000, answerMs: 3000 };
+
+export interface EngineOptions {
+  /** This host's key: signs what it says in dealings. */
+  readonly signer: Signer;
+  readonly verify: Verify;
+  /** As many fresh random bytes, from a source fit for keys. They are overwritten once used. */
+  readonly entropy: (bytes: number) => Uint8Array;
+  readonly trustDomain: string;
+  /** 16 random bytes of hex, drawn anew whenever the process starts. */
+  readonly bootId: string;
+  readonly timings: EngineTimings;
+}
