@@ -9,7 +9,7 @@ import { type HybridClock, isClockAhead } from './hlc.ts';
 import type { GossipParameters } from './parameters.ts';
 import { Parking } from './parking.ts';
 import type { Authority, RelayVerdict } from './port.ts';
-import { type Rate, WriterRates } from './rates.ts';
+import { type Rate, Rates } from './rates.ts';
 import { type Record, type Scope, slotOf } from './record.ts';
 import { isEquivocation, othersSlack, type Replica } from './replica.ts';
 import type { SyncOutcome } from './session.ts';
@@ -33,13 +33,18 @@ export interface IntakeStats {
   readonly refused: Map<string, number>;
 }
 
+/**
+ * Authors whose rates are remembered; past this, whoever wrote longest ago starts anew. Only admitted authors get
+ * here, so keys made up by the thousand displace nobody.
+ */
+const maxRatedAuthors = 16_384;
 /** All authors of whom nothing is held, as far as their refusals are concerned. */
 const strangers = '';
 /**
  * Authentic records that are verified, then refused: the burst is for a replica to which an admission comes after
  * what it admits, the rate is what verifying costs three hundredths of a core.
  */
-const refusalRate: Rate = { recordsPerSecond: 200, burst: 4096 };
+const refusalRate: Rate = { perSecond: 200, burst: 4096 };
 
 /** Equivocating writers that were reported; past this the list starts over. */
 const maxReported = 1024;
@@ -53,10 +58,10 @@ export class Intake {
   private readonly authority: Authority;
   private readonly onEquivocation: (author: HostId, slot: string) => void;
   private readonly reported = new Set<HostId>();
-  private readonly rates: { readonly [scope in Scope]: WriterRates };
+  private readonly rates: { readonly [scope in Scope]: Rates };
   /** How often an author signs what it may not, as keys made up by the thousand do: together they are one. */
-  private readonly refusals = new WriterRates(refusalRate);
-  private readonly ownRates: { readonly [scope in Scope]: WriterRates };
+  private readonly refusals = new Rates(refusalRate, maxRatedAuthors);
+  private readonly ownRates: { readonly [scope in Scope]: Rates };
 
   constructor(options: {
     replica: Replica;
@@ -73,10 +78,13 @@ export class Intake {
     this.onEquivocation = options.onEquivocation;
     this.parking = new Parking(options.parameters.maxParked, options.parameters.maxParkedBytes);
     const { hostRate, policyRate } = options.replica.limits;
-    const generous = (rate: Rate): WriterRates =>
-      new WriterRates({ ...rate, burst: othersSlack * rate.burst });
+    const generous = (rate: Rate): Rates =>
+      new Rates({ ...rate, burst: othersSlack * rate.burst }, maxRatedAuthors);
     this.rates = { host: generous(hostRate), policy: generous(policyRate) };
-    this.ownRates = { host: new WriterRates(hostRate), policy: new WriterRates(policyRate) };
+    this.ownRates = {
+      host: new Rates(hostRate, maxRatedAuthors),
+      policy: new Rates(policyRate, maxRatedAuthors),
+    };
   }
 
   /**
@@ -115,9 +123,8 @@ export class Intake {
     if (outcome === 'known') throw new Fault('known-record', 'the slot holds this very record');
     if (outcome !== 'applied') throw new Fault('stale-record', 'the slot holds, or held, a later record');
     const rates = this.ownRates[record.scope];
-    if (!rates.allows(record.author, now))
+    if (!rates.take(record.author, now))
       throw new Fault('rate-exceeded', 'this author writes faster than the mesh allows one to write');
-    rates.spend(record.author, now);
   }
 
   private consider(bytes: Uint8Array, now: Millis): Verdict {
@@ -148,7 +155,7 @@ export class Intake {
     if (preview === 'stale') return { outcome: preview, record };
     const refusal = this.authority.judge(record, now);
     if (refusal === null) return this.enter(record, now);
-    this.refusals.spend(source, now);
+    this.refusals.take(source, now);
     if (refusal.later) this.parking.add(record);
     return refuse(record, refusal.code, refusal.later);
   }
@@ -156,7 +163,7 @@ export class Intake {
   private enter(record: Record, now: Millis): Verdict {
     const outcome = this.replica.join(record);
     if (outcome === 'below-floor' || outcome === 'quota-exceeded') return refuse(record, outcome);
-    if (outcome === 'applied' || outcome === 'kept') this.rates[record.scope].spend(record.author, now);
+    if (outcome === 'applied' || outcome === 'kept') this.rates[record.scope].take(record.author, now);
     this.clock.observe(record.hlc, now);
     return { outcome, record };
   }

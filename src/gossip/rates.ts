@@ -1,47 +1,81 @@
-/** How fast each author may write: a token bucket an author, so that one that runs wild costs others little. */
-import type { HostId, Millis } from '../core.ts';
+/** How much each may do a second: a token bucket a name, so that one that runs wild costs others little. */
+import type { Millis } from '../core.ts';
 import { RecentMap } from './recent-map.ts';
 
 export interface Rate {
-  readonly recordsPerSecond: number;
-  /** Records at once after a rest. */
+  readonly perSecond: number;
+  /** At once after a rest. */
   readonly burst: number;
 }
 
-interface Bucket {
-  tokens: number;
-  filledAt: Millis;
-}
-
-/**
- * Authors whose buckets are remembered; past this, whoever wrote longest ago starts anew with a full one.
- * Only admitted authors get here, so keys made up by the thousand displace nobody.
- */
-export const maxRatedAuthors = 16_384;
-
-export class WriterRates {
+/** One bucket. */
+export class Allowance {
   private readonly rate: Rate;
-  private readonly buckets = new RecentMap<Bucket>(maxRatedAuthors);
+  private tokens: number;
+  private filledAt: Millis = 0;
 
+  /** Full. */
   constructor(rate: Rate) {
     this.rate = rate;
+    this.tokens = rate.burst;
   }
 
-  /** Whether `author` may write one more record now. Takes nothing: a forgery must not use up another's share. */
-  allows(author: HostId, now: Millis): boolean {
-    return this.tokensOf(author, now) >= 1;
+  /** Whether one more may be done now. Takes nothing: a forgery must not use up another's share. */
+  allows(now: Millis): boolean {
+    return this.tokensAt(now) >= 1;
   }
 
-  /** One record of `author` was taken in. */
-  spend(author: HostId, now: Millis): void {
-    const tokens = this.tokensOf(author, now);
-    this.buckets.set(author, { tokens: Math.max(0, tokens - 1), filledAt: now });
+  /** Takes one, if there is one. A refusal costs nothing: who goes on is let in at the rate. */
+  take(now: Millis): boolean {
+    if (!this.allows(now)) return false;
+    this.add(-1, now);
+    return true;
   }
 
-  private tokensOf(author: HostId, now: Millis): number {
-    const bucket = this.buckets.get(author);
-    if (bucket === undefined) return this.rate.burst;
-    const gained = (Math.max(0, now - bucket.filledAt) * this.rate.recordsPerSecond) / 1000;
-    return Math.min(this.rate.burst, bucket.tokens + gained);
+  /** What was taken is given back. */
+  giveBack(now: Millis): void {
+    this.add(1, now);
+  }
+
+  private add(tokens: number, now: Millis): void {
+    this.tokens = Math.min(this.rate.burst, this.tokensAt(now) + tokens);
+    this.filledAt = Math.max(this.filledAt, now);
+  }
+
+  private tokensAt(now: Millis): number {
+    const gained = (Math.max(0, now - this.filledAt) * this.rate.perSecond) / 1000;
+    return Math.min(this.rate.burst, this.tokens + gained);
+  }
+}
+
+export class Rates {
+  private readonly rate: Rate;
+  private readonly allowances: RecentMap<Allowance>;
+
+  /** Past `maxNames`, whoever did something longest ago starts anew with a full bucket. */
+  constructor(rate: Rate, maxNames: number) {
+    this.rate = rate;
+    this.allowances = new RecentMap(maxNames);
+  }
+
+  /** How many names are remembered. */
+  get size(): number {
+    return this.allowances.size;
+  }
+
+  /** See `Allowance`, as the others. */
+  allows(name: string, now: Millis): boolean {
+    return this.allowances.get(name)?.allows(now) ?? this.rate.burst >= 1;
+  }
+
+  take(name: string, now: Millis): boolean {
+    const allowance = this.allowances.get(name) ?? new Allowance(this.rate);
+    if (!allowance.take(now)) return false;
+    this.allowances.set(name, allowance);
+    return true;
+  }
+
+  giveBack(name: string, now: Millis): void {
+    this.allowances.get(name)?.giveBack(now);
   }
 }

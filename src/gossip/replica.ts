@@ -47,8 +47,8 @@ export const defaultReplicaLimits: ReplicaLimits = {
   policyEntries: 65_536,
   hostBytes: 8 * 1024 * 1024,
   policyBytes: 64 * 1024 * 1024,
-  hostRate: { recordsPerSecond: 100, burst: 4096 },
-  policyRate: { recordsPerSecond: 100, burst: 65_536 },
+  hostRate: { perSecond: 100, burst: 4096 },
+  policyRate: { perSecond: 100, burst: 65_536 },
   tombstoneKeepMs: 24 * 3_600_000,
   deadGraceMs: 24 * 3_600_000,
   lastingKinds: {

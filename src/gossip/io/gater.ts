@@ -1,7 +1,8 @@
 /** Keeps strangers out at the connection: nobody who is not admitted completes one, in either direction. */
 import type { ConnectionGater, MultiaddrConnection, PeerId } from '@libp2p/interface';
 import type { HostId } from '../../core.ts';
-import { SourceRates, sourceOf } from '../source-rates.ts';
+import { Rates } from '../rates.ts';
+import { sourceOf } from '../source.ts';
 import { hostIdOf } from './identity.ts';
 
 /**
@@ -56,7 +57,7 @@ export function admissionGater(
 /** Inbound connections whose handshake is not over, by source. */
 class Handshakes {
   private readonly underWay = new Map<string, number>();
-  private readonly failures = new SourceRates(maxSources, failuresPerSecond, failuresAtOnce);
+  private readonly failures = new Rates({ perSecond: failuresPerSecond, burst: failuresAtOnce }, maxSources);
   /** What to do when the handshake of a connection is over, one way or the other. */
   private readonly ends = new WeakMap<MultiaddrConnection, (succeeded: boolean) => void>();
 

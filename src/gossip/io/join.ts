@@ -11,7 +11,8 @@ import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { isIPv6 } from 'node:net';
 import { assert, Fault, messageOf } from '../../core.ts';
-import { SourceRates, sourceOf } from '../source-rates.ts';
+import { Allowance, type Rate, Rates } from '../rates.ts';
+import { sourceOf } from '../source.ts';
 
 const version = 1;
 const requestType = 1;
@@ -25,10 +26,10 @@ const maxRequestBytes = 8192;
 /** The largest payload of a request, bytes. */
 export const maxJoinPayloadBytes = maxRequestBytes - headerBytes;
 
-/** Requests a server hands on per second, and at once after a quiet second; the rest is dropped. */
-const requestsPerSecond = 50;
+/** Requests a server hands on, at most; the rest is dropped. */
+const requestRate: Rate = { perSecond: 50, burst: 50 };
 /** The same of one source, so that others get through beside one that floods; many may share one NAT. */
-const sourceRequestsPerSecond = 25;
+const sourceRate: Rate = { perSecond: 25, burst: 25 };
 /** Sources that are remembered. With made-up addresses in plenty, the rate of all is what holds. */
 const maxSources = 4096;
 /** How long a joiner waits before it sends its request again; it doubles, since silence may be a busy sponsor's. */
@@ -84,8 +85,8 @@ export class JoinServer {
   readonly port: number;
   private readonly socket: Socket;
   private readonly handle: JoinHandler;
-  private readonly everybody = new SourceRates(1, requestsPerSecond);
-  private readonly sources = new SourceRates(maxSources, sourceRequestsPerSecond);
+  private readonly everybody = new Allowance(requestRate);
+  private readonly sources = new Rates(sourceRate, maxSources);
   private closed = false;
 
   /** Answers through `socket`, whose datagrams its owner hands to `receive`. */
@@ -122,7 +123,7 @@ export class JoinServer {
     }
     // The source first: what one sends too much of must not use up what is there for all.
     const now = performance.now();
-    if (!this.sources.take(sourceOf(from.address), now) || !this.everybody.take('', now)) {
+    if (!this.sources.take(sourceOf(from.address), now) || !this.everybody.take(now)) {
       this.counters.dropped += 1;
       return;
     }

@@ -130,7 +130,7 @@ test('an equivocation that nobody signed is no reason to report anybody', () => 
 
 test('an author that writes too fast is heard at its rate, what is over is not verified, others are not touched', () => {
   let verified = 0;
-  const limits = { ...defaultReplicaLimits, hostRate: { recordsPerSecond: 10, burst: 5 } };
+  const limits = { ...defaultReplicaLimits, hostRate: { perSecond: 10, burst: 5 } };
   const { intake } = intakeOf({
     limits,
     verify: () => {
@@ -151,7 +151,7 @@ test('an author that writes too fast is heard at its rate, what is over is not v
 
 test('forgeries in an author’s name use up nothing of its rate', () => {
   let genuine = false;
-  const limits = { ...defaultReplicaLimits, hostRate: { recordsPerSecond: 1, burst: 1 } };
+  const limits = { ...defaultReplicaLimits, hostRate: { perSecond: 1, burst: 1 } };
   const { intake } = intakeOf({ limits, verify: () => genuine });
   for (let version = 1; version <= 50; version++)
     assert.equal(outcomeOf(intake.accept(makeRecord({ version }).bytes, now)), 'bad-signature');
@@ -163,7 +163,7 @@ test('a host that writes too much or too fast itself is told so, well before oth
   const limits = {
     ...defaultReplicaLimits,
     hostEntries: 3,
-    hostRate: { recordsPerSecond: 1000, burst: 4 },
+    hostRate: { perSecond: 1000, burst: 4 },
   };
   const { intake, replica } = intakeOf({ limits });
   const write = (key: string, version: number) => {
@@ -188,7 +188,7 @@ test('keys without end by one signer cost bounded memory and a bounded number of
   const limits = {
     ...defaultReplicaLimits,
     hostEntries: 100,
-    hostRate: { recordsPerSecond: 100, burst: 100 },
+    hostRate: { perSecond: 100, burst: 100 },
   };
   const { intake, replica } = intakeOf({
     limits,

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { maxRatedAuthors, WriterRates } from '../../../src/gossip/rates.ts';
 import { Writers } from '../../../src/gossip/writers.ts';
 import { makeRecord } from './records.ts';
 
@@ -30,32 +29,4 @@ test('scopes are counted apart, and what shrinks a writer is never too much', ()
   assert.ok(!writers.exceeds(quota, makeRecord({ version: 2 }), large));
   assert.ok(writers.exceeds(quota, makeRecord({ version: 2, value: 'x'.repeat(600) }), large));
   assert.ok(!writers.exceeds(quota, makeRecord({ scope: 'policy' }), undefined));
-});
-
-test('an author may write its burst at once and its rate from then on', () => {
-  const rates = new WriterRates({ recordsPerSecond: 2, burst: 3 });
-  const write = (now: number) => {
-    if (!rates.allows('alice', now)) return false;
-    rates.spend('alice', now);
-    return true;
-  };
-  assert.deepEqual([0, 0, 0, 0].map(write), [true, true, true, false]);
-  assert.deepEqual([499, 500, 500].map(write), [false, true, false]);
-  assert.deepEqual([60_000, 60_000, 60_000, 60_000].map(write), [true, true, true, false]);
-});
-
-test('a clock that stands still or goes back gives nobody more', () => {
-  const rates = new WriterRates({ recordsPerSecond: 1000, burst: 1 });
-  rates.spend('alice', 5000);
-  assert.ok(!rates.allows('alice', 4000));
-});
-
-test('of more authors than are remembered the one that wrote longest ago starts anew', () => {
-  const rates = new WriterRates({ recordsPerSecond: 0, burst: 1 });
-  rates.spend('first', 0);
-  for (let i = 0; i < maxRatedAuthors - 1; i++) rates.spend(`author ${i}`, 0);
-  assert.ok(!rates.allows('first', 0));
-  rates.spend('one more', 0);
-  assert.ok(rates.allows('first', 0));
-  assert.ok(!rates.allows('one more', 0));
 });
