@@ -19,8 +19,10 @@ import {
   encodeNonceCommitments,
   SigningNonces,
 } from '../../src/trust/frost/nonces.ts';
-import { EpochKey, openShare, sealShare } from '../../src/trust/frost/sealing.ts';
+import { openSecret, sealSecret } from '../../src/trust/frost/sealing.ts';
 import { aggregate, SigningSession, signShare } from '../../src/trust/frost/signing.ts';
+import { decodeSecret, encodeSecret } from '../../src/trust/quorum/held-shares.ts';
+import { decodeSigningMessage, encodeSigningMessage } from '../../src/trust/quorum/signing-message.ts';
 import {
   dealtKeys,
   entropyOf,
@@ -138,8 +140,8 @@ test('groups, commitments, ceremonies and envelopes survive their codecs', () =>
 
 test('decoders of bytes from elsewhere throw faults only', () => {
   const share = generated.shares.get(1)!;
-  const key = new EpochKey(entropyOf('key', 32));
-  const context = { trustDomain: 'mesh.example', generation: 1, epoch: 1, group: generated.group };
+  const key = entropyOf('key', 32);
+  const context = { name: 'ab'.repeat(32), host: h1 };
   const { commitment } = SigningNonces.create(share, entropyOf('n', 64));
   const cases: [Uint8Array, (bytes: Uint8Array) => unknown][] = [
     [generated.group.encode(), GroupKey.decode],
@@ -147,7 +149,13 @@ test('decoders of bytes from elsewhere throw faults only', () => {
     [commitment.wire, decodeNonceCommitment],
     [encodeNonceCommitments([commitment]), decodeNonceCommitments],
     [ceremony.encode(), Ceremony.decode],
-    [sealShare(share, context, key, entropyOf('i', 12)), (bytes) => openShare(bytes, context, key)],
+    [
+      sealSecret(share.encode(), context, key, entropyOf('i', 12)),
+      (bytes) => openSecret(bytes, context, key),
+    ],
+    [encodeSecret(generated.group, share), decodeSecret],
+    [encodeSigningMessage({ type: 'ask', attempt: 1 }), decodeSigningMessage],
+    [encodeSigningMessage({ type: 'commitment', attempt: 1, bytes: commitment.wire }), decodeSigningMessage],
   ];
   for (const [good, decode] of cases)
     fc.assert(

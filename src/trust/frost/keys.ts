@@ -102,7 +102,7 @@ export class KeyShare {
     return group.seats.includes(this.seat) && multiplyBase(this.#secret).equals(group.publicShare(this.seat));
   }
 
-  /** Secret bytes: only ever for `sealShare`. */
+  /** Secret bytes: only ever to be sealed, and then wiped. */
   encode(): Uint8Array {
     return new ByteWriter().u8(this.seat).raw(encodeScalar(this.#secret)).done();
   }

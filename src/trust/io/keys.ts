@@ -19,11 +19,13 @@ const seedBytes = 32;
 const maxSecretBytes = 64 * 1024;
 const groupAndOthers = 0o077;
 
-function codeOf(error: unknown): string {
+/** The code of an error of the system, or ''. */
+export function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : '';
 }
 
-async function syncFolder(path: string): Promise<void> {
+/** Makes what was created, renamed or unlinked in a folder durable. */
+export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     await folder.sync();
@@ -43,7 +45,7 @@ async function discard(path: string): Promise<string> {
 }
 
 /** Makes a folder (0700) unless it is there; none above it. */
-async function makeFolder(path: string): Promise<void> {
+export async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 });
   } catch (error) {
