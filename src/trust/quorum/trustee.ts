@@ -61,7 +61,7 @@ export interface TrusteeOptions {
 }
 
 /** Nonces promised for one request, and for nothing else. */
-interface Promise {
+interface Pledge {
   readonly epoch: number;
   /** SHA-256 of the purpose. */
   readonly purpose: string;
@@ -102,7 +102,7 @@ export class QuorumTrustee implements Machine<TrusteeInput, TrusteeEffect> {
   private readonly limiter = new RateLimiter(rateLimits);
   private offices = new Map<number, Office>();
   /** In the order of their expiry. In memory only: what was promised before a restart is never signed with. */
-  private readonly promises = new Map<string, Promise>();
+  private readonly pledges = new Map<string, Pledge>();
   /** In the order of their deadlines. */
   private readonly exchanges = new Map<number, Exchange>();
   private lastExchange = 0;
@@ -113,8 +113,8 @@ export class QuorumTrustee implements Machine<TrusteeInput, TrusteeEffect> {
 
   nextWake(): Millis | null {
     const [exchange] = this.exchanges.values();
-    const [promise] = this.promises.values();
-    return earliest(exchange?.deadline ?? null, promise?.expiresAt ?? null);
+    const [pledge] = this.pledges.values();
+    return earliest(exchange?.deadline ?? null, pledge?.expiresAt ?? null);
   }
 
   /**
@@ -158,7 +158,7 @@ export class QuorumTrustee implements Machine<TrusteeInput, TrusteeEffect> {
   /** Round one: nothing is remembered but the promise. */
   private ask(from: HostId, request: QuorumRequest & { readonly type: 'ask' }, now: Millis): TrusteeEffect[] {
     const { office } = this.decide(from, request, now);
-    if (this.promises.size >= maxNonces)
+    if (this.pledges.size >= maxNonces)
       throw new Fault('nonces-exhausted', 'too many promised nonces are waiting to be used');
     const exchange = this.begin(from, request, null, now);
     const { shareName: share } = office;
@@ -175,11 +175,11 @@ export class QuorumTrustee implements Machine<TrusteeInput, TrusteeEffect> {
     now: Millis,
   ): TrusteeEffect[] {
     const { epoch, purpose, nonceId, commitments } = request;
-    const key = promiseKey(from, request.requestId, nonceId);
-    const promise = this.promises.get(key);
-    this.promises.delete(key);
-    const isKept = promise !== undefined && promise.expiresAt > now;
-    if (!isKept || promise.epoch !== epoch || promise.purpose !== digestOf(purpose))
+    const key = pledgeKey(from, request.requestId, nonceId);
+    const pledge = this.pledges.get(key);
+    this.pledges.delete(key);
+    const isKept = pledge !== undefined && pledge.expiresAt > now;
+    if (!isKept || pledge.epoch !== epoch || pledge.purpose !== digestOf(purpose))
       throw new Fault('nonce-unknown', 'no such nonces are promised for this');
     const { office, verdict } = this.decide(from, request, now);
     const { purposes, log } = this.options;
@@ -244,7 +244,10 @@ export class QuorumTrustee implements Machine<TrusteeInput, TrusteeEffect> {
     if (report.type === 'contributed')
       return [answer(from, { type: 'share', requestId, attempt, bytes: report.share })];
     const { nonceId, commitment: bytes } = report;
-    this.promises.set(promiseKey(from, requestId, nonceId), {
+    const key = pledgeKey(from, requestId, nonceId);
+    // Of the genesis key, which needs no nonces, all have one name: the last to be set is the last to expire.
+    this.pledges.delete(key);
+    this.pledges.set(key, {
       epoch: request.epoch,
       purpose: digestOf(request.purpose),
       expiresAt: now + nonceLifetimeMs,
@@ -253,9 +256,9 @@ export class QuorumTrustee implements Machine<TrusteeInput, TrusteeEffect> {
   }
 
   private expire(now: Millis): TrusteeEffect[] {
-    for (const [key, promise] of this.promises) {
-      if (promise.expiresAt > now) break;
-      this.promises.delete(key);
+    for (const [key, pledge] of this.pledges) {
+      if (pledge.expiresAt > now) break;
+      this.pledges.delete(key);
     }
     const effects: TrusteeEffect[] = [];
     for (const [id, { from, request, deadline }] of this.exchanges) {
@@ -267,7 +270,7 @@ export class QuorumTrustee implements Machine<TrusteeInput, TrusteeEffect> {
   }
 }
 
-function promiseKey(from: HostId, requestId: number, nonceId: string): string {
+function pledgeKey(from: HostId, requestId: number, nonceId: string): string {
   return `${from}/${requestId}/${nonceId}`;
 }
 
