@@ -21,6 +21,7 @@ export function playModel(trial: Trial): Spread {
     return true;
   });
   for (let host = 0; host < trial.hosts; host++) pubsub.processStarted(host);
+  for (const host of trial.mute) pubsub.mute(host, Number.POSITIVE_INFINITY);
   for (const [host, peer] of trial.connections) network.connect(host, peer);
   world.runUntil(schedule(trial, world, tally, (host, delta) => pubsub.publish(host, delta)));
   let meshPeers = 0;

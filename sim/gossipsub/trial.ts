@@ -16,6 +16,8 @@ export interface Trial {
   /** Who dialled, and whom. */
   readonly connections: readonly (readonly [number, number])[];
   readonly publications: readonly Publication[];
+  /** Hosts that take deltas in and pass none on, neither at once nor by telling of them. */
+  readonly mute: readonly number[];
 }
 
 export interface Publication {
@@ -31,6 +33,8 @@ const meshSettleMs = 10_000;
 const publicationCount = 100;
 /** Apart by so much on average, in no step with the heartbeat. */
 const publicationGapMs = 100;
+/** Of all hosts; then about one in thirty has only such peers in its mesh. */
+const muteShare = 1 / 3;
 /** What is under way after the last of them has so long to arrive, by a few rounds of telling and asking. */
 const drainMs = 3_000;
 
@@ -42,7 +46,22 @@ export function planTrial(hosts: number, seed: number): Trial {
     host: randomInt(random, hosts),
     atMs: meshSettleMs + (number + random.next()) * publicationGapMs,
   }));
-  return { hosts, seed, connections: connectionsAmong(hosts, world), publications };
+  return { hosts, seed, connections: connectionsAmong(hosts, world), publications, mute: [] };
+}
+
+/** The same with many hosts that pass nothing on, so that what gossipsub heals is tried too. */
+export function withMute(trial: Trial): Trial {
+  const { hosts } = trial;
+  const muteCount = Math.floor(hosts * muteShare);
+  return {
+    ...trial,
+    // Who has which number is a matter of chance already.
+    mute: Array.from({ length: muteCount }, (_, host) => host),
+    publications: trial.publications.map(({ host, atMs }) => ({
+      host: host < muteCount ? muteCount + (host % (hosts - muteCount)) : host,
+      atMs,
+    })),
+  };
 }
 
 function connectionsAmong(hosts: number, world: World): Trial['connections'] {

@@ -2,31 +2,91 @@
 import { type Comparison, compare, comparisonTable, tolerance } from '../gossipsub/comparison.ts';
 import { playModel } from '../gossipsub/model.ts';
 import type { Spread } from '../gossipsub/tally.ts';
-import { planTrial } from '../gossipsub/trial.ts';
-import type { Study } from '../study.ts';
+import { planTrial, type Trial, withMute } from '../gossipsub/trial.ts';
+import { readableMs, Samples } from '../statistics.ts';
+import { markdownTable, type Study } from '../study.ts';
 import { distributionPlot } from '../svg.ts';
 
 const sizes = [100, 200, 500, 1_000];
 const seed = 1;
+/** A few hosts that hear only the mute decide how much is healed: it takes several meshes to tell that. */
+const healingHosts = 300;
+const healingSeeds = 8;
+/** No push takes so long: what comes later was told of and asked for. */
+const healedMs = 50;
 
-interface Size {
-  readonly comparison: Comparison;
+interface Both {
   readonly gossipsub: Spread;
   readonly model: Spread;
 }
 
+interface Size extends Both {
+  readonly comparison: Comparison;
+}
+
 export const gossipsub: Study = ({ progress, playGossipsub }) => {
+  const playBoth = (trial: Trial): Both => ({ gossipsub: playGossipsub(trial), model: playModel(trial) });
   const results = sizes.map((hosts): Size => {
     progress(`gossipsub: ${hosts} hosts`);
     const trial = planTrial(hosts, seed);
-    const spreads = { gossipsub: playGossipsub(trial), model: playModel(trial) };
-    return { ...spreads, comparison: compare(trial, spreads.gossipsub, spreads.model) };
+    const both = playBoth(trial);
+    return { ...both, comparison: compare(trial, both.gossipsub, both.model) };
+  });
+  const healing = Array.from({ length: healingSeeds }, (_, index) => {
+    progress(`gossipsub: ${healingHosts} hosts, a third of them mute, ${index + 1} of ${healingSeeds}`);
+    return playBoth(withMute(planTrial(healingHosts, index + 1)));
   });
   const comparisons = results.map(({ comparison }) => comparison);
-  return { text: textOf(comparisons), data: comparisons, svg: plotOf(results) };
+  const healed = {
+    gossipsub: healedOf(healing.map((both) => both.gossipsub)),
+    model: healedOf(healing.map((both) => both.model)),
+  };
+  return { text: textOf(comparisons, healed), data: { comparisons, healed }, svg: plotOf(results) };
 };
 
-function textOf(comparisons: readonly Comparison[]): string {
+/** What became of all deliveries of several trials that the eager mesh alone would have missed. */
+interface Healed {
+  /** Shares of all deliveries. */
+  readonly healed: number;
+  readonly missing: number;
+  /** Of those that were healed. */
+  readonly meanMs: number;
+  readonly p50Ms: number | null;
+  readonly p99Ms: number | null;
+}
+
+function healedOf(spreads: readonly Spread[]): Healed {
+  const deliveries = spreads.flatMap(({ delivery }) => delivery);
+  const missing = spreads.reduce((sum, spread) => sum + spread.missing, 0);
+  const late = Samples.of(deliveries.filter((tookMs) => tookMs > healedMs));
+  return {
+    healed: late.count / (deliveries.length + missing),
+    missing: missing / (deliveries.length + missing),
+    meanMs: late.values.reduce((sum, tookMs) => sum + tookMs, 0) / late.count,
+    p50Ms: late.quantile(0.5),
+    p99Ms: late.quantile(0.99),
+  };
+}
+
+function healedTable({ gossipsub, model }: { [side in keyof Both]: Healed }): string {
+  const row = (name: string, cell: (healed: Healed) => string): string[] => [
+    name,
+    cell(gossipsub),
+    cell(model),
+  ];
+  return markdownTable([
+    ['', 'gossipsub', 'its model'],
+    row(
+      `deliveries that took more than ${healedMs} ms, longer than any push`,
+      ({ healed }) => `${(100 * healed).toFixed(1)} %`,
+    ),
+    row('how long, mean', ({ meanMs }) => readableMs(meanMs)),
+    row('how long, p50 / p99', ({ p50Ms, p99Ms }) => `${readableMs(p50Ms)} / ${readableMs(p99Ms)}`),
+    row('left to anti-entropy', ({ missing }) => `${(100 * missing).toFixed(2)} %`),
+  ]);
+}
+
+function textOf(comparisons: readonly Comparison[], healed: { [side in keyof Both]: Healed }): string {
   const beyond = comparisons.flatMap(({ hosts, disagreements }) =>
     disagreements.map((disagreement) => `- ${hosts} hosts: ${disagreement}\n`),
   );
@@ -38,7 +98,11 @@ gossipsub's bytes are all that it writes: its framing and what it tells of delta
 ${comparisonTable(comparisons)}
 ${beyond.length === 0 ? `No figure differs by more than ${100 * tolerance} %.\n` : `Too far apart:\n\n${beyond.join('')}`}
 One size alone: \`npm run sim -- --scenario gossipsub --hosts 1000\`, which exits 1 where the two differ by more.
-`;
+
+What gossipsub heals by telling of deltas and asking for them: ${healingHosts} hosts, of which a third pass nothing on,
+${healingSeeds} meshes together.
+
+${healedTable(healed)}`;
 }
 
 function plotOf(results: readonly Size[]): string {

@@ -5,7 +5,7 @@ import { readArguments } from '../../sim/arguments.ts';
 import { compare, comparisonText } from '../../sim/gossipsub/comparison.ts';
 import { playGossipsub } from '../../sim/gossipsub/io/process.ts';
 import { playModel } from '../../sim/gossipsub/model.ts';
-import { planTrial } from '../../sim/gossipsub/trial.ts';
+import { planTrial, type Trial } from '../../sim/gossipsub/trial.ts';
 
 test('gossipsub and its model bring every delta to sixty hosts alike, and a seed repeats itself', () => {
   const trial = planTrial(60, 1);
@@ -33,6 +33,28 @@ test('what the model gets wrong by more than a quarter, or loses, is named with 
   );
   assert.deepEqual(compare(trial, right, { ...right, copies: right.copies * 0.8 }).disagreements, []);
   assert.deepEqual(playModel(trial), right);
+});
+
+test('a mute host takes a delta in and passes it on to nobody, in gossipsub as in its model', () => {
+  const publications = [{ host: 0, atMs: 3_000 }];
+  const chain: Trial = {
+    hosts: 4,
+    seed: 1,
+    connections: [
+      [0, 1],
+      [2, 1],
+      [2, 3],
+    ],
+    publications,
+    mute: [],
+  };
+  for (const play of [playGossipsub, playModel]) {
+    assert.equal(play(chain).missing, 0);
+    const { missing, delivery, bytesPerDelta } = play({ ...chain, mute: [1] });
+    assert.equal(missing, 2);
+    assert.equal(delivery.length, 1);
+    assert.deepEqual(bytesPerDelta.slice(1), [0, 0, 0]);
+  }
 });
 
 test('gossipsub is compared among fifty to a thousand hosts', () => {

@@ -17,7 +17,8 @@ import { type Endpoint, standIn } from './connection.ts';
 
 /** Who is told what a node does. */
 export interface NodeWatcher {
-  delivered(delta: Uint8Array): void;
+  /** Whether the delta is to be passed on. */
+  delivered(delta: Uint8Array): boolean;
   sent(bytes: number, deltas: number): void;
 }
 
@@ -57,15 +58,14 @@ export class VirtualNode implements Endpoint {
     return new VirtualNode(await generateKeyPairFromSeed('Ed25519', seed), watcher);
   }
 
-  /** Subscribes as `DeltaPubsub` does, with a validator that takes as long as a signature. */
+  /** Subscribes as `DeltaPubsub` does: what is new comes by the validator, which takes as long as a signature. */
   async start(): Promise<void> {
     const { pubsub, mesh, watcher } = this;
     await start(pubsub);
-    pubsub.topicValidators.set(deltaTopic, async () => {
+    pubsub.topicValidators.set(deltaTopic, async (_from, { data }) => {
       await new Promise((resolve) => setTimeout(resolve, deliveryMs));
-      return TopicValidatorResult.Accept;
+      return watcher.delivered(data) ? TopicValidatorResult.Accept : TopicValidatorResult.Ignore;
     });
-    pubsub.addEventListener('message', ({ detail }) => watcher.delivered(detail.data));
     pubsub.addEventListener('gossipsub:graft', ({ detail }) => mesh.add(detail.peerId));
     pubsub.addEventListener('gossipsub:prune', ({ detail }) => mesh.delete(detail.peerId));
     pubsub.subscribe(deltaTopic);

@@ -9,11 +9,15 @@ import type { VirtualTime } from './virtual-time.ts';
 
 export async function play(trial: Trial, world: World, time: VirtualTime): Promise<Spread> {
   const tally = new Tally(trial, world);
+  const mute = new Set(trial.mute);
   const nodes: VirtualNode[] = [];
   for (let host = 0; host < trial.hosts; host++)
     nodes.push(
       await VirtualNode.create(host, {
-        delivered: (delta) => tally.delivered(host, delta),
+        delivered: (delta) => {
+          tally.delivered(host, delta);
+          return !mute.has(host);
+        },
         sent: (bytes, deltas) => tally.sent(host, bytes, deltas),
       }),
     );
