@@ -1,0 +1,620 @@
+import assert from 'node:assert/strict';
+import { createHash, createPublicKey, type KeyObject, sign, X509Certificate } from 'node:crypto';
+import { test } from 'node:test';
+import { ed25519Verify, type HostId, type Signer, seededRandom } from '../../../../src/core.ts';
+import { createCsr } from '../../../../src/trust/csr.ts';
+import {
+  bitString,
+  booleanTrue,
+  context,
+  embed,
+  encode,
+  objectIdentifier,
+  octetString,
+  sequence,
+  set,
+  unsignedInteger,
+} from '../../../../src/trust/der.ts';
+import { decodeIssueReply, encodeIssueRequest, type IssueRequest } from '../../../../src/trust/issuance.ts';
+import { digestOf } from '../../../../src/trust/issuance-log.ts';
+import { type LeafTask, leafRefusal, leafReply, leafTask } from '../../../../src/trust/quorum/leaf.ts';
+import { encodeQuorumMessage, type QuorumMessage } from '../../../../src/trust/quorum/message.ts';
+import { encodePurpose, leafTag } from '../../../../src/trust/quorum/purpose.ts';
+import { maxSignings } from '../../../../src/trust/quorum/requester.ts';
+import { dnsNamesOf, formatSpiffeId } from '../../../../src/trust/spiffe.ts';
+import type { TrustState } from '../../../../src/trust/state.ts';
+import { SvidKeeper } from '../../../../src/trust/svid.ts';
+import { oids, subjectAltName } from '../../../../src/trust/x509.ts';
+import {
+  admissionStatement,
+  foundedState,
+  founder,
+  genesis,
+  grantStatement,
+  hour,
+  makeGrant,
+  p256,
+  signerOf,
+  startedAt,
+  trustDomain,
+} from '../mesh.ts';
+import { Court, sharedState, type Tamper } from './court.ts';
+
+const key = p256();
+const host = signerOf('host');
+const asksAt = startedAt + 60_000;
+
+function identityOf(service: string) {
+  return { trustDomain, datacenter: 'dc1', service };
+}
+
+function csrOf(service: string): Buffer {
+  return createCsr(key, formatSpiffeId(identityOf(service)), dnsNamesOf(identityOf(service)));
+}
+
+function frame(parts: Partial<IssueRequest> = {}): Uint8Array {
+  return encodeIssueRequest({
+    requestId: 7,
+    profile: 1,
+    generation: 1,
+    csr: csrOf('api'),
+    issuedAt: asksAt,
+    ttlMs: hour,
+    ...parts,
+  });
+}
+
+/** With `host` admitted by use 0 of a grant for the service `api`, and nothing else. */
+function withHost(state: TrustState): TrustState {
+  const grant = makeGrant('grant', { services: ['api'], uses: 3 });
+  state.apply(grantStatement(grant));
+  state.apply(admissionStatement(host, 'grant', grant));
+  return state;
+}
+
+function courtOf(threshold: number, count: number, self: Signer = host): { court: Court; state: TrustState } {
+  const state = withHost(threshold === 1 ? foundedState() : sharedState(threshold, count));
+  return { court: new Court(threshold, count, () => state, self), state };
+}
+
+function ask(court: Court, state: TrustState, service = 'api', requestId = service): LeafTask {
+  const task = leafTask(
+    frame({ csr: csrOf(service), generation: court.epoch.plan.generation }),
+    state.bundle,
+  );
+  court.sign(requestId, task.purpose, task.message);
+  return task;
+}
+
+/** The code of the refusal of whatever `purpose` is, by all trustees, who are left as they were. */
+function refusalOf(court: Court, purpose: Uint8Array): string {
+  const name = createHash('sha256').update(purpose).digest('hex');
+  court.sign(name, purpose, Buffer.from('whatever'));
+  court.finish();
+  for (const bench of court.trustees.values()) {
+    assert.deepEqual([...bench.disk], [], 'nothing was written');
+    assert.deepEqual(bench.orders, [], 'no nonces were promised');
+  }
+  const outcome = court.outcome(name);
+  assert.ok(typeof outcome === 'string');
+  return outcome;
+}
+
+/** Changes what the trustee of a seat says. */
+function spoil(
+  court: Court,
+  seat: number,
+  change: (message: QuorumMessage) => readonly QuorumMessage[],
+): void {
+  const before = court.tamper;
+  court.tamper = (message, from, to) =>
+    from === court.hosts[seat - 1] ? change(message) : before(message, from, to);
+}
+
+const badShare = (message: QuorumMessage): readonly QuorumMessage[] =>
+  message.type === 'share' ? [{ ...message, bytes: new Uint8Array(32).fill(1) }] : [message];
+
+function isSigned(court: Court, requestId: string, message: Uint8Array): boolean {
+  const signature = court.outcome(requestId);
+  return typeof signature !== 'string' && ed25519Verify(court.epoch.rootKey, message, signature);
+}
+
+for (const [threshold, count] of [
+  [1, 1],
+  [2, 3],
+  [3, 5],
+  [4, 7],
+] as const)
+  test(`${threshold} of ${count} trustees issue a certificate that the keeper takes`, () => {
+    const { court, state } = courtOf(threshold, count);
+    const keeper = new SvidKeeper({
+      trustDomain,
+      datacenter: 'dc1',
+      bundle: state.bundle,
+      verify: ed25519Verify,
+      random: seededRandom(1),
+      ttlMs: hour,
+    });
+    keeper.step({ type: 'services', services: ['api'] }, court.now);
+    const keyPem = key.export({ type: 'pkcs8', format: 'pem' }).toString();
+    const [request] = keeper.step({ type: 'key-made', service: 'api', csr: csrOf('api'), keyPem }, court.now);
+    assert.ok(request?.type === 'request');
+    const task = leafTask(request.bytes, state.bundle);
+    court.sign('leaf', task.purpose, task.message);
+    court.deliver();
+    const signature = court.outcome('leaf');
+    assert.ok(typeof signature !== 'string');
+    const reply = leafReply(task, signature, state.bundle);
+    const [identity] = keeper.step({ type: 'reply', bytes: reply }, court.now);
+    assert.ok(identity?.type === 'identity');
+    const decoded = decodeIssueReply(reply);
+    assert.ok(decoded.type === 'issued');
+    const chain = decoded.chain.map((der) => new X509Certificate(der));
+    assert.equal(chain.length, threshold === 1 ? 1 : 2);
+    const anchor = new X509Certificate(genesis.root.der);
+    for (const [i, certificate] of chain.entries())
+      assert.ok(
+        certificate.verify((chain[i + 1] ?? anchor).publicKey),
+        'the chain leads to the genesis root',
+      );
+    const logged = [...court.trustees.values()].filter((bench) => bench.log.head !== undefined);
+    assert.equal(logged.length, threshold);
+    for (const { log } of logged) {
+      assert.equal(log.durableHead?.subject, formatSpiffeId(identityOf('api')));
+      assert.equal(log.durableHead.digest, digestOf(task.message));
+    }
+  });
+
+test('a bad share is blamed on its trustee, who is done without now and asked last then', () => {
+  const { court, state } = courtOf(2, 3);
+  spoil(court, 1, badShare);
+  const task = ask(court, state);
+  court.deliver();
+  assert.ok(isSigned(court, 'api', task.message));
+  assert.deepEqual(court.blamed(), ['bad-share 1']);
+  const before = court.said.length;
+  court.sign('again', task.purpose, task.message);
+  court.deliver();
+  assert.ok(isSigned(court, 'again', task.message));
+  assert.ok(!court.said.slice(before).some(({ to }) => to === court.hosts[0]));
+});
+
+test('as many bad shares as leave a quorum are routed around, one more is not', () => {
+  const { court, state } = courtOf(3, 5);
+  spoil(court, 1, badShare);
+  spoil(court, 4, badShare);
+  const task = ask(court, state);
+  court.finish();
+  assert.ok(isSigned(court, 'api', task.message));
+  spoil(court, 2, badShare);
+  court.sign('again', task.purpose, task.message);
+  court.finish();
+  assert.equal(court.outcome('again'), 'quorum-lost');
+});
+
+test('trustees sign what they rebuild, whatever a coordinator would rather have signed', () => {
+  const { court, state } = courtOf(2, 3);
+  const honest = leafTask(frame(), state.bundle);
+  const swapped = Buffer.from(honest.message);
+  swapped[swapped.length - 1]! ^= 1;
+  court.sign('swapped', honest.purpose, swapped);
+  court.finish();
+  assert.equal(court.outcome('swapped'), 'quorum-lost');
+  for (const { log } of court.trustees.values())
+    for (const entry of log.latest(10)) assert.equal(entry.digest, digestOf(honest.message));
+});
+
+test('nonces promised for one purpose sign no other', () => {
+  const { court, state } = courtOf(2, 3);
+  const other = encodePurpose(leafTag, frame({ ttlMs: 2 * hour }));
+  court.tamper = (message) => (message.type === 'contribute' ? [{ ...message, purpose: other }] : [message]);
+  ask(court, state);
+  court.finish();
+  assert.equal(court.outcome('api'), 'nonce-unknown');
+  for (const bench of court.trustees.values()) assert.deepEqual([...bench.disk], []);
+});
+
+/** A request that its key signed, but of a form that `createCsr` would not make. */
+function oddCsr(oddKey: KeyObject, spki: Uint8Array, extensions: ReturnType<typeof sequence>): Buffer {
+  const info = sequence(
+    unsignedInteger(Buffer.of(0)),
+    sequence(),
+    embed(spki),
+    context(0, [sequence(objectIdentifier('1.2.840.113549.1.9.14'), set(extensions))]),
+  );
+  const signature = sign('sha256', encode(info), oddKey);
+  return encode(sequence(info, sequence(objectIdentifier('1.2.840.10045.4.3.2')), bitString(signature)));
+}
+
+test('what a certificate must not say is refused by every trustee, before anything is promised or written', () => {
+  const { court } = courtOf(2, 3);
+  const spki = createPublicKey(key).export({ type: 'spki', format: 'der' });
+  const id = formatSpiffeId(identityOf('api'));
+  const names = (...list: Parameters<typeof subjectAltName>) =>
+    sequence(objectIdentifier(oids.subjectAltName), octetString(encode(subjectAltName(...list))));
+  const code = (csr: Uint8Array): string => refusalOf(court, encodePurpose(leafTag, frame({ csr })));
+
+  const twoUris = sequence(
+    objectIdentifier(oids.subjectAltName),
+    octetString(encode(sequence(context(6, Buffer.from(id)), context(6, Buffer.from(id))))),
+  );
+  assert.equal(code(oddCsr(key, spki, sequence(twoUris))), 'csr-names');
+  const authority = sequence(
+    objectIdentifier(oids.basicConstraints),
+    octetString(encode(sequence(booleanTrue()))),
+  );
+  const good = names(id, dnsNamesOf(identityOf('api')));
+  assert.equal(code(oddCsr(key, spki, sequence(good, authority))), 'csr-extension');
+  assert.equal(code(createCsr(key, id, [...dnsNamesOf(identityOf('api')), 'bank.example'])), 'csr-names');
+  assert.equal(code(oddCsr(p256(), spki, sequence(good))), 'csr-signature');
+  assert.equal(code(csrOf('web')), 'name-not-granted');
+  assert.equal(code(Buffer.from('nonsense')), 'csr-malformed');
+});
+
+test('strangers, other purposes, clocks, roots and epochs are refused with a code on which all agree', () => {
+  const { court } = courtOf(2, 3);
+  const code = (parts: Partial<IssueRequest>): string =>
+    refusalOf(court, encodePurpose(leafTag, frame(parts)));
+  assert.equal(code({ issuedAt: asksAt + 300_000 }), 'clock-skew');
+  assert.equal(code({ generation: 0 }), 'wrong-root');
+  assert.equal(code({ generation: 2 }), 'wrong-root');
+  assert.equal(code({ ttlMs: 1 }), 'bad-ttl');
+  assert.equal(refusalOf(court, encodePurpose(9, frame())), 'unknown-purpose');
+  assert.equal(refusalOf(court, new Uint8Array()), 'unknown-purpose');
+  assert.equal(refusalOf(court, encodePurpose(leafTag, Buffer.from('nonsense'))), 'malformed-request');
+  court.tamper = (message) => (message.type === 'ask' ? [{ ...message, epoch: 4 }] : [message]);
+  assert.equal(code({}), 'epoch-unknown');
+  const stranger = courtOf(2, 3, signerOf('stranger'));
+  assert.equal(refusalOf(stranger.court, encodePurpose(leafTag, frame())), 'not-admitted');
+});
+
+test('a trustee that has lost contact to the others signs nothing', () => {
+  const { court } = courtOf(3, 5);
+  court.heard = 1;
+  assert.equal(refusalOf(court, encodePurpose(leafTag, frame())), 'isolated');
+  court.heard = 2;
+  const { state } = courtOf(3, 5);
+  const task = ask(court, state);
+  court.deliver();
+  assert.ok(isSigned(court, 'api', task.message));
+});
+
+test('what was signed once is not signed again when the messages are replayed, by whomever', () => {
+  const { court, state } = courtOf(2, 3);
+  const task = ask(court, state);
+  court.deliver();
+  assert.ok(isSigned(court, 'api', task.message));
+  const spoken = [...court.said];
+  const disks = [...court.trustees.values()].map((bench) => [...bench.disk]);
+  const shares = (): number => court.said.filter(({ message }) => message.type === 'share').length;
+  const before = shares();
+  for (const { to, message } of spoken)
+    if (message.type === 'contribute')
+      for (const from of [host.publicKey, founder.publicKey])
+        court.post(from, to, encodeQuorumMessage(message));
+  court.deliver();
+  assert.equal(shares(), before);
+  assert.deepEqual(
+    [...court.trustees.values()].map((bench) => [...bench.disk]),
+    disks,
+  );
+});
+
+test('nonces promised to one host are of no use to another', () => {
+  const { court, state } = courtOf(2, 3);
+  const stolen: { to: HostId; message: QuorumMessage }[] = [];
+  court.tamper = (message, _from, to) => {
+    if (message.type !== 'contribute') return [message];
+    stolen.push({ to, message });
+    return [];
+  };
+  ask(court, state);
+  court.deliver();
+  court.tamper = (message) => [message];
+  for (const { to, message } of stolen) court.post(founder.publicKey, to, encodeQuorumMessage(message));
+  court.deliver();
+  const refused = court.said.filter(({ to }) => to === founder.publicKey).map(({ message }) => message);
+  assert.deepEqual(
+    refused.map((message) => message.type === 'refused' && message.code),
+    ['nonce-unknown', 'nonce-unknown'],
+  );
+});
+
+test('the thief of a token that was used gets no certificate from any quorum', () => {
+  const { court, state } = courtOf(2, 3);
+  const task = ask(court, state);
+  court.deliver();
+  assert.ok(isSigned(court, 'api', task.message));
+  // Antedated, the thief displaces the first host everywhere, but two of three have endorsed that one.
+  const thief = signerOf('thief');
+  const grant = makeGrant('grant', { services: ['api'], uses: 3 });
+  state.apply(admissionStatement(thief, 'grant', grant, { admittedAt: startedAt, name: 'thief' }));
+  assert.ok(state.isAdmitted(thief.publicKey));
+  for (const bench of court.trustees.values()) court.restart(bench.signer.publicKey);
+  const thiefs = new Court(2, 3, () => state, thief);
+  for (const [id, bench] of court.trustees) thiefs.trustees.set(id, bench);
+  thiefs.sign('stolen', task.purpose, task.message);
+  thiefs.finish();
+  assert.equal(thiefs.outcome('stolen'), 'use-raced');
+});
+
+test('a race for one use of a token in two halves of a mesh gives a certificate to one host at most', () => {
+  const thief = signerOf('thief');
+  const grant = makeGrant('grant', { services: ['api'], uses: 3 });
+  const [left, right] = [withHost(sharedState(2, 3)), sharedState(2, 3)];
+  right.apply(grantStatement(grant));
+  right.apply(admissionStatement(thief, 'grant', grant, { name: 'thief' }));
+  const [first, second] = [1, 2].map((seat) => signerOf(`trustee ${seat}`).publicKey);
+  // The third trustee is in the right half: only the thief reaches two.
+  const stateOf = (trustee: HostId): TrustState => (trustee === first ? left : right);
+  const court = new Court(2, 3, stateOf, host);
+  const task = leafTask(frame(), left.bundle);
+  court.sign('host', task.purpose, task.message, [first!, second!]);
+  court.finish();
+  assert.equal(court.outcome('host'), 'not-admitted');
+  const thiefs = new Court(2, 3, stateOf, thief);
+  for (const [id, bench] of court.trustees) thiefs.trustees.set(id, bench);
+  thiefs.sign('thief', task.purpose, task.message);
+  thiefs.finish();
+  assert.ok(isSigned(thiefs, 'thief', task.message));
+  // Healed: everybody knows both, and the earlier admission counts; the use stays with whom two endorsed.
+  right.apply(admissionStatement(host, 'grant', grant, { admittedAt: startedAt }));
+  court.sign('healed', task.purpose, task.message);
+  court.finish();
+  assert.equal(court.outcome('healed'), 'use-raced');
+});
+
+for (const crash of ['before-write', 'after-write'] as const)
+  test(`a trustee that dies ${crash} has said nothing, and after its restart signs nothing it had promised`, () => {
+    const { court, state } = courtOf(2, 3);
+    const [dying] = court.hosts as [HostId];
+    court.crashes.set(dying, crash);
+    const task = ask(court, state);
+    court.finish();
+    assert.ok(isSigned(court, 'api', task.message), 'the two others sign');
+    const bench = court.trustees.get(dying)!;
+    const shares = court.said.filter(({ from, message }) => from === dying && message.type === 'share');
+    assert.deepEqual(shares, []);
+    assert.deepEqual(bench.orders, ['offer'], 'the engine was never told to sign');
+    const keys = [...bench.disk.keys()].map((one) => one.split('/')[1]);
+    assert.deepEqual(keys.sort(), crash === 'after-write' ? ['endorsed', 'log'] : []);
+
+    court.crashes.clear();
+    court.restart(dying);
+    const written = [...bench.disk];
+    for (const { to, message } of [...court.said])
+      if (to === dying && message.type === 'contribute')
+        court.post(host.publicKey, dying, encodeQuorumMessage(message));
+    court.deliver();
+    assert.deepEqual([...bench.disk], written);
+    assert.deepEqual(bench.orders, ['offer']);
+    const last = court.said.at(-1)!.message;
+    assert.ok(last.type === 'refused' && last.code === 'nonce-unknown');
+  });
+
+test('no share is ever said before what it signs, with which nonces, is on the disk of its trustee', () => {
+  const { court, state } = courtOf(2, 3);
+  const check: Tamper = (message, from) => {
+    if (message.type !== 'share') return [message];
+    const bench = court.trustees.get(from)!;
+    const entry = bench.log.head!;
+    const onDisk = [...bench.disk].find(([name]) => name.startsWith('issuer/log/'));
+    assert.deepEqual(Buffer.from(onDisk![1]), Buffer.from(bench.log.after(0, 1)[0]!));
+    const asked = court.said.findLast((said) => said.to === from)!.message;
+    assert.ok(asked.type === 'contribute');
+    assert.deepEqual([entry.nonceId, entry.commitments], [asked.nonceId, digestOf(asked.commitments)]);
+    return [message];
+  };
+  court.tamper = check;
+  ask(court, state);
+  court.deliver();
+  assert.notEqual(typeof court.outcome('api'), 'string');
+});
+
+test('two processes with one trustee key are noticed by whoever hears both, and done without', () => {
+  const { court, state } = courtOf(2, 3);
+  const [doubled] = court.hosts as [HostId];
+  const original = court.trustees.get(doubled)!;
+  const copy = court.clone(doubled);
+  let turn = 0;
+  court.tamper = (message, _from, to) => {
+    // Connections end up at the one or the other.
+    if (message.type === 'ask' && to === doubled)
+      court.trustees.set(doubled, turn++ % 2 === 0 ? original : copy);
+    return [message];
+  };
+  for (const name of ['one', 'two', 'three', 'four']) {
+    const task = ask(court, state, 'api', name);
+    court.deliver();
+    assert.ok(isSigned(court, name, task.message));
+    court.now += 1000;
+  }
+  const alarms = court.outcomes.filter((effect) => effect.type === 'alarm');
+  assert.deepEqual(
+    alarms.map(({ code, host: named }) => [code, named]),
+    [['cloned-trustee', doubled]],
+  );
+  assert.equal(turn, 3, 'from then on it is not asked while others are there');
+});
+
+test('a copy of the memory of a trustee promises the same nonces again, and is noticed', () => {
+  const { court, state } = courtOf(2, 3);
+  const first = new Map<HostId, QuorumMessage>();
+  court.tamper = (message, from) => {
+    if (message.type !== 'commitment' || from !== court.hosts[0]) return [message];
+    const { nonceId, bytes } = { ...message, ...first.get(from) };
+    first.set(from, message);
+    return [{ ...message, nonceId, bytes }];
+  };
+  for (const name of ['one', 'two']) {
+    const task = ask(court, state, 'api', name);
+    court.deliver();
+    assert.ok(isSigned(court, name, task.message));
+  }
+  assert.equal(court.outcomes.filter((effect) => effect.type === 'alarm').length, 1);
+});
+
+test('a trustee that restarts is no clone', () => {
+  const { court, state } = courtOf(2, 3);
+  for (const name of ['one', 'two', 'three']) {
+    const task = ask(court, state, 'api', name);
+    court.deliver();
+    assert.ok(isSigned(court, name, task.message));
+    for (const id of court.hosts) court.restart(id);
+  }
+  assert.deepEqual(
+    court.outcomes.map((effect) => effect.type),
+    ['signed', 'signed', 'signed'],
+  );
+});
+
+test('silent and unreachable trustees are routed around, and asked last for a while', () => {
+  const { court, state } = courtOf(2, 3);
+  court.kill(court.hosts[0]!);
+  const started = court.now;
+  const task = ask(court, state);
+  court.finish();
+  assert.ok(isSigned(court, 'api', task.message));
+  assert.equal(court.now - started, 1000);
+  const again = ask(court, state, 'api', 'again');
+  court.deliver();
+  assert.ok(isSigned(court, 'again', again.message), 'without waiting');
+  court.now += 60_000;
+  const fresh = leafTask(frame({ issuedAt: court.now }), state.bundle);
+  court.sign('later', fresh.purpose, fresh.message);
+  court.feed({ type: 'unreachable', host: court.hosts[0]! });
+  court.deliver();
+  assert.ok(isSigned(court, 'later', fresh.message), 'and who is known to be unreachable is not waited for');
+});
+
+test('an attempt that ends early wastes no nonces of the trustees that did promise some', () => {
+  const { court, state } = courtOf(4, 7);
+  for (const seat of [1, 3])
+    spoil(court, seat, (message) =>
+      message.type === 'commitment'
+        ? [
+            {
+              type: 'refused',
+              requestId: message.requestId,
+              attempt: message.attempt,
+              code: 'no',
+              message: 'no',
+              retryAfterMs: 0,
+            },
+          ]
+        : [message],
+    );
+  const task = ask(court, state);
+  court.deliver();
+  assert.ok(isSigned(court, 'api', task.message));
+  for (const [i, id] of court.hosts.entries())
+    assert.equal(
+      court.said.filter(({ to, message }) => to === id && message.type === 'ask').length,
+      i < 6 ? 1 : 0,
+    );
+});
+
+test('when those who refuse do not agree why, the failure counts what they said', () => {
+  const { court, state } = courtOf(3, 5);
+  court.kill(court.hosts[0]!);
+  spoil(court, 2, ({ requestId, attempt }) => [
+    { type: 'refused', requestId, attempt, code: 'isolated', message: 'alone', retryAfterMs: 2000 },
+  ]);
+  spoil(court, 5, badShare);
+  ask(court, state);
+  court.finish();
+  const failed = court.outcomes.find((effect) => effect.type === 'failed');
+  assert.equal(failed?.code, 'quorum-lost');
+  for (const part of ['1 silent', '1 isolated', '1 bad-share'])
+    assert.match(failed.message, new RegExp(part));
+  assert.equal(failed.retryAfterMs, 2000);
+  const reply = decodeIssueReply(leafRefusal(7, failed));
+  assert.ok(reply.type === 'refused' && reply.code === 'quorum-lost' && reply.requestId === 7);
+});
+
+test('many requests at once are worked through a few at a time, and beyond 64 told to come back', () => {
+  const { court, state } = courtOf(2, 3, founder);
+  const task = leafTask(frame(), state.bundle);
+  for (let i = 0; i <= maxSignings; i++) court.sign(`r${i}`, task.purpose, task.message);
+  assert.equal(court.outcome(`r${maxSignings}`), 'too-many-requests');
+  court.finish();
+  for (let i = 0; i < maxSignings; i++) assert.ok(isSigned(court, `r${i}`, task.message));
+});
+
+test('a request that nobody answers ends in time, those that wait behind it too', () => {
+  const { court, state } = courtOf(4, 7);
+  for (const id of court.hosts) court.kill(id);
+  const started = court.now;
+  for (let i = 0; i < 10; i++) ask(court, state, 'api', `r${i}`);
+  court.finish();
+  assert.ok(court.now - started <= 9000);
+  assert.equal(court.requester.nextWake(), null);
+  for (let i = 0; i < 10; i++)
+    assert.ok(['quorum-lost', 'timed-out'].includes(String(court.outcome(`r${i}`))));
+});
+
+test('with too few trustees to ask, nobody is asked', () => {
+  const { court, state } = courtOf(2, 3);
+  const task = leafTask(frame(), state.bundle);
+  court.sign('few', task.purpose, task.message, [court.hosts[0]!, court.hosts[0]!, founder.publicKey]);
+  assert.equal(court.outcome('few'), 'quorum-lost');
+  assert.deepEqual(court.deliver().said, []);
+});
+
+test('an epoch whose outcome is not what its descriptor says is asked nothing', () => {
+  const { court, state } = courtOf(2, 3);
+  const task = leafTask(frame(), state.bundle);
+  const epoch = { ...court.epoch, rootKey: founder.publicKey, hash: 'another' };
+  court.feed({ type: 'sign', task: { ...task, requestId: 'x', epoch, order: court.hosts } });
+  assert.equal(court.outcome('x'), 'outcome-unsound');
+});
+
+test('a host that asks too often is told how long to wait', () => {
+  const { court } = courtOf(2, 3);
+  const [trustee] = court.hosts as [HostId];
+  const codes = new Map<string, number>();
+  for (let i = 0; i < 200; i++)
+    court.post(
+      host.publicKey,
+      trustee,
+      encodeQuorumMessage({
+        type: 'ask',
+        requestId: i,
+        attempt: 1,
+        epoch: 1,
+        purpose: encodePurpose(leafTag, frame()),
+      }),
+    );
+  court.deliver();
+  for (const { from, message } of court.said) {
+    if (from !== trustee) continue;
+    const code = message.type === 'refused' ? message.code : message.type;
+    codes.set(code, (codes.get(code) ?? 0) + 1);
+  }
+  // Eight promises are open to one requester at most; the bucket holds 128.
+  assert.deepEqual([...codes].sort(), [
+    ['commitment', 8],
+    ['nonce-quota', 120],
+    ['rate-limited', 72],
+  ]);
+});
+
+test('an engine that does not answer is not waited for, and its late answer changes nothing', () => {
+  const { court } = courtOf(2, 3);
+  const bench = court.trustees.get(court.hosts[0]!)!;
+  const bytes = encodeQuorumMessage({
+    type: 'ask',
+    requestId: 1,
+    attempt: 1,
+    epoch: 1,
+    purpose: encodePurpose(leafTag, frame()),
+  });
+  const [order] = bench.trustee.step({ type: 'message', from: host.publicKey, bytes }, court.now);
+  assert.ok(order?.type === 'engine' && order.order.type === 'offer');
+  const wake = bench.trustee.nextWake()!;
+  const [sent] = bench.trustee.step({ type: 'wake' }, wake);
+  assert.equal(sent?.type, 'send');
+  const [report] = bench.engine.step(order.order, wake);
+  assert.deepEqual(bench.trustee.step({ type: 'engine', report: report! }, wake), []);
+  assert.equal(bench.trustee.nextWake(), null);
+});
