@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { createHash, createPublicKey, type KeyObject, sign, X509Certificate } from 'node:crypto';
+import { createPublicKey, type KeyObject, sign, X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
-import { ed25519Verify, type HostId, type Signer, seededRandom } from '../../../../src/core.ts';
+import { ed25519Verify, type HostId, seededRandom } from '../../../../src/core.ts';
 import { createCsr } from '../../../../src/trust/csr.ts';
 import {
   bitString,
@@ -15,19 +15,17 @@ import {
   set,
   unsignedInteger,
 } from '../../../../src/trust/der.ts';
-import { decodeIssueReply, encodeIssueRequest, type IssueRequest } from '../../../../src/trust/issuance.ts';
+import { decodeIssueReply, type IssueRequest } from '../../../../src/trust/issuance.ts';
 import { digestOf } from '../../../../src/trust/issuance-log.ts';
-import { type LeafTask, leafRefusal, leafReply, leafTask } from '../../../../src/trust/quorum/leaf.ts';
+import { leafReply, leafTask } from '../../../../src/trust/quorum/leaf.ts';
 import { encodeQuorumMessage, type QuorumMessage } from '../../../../src/trust/quorum/message.ts';
 import { encodePurpose, leafTag } from '../../../../src/trust/quorum/purpose.ts';
-import { maxSignings } from '../../../../src/trust/quorum/requester.ts';
 import { dnsNamesOf, formatSpiffeId } from '../../../../src/trust/spiffe.ts';
 import type { TrustState } from '../../../../src/trust/state.ts';
 import { SvidKeeper } from '../../../../src/trust/svid.ts';
 import { oids, subjectAltName } from '../../../../src/trust/x509.ts';
 import {
   admissionStatement,
-  foundedState,
   founder,
   genesis,
   grantStatement,
@@ -39,85 +37,19 @@ import {
   trustDomain,
 } from '../mesh.ts';
 import { Court, sharedState, type Tamper } from './court.ts';
-
-const key = p256();
-const host = signerOf('host');
-const asksAt = startedAt + 60_000;
-
-function identityOf(service: string) {
-  return { trustDomain, datacenter: 'dc1', service };
-}
-
-function csrOf(service: string): Buffer {
-  return createCsr(key, formatSpiffeId(identityOf(service)), dnsNamesOf(identityOf(service)));
-}
-
-function frame(parts: Partial<IssueRequest> = {}): Uint8Array {
-  return encodeIssueRequest({
-    requestId: 7,
-    profile: 1,
-    generation: 1,
-    csr: csrOf('api'),
-    issuedAt: asksAt,
-    ttlMs: hour,
-    ...parts,
-  });
-}
-
-/** With `host` admitted by use 0 of a grant for the service `api`, and nothing else. */
-function withHost(state: TrustState): TrustState {
-  const grant = makeGrant('grant', { services: ['api'], uses: 3 });
-  state.apply(grantStatement(grant));
-  state.apply(admissionStatement(host, 'grant', grant));
-  return state;
-}
-
-function courtOf(threshold: number, count: number, self: Signer = host): { court: Court; state: TrustState } {
-  const state = withHost(threshold === 1 ? foundedState() : sharedState(threshold, count));
-  return { court: new Court(threshold, count, () => state, self), state };
-}
-
-function ask(court: Court, state: TrustState, service = 'api', requestId = service): LeafTask {
-  const task = leafTask(
-    frame({ csr: csrOf(service), generation: court.epoch.plan.generation }),
-    state.bundle,
-  );
-  court.sign(requestId, task.purpose, task.message);
-  return task;
-}
-
-/** The code of the refusal of whatever `purpose` is, by all trustees, who are left as they were. */
-function refusalOf(court: Court, purpose: Uint8Array): string {
-  const name = createHash('sha256').update(purpose).digest('hex');
-  court.sign(name, purpose, Buffer.from('whatever'));
-  court.finish();
-  for (const bench of court.trustees.values()) {
-    assert.deepEqual([...bench.disk], [], 'nothing was written');
-    assert.deepEqual(bench.orders, [], 'no nonces were promised');
-  }
-  const outcome = court.outcome(name);
-  assert.ok(typeof outcome === 'string');
-  return outcome;
-}
-
-/** Changes what the trustee of a seat says. */
-function spoil(
-  court: Court,
-  seat: number,
-  change: (message: QuorumMessage) => readonly QuorumMessage[],
-): void {
-  const before = court.tamper;
-  court.tamper = (message, from, to) =>
-    from === court.hosts[seat - 1] ? change(message) : before(message, from, to);
-}
-
-const badShare = (message: QuorumMessage): readonly QuorumMessage[] =>
-  message.type === 'share' ? [{ ...message, bytes: new Uint8Array(32).fill(1) }] : [message];
-
-function isSigned(court: Court, requestId: string, message: Uint8Array): boolean {
-  const signature = court.outcome(requestId);
-  return typeof signature !== 'string' && ed25519Verify(court.epoch.rootKey, message, signature);
-}
+import {
+  ask,
+  asksAt,
+  courtOf,
+  csrOf,
+  frame,
+  host,
+  identityOf,
+  isSigned,
+  key,
+  refusalOf,
+  withHost,
+} from './leaves.ts';
 
 for (const [threshold, count] of [
   [1, 1],
@@ -164,33 +96,6 @@ for (const [threshold, count] of [
       assert.equal(log.durableHead.digest, digestOf(task.message));
     }
   });
-
-test('a bad share is blamed on its trustee, who is done without now and asked last then', () => {
-  const { court, state } = courtOf(2, 3);
-  spoil(court, 1, badShare);
-  const task = ask(court, state);
-  court.deliver();
-  assert.ok(isSigned(court, 'api', task.message));
-  assert.deepEqual(court.blamed(), ['bad-share 1']);
-  const before = court.said.length;
-  court.sign('again', task.purpose, task.message);
-  court.deliver();
-  assert.ok(isSigned(court, 'again', task.message));
-  assert.ok(!court.said.slice(before).some(({ to }) => to === court.hosts[0]));
-});
-
-test('as many bad shares as leave a quorum are routed around, one more is not', () => {
-  const { court, state } = courtOf(3, 5);
-  spoil(court, 1, badShare);
-  spoil(court, 4, badShare);
-  const task = ask(court, state);
-  court.finish();
-  assert.ok(isSigned(court, 'api', task.message));
-  spoil(court, 2, badShare);
-  court.sign('again', task.purpose, task.message);
-  court.finish();
-  assert.equal(court.outcome('again'), 'quorum-lost');
-});
 
 test('trustees sign what they rebuild, whatever a coordinator would rather have signed', () => {
   const { court, state } = courtOf(2, 3);
@@ -409,164 +314,6 @@ test('no share is ever said before what it signs, with which nonces, is on the d
   ask(court, state);
   court.deliver();
   assert.notEqual(typeof court.outcome('api'), 'string');
-});
-
-test('two processes with one trustee key are noticed by whoever hears both, and done without', () => {
-  const { court, state } = courtOf(2, 3);
-  const [doubled] = court.hosts as [HostId];
-  const original = court.trustees.get(doubled)!;
-  const copy = court.clone(doubled);
-  let turn = 0;
-  court.tamper = (message, _from, to) => {
-    // Connections end up at the one or the other.
-    if (message.type === 'ask' && to === doubled)
-      court.trustees.set(doubled, turn++ % 2 === 0 ? original : copy);
-    return [message];
-  };
-  for (const name of ['one', 'two', 'three', 'four']) {
-    const task = ask(court, state, 'api', name);
-    court.deliver();
-    assert.ok(isSigned(court, name, task.message));
-    court.now += 1000;
-  }
-  const alarms = court.outcomes.filter((effect) => effect.type === 'alarm');
-  assert.deepEqual(
-    alarms.map(({ code, host: named }) => [code, named]),
-    [['cloned-trustee', doubled]],
-  );
-  assert.equal(turn, 3, 'from then on it is not asked while others are there');
-});
-
-test('a copy of the memory of a trustee promises the same nonces again, and is noticed', () => {
-  const { court, state } = courtOf(2, 3);
-  const first = new Map<HostId, QuorumMessage>();
-  court.tamper = (message, from) => {
-    if (message.type !== 'commitment' || from !== court.hosts[0]) return [message];
-    const { nonceId, bytes } = { ...message, ...first.get(from) };
-    first.set(from, message);
-    return [{ ...message, nonceId, bytes }];
-  };
-  for (const name of ['one', 'two']) {
-    const task = ask(court, state, 'api', name);
-    court.deliver();
-    assert.ok(isSigned(court, name, task.message));
-  }
-  assert.equal(court.outcomes.filter((effect) => effect.type === 'alarm').length, 1);
-});
-
-test('a trustee that restarts is no clone', () => {
-  const { court, state } = courtOf(2, 3);
-  for (const name of ['one', 'two', 'three']) {
-    const task = ask(court, state, 'api', name);
-    court.deliver();
-    assert.ok(isSigned(court, name, task.message));
-    for (const id of court.hosts) court.restart(id);
-  }
-  assert.deepEqual(
-    court.outcomes.map((effect) => effect.type),
-    ['signed', 'signed', 'signed'],
-  );
-});
-
-test('silent and unreachable trustees are routed around, and asked last for a while', () => {
-  const { court, state } = courtOf(2, 3);
-  court.kill(court.hosts[0]!);
-  const started = court.now;
-  const task = ask(court, state);
-  court.finish();
-  assert.ok(isSigned(court, 'api', task.message));
-  assert.equal(court.now - started, 1000);
-  const again = ask(court, state, 'api', 'again');
-  court.deliver();
-  assert.ok(isSigned(court, 'again', again.message), 'without waiting');
-  court.now += 60_000;
-  const fresh = leafTask(frame({ issuedAt: court.now }), state.bundle);
-  court.sign('later', fresh.purpose, fresh.message);
-  court.feed({ type: 'unreachable', host: court.hosts[0]! });
-  court.deliver();
-  assert.ok(isSigned(court, 'later', fresh.message), 'and who is known to be unreachable is not waited for');
-});
-
-test('an attempt that ends early wastes no nonces of the trustees that did promise some', () => {
-  const { court, state } = courtOf(4, 7);
-  for (const seat of [1, 3])
-    spoil(court, seat, (message) =>
-      message.type === 'commitment'
-        ? [
-            {
-              type: 'refused',
-              requestId: message.requestId,
-              attempt: message.attempt,
-              code: 'no',
-              message: 'no',
-              retryAfterMs: 0,
-            },
-          ]
-        : [message],
-    );
-  const task = ask(court, state);
-  court.deliver();
-  assert.ok(isSigned(court, 'api', task.message));
-  for (const [i, id] of court.hosts.entries())
-    assert.equal(
-      court.said.filter(({ to, message }) => to === id && message.type === 'ask').length,
-      i < 6 ? 1 : 0,
-    );
-});
-
-test('when those who refuse do not agree why, the failure counts what they said', () => {
-  const { court, state } = courtOf(3, 5);
-  court.kill(court.hosts[0]!);
-  spoil(court, 2, ({ requestId, attempt }) => [
-    { type: 'refused', requestId, attempt, code: 'isolated', message: 'alone', retryAfterMs: 2000 },
-  ]);
-  spoil(court, 5, badShare);
-  ask(court, state);
-  court.finish();
-  const failed = court.outcomes.find((effect) => effect.type === 'failed');
-  assert.equal(failed?.code, 'quorum-lost');
-  for (const part of ['1 silent', '1 isolated', '1 bad-share'])
-    assert.match(failed.message, new RegExp(part));
-  assert.equal(failed.retryAfterMs, 2000);
-  const reply = decodeIssueReply(leafRefusal(7, failed));
-  assert.ok(reply.type === 'refused' && reply.code === 'quorum-lost' && reply.requestId === 7);
-});
-
-test('many requests at once are worked through a few at a time, and beyond 64 told to come back', () => {
-  const { court, state } = courtOf(2, 3, founder);
-  const task = leafTask(frame(), state.bundle);
-  for (let i = 0; i <= maxSignings; i++) court.sign(`r${i}`, task.purpose, task.message);
-  assert.equal(court.outcome(`r${maxSignings}`), 'too-many-requests');
-  court.finish();
-  for (let i = 0; i < maxSignings; i++) assert.ok(isSigned(court, `r${i}`, task.message));
-});
-
-test('a request that nobody answers ends in time, those that wait behind it too', () => {
-  const { court, state } = courtOf(4, 7);
-  for (const id of court.hosts) court.kill(id);
-  const started = court.now;
-  for (let i = 0; i < 10; i++) ask(court, state, 'api', `r${i}`);
-  court.finish();
-  assert.ok(court.now - started <= 9000);
-  assert.equal(court.requester.nextWake(), null);
-  for (let i = 0; i < 10; i++)
-    assert.ok(['quorum-lost', 'timed-out'].includes(String(court.outcome(`r${i}`))));
-});
-
-test('with too few trustees to ask, nobody is asked', () => {
-  const { court, state } = courtOf(2, 3);
-  const task = leafTask(frame(), state.bundle);
-  court.sign('few', task.purpose, task.message, [court.hosts[0]!, court.hosts[0]!, founder.publicKey]);
-  assert.equal(court.outcome('few'), 'quorum-lost');
-  assert.deepEqual(court.deliver().said, []);
-});
-
-test('an epoch whose outcome is not what its descriptor says is asked nothing', () => {
-  const { court, state } = courtOf(2, 3);
-  const task = leafTask(frame(), state.bundle);
-  const epoch = { ...court.epoch, rootKey: founder.publicKey, hash: 'another' };
-  court.feed({ type: 'sign', task: { ...task, requestId: 'x', epoch, order: court.hosts } });
-  assert.equal(court.outcome('x'), 'outcome-unsound');
 });
 
 test('a host that asks too often is told how long to wait', () => {
