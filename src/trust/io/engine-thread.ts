@@ -8,7 +8,7 @@ import type { EngineOrder, EngineReport } from '../quorum/engine-port.ts';
 import type { EngineThreadData, FromEngineThread, ToEngineThread } from './engine-messages.ts';
 
 /** Heap limits of the thread, MB. Arithmetic on big integers leaves much behind that is dead at once. */
-const resourceLimits = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 64 };
+const resourceLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64 };
 
 /** Takes orders in the order they are given and reports in the order they arise. */
 export class EngineThread {

@@ -110,10 +110,11 @@ export class DealingRun implements Run {
         return [this.established(effect)];
       case 'failed':
         return [this.failed(effect.blame, effect.absences)];
-      case 'blamed':
-        return [];
-      // The agreement counts for itself who has a share; and what proves nothing is not worth a word.
+      // The agreement counts for itself who has a share.
       case 'done':
+      // A quorum has its shares: that somebody cheated one more does not undo them, and that one says so itself.
+      case 'blamed':
+      // It proves nothing against anybody.
       case 'dropped':
         return [];
     }

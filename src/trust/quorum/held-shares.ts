@@ -39,11 +39,12 @@ export function decodeSecret(bytes: Uint8Array): { readonly group: GroupKey; rea
   return { group, share };
 }
 
+/** Printing or serialising it shows no share. */
 export class HeldShares {
   private readonly bootId: string;
   /** Secrets from the store that nothing was done with yet: to decode one takes milliseconds. */
-  private readonly encoded = new Map<ShareName, Uint8Array>();
-  private readonly decoded = new Map<ShareName, HeldShare>();
+  readonly #encoded = new Map<ShareName, Uint8Array>();
+  readonly #decoded = new Map<ShareName, HeldShare>();
   /** Made here and not known to be durable, oldest first. */
   private readonly unconfirmed = new Set<ShareName>();
 
@@ -52,13 +53,13 @@ export class HeldShares {
   }
 
   get size(): number {
-    return this.encoded.size + this.decoded.size;
+    return this.#encoded.size + this.#decoded.size;
   }
 
   /** Holds a copy of a secret from the store. A share that is held already stays as it is. */
   hold(name: ShareName, secret: Uint8Array): void {
-    if (this.encoded.has(name) || this.decoded.has(name) || this.size >= maxHeld) return;
-    this.encoded.set(name, Uint8Array.from(secret));
+    if (this.#encoded.has(name) || this.#decoded.has(name) || this.size >= maxHeld) return;
+    this.#encoded.set(name, Uint8Array.from(secret));
   }
 
   /**
@@ -71,7 +72,7 @@ export class HeldShares {
       if (this.unconfirmed.size < maxUnconfirmed && this.size < maxHeld) break;
       this.forget([oldest]);
     }
-    this.decoded.set(name, { group, share, pool: new NoncePool(share, this.bootId) });
+    this.#decoded.set(name, { group, share, pool: new NoncePool(share, this.bootId) });
     this.unconfirmed.add(name);
   }
 
@@ -83,23 +84,23 @@ export class HeldShares {
   /** What is only referred to, such as a number in JavaScript, is left to the garbage collector. */
   forget(names: readonly ShareName[]): void {
     for (const name of names) {
-      this.encoded.get(name)?.fill(0);
-      this.encoded.delete(name);
-      this.decoded.delete(name);
+      this.#encoded.get(name)?.fill(0);
+      this.#encoded.delete(name);
+      this.#decoded.delete(name);
       this.unconfirmed.delete(name);
     }
   }
 
   /** Throws `Fault('share-unknown')`, also where what was stored is damaged. */
   share(name: ShareName): HeldShare {
-    const known = this.decoded.get(name);
+    const known = this.#decoded.get(name);
     if (known !== undefined) return known;
     const encoded = this.secret(name);
     try {
       const { group, share } = decodeSecret(encoded);
       const held = { group, share, pool: new NoncePool(share, this.bootId) };
       this.forget([name]);
-      this.decoded.set(name, held);
+      this.#decoded.set(name, held);
       return held;
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
@@ -115,7 +116,7 @@ export class HeldShares {
   }
 
   private secret(name: ShareName): Uint8Array {
-    const encoded = this.encoded.get(name);
+    const encoded = this.#encoded.get(name);
     if (encoded === undefined) throw new Fault('share-unknown', `share ${name} is not held here`);
     return encoded;
   }
