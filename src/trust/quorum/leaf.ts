@@ -1,6 +1,6 @@
 /** Certificates of services as one purpose of a quorum: how trustees judge them, and how a host asks for its own. */
 import { Fault, type HostId, type Millis } from '../../core.ts';
-import type { BundledRoot, TrustBundle } from '../bundle.ts';
+import type { TrustBundle } from '../bundle.ts';
 import { parseCsr } from '../csr.ts';
 import { decodeIssueRequest, encodeIssueReply, leafFieldsOf } from '../issuance.ts';
 import type { IssuerStoreOp } from '../issuance-log.ts';
@@ -8,7 +8,7 @@ import { type LeafRules, subjectOf } from '../leaf-rules.ts';
 import { assembleCertificate, buildLeafTbs } from '../x509.ts';
 import { encodePurpose, leafTag, type PurposeJudge, type Verdict } from './purpose.ts';
 
-type Roots = Pick<TrustBundle, 'all'>;
+type Roots = Pick<TrustBundle, 'get'>;
 
 /** For `leafTag`. */
 export class LeafJudge implements PurposeJudge {
@@ -23,7 +23,7 @@ export class LeafJudge implements PurposeJudge {
   /** Throws `Fault`: `malformed`, and those of `LeafRules.approve`. Only an active root signs certificates. */
   judge(payload: Uint8Array, from: HostId, now: Millis): Verdict {
     const request = decodeIssueRequest(payload);
-    const root = rootOf(this.roots, request.generation);
+    const root = this.roots.get(request.generation);
     const { leaf, ops } = this.rules.approve(request, from, root?.state === 'active' ? root : undefined, now);
     return { message: buildLeafTbs(leaf), generation: request.generation, ops, note: subjectOf(leaf) };
   }
@@ -49,7 +49,7 @@ export interface LeafTask {
 export function leafTask(frame: Uint8Array, roots: Roots): LeafTask {
   const request = decodeIssueRequest(frame);
   const { requestId, generation } = request;
-  const root = rootOf(roots, generation);
+  const root = roots.get(generation);
   if (root === undefined) throw new Fault('wrong-root', `root g${generation} is not known here`);
   const message = buildLeafTbs(leafFieldsOf(request, parseCsr(request.csr), root));
   return { requestId, generation, purpose: encodePurpose(leafTag, frame), message };
@@ -61,8 +61,8 @@ export function leafTask(frame: Uint8Array, roots: Roots): LeafTask {
  */
 export function leafReply(task: LeafTask, signature: Uint8Array, roots: Roots): Uint8Array {
   const chain = [assembleCertificate(task.message, signature)];
-  const cross = rootOf(roots, task.generation)?.crossDer ?? null;
-  const before = rootOf(roots, task.generation - 1);
+  const cross = roots.get(task.generation)?.crossDer ?? null;
+  const before = roots.get(task.generation - 1);
   if (cross !== null && before !== undefined && before.state !== 'retired') chain.push(cross);
   return encodeIssueReply({ type: 'issued', requestId: task.requestId, chain });
 }
@@ -74,8 +74,4 @@ export function leafRefusal(
 ): Uint8Array {
   const { code, message, retryAfterMs } = failure;
   return encodeIssueReply({ type: 'refused', requestId, code, message, retryAfterMs });
-}
-
-function rootOf(roots: Roots, generation: number): BundledRoot | undefined {
-  return roots.all().find((root) => root.generation === generation);
 }

@@ -41,6 +41,8 @@ interface Asked {
 
 /** Promised nonces are not used any more when they are this old: the trustee may be about to drop them. */
 const offerLifetimeMs: Millis = nonceLifetimeMs / 2;
+/** Whatever trustees say: what they wait for is over after a few seconds. */
+const longestPauseMs: Millis = 60_000;
 
 export class Signing {
   readonly id: number;
@@ -130,7 +132,7 @@ export class Signing {
   /** What became of it: of a lost quorum what all say who refused, else `code` and how many said what. */
   failure(code: string, message: string): Refused {
     const refusals = [...this.refusals.values()];
-    const retryAfterMs = Math.max(0, ...refusals.map((refused) => refused.retryAfterMs));
+    const retryAfterMs = this.retryAfterMs(refusals);
     const [first] = refusals;
     const isUnanimous = first !== undefined && refusals.every((refused) => refused.code === first.code);
     if (code === 'quorum-lost' && isUnanimous && first.message !== '')
@@ -139,5 +141,14 @@ export class Signing {
     for (const refused of refusals) counts.set(refused.code, (counts.get(refused.code) ?? 0) + 1);
     const said = [...counts].map(([reason, count]) => `${count} ${reason}`).join(', ');
     return { code, message: said === '' ? message : `${message} (${said})`, retryAfterMs };
+  }
+
+  /** When as many may be willing as must sign, by their own word: one that asks for an hour makes nobody wait. */
+  private retryAfterMs(refusals: readonly Refused[]): number {
+    const { order, epoch } = this.task;
+    const asked = new Set(order.filter((host) => epoch.plan.trustees.includes(host)));
+    const missing = epoch.plan.threshold - (asked.size - refusals.length);
+    const waits = refusals.map((refused) => refused.retryAfterMs).sort((a, b) => a - b);
+    return Math.min(waits[missing - 1] ?? 0, longestPauseMs);
   }
 }

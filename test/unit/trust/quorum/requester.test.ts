@@ -151,7 +151,7 @@ test('when those who refuse do not agree why, the failure counts what they said'
   assert.equal(failed?.code, 'quorum-lost');
   for (const part of ['1 silent', '1 isolated', '1 bad-share'])
     assert.match(failed.message, new RegExp(part));
-  assert.equal(failed.retryAfterMs, 2000);
+  assert.equal(failed.retryAfterMs, 0, 'who was silent may answer at any time');
   const reply = decodeIssueReply(leafRefusal(7, failed));
   assert.ok(reply.type === 'refused' && reply.code === 'quorum-lost' && reply.requestId === 7);
 });
@@ -191,4 +191,19 @@ test('an epoch whose outcome is not what its descriptor says is asked nothing', 
   const epoch = { ...court.epoch, rootKey: founder.publicKey, hash: 'another' };
   court.feed({ type: 'sign', task: { ...task, requestId: 'x', epoch, order: court.hosts } });
   assert.equal(court.outcome('x'), 'outcome-unsound');
+});
+
+test('a trustee that asks for an hour of patience does not get it when others ask for seconds', () => {
+  const { court, state } = courtOf(2, 3);
+  for (const [seat, retryAfterMs] of [
+    [1, 3_600_000],
+    [2, 2000],
+  ] as const)
+    spoil(court, seat, ({ requestId, attempt }) => [
+      { type: 'refused', requestId, attempt, code: 'isolated', message: 'alone', retryAfterMs },
+    ]);
+  ask(court, state);
+  court.deliver();
+  const failed = court.outcomes.find((effect) => effect.type === 'failed');
+  assert.deepEqual([failed?.code, failed?.retryAfterMs], ['isolated', 2000]);
 });
