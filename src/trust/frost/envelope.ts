@@ -31,8 +31,18 @@ export interface Head {
 
 export const digestBytes = 32;
 export const signatureBytes = 64;
-/** The largest is a complaint about an `accept` that names `maxSeats` dealers. */
-export const maxPayloadBytes = 4096;
+/**
+ * What honest parties of `maxSeats` send, and some more: what is longer is not even evidence. Of what is not,
+ * any one of them, or a dealing with a share, fits a complaint: whoever is cheated can prove it to all.
+ */
+export const maxPayloadBytesOf: Readonly<Record<MessageType, number>> = {
+  dealing: 1536,
+  share: 256,
+  accept: 3584,
+  complaint: 4096,
+  missing: 64,
+};
+const maxPayloadBytes = maxPayloadBytesOf.complaint;
 /** Longest encoded envelope. */
 export const maxEnvelopeBytes: number = 32 + 3 + 2 + maxPayloadBytes + signatureBytes;
 
@@ -118,7 +128,7 @@ export function decodeEnvelope(ceremony: Ceremony, bytes: Uint8Array): Envelope 
   if (type === undefined) throw new Fault('malformed', 'a message of an unknown type');
   const from = reader.u8();
   const to = reader.u8();
-  const payload = Uint8Array.from(reader.bytes(maxPayloadBytes));
+  const payload = Uint8Array.from(reader.bytes(maxPayloadBytesOf[type]));
   const signature = Uint8Array.from(reader.raw(signatureBytes));
   reader.end();
   if (type === 'share' ? ceremony.receiver(to) === null : to !== 0)

@@ -159,6 +159,15 @@ test('a dealer of a share that is of no dealing, or that is too short, is named'
   assertBlamed(short.start(), 'h4', 'malformed');
 });
 
+test('a share of a length that no share has is named by all, and one beyond measure was never said', () => {
+  const long = tableOf(3, 5);
+  forgedBy('h4', long, 'share', (payload, to) => (to === keyOf('h2') ? new Uint8Array(256) : payload));
+  assertBlamed(long.start(), 'h4', 'malformed');
+  const endless = tableOf(3, 5);
+  forgedBy('h4', endless, 'share', (payload, to) => (to === keyOf('h2') ? new Uint8Array(257) : payload));
+  assert.deepEqual(new Set(endless.start().finish().blames(labelOf)), new Set(['nobody']));
+});
+
 test('a dealer that tells two stories is convicted by its two signatures', () => {
   const table = tableOf(2, 3);
   const twin = new Table({ ...generationTerms(2, 3), session: 'f'.repeat(32) }, [hostOf('h1')]);

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ed25519Verify, Fault } from '../../../../src/core.ts';
-import { decodeEnvelope, type Head, headOf, maxPayloadBytes } from '../../../../src/trust/frost/envelope.ts';
+import {
+  decodeEnvelope,
+  type Envelope,
+  type Head,
+  headOf,
+  type MessageType,
+  maxPayloadBytesOf,
+} from '../../../../src/trust/frost/envelope.ts';
 import {
   complaintVerdict,
   decodeEvidence,
@@ -70,16 +77,29 @@ test('a complaint about a complaint convicts nobody but its author', () => {
   assert.equal(complaintVerdict(ceremony, encodeEvidence(ceremony, evidence), ed25519Verify), null);
 });
 
-test('the largest evidence there can be fits a complaint', () => {
+test('whatever can be said wrongly fits a complaint', () => {
+  const filled = (type: MessageType): Envelope => ({
+    type,
+    from: 1,
+    to: type === 'share' ? 2 : 0,
+    payload: new Uint8Array(maxPayloadBytesOf[type]),
+    signature: new Uint8Array(64),
+  });
   const head: Head = { digest: new Uint8Array(32), signature: new Uint8Array(64) };
-  const payload = encodeAccept(range(1, maxSeats).map(() => head));
-  const message = { type: 'accept', from: 1, to: 0, payload, signature: head.signature } as const;
-  assert.ok(encodeEvidence(ceremony, { type: 'bad-message', message }).length <= maxPayloadBytes);
-  const largest = { ...dealing, payload: new Uint8Array(1 + maxSeats * 32 + 1 + 64) };
-  const share = decodeEnvelope(ceremony, table.messages(h1, 'share')[0]!);
-  assert.ok(
-    encodeEvidence(ceremony, { type: 'bad-share', dealing: largest, share }).length <= maxPayloadBytes,
-  );
+  const largest: Evidence[] = [
+    { type: 'bad-dealing', dealing: filled('dealing') },
+    { type: 'bad-share', dealing: filled('dealing'), share: filled('share') },
+    { type: 'bad-message', message: filled('accept') },
+    { type: 'two-dealings', dealer: 1, heads: [head, head] },
+  ];
+  for (const evidence of largest) {
+    const bytes = encodeEvidence(ceremony, evidence);
+    assert.ok(bytes.length <= maxPayloadBytesOf.complaint, `${bytes.length} bytes of ${evidence.type}`);
+    assert.deepEqual(encodeEvidence(ceremony, decodeEvidence(ceremony, bytes)), bytes);
+  }
+  // And what honest parties of the largest group say is not too long.
+  assert.ok(encodeAccept(range(1, maxSeats).map(() => head)).length <= maxPayloadBytesOf.accept);
+  assert.ok(1 + maxSeats * 32 + 1 + 64 <= maxPayloadBytesOf.dealing);
 });
 
 test('evidence of another ceremony is refused', () => {
