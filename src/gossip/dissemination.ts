@@ -1,6 +1,7 @@
 /**
- * Own writes on their way out: collected for a few tens of milliseconds and published as one delta, because
- * each publication costs every agent of the mesh about as much as all the records in it.
+ * Own writes on their way out. One after a rest is published at once; those that follow it closely are collected
+ * for a few tens of milliseconds and published as one delta, because each publication costs every agent of the
+ * mesh about as much as all the records in it.
  */
 import { ByteReader, ByteWriter, Fault, type Millis, type Random } from '../core.ts';
 import { maxRecordBytes } from './codec.ts';
@@ -43,6 +44,8 @@ export class Dissemination {
   private readonly batch = new Map<string, Record>();
   private batchedBytes = 0;
   private dueAt: Millis | null = null;
+  /** No batch but a full one leaves before. */
+  private restUntil: Millis = Number.NEGATIVE_INFINITY;
 
   constructor(parameters: BatchParameters, random: Random, publish: (delta: Uint8Array) => void) {
     this.parameters = parameters;
@@ -54,7 +57,10 @@ export class Dissemination {
     return this.dueAt;
   }
 
-  /** Takes a record that is durable here into the batch, which leaves within `maxBatchMs`. */
+  /**
+   * Takes a record that is durable here into the batch. After a rest that is due at once, though only with the next
+   * `wake`, so that records of one write travel together; else within `maxBatchMs` of the batch before.
+   */
   add(record: Record, now: Millis): void {
     const slot = slotOf(record);
     const former = this.batch.get(slot);
@@ -65,23 +71,24 @@ export class Dissemination {
     const full =
       this.batchedBytes + record.text.length > this.parameters.batchBytes ||
       this.batch.size >= maxRecordsPerFrame;
-    if (full) this.flush();
+    if (full) this.flush(now);
     this.batch.set(slot, record);
     this.batchedBytes += record.text.length;
-    const { minBatchMs, maxBatchMs } = this.parameters;
-    this.dueAt ??= now + minBatchMs + this.random.next() * (maxBatchMs - minBatchMs);
+    this.dueAt ??= Math.max(now, this.restUntil);
   }
 
   /** Publishes what there is, now. */
-  flush(): void {
+  flush(now: Millis): void {
     this.dueAt = null;
     if (this.batch.size === 0) return;
+    const { minBatchMs, maxBatchMs } = this.parameters;
+    this.restUntil = now + minBatchMs + this.random.next() * (maxBatchMs - minBatchMs);
     this.publish(encodeDelta([...this.batch.values()].map((record) => record.bytes)));
     this.batch.clear();
     this.batchedBytes = 0;
   }
 
   wake(now: Millis): void {
-    if (this.dueAt !== null && this.dueAt <= now) this.flush();
+    if (this.dueAt !== null && this.dueAt <= now) this.flush(now);
   }
 }

@@ -390,6 +390,11 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     return verdicts;
   }
 
+  /** What the authority judges by has changed otherwise than by records: the parked ones are judged again. */
+  reconsider(): void {
+    if (this.intake.parking.size > 0) this.retryAt = 0;
+  }
+
   /**
    * Judges the parked records again, in the step after others were applied: the authority learns of those
    * from the effects of the step before.
@@ -442,7 +447,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     for (const record of applied) this.dissemination.add(record, now);
     for (const record of applied) {
       if (record.author !== this.options.self || record.kind !== this.leftKind) continue;
-      this.dissemination.flush();
+      this.dissemination.flush(now);
       if (parseLifecycle(record)?.state === 'left') this.fellowship.order({ type: 'leave' });
     }
   }

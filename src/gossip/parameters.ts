@@ -141,7 +141,7 @@ export interface GossipParameters {
   readonly swim: SwimParameters;
   readonly sync: SyncParameters;
   readonly replica: ReplicaLimits;
-  /** Own writes are collected this long, uniformly at random between the two. */
+  /** One delta of own writes follows another after this long, uniformly at random between the two. */
   readonly minBatchMs: Millis;
   readonly maxBatchMs: Millis;
   /** A batch is sent early once its records reach this size. */

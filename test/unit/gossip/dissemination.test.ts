@@ -12,15 +12,13 @@ function batching() {
   return { machine, deltas };
 }
 
-test('writes within a few tens of milliseconds leave as one delta', () => {
+test('after a rest what is written at once leaves at once, as one delta', () => {
   const { machine, deltas } = batching();
   machine.add(makeRecord({ key: 'a' }), 100);
-  machine.add(makeRecord({ key: 'b' }), 115);
-  const due = machine.nextWake()!;
-  assert.ok(due >= 120 && due <= 150);
-  machine.wake(due - 1);
-  assert.equal(deltas.length, 0);
-  machine.wake(due);
+  machine.add(makeRecord({ key: 'b' }), 100);
+  assert.equal(deltas.length, 0, 'more of the same write may follow');
+  assert.equal(machine.nextWake(), 100);
+  machine.wake(100);
   assert.deepEqual(
     deltas.map((records) => records.length),
     [2],
@@ -28,11 +26,30 @@ test('writes within a few tens of milliseconds leave as one delta', () => {
   assert.equal(machine.nextWake(), null);
 });
 
+test('writes that follow within a few tens of milliseconds leave together', () => {
+  const { machine, deltas } = batching();
+  machine.add(makeRecord({ key: 'a' }), 100);
+  machine.wake(100);
+  machine.add(makeRecord({ key: 'b' }), 101);
+  machine.add(makeRecord({ key: 'c' }), 115);
+  const due = machine.nextWake()!;
+  assert.ok(due >= 120 && due <= 150);
+  machine.wake(due - 1);
+  assert.equal(deltas.length, 1);
+  machine.wake(due);
+  assert.deepEqual(
+    deltas.map((records) => records.length),
+    [1, 2],
+  );
+  machine.add(makeRecord({ key: 'd' }), due + 50);
+  assert.equal(machine.nextWake(), due + 50, 'the rest was long enough');
+});
+
 test('of two writes to one slot only the later is told', () => {
   const { machine, deltas } = batching();
   machine.add(makeRecord({ version: 1 }), 0);
   machine.add(makeRecord({ version: 2 }), 0);
-  machine.flush();
+  machine.flush(0);
   assert.deepEqual(
     deltas.map((records) => records.map((bytes) => new Uint8Array(bytes))),
     [[makeRecord({ version: 2 }).bytes]],
@@ -46,7 +63,7 @@ test('a batch that would grow past its size leaves first, and a record larger th
   machine.add(makeRecord({ key: 'b', value }), 0);
   assert.equal(deltas.length, 1);
   machine.add(makeRecord({ key: 'c', value: 'x'.repeat(30_000) }), 0);
-  machine.flush();
+  machine.flush(0);
   assert.deepEqual(
     deltas.map((records) => records.length),
     [1, 1, 1],
