@@ -22,16 +22,16 @@ const maxRenewals = 32;
 const headBytes = 12;
 const windowUpdateType = 1;
 
-/** Noise that hands every message to the socket in one piece. */
+/** Noise that hands every message to the socket in one piece, and finds the end of what was read at no cost. */
 export function wholeNoise(): (components: Components) => ConnectionEncrypter {
   const create = noise();
   return (components) => {
     const encrypter = create(components);
     const { secureInbound, secureOutbound } = encrypter;
-    encrypter.secureInbound = (connection, options) =>
-      secureInbound.call(encrypter, inOnePiece(connection), options);
-    encrypter.secureOutbound = (connection, options) =>
-      secureOutbound.call(encrypter, inOnePiece(connection), options);
+    encrypter.secureInbound = async (connection, options) =>
+      readPlainly(await secureInbound.call(encrypter, inOnePiece(connection), options));
+    encrypter.secureOutbound = async (connection, options) =>
+      readPlainly(await secureOutbound.call(encrypter, inOnePiece(connection), options));
     return encrypter;
   };
 }
@@ -40,6 +40,31 @@ function inOnePiece<Connection extends MessageStream>(connection: Connection): C
   const send = connection.send.bind(connection);
   connection.send = (data) => send(data.subarray());
   return connection;
+}
+
+/** A Noise message's length in front of it: two bytes, big-endian. */
+const lengthBytes = 2;
+/** Made once: see `readPlainly`. */
+const noLengthYet = new RangeError('the length of the next message has not arrived');
+
+/** The part of Noise's stream that cuts what was read into messages. */
+interface Cutting {
+  readonly decoder?: { lengthDecoder: (read: { byteLength: number; get(index: number): number }) => number };
+}
+
+/**
+ * After each message Noise looks for the length of the next, which has hardly ever arrived; that it is told by a
+ * RangeError, and to make one, with the trace of its stack, took a fortieth of an agent's CPU. One made before has
+ * none to take.
+ */
+function readPlainly<Secured extends { readonly connection: MessageStream }>(secured: Secured): Secured {
+  const { decoder } = secured.connection as Cutting;
+  if (decoder !== undefined)
+    decoder.lengthDecoder = (read) => {
+      if (read.byteLength < lengthBytes) throw noLengthYet;
+      return (read.get(0) << 8) | read.get(1);
+    };
+  return secured;
 }
 
 /** Yamux whose frames leave together. Without keep-alives: only failure detection ends a connection. */

@@ -16,11 +16,11 @@ const verdicts: { readonly [verdict in RelayVerdict]: TopicValidatorResult } = {
 };
 
 /**
- * Heartbeats (5 s) that a connected peer may take to speak gossipsub before it is let go:
- * gossipsub drops for good a peer that once sent more than it reads, and says so to nobody. Connected anew, by
- * whichever side wants it as a neighbour, it is taken in again.
+ * Heartbeats (5 s) from one look for peers that do not speak gossipsub to the next; who was one at two of them is
+ * let go: gossipsub drops for good a peer that once sent more than it reads, and says so to nobody. Connected anew,
+ * by whichever side wants it as a neighbour, it is taken in again.
  */
-const maxMuteHeartbeats = 17;
+const heartbeatsPerLook = 17;
 
 /** Takes a delta in, once per content, and says whether it is to be relayed. */
 export type DeltaHandler = (bytes: Uint8Array) => RelayVerdict;
@@ -49,11 +49,13 @@ export class DeltaPubsub {
   private readonly waiting: Uint8Array[] = [];
   private waitingBytes = 0;
   private readonly onChange = (): void => this.release();
-  /** Connected peers without gossipsub, by libp2p id, and for how many heartbeats. */
-  private mute = new Map<string, number>();
+  /** Connected peers that were without gossipsub at the last look, by libp2p id. */
+  private mute = new Set<string>();
+  private heartbeats = 0;
   private readonly onHeartbeat = (): void => {
     this.release();
-    this.cutMute();
+    this.heartbeats += 1;
+    if (this.heartbeats % heartbeatsPerLook === 0) this.cutMute();
   };
   /** Peers in the mesh, by libp2p id; those who disconnected are sorted out when it is read. */
   private readonly grafted = new Set<string>();
@@ -137,13 +139,12 @@ export class DeltaPubsub {
 
   private cutMute(): void {
     const speaking = new Set(this.node.services.pubsub.getPeers().map(String));
-    const mute = new Map<string, number>();
+    const mute = new Set<string>();
     for (const peer of this.node.getPeers()) {
       const id = peer.toString();
       if (speaking.has(id)) continue;
-      const heartbeats = (this.mute.get(id) ?? 0) + 1;
-      mute.set(id, heartbeats);
-      if (heartbeats !== maxMuteHeartbeats) continue;
+      mute.add(id);
+      if (!this.mute.has(id)) continue;
       this.counters.mutePeersCut += 1;
       for (const connection of this.node.getConnections(peer))
         connection.abort(new Fault('no-gossipsub', 'the peer does not speak gossipsub'));
