@@ -34,6 +34,7 @@ export function diagnose(core: AgentCore, facts: ShellFacts, now: number): Findi
     ...rootKeyFindings(facts),
     ...membershipFindings(core),
     ...detourFindings(core),
+    ...claimFindings(core),
     ...clockFindings(core),
     ...certificateFindings(core, now),
     ...maintenanceFindings(core),
@@ -102,18 +103,38 @@ function membershipFindings(core: AgentCore): Finding[] {
   return findings;
 }
 
-/** Hosts that answer over connections only. Whether one is alive is another finding's business. */
+/** Hosts that are not reached the straight way. Whether one is alive is another finding's business. */
 function detourFindings({ catalog, gossip }: AgentCore): Finding[] {
-  const withoutDatagrams = new Set(gossip.stats().membership.withoutDatagrams);
-  return catalog
-    .allHosts()
-    .filter(({ id, state }) => state === 'alive' && withoutDatagrams.has(id))
-    .map(({ value: { name, address, gossipPort } }) =>
-      finding(
+  const { withoutDatagrams, throughHelpers } = gossip.stats().membership;
+  return catalog.allHosts().flatMap(({ id, state, value: { name, address, gossipPort } }) => {
+    if (state !== 'alive') return [];
+    if (throughHelpers.includes(id))
+      return finding(
         'warning',
         `host ${name}`,
-        'answers over TCP only: UDP seems blocked between here and there',
-        `let UDP to ${address}:${gossipPort} and back through every firewall on the way`,
+        'answers other hosts and not this one: the path between the two is closed, one way at least',
+        `let TCP and UDP between here and ${address}:${gossipPort} through, both ways; services here that call it fail`,
+      );
+    if (!withoutDatagrams.includes(id)) return [];
+    return finding(
+      'warning',
+      `host ${name}`,
+      'answers over TCP only: UDP seems blocked between here and there',
+      `let UDP to ${address}:${gossipPort} and back through every firewall on the way`,
+    );
+  });
+}
+
+/** Hosts whose word on others has proven false: it has cost this one a look each time. */
+function claimFindings({ catalog, gossip }: AgentCore): Finding[] {
+  return gossip
+    .stats()
+    .membership.discredited.map((id) =>
+      finding(
+        'warning',
+        `host ${catalog.host(id)?.value.name ?? shortId(id)}`,
+        'says of hosts that answer here that they are down: it is cut off from them, or lies',
+        'look at its network (starling check there); if nothing is wrong with that, set the host up anew',
       ),
     );
 }

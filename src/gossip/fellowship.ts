@@ -10,7 +10,7 @@ import type { GossipEffect } from './port.ts';
 import { type Record, slotOf } from './record.ts';
 import type { Replica } from './replica.ts';
 import { incarnationsPerEpoch } from './swim.ts';
-import type { SwimOrder, SwimReport } from './swim-port.ts';
+import type { SwimOrder, SwimReport, SwimStats } from './swim-port.ts';
 
 /**
  * How far above the incarnation last reported a goodbye is said: refutations may be on their way between the
@@ -58,10 +58,24 @@ export class Fellowship {
   /** Takes in a report; those of type `root` concern anti-entropy, not this. */
   take(report: SwimReport): void {
     const { emit } = this.options;
+    if (report.type === 'stats') this.tellFalseClaims(report.stats);
     const change = this.list.take(report);
     if (change !== null) emit({ type: 'member', ...change });
     if (report.type === 'frame') emit({ type: 'send', to: report.to, bytes: report.bytes });
     else if (report.type === 'connect' || report.type === 'disconnect') emit(report);
+  }
+
+  /** Whoever claims deaths of the living is named when that is found. */
+  private tellFalseClaims({ discredited }: SwimStats): void {
+    const known = this.list.stats.discredited;
+    for (const subject of discredited)
+      if (!known.includes(subject))
+        this.options.emit({
+          type: 'alarm',
+          code: 'false-claims',
+          subject,
+          detail: 'it says of members that answer here that they are down: cut off from them, or lying',
+        });
   }
 
   /** Takes in records that won their slots. */

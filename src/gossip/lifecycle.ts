@@ -30,11 +30,18 @@ export interface Departure {
   readonly incarnation: number;
 }
 
+/**
+ * Beyond any that a host has: 16 million starts. The host meant has to be able to say more, whoever wrote the word
+ * and whatever became of that operator since.
+ */
+const maxDepartureIncarnation = 2 ** 40;
+
 /** Null for a tombstone and for anything that does not say what it should. */
 export function parseDeparture(record: Record): Departure | null {
   const value = objectIn(record);
   const incarnation = value === null ? null : incarnationIn(value);
-  return incarnation === null || !isHex(record.key, 32) ? null : { host: record.key, incarnation };
+  if (incarnation === null || incarnation > maxDepartureIncarnation || !isHex(record.key, 32)) return null;
+  return { host: record.key, incarnation };
 }
 
 function objectIn(record: Record): object | null {

@@ -9,6 +9,14 @@ import { noMembershipStats } from './membership-stats.ts';
 import type { Member, MemberState } from './port.ts';
 import type { SwimReport, SwimStats } from './swim-port.ts';
 
+const noStats: SwimStats = {
+  ...noMembershipStats(),
+  localHealth: 0,
+  withoutDatagrams: [],
+  throughHelpers: [],
+  discredited: [],
+};
+
 export class MemberList {
   private readonly members = new Map<HostId, Member>();
   private readonly chosen = new Set<HostId>();
@@ -17,7 +25,7 @@ export class MemberList {
   private readonly coordinates = new Map<HostId, Coordinate>();
   readonly clocks = new ClockOffsets();
   private own: number;
-  private lastStats: SwimStats = { ...noMembershipStats(), localHealth: 0, withoutDatagrams: [] };
+  private lastStats: SwimStats = noStats;
 
   /** `incarnation`: this agent's own, at its start. */
   constructor(self: HostId, incarnation: number) {

@@ -3,7 +3,7 @@
  * known, and only what deviates takes memory. Ten thousand simulated hosts fit in one process this way.
  */
 import { type HostId, type Millis, type Random, randomInt } from '../core.ts';
-import type { Rumor } from './frames.ts';
+import type { Accusation } from './claims.ts';
 import type { Standing } from './member.ts';
 import type { Member, MemberState } from './port.ts';
 import type { Roster } from './roster.ts';
@@ -100,7 +100,7 @@ export class Members {
    * Whether a claim about a member is worth a suspicion: of its incarnation or a later one, and by a member: not
    * by a name that is made up, by the accused, or by this agent, which knows best what it said.
    */
-  isAccusation(index: number, claim: Extract<Rumor, { accuser: HostId }>): boolean {
+  isAccusation(index: number, claim: Accusation): boolean {
     const isCurrent = claim.incarnation >= this.incarnation(index);
     return isCurrent && claim.accuser !== claim.id && this.indexOf(claim.accuser) !== undefined;
   }
@@ -121,6 +121,10 @@ export class Members {
 
   state(index: number): MemberState {
     return this.deviations.get(index)?.state ?? 'alive';
+  }
+
+  standing(index: number): Standing {
+    return { state: this.state(index), incarnation: this.incarnation(index) };
   }
 
   incarnation(index: number): number {

@@ -14,6 +14,8 @@ export interface MembershipStats {
   probeOutcomes: { [kind in `${Purpose} ${ProbeOutcome}`]?: number };
   suspicions: number;
   refutations: number;
+  /** Claims of others about which nothing was done, since they claimed too much. */
+  claimsIgnored: number;
   /** How often this process found that it had been stopped. */
   stalls: number;
   /** Claims to be alive that the claimed member did not sign. */
@@ -31,6 +33,7 @@ export function noMembershipStats(): MembershipStats {
     probeOutcomes: {},
     suspicions: 0,
     refutations: 0,
+    claimsIgnored: 0,
     stalls: 0,
     badProofs: 0,
     badFrames: 0,

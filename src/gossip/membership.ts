@@ -2,28 +2,35 @@
  * Who is there: SWIM (Das et al. 2002) with Lifeguard (Dadgar et al. 2018) and three rules of its own.
  * Nobody is found down but by a failed probe of one's own; only a member raises its own incarnation, which
  * it proves by a signature; and a fresh suspicion asks others to look at once instead of waiting for their
- * round. A lost connection is a hint that starts a probe, never a verdict.
+ * round. A lost connection is a hint that starts a probe, never a verdict; and what others claim makes this
+ * agent do no more than `Claims` allows.
  */
 import { earliest, type HostId, type Machine, type Millis } from '../core.ts';
-import type { Belief, Rumor, SwimFrame } from './frames.ts';
-import { maxRumors } from './frames.ts';
+import { type Accusation, type Charge, Claims } from './claims.ts';
+import { Detours } from './detours.ts';
+import type { Rumor, SwimFrame } from './frames.ts';
 import { LocalHealth } from './health.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import { outranks, type Standing } from './member.ts';
 import { Members } from './members.ts';
 import type { MembershipOptions } from './membership-options.ts';
 import { countOutcome, type MembershipStats, noMembershipStats } from './membership-stats.ts';
+import { Messenger } from './messenger.ts';
 import { OwnStanding } from './own.ts';
 import { defaultSwimParameters, type SwimParameters } from './parameters.ts';
 import { Places } from './places.ts';
 import type { Member, MemberState } from './port.ts';
 import { type Probe, type ProbeOwner, Prober, type Purpose } from './prober.ts';
+import { Allowance, type Rate } from './rates.ts';
 import { Rhythm } from './rhythm.ts';
 import { Roster } from './roster.ts';
-import { accusationsOf, Rumors } from './rumors.ts';
+import { Rumors } from './rumors.ts';
 import { Suspicions } from './suspicions.ts';
 import type { MembershipEffect, MembershipInput, Via } from './swim-port.ts';
 import { View } from './view.ts';
+
+/** Refutations that count against the own health: liars would keep everybody in its worst else. */
+const blameRate: Rate = { perSecond: 0.2, burst: 4 };
 
 export class Membership implements Machine<MembershipInput, MembershipEffect>, ProbeOwner {
   readonly stats: MembershipStats = noMembershipStats();
@@ -37,6 +44,10 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   private readonly suspicions: Suspicions;
   private readonly own: OwnStanding;
   private readonly places: Places;
+  private readonly claims = new Claims();
+  private readonly blame = new Allowance(blameRate);
+  private readonly messenger: Messenger;
+  private readonly detours = new Detours();
   /** End of the last stall: what was due before it is no sign of another. */
   private resumedAt: Millis = 0;
   /** Of the ack that is being taken in. */
@@ -45,7 +56,8 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   private effects: MembershipEffect[] = [];
 
   constructor(options: MembershipOptions) {
-    const { self, random, presumedRoster } = options;
+    const { self, random, presumedRoster, root } = options;
+    const emit = (effect: MembershipEffect): void => void this.effects.push(effect);
     this.options = options;
     this.parameters = options.parameters ?? defaultSwimParameters;
     this.own = new OwnStanding(self, options.incarnation, options.prove);
@@ -56,8 +68,10 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     this.rumors = new Rumors(this.parameters.rumorMultiplier);
     this.health = new LocalHealth(this.parameters.worstHealth);
     this.suspicions = new Suspicions(this.parameters, (milliseconds) => this.scaled(milliseconds));
-    this.view = new View(this.table, random, this.parameters.view, (effect) => this.effects.push(effect));
-    this.places = new Places(self, random, (effect) => this.effects.push(effect));
+    this.view = new View(this.table, random, this.parameters.view, emit);
+    this.places = new Places(self, random, emit);
+    const { parameters, table, own, places, rumors } = this;
+    this.messenger = new Messenger({ self, parameters, table, own, places, rumors, root, emit });
     this.rumors.add(this.own.rumor());
     this.view.fill();
   }
@@ -73,6 +87,12 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   /** Members other than this agent, whatever their state. */
   get count(): number {
     return this.table.count;
+  }
+
+  /** What is amiss between this agent and single members. */
+  findings(now: Millis) {
+    const { withoutDatagrams, throughHelpers } = this.detours;
+    return { withoutDatagrams, throughHelpers, discredited: this.claims.discredited(now) };
   }
 
   neighbours(): Iterable<HostId> {
@@ -147,6 +167,8 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     this.suspicions.drop(index);
     this.table.remove(index);
     this.rumors.drop(id);
+    this.detours.forget(id);
+    this.claims.forget(id);
     this.places.forget(id);
     this.view.drop(id);
     this.view.fill();
@@ -157,11 +179,11 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
    * said that it is gone, which this agent, if meant, refutes at once.
    */
   noteLifecycle(id: HostId, state: Lifecycle['state'] | 'departed', incarnation: number, now: Millis): void {
-    if (id === this.options.self && state !== 'active') this.heed({ state: 'left', incarnation });
+    if (id === this.options.self && state !== 'active' && this.own.outlive(incarnation)) this.refute(now);
     const index = this.table.indexOf(id);
     if (index === undefined) return;
     if (state !== 'departed') this.table.noteWord(index, state === 'left');
-    const held = this.standing(index);
+    const held = this.table.standing(index);
     // Who refuted higher than its goodbye and then fell silent did leave: whoever knows less finds it so, too.
     if (held.state === 'down' && this.table.stateOfSilence(index) === 'left')
       this.assume(index, { ...held, state: 'left' }, now);
@@ -188,18 +210,11 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     if (this.rhythm.takeRound(this.scaled(this.parameters.probeIntervalMs), now))
       this.startProbe(this.table.nextInRound(), 'round', now);
     if (this.rhythm.takeDownProbe(now)) this.startProbe(this.table.nextDown(), 'greet', now);
-    if (this.rhythm.takeRumor(now)) this.spreadRumors();
+    if (this.rhythm.takeRumor(now)) this.messenger.spreadRumors();
   }
 
   private startProbe(index: number | undefined, purpose: Purpose, now: Millis): void {
     if (index !== undefined) this.prober.start(this.idAt(index), purpose, now);
-  }
-
-  private spreadRumors(): void {
-    for (const index of this.table.sample(this.parameters.rumorFanout, undefined)) {
-      const rumors = this.takeRumors(this.idAt(index));
-      if (rumors.length > 0) this.send(this.idAt(index), { type: 'rumors', rumors });
-    }
   }
 
   /**
@@ -215,25 +230,22 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   }
 
   private receive(from: HostId, frame: SwimFrame, via: Via, now: Millis): void {
-    if ('belief' in frame) this.heed(frame.belief);
-    if ('rumors' in frame) for (const rumor of frame.rumors) this.hear(rumor, now);
+    if ('belief' in frame && this.own.heed(frame.belief, now)) this.refute(now);
+    if ('rumors' in frame) for (const rumor of frame.rumors) this.hear(rumor, from, now);
     switch (frame.type) {
       case 'ping':
         this.witness(from, frame, now);
-        this.answer(from, frame.sequence, via, now);
+        this.messenger.ack(from, frame.sequence, via, this.wallMs(now));
         break;
       case 'ack':
         this.witness(from, frame, now);
+        this.answered(from, via);
         this.peerClock = frame.clock;
         this.prober.acknowledged(from, frame.sequence, now);
         this.effects.push({ type: 'root', peer: from, root: frame.root });
         break;
       case 'ping-req':
-        if (this.table.indexOf(frame.target) !== undefined)
-          this.prober.start(frame.target, frame.urgent ? 'urgent-relay' : 'relay', now, {
-            id: from,
-            sequence: frame.sequence,
-          });
+        this.relay({ id: from, sequence: frame.sequence }, frame.target, frame.urgent, now);
         break;
       case 'relayed-ack':
         this.prober.relayed(frame.sequence, now);
@@ -242,32 +254,28 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
         this.prober.refused(frame.sequence, now);
         break;
       case 'corroborate':
-        this.corroborate(frame.target, now);
+        this.corroborate(frame.target, from, now);
         break;
       case 'rumors':
     }
   }
 
-  /** An ack goes back the way the ping came: the other way may be closed. */
-  private answer(from: HostId, sequence: number, via: Via, now: Millis): void {
-    const ack: SwimFrame = {
-      type: 'ack',
-      ...this.probeHead(from, sequence),
-      clock: Math.max(0, Math.floor(this.wallMs(now))),
-      root: this.options.root(),
-      rumors: this.takeRumors(from),
-    };
-    this.send(from, ack, via);
+  private answered(from: HostId, via: Via): void {
+    if (via === 'stream') this.stats.streamAcks++;
+    if (this.table.indexOf(from) !== undefined) this.detours.answered(from, via);
   }
 
-  /** A new connection: measure it, and tell the peer who is impaired, which rumors may be over about. */
+  /** Probes for another; over a connection, which costs more than asking, only as often as one may claim things. */
+  private relay(origin: NonNullable<Probe['origin']>, target: HostId, urgent: boolean, now: Millis): void {
+    if (this.table.indexOf(target) === undefined) return;
+    const insists = urgent && this.claims.allowsRequest(origin.id, now);
+    this.prober.start(target, insists ? 'urgent-relay' : 'relay', now, origin);
+  }
+
+  /** A new connection: measure it. */
   private greet(peer: HostId, now: Millis): void {
     this.view.connected(peer);
-    const impaired = this.table.impaired(maxRumors - 1).filter((member) => member.id !== peer);
-    const rumors = accusationsOf(impaired, this.options.self);
-    // More than fits a datagram takes the connection.
-    const via = impaired.length < this.parameters.rumorsPerFrame ? 'datagram' : 'stream';
-    this.send(peer, { type: 'rumors', rumors: [this.own.rumor(), ...rumors] }, via);
+    this.messenger.greet(peer);
     this.prober.start(peer, 'greet', now);
   }
 
@@ -278,19 +286,19 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     if (!this.prober.isJudging(peer)) this.prober.start(peer, 'hint', now);
   }
 
-  private corroborate(target: HostId, now: Millis): void {
+  private corroborate(target: HostId, asker: HostId, now: Millis): void {
     const index = this.table.indexOf(target);
     if (index === undefined || this.own.leaving) return;
     const state = this.table.state(index);
-    if ((state === 'alive' || state === 'suspect') && !this.prober.isJudging(target))
-      this.prober.start(target, 'corroborate', now);
+    if ((state !== 'alive' && state !== 'suspect') || this.prober.isJudging(target)) return;
+    if (this.claims.allowsRequest(asker, now)) this.prober.start(target, 'corroborate', now);
+    else this.stats.claimsIgnored++;
   }
 
-  /** What a peer believes about this agent; refuted when it is wrong. */
-  private heed(belief: Belief): void {
-    if (!this.own.heed(belief)) return;
+  /** Somebody believed what is wrong of this agent, which has raised its incarnation for it. */
+  private refute(now: Millis): void {
     this.stats.refutations++;
-    this.health.worse();
+    if (this.blame.take(now)) this.health.worse();
     this.rumors.add(this.own.rumor());
   }
 
@@ -302,15 +310,15 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     this.assume(index, { state: 'alive', incarnation: said.incarnation }, now);
   }
 
-  private hear(rumor: Rumor, now: Millis): void {
+  private hear(rumor: Rumor, teller: HostId, now: Millis): void {
     if (rumor.id === this.options.self) {
-      if (rumor.state !== 'alive') this.heed(rumor);
+      if (rumor.state !== 'alive' && this.own.heed(rumor, now)) this.refute(now);
       return;
     }
     const index = this.table.indexOf(rumor.id);
     if (index === undefined) return;
     if (rumor.state === 'alive') this.hearAlive(index, rumor, now);
-    else if (this.table.isAccusation(index, rumor)) this.accuse(index, rumor, now);
+    else if (this.table.isAccusation(index, rumor)) this.believe(index, rumor, teller, now);
   }
 
   private hearAlive(index: number, rumor: Rumor & { state: 'alive' }, now: Millis): void {
@@ -323,25 +331,41 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   }
 
   /**
-   * Somebody, perhaps this agent, could not reach a member. At most a suspicion follows; a claim that it is
-   * down makes this agent look for itself at once.
+   * What another says of a member. A claim that it is down, which only who found it so makes, has this agent look
+   * at once; that, and the beginning of a suspicion, is charged to whoever says so.
    */
-  private accuse(index: number, claim: Rumor & { state: 'suspect' | 'down' }, now: Millis): void {
+  private believe(index: number, claim: Accusation, teller: HostId, now: Millis): void {
+    const running = this.suspicions.get(index);
+    const hurries = claim.state === 'down' && claim.accuser === teller && !running?.isHurried;
+    if (running === undefined && !this.isWorthSuspicion(index)) return;
+    const isCharged = running === undefined || hurries;
+    const charge = isCharged ? this.claims.charge(teller, claim, now) : null;
+    if (isCharged && charge === null) this.stats.claimsIgnored++;
+    else this.accuse(index, claim, now, charge);
+  }
+
+  private isWorthSuspicion(index: number): boolean {
+    const incarnation = this.table.incarnation(index);
+    return outranks({ state: 'suspect', incarnation }, this.table.standing(index));
+  }
+
+  /** Somebody, perhaps this agent, could not reach a member. At most a suspicion follows. */
+  private accuse(index: number, claim: Accusation, now: Millis, charge: Charge | null = null): void {
     const incarnation = this.table.incarnation(index);
     const { self } = this.options;
     const running = this.suspicions.get(index);
-    const standing: Standing = { state: 'suspect', incarnation };
-    if (running === undefined && !outranks(standing, this.standing(index))) return;
+    if (running === undefined && !this.isWorthSuspicion(index)) return;
     const suspicion = running ?? this.suspicions.begin(index, incarnation, claim.accuser, this.table, now);
     const isNews = running === undefined || running.confirm(claim.accuser);
     // One rumor a member is told at a time: that of an accuser which others cannot know of comes first.
     if (isNews && (claim.accuser === self || !suspicion.isAccuser(self)))
       this.rumors.add({ ...claim, state: 'suspect', incarnation });
-    if (claim.state === 'down') suspicion.hurry(now);
     if (running === undefined) {
       this.stats.suspicions++;
-      this.change(index, standing, now);
+      this.change(index, { state: 'suspect', incarnation }, now);
     }
+    if (charge !== null) suspicion.charge(charge);
+    if (charge?.kind === 'death') suspicion.hurry(now);
     this.suspicions.schedule(index, now);
   }
 
@@ -367,8 +391,8 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
 
   /** Takes over a standing if it outranks the one held; true if it did. */
   private assume(index: number, standing: Standing, now: Millis): boolean {
-    if (!outranks(standing, this.standing(index))) return false;
-    this.suspicions.drop(index);
+    if (!outranks(standing, this.table.standing(index))) return false;
+    this.claims.settle(this.suspicions.drop(index), standing.state === 'alive', now);
     this.change(index, standing, now);
     const id = this.idAt(index);
     if (standing.state === 'left') {
@@ -383,37 +407,26 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     const was: MemberState = this.table.state(index);
     this.table.set(index, { state: standing.state, incarnation: standing.incarnation }, now);
     if (was === standing.state) return;
-    this.effects.push({ type: 'member', member: this.table.describe(index), was });
+    const member = this.table.describe(index);
+    this.effects.push({ type: 'member', member, was });
+    if (was === 'down' || member.state === 'down') this.claims.excuse(member, now);
     if (was === 'down' && this.table.downCount > 0) this.rhythm.hastenDownProbe(this.table.downCount, now);
   }
 
   sendPing(target: HostId, sequence: number, insist: boolean): void {
     this.stats.probesSent++;
-    const head = { type: 'ping', ...this.probeHead(target, sequence) } as const;
-    this.send(target, { ...head, rumors: this.takeRumors(target) });
-    if (insist) this.send(target, { ...head, rumors: [] }, 'stream');
-  }
-
-  /** What a ping and an ack have in common. */
-  private probeHead(peer: HostId, sequence: number) {
-    const { incarnation } = this.own;
-    return { sequence, incarnation, coordinate: this.places.own, belief: this.beliefOf(peer) };
+    this.messenger.ping(target, sequence, insist);
   }
 
   sendPingRequests(target: HostId, sequence: number, urgent: boolean): number {
-    const helpers = this.table.sample(this.parameters.indirectProbes, this.table.indexOf(target));
-    for (const helper of helpers) {
-      const rumors = this.takeRumors(this.idAt(helper));
-      this.send(this.idAt(helper), { type: 'ping-req', sequence, target, urgent, rumors });
-    }
-    return helpers.length;
+    return this.messenger.pingRequests(target, sequence, urgent);
   }
 
   answerRelay(probe: Probe, reached: boolean): void {
     if (probe.origin === null) return;
     const { id, sequence } = probe.origin;
     countOutcome(this.stats, probe.purpose, reached ? 'acked' : 'failed');
-    this.send(id, { type: reached ? 'relayed-ack' : 'nack', sequence });
+    this.messenger.send(id, { type: reached ? 'relayed-ack' : 'nack', sequence });
   }
 
   probeSucceeded(probe: Probe, now: Millis): void {
@@ -422,6 +435,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     this.health.better();
     const index = this.table.indexOf(probe.target);
     if (index === undefined) return;
+    if (probe.stage === 'relayed') this.detours.relayed(probe.target);
     // An ack of a repeated ping cannot be told apart (Karn's rule), one by helpers is no round trip.
     if (probe.stage === 'direct' && probe.attempts === 1) {
       const sampleMs = Math.max(0, now - probe.sentAt);
@@ -433,7 +447,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     const suspicion = this.suspicions.get(index);
     if (suspicion === undefined || probe.purpose !== 'check') return;
     // It answered, yet has not refuted: whatever keeps it from doing so, it is not down.
-    suspicion.restart(now);
+    this.claims.settle(suspicion.restart(now), true, now);
     this.suspicions.schedule(index, now);
   }
 
@@ -451,36 +465,15 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     this.accuse(index, { state: 'suspect', id, incarnation, accuser: this.options.self }, now);
     const suspicion = this.suspicions.get(index);
     if (suspicion === undefined) return;
-    if (!wasSuspect) this.askToCorroborate(index);
+    if (!wasSuspect) this.messenger.askToCorroborate(index);
     else if (probe.purpose === 'check') {
       suspicion.check = 'failed';
       this.suspicions.schedule(index, now);
     }
   }
 
-  private askToCorroborate(index: number): void {
-    const frame = { target: this.idAt(index), incarnation: this.table.incarnation(index) };
-    for (const helper of this.table.sample(this.parameters.corroborators, index)) {
-      const rumors = this.takeRumors(this.idAt(helper));
-      this.send(this.idAt(helper), { type: 'corroborate', ...frame, rumors });
-    }
-  }
-
   scaled(milliseconds: Millis): Millis {
     return this.health.scale(milliseconds);
-  }
-
-  private beliefOf(id: HostId): Belief {
-    const index = this.table.indexOf(id);
-    return index === undefined ? { state: 'unknown', incarnation: 0 } : this.standing(index);
-  }
-
-  private standing(index: number): Standing {
-    return { state: this.table.state(index), incarnation: this.table.incarnation(index) };
-  }
-
-  private takeRumors(listener: HostId): Rumor[] {
-    return this.rumors.take(this.parameters.rumorsPerFrame, this.table.count, listener);
   }
 
   private wallMs(now: Millis): Millis {
@@ -489,9 +482,5 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
 
   private idAt(index: number): HostId {
     return this.table.roster.idAt(index);
-  }
-
-  private send(to: HostId, frame: SwimFrame, via: Via = 'datagram'): void {
-    this.effects.push({ type: 'send', to, frame, via });
   }
 }

@@ -20,7 +20,8 @@ export interface Probe {
   readonly purpose: Purpose;
   /** Whom a relay is for, and the sequence number it knows. */
   readonly origin: { readonly id: HostId; readonly sequence: number } | null;
-  stage: 'direct' | 'indirect';
+  /** `relayed`: a helper reached the target. */
+  stage: 'direct' | 'indirect' | 'relayed';
   attempts: number;
   /** The target's kernel said that nobody listens, or the connection could not be had. */
   refused: boolean;
@@ -151,6 +152,7 @@ export class Prober {
   relayed(sequence: number, now: Millis): void {
     const probe = this.probes.get(sequence);
     if (probe?.stage !== 'indirect') return;
+    probe.stage = 'relayed';
     this.end(probe);
     this.owner.probeSucceeded(probe, now);
   }

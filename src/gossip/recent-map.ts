@@ -14,6 +14,11 @@ export class RecentMap<V> {
     return this.entries.size;
   }
 
+  /** The one updated longest ago first. */
+  all(): IterableIterator<[HostId, V]> {
+    return this.entries.entries();
+  }
+
   get(peer: HostId): V | undefined {
     return this.entries.get(peer);
   }

@@ -4,6 +4,7 @@
  * Suspicion"; the formula is that of memberlist.
  */
 import type { HostId, Millis } from '../core.ts';
+import type { Charge } from './claims.ts';
 
 export interface SuspicionBounds {
   readonly minMs: number;
@@ -21,6 +22,8 @@ export class Suspicion {
   private startedAt: Millis;
   private readonly accusers: Set<HostId>;
   private hurriedTo: Millis = Number.POSITIVE_INFINITY;
+  /** The claims that made this agent look, until it is known whether they are true; at most two at a time. */
+  private charges: Charge[] = [];
 
   constructor(incarnation: number, accuser: HostId, bounds: SuspicionBounds, now: Millis) {
     this.incarnation = incarnation;
@@ -46,6 +49,21 @@ export class Suspicion {
     this.hurriedTo = Math.min(this.hurriedTo, now);
   }
 
+  get isHurried(): boolean {
+    return this.hurriedTo !== Number.POSITIVE_INFINITY;
+  }
+
+  charge(charge: Charge): void {
+    this.charges.push(charge);
+  }
+
+  /** Those whose claims it is known of now. */
+  settle(): readonly Charge[] {
+    const settled = this.charges;
+    this.charges = [];
+    return settled;
+  }
+
   /** This process was stopped for `lateMs`: the suspect gets that time again, and a new check. */
   extend(lateMs: Millis): void {
     this.startedAt += lateMs;
@@ -54,11 +72,12 @@ export class Suspicion {
   }
 
   /** The suspect answered this agent's check: begin anew, without those who accused it before. */
-  restart(now: Millis): void {
+  restart(now: Millis): readonly Charge[] {
     this.startedAt = now;
     this.hurriedTo = Number.POSITIVE_INFINITY;
     this.accusers.clear();
     this.check = 'pending';
+    return this.settle();
   }
 
   /** When the verdict is due, absolute. */

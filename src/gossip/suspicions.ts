@@ -1,5 +1,6 @@
 /** The suspicions under way, each with the one moment at which it next needs attention. */
 import type { HostId, Millis } from '../core.ts';
+import type { Charge } from './claims.ts';
 import { Deadlines } from './deadlines.ts';
 import type { SwimParameters } from './parameters.ts';
 import { Suspicion } from './suspicion.ts';
@@ -64,9 +65,12 @@ export class Suspicions {
     return this.moments.takeDue(now);
   }
 
-  drop(index: number): void {
+  /** What is charged to those whose claims it is known of now. */
+  drop(index: number): readonly Charge[] {
+    const charges = this.running.get(index)?.settle() ?? [];
     this.running.delete(index);
     this.moments.delete(index);
+    return charges;
   }
 
   /** This process was stopped for `lateMs`: every suspect gets that time again. */

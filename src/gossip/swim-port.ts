@@ -65,6 +65,10 @@ export interface SwimStats extends Readonly<MembershipStats> {
   readonly localHealth: number;
   /** Members that keep answering over connections only, some of them if there are many; see `Detours`. */
   readonly withoutDatagrams: readonly HostId[];
+  /** Members that answer others, and never this agent; see `Detours`. */
+  readonly throughHelpers: readonly HostId[];
+  /** Members that say of the living that they are down; see `Claims`. */
+  readonly discredited: readonly HostId[];
 }
 
 export type SwimInput =

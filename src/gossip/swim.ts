@@ -11,7 +11,6 @@ import {
   type Signer,
   type Verify,
 } from '../core.ts';
-import { Detours } from './detours.ts';
 import { decodeFrame, encodeFrame } from './framecodec.ts';
 import type { Digest } from './frames.ts';
 import { Membership } from './membership.ts';
@@ -50,12 +49,12 @@ export class Swim implements Machine<SwimInput, SwimEffect> {
   private root: Digest;
   /** Members whose replica differed from this agent's when last heard of. */
   private readonly differing = new Set<HostId>();
-  private readonly detours = new Detours();
   /** Members that were removed; the roster keeps as many ids for good. */
   private readonly departed = new Set<HostId>();
   private toldIncarnation: number;
   private toldStats = '';
   private nextStatsAt: Millis = 0;
+  private steppedAt: Millis = 0;
   private effects: SwimEffect[] = [];
 
   constructor({ self, signer, verify, random, epoch, root, wallMs, parameters }: SwimOptions) {
@@ -83,11 +82,12 @@ export class Swim implements Machine<SwimInput, SwimEffect> {
       ...stats,
       probeOutcomes: { ...stats.probeOutcomes },
       localHealth,
-      withoutDatagrams: this.detours.members,
+      ...this.membership.findings(this.steppedAt),
     };
   }
 
   step(input: SwimInput, now: Millis): readonly SwimEffect[] {
+    this.steppedAt = now;
     if (input.type === 'wake') this.relay(this.membership.step(input, now));
     else if (input.type === 'datagram') this.frame(input.from, input.bytes, 'datagram', now);
     else this.obey(input.order, now);
@@ -107,7 +107,6 @@ export class Swim implements Machine<SwimInput, SwimEffect> {
         break;
       case 'remove':
         this.differing.delete(order.id);
-        this.detours.forget(order.id);
         if (membership.get(order.id) !== undefined) this.departed.add(order.id);
         membership.remove(order.id);
         break;
@@ -146,18 +145,12 @@ export class Swim implements Machine<SwimInput, SwimEffect> {
       const frame = decodeFrame(bytes);
       if ('session' in frame) throw new Fault('malformed', 'anti-entropy does not travel this way');
       input = { type: 'frame', from, frame, via };
-      if (frame.type === 'ack') this.answered(from, via);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       this.membership.stats.badFrames++;
       return;
     }
     this.relay(this.membership.step(input, now));
-  }
-
-  private answered(from: HostId, via: Via): void {
-    if (via === 'stream') this.membership.stats.streamAcks++;
-    if (this.membership.get(from) !== undefined) this.detours.answered(from, via);
   }
 
   private relay(effects: readonly MembershipEffect[]): void {

@@ -27,7 +27,9 @@ export function gossipMetrics(
     'Probes, suspicions and refutations by outcome.',
     ['event'],
     () => {
-      const { localHealth: _, withoutDatagrams: __, probeOutcomes: ___, ...events } = stats().membership;
+      const { membership } = stats();
+      const { localHealth, probeOutcomes, withoutDatagrams, throughHelpers, discredited, ...events } =
+        membership;
       return byName('event', events);
     },
   );

@@ -158,6 +158,32 @@ test('one way blocked is enough to be named, since no answer comes back', () => 
   assert.equal(net.host(0).swim.membership.get(deaf.id)?.state, 'alive');
 });
 
+test('two hosts between which nothing gets through reach each other through helpers, and say so', () => {
+  const net = new SwimNet(6);
+  const [a, b] = [net.host(0), net.host(5)];
+  net.run(2000);
+  net.passes = (from, to) => !(from === a && to === b) && !(from === b && to === a);
+  net.run(60_000);
+  assert.deepEqual(a.swim.stats.throughHelpers, [b.id]);
+  assert.deepEqual(b.swim.stats.throughHelpers, [a.id]);
+  assert.deepEqual(reportsOf(a, 'stats').at(-1)?.report.stats.throughHelpers, [b.id]);
+  for (const host of net.hosts.slice(1, 5)) assert.deepEqual(host.swim.stats.throughHelpers, []);
+  for (const host of net.hosts)
+    for (const other of net.hosts)
+      if (other !== host) assert.equal(statesOf(host, other).includes('down'), false);
+  net.passes = () => true;
+  net.run(30_000);
+  for (const host of net.hosts) assert.deepEqual(host.swim.stats.throughHelpers, []);
+});
+
+test('one direction closed is enough: its pings get through, and the answers do not', () => {
+  const net = new SwimNet(6);
+  const [a, b] = [net.host(0), net.host(5)];
+  net.passes = (from, to) => !(from === b && to === a);
+  net.run(60_000);
+  assert.deepEqual(a.swim.stats.throughHelpers, [b.id]);
+});
+
 test('a host that is gone, refused and silent, is found down by all', () => {
   const net = new SwimNet(5);
   const gone = net.host(4);
