@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { diagnose, type ShellFacts } from '../../../src/agent/diagnosis.ts';
+import { shortId } from '../../../src/agent/kinds.ts';
+import type { SwimStats } from '../../../src/gossip/swim-port.ts';
 import { Flock, type FlockHost } from '../../support/flock.ts';
 
 const well: ShellFacts = {
@@ -162,6 +164,47 @@ test('a host that no datagram reaches stays alive, and is named until one gets t
   assert.match(found?.detail ?? '', /UDP seems blocked/);
   second.isUdpBlocked = false;
   flock.run(5000);
+  assert.deepEqual(findings(first), ['ok agent']);
+});
+
+/** As membership tells its agent once it has found something. */
+function tellStats(host: FlockHost, found: Partial<SwimStats>): void {
+  const stats = { ...host.core.gossip.stats().membership, ...found };
+  host.feed({ type: 'swim', report: { type: 'stats', stats } });
+}
+
+test('a host that only helpers reach is named, with what to open; one that is down is another matter', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  flock.run(2000);
+  tellStats(first, { throughHelpers: [second.id], withoutDatagrams: [second.id] });
+  const [found, ...more] = diagnose(first.core, well, flock.now);
+  assert.deepEqual(more, [], 'one finding says it all');
+  assert.deepEqual([found?.grade, found?.subject], ['warning', 'host second']);
+  assert.match(found?.detail ?? '', /^answers other hosts and not this one/);
+  assert.match(found?.hint ?? '', /^let TCP and UDP between here and 10\.0\.0\.2:7946 through/);
+  tellStats(first, { throughHelpers: [], withoutDatagrams: [] });
+  assert.deepEqual(findings(first), ['ok agent']);
+  second.kill();
+  flock.run(20_000);
+  tellStats(first, { throughHelpers: [second.id], withoutDatagrams: [] });
+  assert.ok(!diagnose(first.core, well, flock.now).some(({ detail }) => detail.startsWith('answers')));
+});
+
+test('a host that claims deaths of the living is named, and the log says so once', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  flock.run(2000);
+  for (let i = 0; i < 3; i++) tellStats(first, { discredited: [second.id] });
+  const [found] = diagnose(first.core, well, flock.now);
+  assert.deepEqual([found?.grade, found?.subject], ['warning', 'host second']);
+  assert.match(found?.detail ?? '', /cut off from them, or lies$/);
+  const alarms = first.logs.filter(({ event }) => event === 'false-claims');
+  assert.deepEqual(
+    alarms.map(({ fields }) => fields.subject),
+    [shortId(second.id)],
+  );
+  tellStats(first, { discredited: [] });
   assert.deepEqual(findings(first), ['ok agent']);
 });
 
