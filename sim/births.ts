@@ -10,6 +10,7 @@ import { parseVipRange } from '../src/agent/vips.ts';
 import { assert, type HostId, type Signer, type Verify } from '../src/core.ts';
 import { slotOf } from '../src/gossip/record.ts';
 import { Swim } from '../src/gossip/swim.ts';
+import { founderPolicy } from '../src/trust/epoch/policy.ts';
 import type { Genesis } from '../src/trust/genesis.ts';
 import { type JoinToken, parseToken } from '../src/trust/token.ts';
 import type { Host, SimulatedAgent } from './host.ts';
@@ -132,6 +133,8 @@ export class Births {
       inbound: { address: host.address, port: inboundPort },
       outbound: { address: '127.0.0.1', port: 15_001 },
       svidTtlMs,
+      rootTtlMs: 90 * 24 * 3_600_000,
+      trustees: founderPolicy,
       sponsor: papers.sponsor,
     });
     const swim = new Swim({

@@ -195,7 +195,7 @@ export class Host implements NetworkUser {
     this.enter('running');
     const entries = this.disk.entries().map(([key, value]) => ({ key, value }));
     const identities = [...this.identities.values()];
-    this.process.feed({ type: 'start', saved: { entries, identities, admission } });
+    this.process.feed({ type: 'start', saved: { entries, identities, secrets: [], admission } });
   }
 
   /** The process is gone at once, and of what its disk was given what this kind of end takes with it. */
@@ -367,8 +367,12 @@ export class Host implements NetworkUser {
         break;
       case 'configure':
         this.config = effect.config;
+        this.process?.feed({ type: 'configured', config: effect.config });
         watcher.configured(this);
         break;
+      case 'engine':
+      case 'shred':
+        throw new Error('bug: in a mesh whose founder keeps the root, nobody makes or has shares');
       case 'happened':
         break;
       case 'changed':

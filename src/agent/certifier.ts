@@ -1,13 +1,13 @@
 /**
  * Certificates for this host's services, and, where this host holds a root, for everybody's: the requesting
- * and the issuing machine of `src/trust`, tied to the agent's frames and store. Which host issues is decided
- * here and nowhere else.
+ * and the issuing machine of `src/trust`, tied to the agent's frames and store. Whether the founder or a quorum
+ * of trustees issues is decided here and nowhere else.
  */
 import { earliest, type HostId, type Millis, type Random, type Signer, type Verify } from '../core.ts';
 import type { IdentityView } from '../proxy/view.ts';
-import { IssuanceLog } from '../trust/issuance-log.ts';
+import type { IssuanceLog } from '../trust/issuance-log.ts';
 import { type IssuerEffect, RootIssuer } from '../trust/issuer.ts';
-import { LeafRules } from '../trust/leaf-rules.ts';
+import type { LeafRules } from '../trust/leaf-rules.ts';
 import type { TrustState } from '../trust/state.ts';
 import { type SavedIdentity, type SvidEffect, type SvidInput, SvidKeeper } from '../trust/svid.ts';
 import type { AgentEffect } from './effects.ts';
@@ -23,22 +23,24 @@ export interface CertifierOptions {
   readonly ttlMs: number;
   /** The key of the genesis root; null on every host but the founder. */
   readonly rootSigner: Signer | null;
-  /** What the store held under `issuerPrefix`. */
-  readonly issued: readonly (readonly [key: string, value: Uint8Array])[];
+  readonly rules: LeafRules;
+  readonly log: IssuanceLog;
+  /** Has the trustees of the active root answer a request frame of the keeper. */
+  readonly askQuorum: (frame: Uint8Array, now: Millis) => AgentEffect[];
 }
 
 export class Certifier {
   private readonly options: CertifierOptions;
   private readonly keeper: SvidKeeper;
-  private readonly issuer: RootIssuer | null;
+  /** Null on every host but the founder, and there once the genesis root signs no more. */
+  private issuer: RootIssuer | null;
   private readonly held = new Map<string, IdentityView>();
   /** Requests under way by the host that was asked. */
   private readonly asked = new Map<HostId, Set<number>>();
   private services: readonly string[] = [];
 
-  /** Throws `Fault('issuance-log-broken')`. */
   constructor(options: CertifierOptions) {
-    const { trust, verify, random, ttlMs, datacenter, rootSigner } = options;
+    const { trust, verify, random, ttlMs, datacenter, rootSigner, rules, log } = options;
     this.options = options;
     this.keeper = new SvidKeeper({
       trustDomain: trust.genesis.trustDomain,
@@ -48,22 +50,8 @@ export class Certifier {
       random,
       ttlMs,
     });
-    this.issuer =
-      rootSigner === null
-        ? null
-        : new RootIssuer({
-            root: trust.genesis.root,
-            signer: rootSigner,
-            rules: new LeafRules(
-              {
-                admissionOf: (host) => trust.admissionOf(host),
-                mayServe: (host, service) => trust.mayServe(host, service),
-                isDenied: () => false, // No kind of record denies a host yet; when one does, it is asked here.
-              },
-              options.issued,
-            ),
-            log: new IssuanceLog(options.issued),
-          });
+    const { root } = trust.genesis;
+    this.issuer = rootSigner === null ? null : new RootIssuer({ root, signer: rootSigner, rules, log });
   }
 
   nextWake(): Millis | null {
@@ -92,6 +80,7 @@ export class Certifier {
   }
 
   bundleChanged(now: Millis): AgentEffect[] {
+    if (this.options.trust.bundle.active().generation > 0) this.issuer = null;
     return this.keep({ type: 'bundle-changed' }, now);
   }
 
@@ -116,6 +105,16 @@ export class Certifier {
     );
   }
 
+  /** What became of a request that the trustees were asked. */
+  answered(reply: Uint8Array, now: Millis): AgentEffect[] {
+    return this.keep({ type: 'reply', bytes: reply }, now);
+  }
+
+  /** The oldest root that a certificate in use here comes from; the active one where none is. */
+  oldestRootInUse(): number {
+    return this.keeper.oldestRootInUse();
+  }
+
   /** Identities in use, by service. */
   identities(): IdentityView[] {
     return [...this.held.values()].sort((a, b) => (a.service < b.service ? -1 : 1));
@@ -126,15 +125,15 @@ export class Certifier {
   }
 
   private keep(input: SvidInput, now: Millis): AgentEffect[] {
-    return this.keeper.step(input, now).flatMap((effect) => this.keeperEffect(effect));
+    return this.keeper.step(input, now).flatMap((effect) => this.keeperEffect(effect, now));
   }
 
-  private keeperEffect(effect: SvidEffect): AgentEffect[] {
+  private keeperEffect(effect: SvidEffect, now: Millis): AgentEffect[] {
     switch (effect.type) {
       case 'make-key':
         return [effect];
       case 'request':
-        return [this.ask(effect.requestId, effect.bytes)];
+        return this.ask(effect.requestId, effect.bytes, now);
       case 'identity': {
         const { service, spiffeId, certPem, keyPem, notAfter } = effect;
         this.held.set(service, { service, spiffeId, certPem, keyPem, notAfter });
@@ -147,15 +146,17 @@ export class Certifier {
   }
 
   /** The holder of the genesis root is the one issuer there is until a quorum of trustees takes over. */
-  private ask(requestId: number, bytes: Uint8Array): AgentEffect {
-    const issuer = this.options.trust.genesis.founder;
+  private ask(requestId: number, bytes: Uint8Array, now: Millis): AgentEffect[] {
+    const { bundle, genesis } = this.options.trust;
+    if (bundle.active().generation > 0) return this.options.askQuorum(bytes, now);
+    const issuer = genesis.founder;
     const frame = seal('issueRequest', bytes);
     if (issuer === this.options.self)
-      return { type: 'input', input: { type: 'frame', from: issuer, bytes: frame } };
+      return [{ type: 'input', input: { type: 'frame', from: issuer, bytes: frame } }];
     const requests = this.asked.get(issuer) ?? new Set<number>();
     if (requests.size >= 4096) requests.clear(); // Long answered or timed out: the keeper bounds what is under way.
     this.asked.set(issuer, requests.add(requestId));
-    return { type: 'send', to: issuer, bytes: frame };
+    return [{ type: 'send', to: issuer, bytes: frame }];
   }
 
   private issuerEffect(effect: IssuerEffect): AgentEffect {

@@ -18,16 +18,16 @@ import type { GossipParameters } from '../gossip/parameters.ts';
 import type { GossipEffect, Member, MemberState } from '../gossip/port.ts';
 import type { Record } from '../gossip/record.ts';
 import type { MeshView } from '../proxy/view.ts';
+import type { TrusteePolicy } from '../trust/epoch/policy.ts';
 import type { Genesis } from '../trust/genesis.ts';
 import { finalityOf } from '../trust/grant.ts';
-import { issuerPrefix } from '../trust/issuer.ts';
 import type { TrustState } from '../trust/state.ts';
 import { Approach, type Standing } from './approach.ts';
 import type { OwnBind } from './binds.ts';
 import type { Catalog } from './catalog.ts';
-import { Certifier } from './certifier.ts';
 import { perform } from './commands.ts';
 import { Configurator } from './configurator.ts';
+import { Credentials, isCredential } from './credentials.ts';
 import type { AgentEffect, AgentInput, SavedState } from './effects.ts';
 import { open } from './envelope.ts';
 import { type MeshEvent, memberEvent, recordEvent } from './events.ts';
@@ -41,6 +41,7 @@ import type { Policies } from './policy.ts';
 import type { Registry } from './registry.ts';
 import { missingFacts } from './self-description.ts';
 import { judgeJoinRequest, refusalOf, refuseUnlessTaken } from './sponsor.ts';
+import { seedsOf } from './tokens.ts';
 import type { VipRange } from './vips.ts';
 import { Writer } from './writer.ts';
 
@@ -59,6 +60,10 @@ export interface AgentOptions {
   readonly inbound: MeshView['inbound'];
   readonly outbound: MeshView['outbound'];
   readonly svidTtlMs: number;
+  /** How many trustees share the root, and who may be one. */
+  readonly trustees: TrusteePolicy;
+  /** How long a root lasts; it is replaced well before. */
+  readonly rootTtlMs: number;
   /** Addresses and ports that no service of this host may take. */
   readonly ownBinds?: readonly OwnBind[];
   /** Who let this host in and where it is, on the first start after joining. */
@@ -75,7 +80,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   malformedValues = 0;
   private readonly health: HealthMachine;
   private readonly configurator: Configurator;
-  private certifier: Certifier | null = null;
+  private own: Credentials | null = null;
   /** Null until what an earlier run left is loaded. */
   private startedAt: Millis | null = null;
   private configureAt: Millis | null = null;
@@ -143,7 +148,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     return earliest(
       this.gossip.nextWake(),
       this.health.nextWake(),
-      this.certifier?.nextWake() ?? null,
+      this.own?.nextWake() ?? null,
       this.configureAt,
       earliest(this.farewell.nextWake(), this.approach?.nextWake() ?? null),
     );
@@ -162,7 +167,12 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   }
 
   identities(now: Millis) {
-    return this.certifier?.statuses(now) ?? [];
+    return this.own?.statuses(now) ?? [];
+  }
+
+  /** Null until it is started. */
+  get credentials(): Credentials | null {
+    return this.own;
   }
 
   /** Whether a connection with this host is to be had at all. */
@@ -189,7 +199,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     return known && this.trust.isAdmitted(this.self);
   }
 
-  private emit(...effects: AgentEffect[]): void {
+  private emit(...effects: readonly AgentEffect[]): void {
     this.effects.push(...effects);
   }
 
@@ -205,7 +215,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
         this.frame(input.from, input.bytes, now);
         break;
       case 'unreachable':
-        this.emit(...(this.certifier?.unreachable(input.peer, now) ?? []));
+        this.emit(...(this.own?.unreachable(input.peer, now) ?? []));
         this.lost(input, now);
         break;
       case 'disconnected':
@@ -241,25 +251,30 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
         this.checked(this.health.step({ type: 'result', checkId, status, output }, now), now);
         break;
       }
+      case 'engine':
+        this.emit(...(this.own?.engine(input.report, now) ?? []));
+        break;
+      case 'epoch':
+        this.own?.epoch(input.event, now);
+        break;
+      case 'configured':
+        this.own?.configured(input.config, now);
+        break;
       case 'key-made':
-        this.emit(...(this.certifier?.keyMade(input.service, input.csr, input.keyPem, now) ?? []));
+        this.emit(...(this.own?.keyMade(input.service, input.csr, input.keyPem, now) ?? []));
         break;
     }
   }
 
   private start(saved: SavedState, now: Millis): void {
-    const { random, verify, rootSigner, svidTtlMs, host } = this.options;
-    this.certifier = new Certifier({
-      self: this.self,
-      datacenter: host.datacenter,
-      trust: this.trust,
-      verify,
-      random,
-      ttlMs: svidTtlMs,
-      rootSigner,
-      issued: saved.entries.flatMap(({ key, value }) =>
-        key.startsWith(issuerPrefix) ? [[key, value] as const] : [],
-      ),
+    const { knowledge, options: agent } = this;
+    this.own = new Credentials({
+      agent,
+      knowledge,
+      saved,
+      startedAt: now,
+      write: (own, policy, at) => this.writer.tryWrite({ own, policy }, at),
+      rootLearnt: () => this.gossip.reconsider(),
     });
     this.load(saved, now);
     this.startedAt = now;
@@ -268,7 +283,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     // A slot that cannot be written any more must not keep the agent from starting, again and again.
     this.writer.writeOwn(missingFacts({ ...this.options, knowledge: this.knowledge }), now);
     this.gossiped(this.gossip.start(now), now);
-    this.emit(...this.certifier.restore(saved.identities, now));
+    this.emit(...this.own.restore(now));
     if (this.approach !== null && this.unprovenSponsor() !== null) this.emit(...this.approach.begin(now));
     this.configureAt = now;
   }
@@ -288,7 +303,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   }
 
   private load(saved: SavedState, now: Millis): void {
-    const entries = saved.entries.filter(({ key }) => !key.startsWith(issuerPrefix));
+    const entries = saved.entries.filter(({ key }) => !isCredential(key));
     const { dropped, effects } = this.gossip.load(entries, now);
     if (dropped > 0) this.log('warn', 'records-dropped', { count: dropped });
     this.applied([...this.gossip.replica.records()], now);
@@ -298,7 +313,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   private wake(now: Millis): void {
     this.gossiped(this.gossip.step({ type: 'wake' }, now), now);
     this.checked(this.health.step({ type: 'wake' }, now), now);
-    this.emit(...(this.certifier?.wake(now) ?? []));
+    this.emit(...(this.own?.wake(now) ?? []));
     this.emit(...this.farewell.wake(now));
     if (this.approach !== null) this.emit(...this.approach.wake(this.standing(), now));
   }
@@ -321,8 +336,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       const { room, payload } = open(bytes);
       if (room === 'gossip')
         this.gossiped(this.gossip.step({ type: 'frame', from, bytes: payload }, now), now);
-      else if (room === 'issueRequest') this.emit(...(this.certifier?.request(from, payload, now) ?? []));
-      else this.emit(...(this.certifier?.reply(from, payload, now) ?? []));
+      else this.emit(...(this.own?.frame(room, from, payload, now) ?? []));
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       this.log('debug', 'frame-refused', { from: shortId(from), code: error.code });
@@ -340,6 +354,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
 
   private memberChanged(member: Member, was: MemberState | null, now: Millis): void {
     this.catalog.member(member);
+    this.own?.member(member, now);
     if (was === member.state) return;
     const name = this.nameOf(member.id);
     this.happened([memberEvent(member, was, name, now)]);
@@ -353,7 +368,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   private applied(records: readonly Record[], now: Millis): void {
     const { rootsChanged, located } = this.knowledge.apply(records);
     this.emit(...located.map((place) => ({ type: 'locate', ...place }) as const));
-    if (rootsChanged) this.emit(...(this.certifier?.bundleChanged(now) ?? []));
+    this.emit(...(this.own?.recordsApplied(rootsChanged, now) ?? []));
     this.happened(records.map((record) => recordEvent(record, this.nameOf(record.author), now)));
   }
 
@@ -404,7 +419,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
         trust: this.trust,
         policies: this.policies,
         catalog: this.catalog,
-        seeds: () => this.seeds(),
+        seeds: () => seedsOf(this.catalog, this.self, this.options.host),
       };
       const outcome = perform(command, context, entropy, now);
       this.checked(outcome.health, now);
@@ -420,13 +435,6 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     for (const { id, fault } of refused)
       this.log('warn', 'definition-refused', { service: id, detail: fault.message });
     this.writer.writeOwn(writes, now);
-  }
-
-  /** This host and the others that are alive, for tokens. */
-  private seeds() {
-    const others = this.catalog.allHosts().filter(({ id, state }) => id !== this.self && state === 'alive');
-    const hosts = [{ id: this.self, value: this.options.host }, ...others];
-    return hosts.map(({ id, value }) => ({ address: value.address, port: value.gossipPort, host: id }));
   }
 
   private checked(effects: readonly HealthEffect[], now: Millis): void {
@@ -468,12 +476,12 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     });
     this.checked(this.health.step({ type: 'checks', checks }, now), now);
     const names = new Set(this.registry.services().map(({ name }) => name));
-    this.emit(...(this.certifier?.setServices([...names].sort(), now) ?? []));
+    this.emit(...(this.own?.setServices([...names].sort(), now) ?? []));
   }
 
   private configure(now: Millis): void {
     this.configureAt = null;
-    const config = this.configurator.update(this.certifier?.identities() ?? [], now);
+    const config = this.configurator.update(this.own?.identities() ?? [], now);
     if (config !== null) this.emit({ type: 'configure', config });
   }
 

@@ -4,6 +4,9 @@ import type { StoreOp } from '../gossip/port.ts';
 import type { Record } from '../gossip/record.ts';
 import type { SwimOrder, SwimReport } from '../gossip/swim-port.ts';
 import type { ProxyConfig } from '../proxy/config.ts';
+import type { ShareName } from '../trust/epoch/crypto-port.ts';
+import type { SecretToKeep } from '../trust/epoch/port.ts';
+import type { EngineOrder, EngineReport } from '../trust/quorum/engine-port.ts';
 import type { SavedIdentity } from '../trust/svid.ts';
 import type { Topic } from './catalog.ts';
 import type { MeshEvent } from './events.ts';
@@ -15,6 +18,8 @@ export interface SavedState {
   /** The store's entries under the keys that the core wrote with `persist`. */
   readonly entries: readonly { readonly key: string; readonly value: Uint8Array }[];
   readonly identities: readonly SavedIdentity[];
+  /** Which shares of root keys the store of secrets holds; the engine was given the shares themselves. */
+  readonly secrets: readonly ShareName[];
   /** This host's signed `admission` record, from joining; null when the store has it or the host founded the mesh. */
   readonly admission: Uint8Array | null;
 }
@@ -52,6 +57,11 @@ export type AgentInput =
       readonly status: CheckStatus;
       readonly output: string;
     }
+  /** The data plane serves by this configuration now. */
+  | { readonly type: 'configured'; readonly config: ProxyConfig }
+  | { readonly type: 'engine'; readonly report: EngineReport }
+  /** What rested on a write of the succession of epochs, which is durable now. */
+  | { readonly type: 'epoch'; readonly event: EpochEvent }
   /** Answers `make-key`. */
   | {
       readonly type: 'key-made';
@@ -59,6 +69,12 @@ export type AgentInput =
       readonly csr: Uint8Array;
       readonly keyPem: string;
     };
+
+/** What becomes of an epoch on this host. */
+export type EpochEvent =
+  | { readonly type: 'entered' }
+  /** Let everybody know of it. */
+  | { readonly type: 'publish'; readonly epoch: number; readonly bytes: Uint8Array };
 
 export type AgentEffect =
   | { readonly type: 'send'; readonly to: HostId; readonly bytes: Uint8Array }
@@ -71,14 +87,20 @@ export type AgentEffect =
   | { readonly type: 'locate'; readonly host: HostId; readonly address: string; readonly port: number }
   /**
    * Write `ops`, in the order of the effects; once they are durable (`sync`) or handed over (not `sync`)
-   * carry out `then`, in order. An empty synced write is a barrier behind all that came before.
+   * carry out `then`, in order. An empty synced write is a barrier behind all that came before. `secrets`
+   * are durable in the store of secrets before `ops` are written.
    */
   | {
       readonly type: 'persist';
       readonly ops: readonly StoreOp[];
       readonly sync: boolean;
+      readonly secrets?: readonly SecretToKeep[];
       readonly then: readonly AgentEffect[];
     }
+  /** Overwrite and unlink these shares of root keys. */
+  | { readonly type: 'shred'; readonly names: readonly ShareName[] }
+  /** For the engine of threshold cryptography; its reports come back as `engine` inputs. */
+  | { readonly type: 'engine'; readonly order: EngineOrder }
   | { readonly type: 'input'; readonly input: AgentInput }
   | { readonly type: 'join-reply'; readonly exchange: number; readonly bytes: Uint8Array }
   | { readonly type: 'reply'; readonly request: number; readonly value: unknown }

@@ -1,7 +1,14 @@
 /** What travels between two agents: the first byte says which room of the house the rest is for. */
 import { Fault } from '../core.ts';
 
-export const envelopeRooms = { gossip: 1, issueRequest: 2, issueReply: 3 } as const;
+export const envelopeRooms = {
+  gossip: 1,
+  issueRequest: 2,
+  issueReply: 3,
+  epoch: 4,
+  quorumRequest: 5,
+  quorumAnswer: 6,
+} as const;
 export type EnvelopeRoom = keyof typeof envelopeRooms;
 
 export function seal(room: EnvelopeRoom, payload: Uint8Array): Uint8Array {

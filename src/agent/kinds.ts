@@ -19,8 +19,14 @@ export const GRANT = 'grant';
 export const CONFIG_ENTRY = 'config-entry';
 /** Policy scope, key = host id: an operator says that this host is gone, as of an incarnation. */
 export { departureKind as DEPARTURE } from '../gossip/lifecycle.ts';
-/** Policy scope, key = `g<generation>`: one root certificate of the trust bundle. */
+/** Policy scope, key = `g<generation>` or `g<generation>/<turn>`; see `src/trust/root-record.ts`. */
 export const TRUST_ROOT = 'trust-root';
+/** Host scope, key '': the epoch in force as this trustee knows it. The record inside proves itself. */
+export const TRUST_EPOCH = 'trust-epoch';
+/** Host scope, key '': which roots this host's proxy believes, and the oldest that it still uses. */
+export const TRUST_ACK = 'trust-ack';
+/** Policy scope, key 'rotation': an operator wants another root than that of a generation. */
+export const ROOT_ROTATION = 'root-rotation';
 
 export interface HostValue {
   readonly name: string;
@@ -31,6 +37,26 @@ export interface HostValue {
   readonly gossipPort: number;
   readonly inboundPort: number;
   readonly version: string;
+}
+
+/** The value of a `trust-epoch` record. */
+export interface TrustEpochValue {
+  readonly epoch: number;
+  /** The encoded epoch record, base64. */
+  readonly record: string;
+}
+
+/** The value of a `trust-ack` record, in generations of roots. */
+export interface TrustAckValue {
+  readonly believes: readonly number[];
+  /** Certificates that this host still presents come from this root or later ones. */
+  readonly uses: number;
+}
+
+/** The value of a `root-rotation` record. */
+export interface RootRotationValue {
+  /** This root and earlier ones are to be replaced. */
+  readonly generation: number;
 }
 
 export type CheckStatus = 'passing' | 'warning' | 'critical';

@@ -16,11 +16,18 @@ import {
   GRANT,
   HOST,
   type HostValue,
+  ROOT_ROTATION,
+  type RootRotationValue,
   type StandaloneCheck,
+  TRUST_ACK,
+  TRUST_EPOCH,
   TRUST_ROOT,
+  type TrustAckValue,
+  type TrustEpochValue,
 } from './kinds.ts';
 import { Policies } from './policy.ts';
 import { Registry } from './registry.ts';
+import { TrustFacts } from './trust-facts.ts';
 import { decodeValue } from './values.ts';
 
 /** Where a host's gossip port is. */
@@ -47,6 +54,7 @@ export class Knowledge {
   readonly policies: Policies;
   readonly trust: TrustState;
   readonly registry: Registry;
+  readonly trustFacts = new TrustFacts();
   private readonly options: KnowledgeOptions;
 
   constructor(options: KnowledgeOptions) {
@@ -74,11 +82,17 @@ export class Knowledge {
       else if (record.kind === TRUST_ROOT) {
         rootsChanged = true;
         this.catalog.touch('roots');
-      }
+      } else if (record.kind === ROOT_ROTATION) this.rootRotation(record);
       // A grant can give or take an operator's standing, and with it the force of what that operator wrote.
       else if (record.kind === GRANT) this.catalog.touch('grants', ...this.policies.topics());
     }
     return { rootsChanged, located };
+  }
+
+  private rootRotation(record: Record): void {
+    const value = this.valueOf(record) as RootRotationValue | null;
+    if (value !== null && this.trust.isOperator(record.author, wallClock(record.hlc)))
+      this.trustFacts.rotationAsked(value);
   }
 
   private placeOf(host: HostId): Place[] {
@@ -88,8 +102,12 @@ export class Knowledge {
 
   /** Lets go of records that the replica no longer holds. What a host was admitted as is kept there for ever. */
   forget(records: Iterable<Record>): void {
-    for (const { scope, author, kind, key } of records)
-      if (scope === 'host') this.catalog.record(author, kind, key, null);
+    for (const { scope, author, kind, key } of records) {
+      if (scope !== 'host') continue;
+      this.catalog.record(author, kind, key, null);
+      if (kind === TRUST_ACK) this.trustFacts.acknowledged(author, null);
+      if (kind === TRUST_EPOCH) this.trustFacts.toldOfEpoch(author, null);
+    }
   }
 
   private configEntry(record: Record): void {
@@ -102,6 +120,8 @@ export class Knowledge {
     const fresh = kind === HOST && this.catalog.host(author) === undefined;
     const value = this.valueOf(record);
     this.catalog.record(author, kind, key, value);
+    if (kind === TRUST_ACK) this.trustFacts.acknowledged(author, value as TrustAckValue | null);
+    if (kind === TRUST_EPOCH) this.trustFacts.toldOfEpoch(author, value as TrustEpochValue | null);
     // It takes one of a grant's uses.
     if (kind === ADMISSION) this.catalog.touch('grants');
     if (author === this.options.self && kind === CHECK_DEFINITION)

@@ -3,6 +3,14 @@
  * place. Pure; where the strings come from is the shell's business.
  */
 import { Fault, ipVersion } from '../core.ts';
+import {
+  founderPolicy,
+  highAssurancePolicy,
+  standardPolicy,
+  type TrusteePolicy,
+} from '../trust/epoch/policy.ts';
+import { maxTtlMs } from '../trust/leaf-rules.ts';
+import { maxRootLifetimeMs, minRootLifetimeMs } from '../trust/quorum/root-request.ts';
 import { parseDurationBetween } from './duration.ts';
 import { serviceNamePattern } from './kinds.ts';
 import { parseVipRange, type VipRange } from './vips.ts';
@@ -41,6 +49,9 @@ export interface AgentSettings {
   readonly defaultIntention: 'allow' | 'deny';
   readonly dev: boolean;
   readonly svidTtlMs: number;
+  readonly rootTtlMs: number;
+  /** How many trustees share the root. */
+  readonly trustees: TrusteePolicy;
   readonly logFormat: 'json' | 'text';
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
@@ -85,6 +96,10 @@ export const optionNames: { readonly [name: string]: 'value' | 'list' | 'switch'
   'default-intention': 'value',
   dev: 'switch',
   'svid-ttl': 'value',
+  'root-ttl': 'value',
+  trustees: 'value',
+  'trustee-settle': 'value',
+  'trustee-absence': 'value',
   'log-format': 'value',
   'log-level': 'value',
 };
@@ -181,12 +196,31 @@ export function agentSettings(sources: readonly RawOptions[], machine: MachineFa
     proxy: proxyMode(reader.text('proxy') ?? 'embedded'),
     defaultIntention: reader.choice('default-intention', ['allow', 'deny'], 'deny'),
     dev,
-    svidTtlMs: reader.duration('svid-ttl', 12 * 3_600_000, 10_000, 7 * 24 * 3_600_000),
+    svidTtlMs: reader.duration('svid-ttl', 12 * 3_600_000, 10_000, maxTtlMs),
+    rootTtlMs: reader.duration('root-ttl', 90 * 24 * 3_600_000, minRootLifetimeMs, maxRootLifetimeMs),
+    trustees: trusteePolicy(reader),
     logFormat: reader.choice('log-format', ['json', 'text'], 'text'),
     logLevel: reader.choice('log-level', ['debug', 'info', 'warn', 'error'], 'info'),
     isDataDirTemporary: dataDir === null && dev,
     // Last, so that no temporary directory is made for options that are refused.
     dataDir: dataDir ?? defaultDataDir(dev, machine),
+  };
+}
+
+const profiles = {
+  standard: standardPolicy,
+  'high-assurance': highAssurancePolicy,
+  founder: founderPolicy,
+} as const;
+const profileNames = ['standard', 'high-assurance', 'founder'] as const;
+
+function trusteePolicy(reader: OptionReader): TrusteePolicy {
+  const profile = profiles[reader.choice('trustees', profileNames, 'standard')];
+  const longest = 7 * 24 * 3_600_000;
+  return {
+    ...profile,
+    settleMs: reader.duration('trustee-settle', profile.settleMs, 1000, longest),
+    replaceAfterMs: reader.duration('trustee-absence', profile.replaceAfterMs, 1000, longest),
   };
 }
 

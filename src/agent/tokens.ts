@@ -2,10 +2,12 @@
  * Tokens as an operator deals with them: made, listed, revoked. Behind each stands a grant in the mesh's
  * records; the token itself, with the secret, is shown once and kept nowhere. Pure.
  */
-import { ed25519Signer, Fault, type Millis, type Signer } from '../core.ts';
+import { ed25519Signer, Fault, type HostId, type Millis, type Signer } from '../core.ts';
 import { createGrant, type GrantRole, type GrantValue, grantRoles, revokeGrant } from '../trust/grant.ts';
 import type { TrustState } from '../trust/state.ts';
 import { encodeToken, maxSeeds, type Seed } from '../trust/token.ts';
+import type { Catalog } from './catalog.ts';
+import type { HostValue } from './kinds.ts';
 import {
   type Command,
   type CreatedToken,
@@ -114,5 +116,12 @@ function rolesNamed(roles: readonly string[]): GrantRole[] {
     throw new Fault('unknown-role', `"${unknown}" is not one of ${grantRoles.join(', ')}`, {
       field: 'roles',
     });
-  return roles.length === 0 ? ['agent'] : grantRoles.filter((role) => roles.includes(role));
+  return roles.length === 0 ? ['agent', 'trustee'] : grantRoles.filter((role) => roles.includes(role));
+}
+
+/** Where a joiner finds the mesh: this host, and the others that are alive. */
+export function seedsOf(catalog: Catalog, self: HostId, host: HostValue): Seed[] {
+  const others = catalog.allHosts().filter(({ id, state }) => id !== self && state === 'alive');
+  const hosts = [{ id: self, value: host }, ...others];
+  return hosts.map(({ id, value }) => ({ address: value.address, port: value.gossipPort, host: id }));
 }

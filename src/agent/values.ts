@@ -6,6 +6,8 @@ import Type, { type Static, type TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { Fault, ipVersion, parseJson } from '../core.ts';
 import type { Record } from '../gossip/record.ts';
+import { maxRecordBytes as maxEpochRecordBytes } from '../trust/epoch/record.ts';
+import { maxGeneration } from '../trust/root-record.ts';
 import {
   CHECK,
   CHECK_DEFINITION,
@@ -13,10 +15,16 @@ import {
   type CheckValue,
   HOST,
   type HostValue,
+  ROOT_ROTATION,
+  type RootRotationValue,
   SERVICE,
   type ServiceDefinition,
   type StandaloneCheck,
   serviceNamePattern,
+  TRUST_ACK,
+  TRUST_EPOCH,
+  type TrustAckValue,
+  type TrustEpochValue,
 } from './kinds.ts';
 
 const text = (maxLength: number) => Type.String({ maxLength });
@@ -93,6 +101,17 @@ const service = Type.Object({
 
 const standaloneCheck = Type.Object({ serviceId: text(256), check: checkDefinition });
 
+const generation = Type.Integer({ minimum: 0, maximum: maxGeneration });
+const trustEpoch = Type.Object({
+  epoch: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+  record: Type.String({
+    maxLength: Math.ceil(maxEpochRecordBytes / 3) * 4,
+    pattern: '^[A-Za-z0-9+/]*={0,2}$',
+  }),
+});
+const trustAck = Type.Object({ believes: Type.Array(generation, { maxItems: 64 }), uses: generation });
+const rootRotation = Type.Object({ generation });
+
 const shapes: ReadonlyMap<
   string,
   { Check(value: unknown): boolean; Errors(value: unknown): readonly object[] }
@@ -102,6 +121,9 @@ const shapes: ReadonlyMap<
     [SERVICE]: Compile(service),
     [CHECK]: Compile(check),
     [CHECK_DEFINITION]: Compile(standaloneCheck),
+    [TRUST_EPOCH]: Compile(trustEpoch),
+    [TRUST_ACK]: Compile(trustAck),
+    [ROOT_ROTATION]: Compile(rootRotation),
   }),
 );
 
@@ -113,7 +135,10 @@ const guards: [
   Guards<typeof service, ServiceDefinition>,
   Guards<typeof checkDefinition, CheckDefinition>,
   Guards<typeof standaloneCheck, StandaloneCheck>,
-] = [true, true, true, true, true];
+  Guards<typeof trustEpoch, TrustEpochValue>,
+  Guards<typeof trustAck, TrustAckValue>,
+  Guards<typeof rootRotation, RootRotationValue>,
+] = [true, true, true, true, true, true, true, true];
 void guards;
 
 /**

@@ -110,6 +110,18 @@ export class SvidKeeper implements Machine<SvidInput, SvidEffect> {
     return statuses.sort((a, b) => (a.service < b.service ? -1 : 1));
   }
 
+  /** The oldest root that a certificate in use comes from; the active one where none is in use. */
+  oldestRootInUse(): number {
+    const { bundle } = this.options;
+    const generations = new Map(
+      bundle.believed().map(({ publicKey, generation }) => [publicKey, generation]),
+    );
+    let oldest = bundle.active().generation;
+    for (const { held } of this.entries.values())
+      if (held !== null) oldest = Math.min(oldest, generations.get(held.root) ?? oldest);
+    return oldest;
+  }
+
   private identityOf(service: string): ServiceIdentity {
     const { trustDomain, datacenter } = this.options;
     return { trustDomain, datacenter, service };

@@ -71,6 +71,7 @@ class Writer {
           return store.write(ops, sync);
         },
       },
+      secrets: { keep: () => Promise.reject(new Error('a host alone keeps no shares')) },
       carryOut: this.carryOut,
       stored: (fault) => {
         if (fault !== null) stopWith(fault);
@@ -89,7 +90,7 @@ class Writer {
     const { incarnation } = this.core.gossip;
     // A start writes: what it says of itself comes after the line that says who it is.
     say({ type: 'open', self: this.core.self, epoch, incarnation, damaged: counters.damaged });
-    this.driver.feed({ type: 'start', saved: { entries, identities, admission: null } });
+    this.driver.feed({ type: 'start', saved: { entries, identities, secrets: [], admission: null } });
     await isSynchronised;
   }
 
@@ -192,6 +193,8 @@ function createCore(settings: AgentSettings, belonging: Belonging, epoch: number
     inbound: { address: settings.bind, port: inboundPort },
     outbound: settings.outbound,
     svidTtlMs: settings.svidTtlMs,
+    rootTtlMs: settings.rootTtlMs,
+    trustees: settings.trustees,
     sponsor: belonging.sponsor,
   });
 }

@@ -16,9 +16,23 @@ import { Swim } from '../../src/gossip/swim.ts';
 import type { SwimInput } from '../../src/gossip/swim-port.ts';
 import type { ProxyConfig } from '../../src/proxy/config.ts';
 import { createCsr } from '../../src/trust/csr.ts';
+import { genesisShare } from '../../src/trust/epoch/crypto-port.ts';
+import { founderPolicy, type TrusteePolicy } from '../../src/trust/epoch/policy.ts';
+import { ThresholdEngine } from '../../src/trust/quorum/engine.ts';
+import type { EngineReport } from '../../src/trust/quorum/engine-port.ts';
+import { defaultEngineTimings } from '../../src/trust/quorum/run.ts';
 import type { SavedIdentity } from '../../src/trust/svid.ts';
 import { type JoinToken, parseToken } from '../../src/trust/token.ts';
-import { founder, genesis, operator, p256, rootSigner, signerOf, startedAt } from '../unit/trust/mesh.ts';
+import {
+  founder,
+  genesis,
+  operator,
+  p256,
+  rootSigner,
+  seedOf,
+  signerOf,
+  startedAt,
+} from '../unit/trust/mesh.ts';
 import { definitionOf, hostValue } from './agent.ts';
 
 export { founder, genesis, operator, signerOf, startedAt };
@@ -56,6 +70,9 @@ export class FlockHost {
   readonly events: MeshEvent[] = [];
   readonly checksRun: CheckDefinition[] = [];
   readonly keysMade: string[] = [];
+  /** Shares of root keys, as its disk keeps them. */
+  readonly secrets = new Map<string, Uint8Array>();
+  engine!: ThresholdEngine;
   private waiting: Effect<'persist'>[] = [];
   private lastRequest = 0;
 
@@ -86,6 +103,8 @@ export class FlockHost {
       inbound: { address: this.address, port: 21000 },
       outbound: null,
       svidTtlMs: 12 * 3_600_000,
+      rootTtlMs: this.flock.rootTtlMs,
+      trustees: this.flock.trustees,
       sponsor:
         this.sponsor === null ? null : { id: this.sponsor.id, address: this.sponsor.address, port: 7946 },
     });
@@ -101,7 +120,24 @@ export class FlockHost {
     this.isRunning = true;
     const entries = [...this.store].map(([key, value]) => ({ key, value }));
     const identities = [...this.identities.values()];
-    this.feed({ type: 'start', saved: { entries, identities, admission: this.admission } });
+    const { secrets, admission } = this;
+    this.engine = this.newEngine();
+    for (const [name, secret] of secrets) this.engine.step({ type: 'hold', name, secret }, this.flock.now);
+    this.feed({ type: 'start', saved: { entries, identities, secrets: [...secrets.keys()], admission } });
+  }
+
+  private newEngine(): ThresholdEngine {
+    const random = seededRandom(this.epoch * 1000 + 700 + this.flock.hosts.indexOf(this));
+    const entropy = (bytes: number): Uint8Array =>
+      Uint8Array.from({ length: bytes }, () => Math.floor(random.next() * 256));
+    return new ThresholdEngine({
+      signer: this.signer,
+      verify: ed25519Verify,
+      entropy,
+      trustDomain: genesis.trustDomain,
+      bootId: Buffer.from(entropy(16)).toString('hex'),
+      timings: defaultEngineTimings,
+    });
   }
 
   /** Ends as by SIGKILL: what was not durable is gone. */
@@ -114,12 +150,13 @@ export class FlockHost {
   /** Whatever is due, of the core and of membership. */
   wake(now: Millis): void {
     if (isDue(this.swim.nextWake(), now)) this.flock.enqueue(this, { swim: { type: 'wake' } });
+    if (isDue(this.engine.nextWake(), now)) this.engineSaid(this.engine.step({ type: 'wake' }, now));
     if (isDue(this.core.nextWake(), now)) this.flock.enqueue(this, { type: 'wake' });
     this.flock.drain();
   }
 
   nextWake(): Millis | null {
-    return earliest(this.core.nextWake(), this.swim.nextWake());
+    return earliest(this.core.nextWake(), this.swim.nextWake(), this.engine.nextWake());
   }
 
   step(input: FlockInput, now: Millis): void {
@@ -200,6 +237,13 @@ export class FlockHost {
       case 'fail':
         this.answers.set(effect.request, { fault: effect.fault });
         break;
+      case 'engine':
+        this.engineSaid(this.engine.step(effect.order, this.flock.now));
+        break;
+      case 'shred':
+        for (const name of effect.names) this.secrets.delete(name);
+        this.engine.step({ type: 'forget', names: effect.names }, this.flock.now);
+        break;
       case 'join-reply':
         this.joinAnswers.set(effect.exchange, decodeJoinAnswer(effect.bytes));
         break;
@@ -214,6 +258,7 @@ export class FlockHost {
         break;
       case 'configure':
         this.configs.push(effect.config);
+        this.flock.enqueue(this, { type: 'configured', config: effect.config });
         break;
       case 'run-check':
         this.checksRun.push(effect.check);
@@ -234,7 +279,11 @@ export class FlockHost {
     }
   }
 
-  private written({ ops, then }: Effect<'persist'>): void {
+  private engineSaid(reports: readonly EngineReport[]): void {
+    for (const report of reports) this.flock.enqueue(this, { type: 'engine', report });
+  }
+
+  private written({ ops, secrets, then }: Effect<'persist'>): void {
     if (this.disk === 'failing') {
       const fault = new Fault('storage-failed', 'the disk is full');
       for (const effect of then)
@@ -243,6 +292,7 @@ export class FlockHost {
           this.flock.enqueue(this, { type: 'not-durable', records: effect.input.records });
       return;
     }
+    for (const { name, bytes } of secrets ?? []) this.secrets.set(name, bytes);
     for (const op of ops)
       if (op.type === 'put') this.store.set(op.key, op.value);
       else this.store.delete(op.key);
@@ -268,15 +318,22 @@ const maxSteps = 200_000;
 
 export class Flock {
   now: Millis = startedAt;
+  readonly trustees: TrusteePolicy;
+  readonly rootTtlMs: Millis = 90 * 24 * 3_600_000;
   readonly hosts: FlockHost[] = [];
   private queue: { readonly host: FlockHost; readonly input: FlockInput }[] = [];
   private draining = false;
   private lastExchange = 0;
 
-  /** A mesh of its founder alone. */
-  static founded(): { readonly flock: Flock; readonly first: FlockHost } {
-    const flock = new Flock();
+  constructor(trustees: TrusteePolicy = founderPolicy) {
+    this.trustees = trustees;
+  }
+
+  /** A mesh of its founder, which keeps the root unless `trustees` are to share it. */
+  static founded(trustees?: TrusteePolicy): { readonly flock: Flock; readonly first: FlockHost } {
+    const flock = new Flock(trustees);
     const first = flock.add('first', founder);
+    first.secrets.set(genesisShare, seedOf('root'));
     first.start();
     flock.run(100);
     return { flock, first };

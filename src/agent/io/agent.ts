@@ -33,6 +33,7 @@ import type { Logger } from './logger.ts';
 import { LoopLag } from './loop-lag.ts';
 import { metricsExporter } from './metrics.ts';
 import { LocalPort } from './port.ts';
+import { Shares } from './shares.ts';
 import { uidOfUser } from './users.ts';
 
 /** How long a joiner waits for the mesh's records before it gives up. */
@@ -54,6 +55,7 @@ export class Agent {
   private readonly settings: AgentSettings;
   private readonly log: Logger;
   private readonly store: Store;
+  private readonly shares: Shares;
   private readonly driver: Driver;
   private readonly checks: CheckRunner;
   private readonly dataPlane: DataPlane | null;
@@ -78,12 +80,15 @@ export class Agent {
     settings: AgentSettings,
     log: Logger,
     store: Store,
+    shares: Shares,
     core: AgentCore,
     missingRootKey: string | null,
   ) {
     this.settings = settings;
     this.log = log;
     this.store = store;
+    this.shares = shares;
+    shares.onReport((report) => this.driver.feed({ type: 'engine', report }));
     this.core = core;
     this.asked = new Promise((done) => {
       this.leaveNow = done;
@@ -93,6 +98,7 @@ export class Agent {
     this.driver = new Driver({
       core,
       store,
+      secrets: shares,
       now: this.now,
       carryOut: this.carryOut,
       stored: (fault, tookMs) => {
@@ -151,10 +157,14 @@ export class Agent {
         inbound: { address: settings.bind, port: settings.inboundPort },
         outbound: settings.outbound,
         svidTtlMs: settings.svidTtlMs,
+        rootTtlMs: settings.rootTtlMs,
+        trustees: settings.trustees,
         ownBinds: ownBinds(settings),
         sponsor,
       });
-      agent = new Agent(settings, log, store, core, belonging.missingRootKey);
+      const { dataDir } = settings;
+      const shares = await Shares.open({ dataDir, hostKey, trustDomain: genesis.trustDomain, log });
+      agent = new Agent(settings, log, store, shares, core, belonging.missingRootKey);
       await agent.takeOff(hostKey.seed, belonging.admission);
       agent.operatorTokenPath = belonging.operatorTokenPath;
       return agent;
@@ -172,7 +182,10 @@ export class Agent {
       this.log.warn({ detail: fault.message }, 'identity-unusable'),
     );
     this.transport = await this.startTransport(seed);
-    this.driver.feed({ type: 'start', saved: { entries, identities, admission } });
+    this.driver.feed({
+      type: 'start',
+      saved: { entries, identities, secrets: this.shares.names, admission },
+    });
     const services = new Set(this.core.registry.services().map(({ name }) => name));
     this.identityChange(() => retainIdentities(this.identityFolder, services));
     for (const input of this.early.splice(0)) this.driver.feed(input);
@@ -273,6 +286,12 @@ export class Agent {
       case 'locate':
         this.transport!.locate(effect.host, effect.address, effect.port);
         break;
+      case 'engine':
+        this.shares.order(effect.order);
+        break;
+      case 'shred':
+        this.shares.shred(effect.names);
+        break;
       case 'join-reply':
         this.joinReplies.get(effect.exchange)?.(effect.bytes);
         this.joinReplies.delete(effect.exchange);
@@ -315,7 +334,10 @@ export class Agent {
   };
 
   private applyConfig(): void {
-    if (this.config !== null) this.applied = this.dataPlane?.apply(this.config) ?? this.applied;
+    const { config } = this;
+    if (config === null) return;
+    this.applied = this.dataPlane?.apply(config) ?? Promise.resolve();
+    this.applied.then(() => this.driver.feed({ type: 'configured', config }));
   }
 
   private logNewConflicts({ conflicts }: ProxyConfig): void {
@@ -395,6 +417,7 @@ export class Agent {
     ]);
     this.lag.stop();
     await this.transport?.stop();
+    await this.shares.stop();
     await this.driver.stop();
     await this.identityWork;
     await this.store.close();

@@ -4,6 +4,7 @@
  */
 import { Fault, type Machine, type Millis, messageOf } from '../../core.ts';
 import type { StoreOp } from '../../gossip/port.ts';
+import type { SecretToKeep } from '../../trust/epoch/port.ts';
 import type { AgentEffect, AgentInput } from '../effects.ts';
 import { encodeJoinAnswer } from '../joining.ts';
 
@@ -15,12 +16,19 @@ export interface WritableStore {
   write(ops: readonly StoreOp[], sync: boolean): Promise<void>;
 }
 
+/** Where shares of root keys are kept. */
+export interface WritableSecrets {
+  /** Resolves once they are durable. */
+  keep(secrets: readonly SecretToKeep[]): Promise<void>;
+}
+
 /** Carries out every effect but writes, which the driver orders itself. */
 export type EffectHandler = (effect: Exclude<AgentEffect, { type: 'persist' | 'input' }>) => void;
 
 export interface DriverOptions {
   readonly core: Machine<AgentInput, AgentEffect>;
   readonly store: WritableStore;
+  readonly secrets: WritableSecrets;
   readonly now: () => Millis;
   readonly carryOut: EffectHandler;
   /**
@@ -45,6 +53,10 @@ export class Driver {
   /** Ends when the last write has, and what it released was carried out. */
   private lastWrite: Promise<void> = Promise.resolve();
   private lastOutcome: Promise<Fault | null> = Promise.resolve(null);
+  /** Ends when the secrets handed over last are written, or that has failed. */
+  private secretsKept: Promise<void> = Promise.resolve();
+  /** Writes that wait for that. */
+  private waitingForSecrets = 0;
   /** Whether a write was handed over since the last that is synced. */
   private unsynced = false;
 
@@ -109,10 +121,34 @@ export class Driver {
   }
 
   /** Never rejects: null once written, else why not. */
-  private write({ ops, sync }: Extract<AgentEffect, { type: 'persist' }>): Promise<Fault | null> {
-    return this.options.store.write(ops, sync).then(
+  private write(effect: Extract<AgentEffect, { type: 'persist' }>): Promise<Fault | null> {
+    return this.handOver(effect).then(
       () => null,
       (error: unknown) => (error instanceof Fault ? error : storageFault(error)),
+    );
+  }
+
+  /** Secrets go before the write that names them; what comes after waits for them, to stay in order. */
+  private handOver({ ops, sync, secrets }: Extract<AgentEffect, { type: 'persist' }>): Promise<void> {
+    const { store } = this.options;
+    if (secrets === undefined && this.waitingForSecrets === 0) return store.write(ops, sync);
+    const kept = this.secretsKept.then(() =>
+      secrets === undefined ? undefined : this.options.secrets.keep(secrets),
+    );
+    this.secretsKept = kept.catch(() => {});
+    this.waitingForSecrets++;
+    const isOver = (): void => {
+      this.waitingForSecrets--;
+    };
+    return kept.then(
+      () => {
+        isOver();
+        return store.write(ops, sync);
+      },
+      (error: unknown) => {
+        isOver();
+        throw error;
+      },
     );
   }
 

@@ -45,6 +45,12 @@ export const highAssurancePolicy: TrusteePolicy = {
   ],
 };
 
+/** The founder keeps the root, whoever else there is: for a mesh that trusts that host as a whole. */
+export const founderPolicy: TrusteePolicy = {
+  ...standardPolicy,
+  rows: [{ trustees: 1, threshold: 1 }],
+};
+
 /**
  * Whether any two quorums share a trustee, without which one epoch could have two successors; and whether
  * there are as many trustees as must sign.

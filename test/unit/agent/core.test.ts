@@ -45,7 +45,7 @@ test('a founder alone is ready at once, with a configuration and its own records
   assert.equal(first.core.isSynchronised(), true);
   assert.equal(first.configs.length, 1);
   const stored = [...first.store.keys()].map((key) => key.split('/').at(-2)).sort();
-  assert.deepEqual(stored, ['admission', 'host']);
+  assert.deepEqual(stored, ['admission', 'host', 'trust-ack']);
 });
 
 test('a registration is neither answered nor seen before it is durable', () => {

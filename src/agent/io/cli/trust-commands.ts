@@ -148,7 +148,12 @@ export function addTrustCommands(program: Command): void {
       anotherService,
       [],
     )
-    .option('--role <role>', 'agent, operator or trustee (repeatable; default: agent)', anotherRole, [])
+    .option(
+      '--role <role>',
+      'agent, operator or trustee (repeatable; default: agent and trustee)',
+      anotherRole,
+      [],
+    )
     .option('--ttl <duration>', 'how long it can be used', tokenTtl, '1h')
     .option('--uses <count>', 'how many hosts it admits', tokenUses, 1)
     .action(createToken);

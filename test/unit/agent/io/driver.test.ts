@@ -31,6 +31,7 @@ class Bench {
     readonly sync: boolean;
     readonly end: (error?: Error) => void;
   }[] = [];
+  readonly keeping: { readonly names: readonly string[]; readonly end: (error?: Error) => void }[] = [];
   effectsOf: (input: AgentInput) => readonly AgentEffect[] = () => [];
   wakeAt: Millis | null = null;
   now: Millis = 1000;
@@ -43,6 +44,13 @@ class Bench {
         return this.effectsOf(input);
       },
       nextWake: () => this.wakeAt,
+    },
+    secrets: {
+      keep: (secrets) =>
+        new Promise((resolve, reject) => {
+          const end = (error?: Error): void => (error === undefined ? resolve() : reject(error));
+          this.keeping.push({ names: secrets.map(({ name }) => name), end });
+        }),
     },
     store: {
       write: (ops, sync) =>
@@ -247,6 +255,48 @@ test('what a finished write changed arms the timer too', async (t) => {
   await setImmediate();
   pass(bench, 10);
   assert.equal(bench.inputs.length, 2);
+});
+
+const withSecret = (effect: AgentEffect, name: string): AgentEffect => {
+  assert.equal(effect.type, 'persist');
+  return { ...effect, secrets: [{ name, bytes: Uint8Array.of(1) }] };
+};
+
+test('a secret is kept before the write that names it, and later writes wait their turn', async () => {
+  const bench = new Bench();
+  bench.feed(withSecret(persist('a', reply(1)), 'ab'), persist('b', reply(2)));
+  await setImmediate();
+  assert.deepEqual(
+    bench.keeping.map(({ names }) => names),
+    [['ab']],
+  );
+  assert.equal(bench.writes.length, 0);
+  bench.keeping[0]?.end();
+  await setImmediate();
+  assert.deepEqual(
+    bench.writes.map(({ keys }) => keys),
+    ['a', 'b'],
+  );
+  for (const write of bench.writes) write.end();
+  await setImmediate();
+  assert.deepEqual(bench.done, ['reply 1', 'reply 2']);
+  bench.feed(persist('c', reply(3)));
+  assert.equal(bench.writes.length, 3, 'once they are kept nobody waits for them');
+});
+
+test('a secret that cannot be kept fails the write that names it, and no other', async () => {
+  const bench = new Bench();
+  bench.feed(withSecret(persist('a', reply(1)), 'ab'), persist('b', reply(2)));
+  await setImmediate();
+  bench.keeping[0]?.end(new Error('ENOSPC'));
+  await setImmediate();
+  assert.deepEqual(
+    bench.writes.map(({ keys }) => keys),
+    ['b'],
+  );
+  bench.writes[0]?.end();
+  await setImmediate();
+  assert.deepEqual(bench.done, ['fail 1', 'reply 2']);
 });
 
 test('a stopped driver takes no input, wakes nobody, and ends with its last write', async (t) => {

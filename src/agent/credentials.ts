@@ -1,0 +1,177 @@
+/**
+ * All that has to do with certificates on this host: those of its services, and its part in the root that they
+ * come from. Puts the parts together and says which of them an input is for. Pure.
+ */
+import { earliest, type HostId, type Millis } from '../core.ts';
+import type { Member } from '../gossip/port.ts';
+import type { ProxyConfig } from '../proxy/config.ts';
+import type { IdentityView } from '../proxy/view.ts';
+import type { EpochStatus } from '../trust/epoch/agreement.ts';
+import { defaultTimings, epochPrefix } from '../trust/epoch/port.ts';
+import { IssuanceLog, issuerPrefix } from '../trust/issuance-log.ts';
+import { LeafRules } from '../trust/leaf-rules.ts';
+import type { EngineReport } from '../trust/quorum/engine-port.ts';
+import { Certifier } from './certifier.ts';
+import type { AgentOptions } from './core.ts';
+import type { AgentEffect, EpochEvent, SavedState } from './effects.ts';
+import type { EnvelopeRoom } from './envelope.ts';
+import type { Knowledge } from './knowledge.ts';
+import type { IdentityStatus } from './port.ts';
+import { Presence } from './presence.ts';
+import { Quorum, type QuorumOptions } from './quorum.ts';
+import { RootStanding } from './root-standing.ts';
+import { Succession } from './succession.ts';
+
+export interface CredentialsOptions extends Pick<QuorumOptions, 'write' | 'rootLearnt'> {
+  readonly agent: AgentOptions;
+  readonly knowledge: Knowledge;
+  readonly saved: SavedState;
+  readonly startedAt: Millis;
+}
+
+/** Whether the store keeps this entry for certificates and epochs, not for records. */
+export function isCredential(key: string): boolean {
+  return key.startsWith(issuerPrefix) || key.startsWith(epochPrefix);
+}
+
+export class Credentials {
+  readonly log: IssuanceLog;
+  readonly standing: RootStanding;
+  private readonly options: CredentialsOptions;
+  private readonly presence: Presence;
+  private readonly succession: Succession;
+  private readonly certifier: Certifier;
+  private readonly quorum: Quorum;
+
+  /** Throws `Fault`: `issuance-log-broken`, `trustee-policy`, `epoch-state-broken`. */
+  constructor(options: CredentialsOptions) {
+    const { agent, knowledge, saved, startedAt } = options;
+    const { trust, catalog, trustFacts: facts } = knowledge;
+    const self = agent.signer.publicKey;
+    this.options = options;
+    const kept = saved.entries.map(({ key, value }) => [key, value] as const);
+    const issued = kept.filter(([key]) => key.startsWith(issuerPrefix));
+    this.log = new IssuanceLog(issued);
+    const rules = new LeafRules(
+      {
+        admissionOf: (host) => trust.admissionOf(host),
+        mayServe: (host, service) => trust.mayServe(host, service),
+        isDenied: () => false, // No kind of record denies a host yet; when one does, it is asked here.
+      },
+      issued,
+    );
+    this.presence = new Presence(startedAt);
+    this.presence.note(self, 'alive', startedAt);
+    const agreement = () => this.succession.agreement;
+    this.standing = new RootStanding({ self, trust, facts, catalog, presence: this.presence, agreement });
+    this.succession = new Succession({
+      ...agent,
+      self,
+      policy: agent.trustees,
+      timings: defaultTimings,
+      saved: kept.filter(([key]) => key.startsWith(epochPrefix)),
+      secrets: saved.secrets,
+      view: (now) => this.standing.trusteeView(now),
+    });
+    const { succession, standing, log } = this;
+    this.certifier = new Certifier({
+      ...agent,
+      self,
+      datacenter: agent.host.datacenter,
+      trust,
+      ttlMs: agent.svidTtlMs,
+      rules,
+      log,
+      askQuorum: (frame, now) => this.quorum.requestLeaf(frame, now),
+    });
+    this.quorum = new Quorum({
+      ...agent,
+      ...options,
+      self,
+      trust,
+      facts,
+      standing,
+      succession,
+      rules,
+      log,
+      leafAnswered: (reply, now) => this.certifier.answered(reply, now),
+    });
+  }
+
+  nextWake(): Millis | null {
+    return earliest(this.certifier.nextWake(), this.quorum.nextWake());
+  }
+
+  wake(now: Millis): AgentEffect[] {
+    return [...this.certifier.wake(now), ...this.quorum.wake(now)];
+  }
+
+  /** Takes up what was saved before this start. */
+  restore(now: Millis): AgentEffect[] {
+    return this.certifier.restore(this.options.saved.identities, now);
+  }
+
+  frame(room: Exclude<EnvelopeRoom, 'gossip'>, from: HostId, bytes: Uint8Array, now: Millis): AgentEffect[] {
+    if (room === 'issueRequest') return this.certifier.request(from, bytes, now);
+    if (room === 'issueReply') return this.certifier.reply(from, bytes, now);
+    return this.quorum.frame(room, from, bytes, now);
+  }
+
+  engine(report: EngineReport, now: Millis): AgentEffect[] {
+    return this.quorum.engine(report, now);
+  }
+
+  epoch(event: EpochEvent, now: Millis): void {
+    this.quorum.epoch(event, now);
+  }
+
+  keyMade(service: string, csr: Uint8Array, keyPem: string, now: Millis): AgentEffect[] {
+    return this.certifier.keyMade(service, csr, keyPem, now);
+  }
+
+  unreachable(peer: HostId, now: Millis): AgentEffect[] {
+    return [...this.certifier.unreachable(peer, now), ...this.quorum.unreachable(peer, now)];
+  }
+
+  member({ id, state }: Member, now: Millis): void {
+    this.presence.note(id, state, now);
+  }
+
+  /** `rootsChanged`: there may be roots, or turns of theirs, among the records. */
+  recordsApplied(rootsChanged: boolean, now: Millis): AgentEffect[] {
+    const renewed = rootsChanged ? this.certifier.bundleChanged(now) : [];
+    return [...renewed, ...this.quorum.recordsApplied(now)];
+  }
+
+  /** The data plane serves by this configuration: whom it believes and what it presents is told to all. */
+  configured({ roots, identities }: ProxyConfig, now: Millis): void {
+    const all = this.options.knowledge.trust.bundle.all();
+    const believes = all.filter(({ pem }) => roots.includes(pem)).map(({ generation }) => generation);
+    const presented = new Set(identities.map(({ certPem }) => certPem));
+    const isCurrent = this.certifier.identities().every(({ certPem }) => presented.has(certPem));
+    // What it presents still is older than what this host has.
+    if (isCurrent) this.quorum.acknowledge({ believes, uses: this.certifier.oldestRootInUse() }, now);
+  }
+
+  setServices(services: readonly string[], now: Millis): AgentEffect[] {
+    return this.certifier.setServices(services, now);
+  }
+
+  identities(): IdentityView[] {
+    return this.certifier.identities();
+  }
+
+  statuses(now: Millis): IdentityStatus[] {
+    return this.certifier.statuses(now);
+  }
+
+  /** Of the succession of trustees, as people are shown it. */
+  epochStatus(): EpochStatus {
+    return this.succession.agreement.status();
+  }
+
+  /** Why a root waits to come or to go; null when nothing is to be done. */
+  rootProblem(): string | null {
+    return this.quorum.custodian.problem;
+  }
+}

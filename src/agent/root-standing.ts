@@ -1,0 +1,121 @@
+/** What this host sees of trustees and roots, as those who judge them need it: one reading of the agent's knowledge. Pure. */
+import type { HostId, Millis } from '../core.ts';
+import type { EpochAgreement } from '../trust/epoch/agreement.ts';
+import type { TrusteeView } from '../trust/epoch/rules.ts';
+import type { Candidate } from '../trust/epoch/selection.ts';
+import { maxTtlMs } from '../trust/leaf-rules.ts';
+import type { CustodianContext } from '../trust/quorum/custodian.ts';
+import type { Turn } from '../trust/root-record.ts';
+import type { Admission, TrustState } from '../trust/state.ts';
+import type { Catalog } from './catalog.ts';
+import type { Presence } from './presence.ts';
+import type { TrustFacts } from './trust-facts.ts';
+
+export interface RootStandingOptions {
+  readonly self: HostId;
+  readonly trust: TrustState;
+  readonly facts: TrustFacts;
+  readonly catalog: Catalog;
+  readonly presence: Presence;
+  /** Known once the agreement is made, which is made with this. */
+  readonly agreement: () => EpochAgreement;
+}
+
+/** From this part of its life on, a root is to be replaced. */
+const rotateAfterPart = 2 / 3;
+
+export class RootStanding implements CustodianContext {
+  readonly mesh: string;
+  readonly longestLeafMs: Millis = maxTtlMs;
+  private readonly options: RootStandingOptions;
+  private lastRequestId = 0;
+
+  constructor(options: RootStandingOptions) {
+    this.options = options;
+    this.mesh = options.trust.genesis.hash;
+  }
+
+  nameOf(generation: number) {
+    return this.options.trust.bundle.nameOf(generation);
+  }
+
+  root(generation: number) {
+    return this.options.trust.bundle.get(generation);
+  }
+
+  activeGeneration(): number {
+    return this.options.trust.bundle.active().generation;
+  }
+
+  generation(): number {
+    return this.options.agreement().current.plan.generation;
+  }
+
+  seat(): number | null {
+    const seat = this.options.agreement().current.plan.trustees.indexOf(this.options.self);
+    return seat < 0 ? null : seat;
+  }
+
+  isTrustee(host: HostId): boolean {
+    return this.options.agreement().current.plan.trustees.includes(host);
+  }
+
+  nextRequestId(): number {
+    return ++this.lastRequestId;
+  }
+
+  waitingFor(generation: number, turn: Turn): string[] {
+    const { catalog, facts, trust } = this.options;
+    const names: string[] = [];
+    for (const { id, state, value } of catalog.allHosts()) {
+      if ((state !== 'alive' && state !== 'suspect') || !trust.isAdmitted(id)) continue;
+      const ack = facts.ackOf(id);
+      const isDone = turn === 'active' ? ack?.believes.includes(generation) : (ack?.uses ?? 0) > generation;
+      if (!isDone) names.push(value.name);
+    }
+    return names;
+  }
+
+  /** How many other trustees of an epoch are here; of one that this host holds a share of. */
+  heardTrustees(epoch: number): number {
+    const { agreement, self } = this.options;
+    const office = agreement()
+      .shares()
+      .find((share) => share.epoch === epoch);
+    const trustees = (office && agreement().ofGeneration(office.generation)?.plan.trustees) ?? [];
+    return trustees.filter((host) => host !== self && this.isHere(host)).length;
+  }
+
+  isHere(host: HostId): boolean {
+    return this.options.presence.aliveSince(host) !== null;
+  }
+
+  trusteeView(now: Millis): TrusteeView {
+    const candidates = this.options.trust.admitted().map((admission) => this.candidate(admission));
+    return { candidates, rotateGeneration: this.rotateGeneration(now), refreshEpoch: null };
+  }
+
+  private candidate(admission: Admission): Candidate {
+    const { catalog, presence, trust } = this.options;
+    const { host, admittedAt, founder, grantId } = admission;
+    const entry = catalog.host(host);
+    return {
+      host,
+      admittedAt,
+      zone: entry?.value.zone ?? '',
+      eligible: founder || trust.grant(grantId)?.roles.includes('trustee') === true,
+      aliveSince: presence.aliveSince(host),
+      absentSince: presence.absentSince(host),
+      gone: entry?.state === 'left',
+    };
+  }
+
+  /** Because an operator asked, or because the root that signs has lived for long. */
+  private rotateGeneration(now: Millis): number | null {
+    const { facts, trust } = this.options;
+    const { generation, notBefore, notAfter } = trust.bundle.active();
+    const isDue = generation > 0 && now >= notBefore + (notAfter - notBefore) * rotateAfterPart;
+    if (!isDue) return facts.rotateGeneration;
+    return Math.max(generation, facts.rotateGeneration ?? 0);
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * The succession of epochs in the agent: the agreement of trustees tied to the agent's frames, store, engine
+ * and records, and what this host sees of the mesh as the agreement needs it. Pure.
+ */
+import type { HostId, Millis, Random, Signer, Verify } from '../core.ts';
+import { EpochAgreement } from '../trust/epoch/agreement.ts';
+import type { CryptoReport, ShareName } from '../trust/epoch/crypto-port.ts';
+import { genesisEpoch } from '../trust/epoch/descriptor.ts';
+import type { TrusteePolicy } from '../trust/epoch/policy.ts';
+import type { EpochEffect, EpochTimings } from '../trust/epoch/port.ts';
+import { emptyView, type TrusteeView } from '../trust/epoch/rules.ts';
+import type { Genesis } from '../trust/genesis.ts';
+import type { AgentEffect } from './effects.ts';
+import { seal } from './envelope.ts';
+import { shortId } from './kinds.ts';
+
+export interface SuccessionOptions {
+  readonly self: HostId;
+  readonly signer: Signer;
+  readonly verify: Verify;
+  readonly random: Random;
+  readonly genesis: Genesis;
+  readonly policy: TrusteePolicy;
+  readonly timings: EpochTimings;
+  /** What the store held under `epochPrefix`. */
+  readonly saved: readonly (readonly [key: string, value: Uint8Array])[];
+  readonly secrets: readonly ShareName[];
+  /** What this host sees of the mesh now. */
+  readonly view: (now: Millis) => TrusteeView;
+}
+
+export class Succession {
+  readonly agreement: EpochAgreement;
+  private readonly options: SuccessionOptions;
+
+  /** Throws `Fault`: `trustee-policy`, `epoch-state-broken`. */
+  constructor(options: SuccessionOptions) {
+    const { genesis } = options;
+    this.options = options;
+    this.agreement = new EpochAgreement({
+      ...options,
+      genesis: genesisEpoch(genesis.hash, genesis.founder, genesis.root.publicKey, genesis.createdAt),
+    });
+  }
+
+  nextWake(): Millis | null {
+    return this.agreement.nextWake();
+  }
+
+  wake(now: Millis): AgentEffect[] {
+    const due = this.nextWake();
+    if (due === null || now < due) return [];
+    // Only a trustee judges who else should be one.
+    const view = this.agreement.status().isTrustee ? this.options.view(now) : emptyView;
+    return [...this.step({ type: 'view', view }, now), ...this.step({ type: 'wake' }, now)];
+  }
+
+  frame(from: HostId, bytes: Uint8Array, now: Millis): AgentEffect[] {
+    return this.step({ type: 'message', from, bytes }, now);
+  }
+
+  crypto(report: CryptoReport, now: Millis): AgentEffect[] {
+    return this.step({ type: 'crypto', report }, now);
+  }
+
+  /** An epoch record that somebody told of. */
+  record(bytes: Uint8Array, now: Millis): AgentEffect[] {
+    return this.step({ type: 'record', bytes }, now);
+  }
+
+  /** Nothing signed by this root, or those before it, is believed any more. */
+  retired(generation: number, now: Millis): AgentEffect[] {
+    return this.step({ type: 'retired', generation }, now);
+  }
+
+  private step(input: Parameters<EpochAgreement['step']>[0], now: Millis): AgentEffect[] {
+    return this.agreement.step(input, now).map((effect) => this.outward(effect));
+  }
+
+  private outward(effect: EpochEffect): AgentEffect {
+    switch (effect.type) {
+      case 'send': {
+        const bytes = seal('epoch', effect.bytes);
+        if (effect.to === this.options.self)
+          return { type: 'input', input: { type: 'frame', from: effect.to, bytes } };
+        return { type: 'send', to: effect.to, bytes };
+      }
+      case 'persist':
+        return { ...effect, then: effect.then.map((released) => this.outward(released)) };
+      case 'crypto':
+        return { type: 'engine', order: effect.order };
+      case 'publish':
+        return { type: 'input', input: { type: 'epoch', event: effect } };
+      case 'entered':
+        return { type: 'input', input: { type: 'epoch', event: { type: 'entered' } } };
+      case 'alarm': {
+        const { code, subject, detail } = effect;
+        const fields = { subject: shortId(subject), detail };
+        return { type: 'log', level: 'warn', event: `epoch-${code}`, fields };
+      }
+      case 'shred':
+        return effect;
+    }
+  }
+}

@@ -1,0 +1,38 @@
+/** A mesh whose hosts share the root: how it comes about, what comes from it, what becomes of it. */
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { test } from 'node:test';
+import { standardPolicy } from '../../../src/trust/epoch/policy.ts';
+import { Flock, type FlockHost } from '../../support/flock.ts';
+
+/** A mesh of so many hosts, each with a service of its own name. */
+function grown(count: number): { flock: Flock; hosts: FlockHost[] } {
+  const { flock, first } = Flock.founded(standardPolicy);
+  const token = flock.token(first, { roles: ['agent', 'trustee'] });
+  const hosts = [first];
+  for (let use = 1; use < count; use++) hosts.push(flock.join(`host-${use}`, first, token, use));
+  for (const host of hosts) host.register(`on-${host.name}`);
+  return { flock, hosts };
+}
+
+const rootsOf = (host: FlockHost): string[] =>
+  host.core.trust.bundle.all().map(({ generation, state }) => `g${generation} ${state}`);
+
+function issuerOf(host: FlockHost): string {
+  const [identity] = host.identities.values();
+  assert.ok(identity !== undefined, `${host.name} has a certificate`);
+  return new X509Certificate(identity.certPem).issuer;
+}
+
+test('three hosts make a root that none of them has, and retire the one that the founder had', () => {
+  const { flock, hosts } = grown(3);
+  flock.run(10_000);
+  for (const host of hosts) assert.deepEqual(rootsOf(host), ['g0 active']);
+  flock.run(120_000);
+  for (const host of hosts) {
+    assert.deepEqual(rootsOf(host), ['g0 retired', 'g1 active'], JSON.stringify(host.logs.slice(-3)));
+    assert.match(issuerOf(host), /g1/);
+    assert.equal(host.core.credentials?.epochStatus().current.plan.threshold, 2);
+    assert.equal(host.secrets.size, 1);
+  }
+});
