@@ -3,6 +3,7 @@ import type { ListenerConflict } from '../proxy/config.ts';
 import type { DataPlaneStats } from '../proxy/dataplane.ts';
 import type { AgentCore } from './core.ts';
 import { shortId } from './kinds.ts';
+import { forcedDeparture } from './member-status.ts';
 import type { Finding } from './port.ts';
 
 /** What only the shell knows. */
@@ -35,6 +36,7 @@ export function diagnose(core: AgentCore, facts: ShellFacts, now: number): Findi
     ...membershipFindings(core),
     ...detourFindings(core),
     ...claimFindings(core),
+    ...departureFindings(core, now),
     ...clockFindings(core),
     ...certificateFindings(core, now),
     ...maintenanceFindings(core),
@@ -137,6 +139,20 @@ function claimFindings({ catalog, gossip }: AgentCore): Finding[] {
         'look at its network (starling check there); if nothing is wrong with that, set the host up anew',
       ),
     );
+}
+
+/** Hosts that count as left by the word of somebody who is trusted no more: it stays in force, but look twice. */
+function departureFindings({ catalog, gossip, trust }: AgentCore, now: number): Finding[] {
+  return catalog.allHosts().flatMap((host) => {
+    const departure = forcedDeparture(host, (slot) => gossip.replica.get(slot));
+    if (departure === null || trust.operatorStanding(departure.by, now) !== 'revoked') return [];
+    return finding(
+      'warning',
+      `host ${host.value.name}`,
+      `counts as left by the word of operator ${shortId(departure.by)}, whose token was revoked since`,
+      'nothing to do if it is gone; if not, start its agent there: it takes the word back by itself',
+    );
+  });
 }
 
 /** Clocks order what operators write, and bound certificates. */

@@ -4,9 +4,10 @@ import type { Hlc } from '../gossip/record.ts';
 import type { DataPlaneStats } from '../proxy/dataplane.ts';
 import type { MeshView } from '../proxy/view.ts';
 import type { OperatorStanding } from '../trust/authority.ts';
-import type { Catalog, Topic } from './catalog.ts';
+import type { Catalog, HostEntry, Topic } from './catalog.ts';
 import type { EventLog } from './events.ts';
 import type { CheckDefinition, CheckStatus, ServiceDefinition } from './kinds.ts';
+import type { ForcedDeparture } from './member-status.ts';
 
 /** A change somebody asks of this agent. `operator` signs what concerns the whole mesh, then is forgotten. */
 export type Command =
@@ -183,6 +184,8 @@ export interface AgentPort {
   operatorStanding(key: HostId): OperatorStanding;
   /** The round trip to expect between any two hosts, milliseconds; null when nothing is known of one of them. */
   estimateMs(a: HostId, b: HostId): number | null;
+  /** By whose word a host counts as left; null for all others. */
+  departureOf(host: HostEntry): ForcedDeparture | null;
   dataPlane(): DataPlaneStats | null;
   check(): readonly Finding[];
   /** Ready: own records loaded, listeners up, in touch with the mesh or alone by right. */

@@ -4,7 +4,7 @@
  */
 import type { HostId, Millis } from '../core.ts';
 import type { Digest } from './frames.ts';
-import { departureKind, type Lifecycle, parseDeparture, parseLifecycle } from './lifecycle.ts';
+import { departureKind, departureSlot, type Lifecycle, parseDeparture, parseLifecycle } from './lifecycle.ts';
 import { MemberList } from './member-list.ts';
 import type { GossipEffect } from './port.ts';
 import { type Record, slotOf } from './record.ts';
@@ -116,8 +116,7 @@ export class Fellowship {
 
   /** The operator's word on a host, if there is one, and it has come before the host or after. */
   private tellDeparture(host: HostId): void {
-    const slot = slotOf({ scope: 'policy', author: '', kind: departureKind, key: host });
-    const record = this.options.replica.get(slot);
+    const record = this.options.replica.get(departureSlot(host));
     const departure = record === undefined ? null : parseDeparture(record);
     if (departure === null) return;
     this.order({ type: 'lifecycle', id: host, state: 'departed', incarnation: departure.incarnation });

@@ -1,6 +1,6 @@
 /** What a member says about its own coming and going, in a record signed by itself. */
 import { Fault, type HostId, isHex, parseJson } from '../core.ts';
-import type { Record } from './record.ts';
+import { type Record, slotOf } from './record.ts';
 
 export interface Lifecycle {
   readonly state: 'active' | 'left';
@@ -22,12 +22,19 @@ export function parseLifecycle(record: Record): Lifecycle | null {
 export const departureKind = 'departure';
 
 /**
- * What an operator says of a host that will not say it itself: that it is gone. Undone, as a goodbye of its own is, by a higher incarnation; a host that is alive has one soon.
+ * What an operator says of a host that will not say it itself: that it is gone. Undone, as a goodbye of its own is,
+ * by a higher incarnation; a host that is alive has one soon. Who it was that said so and what became of them since
+ * takes nothing back: the host is as gone as before, and speaks for itself if it is not.
  */
 export interface Departure {
   readonly host: HostId;
   /** The host's incarnation as the operator's agent knew it. */
   readonly incarnation: number;
+}
+
+/** Where the replica holds what was said of a host. */
+export function departureSlot(host: HostId): string {
+  return slotOf({ scope: 'policy', author: '', kind: departureKind, key: host });
 }
 
 /**

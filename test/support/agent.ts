@@ -3,7 +3,7 @@
  * behind the port that the API, the DNS server and the CLI talk to. Alone in its mesh unless hosts are added.
  */
 import { createHash } from 'node:crypto';
-import { Catalog, type Topic } from '../../src/agent/catalog.ts';
+import { Catalog, type HostEntry, type Topic } from '../../src/agent/catalog.ts';
 import { EventLog } from '../../src/agent/events.ts';
 import {
   CHECK,
@@ -16,6 +16,7 @@ import {
   type ServiceDefinition,
   type StandaloneCheck,
 } from '../../src/agent/kinds.ts';
+import type { ForcedDeparture } from '../../src/agent/member-status.ts';
 import { Policies } from '../../src/agent/policy.ts';
 import type {
   AgentPort,
@@ -104,6 +105,7 @@ export class MemoryAgent implements AgentPort {
   readonly events = new EventLog();
   /** Every command that was carried out, in order. */
   readonly commands: Command[] = [];
+  readonly departures = new Map<HostId, ForcedDeparture>();
   vips: { [service: string]: string } = {};
   rootList: RootStatus[] = [];
   identityList: IdentityStatus[] = [];
@@ -220,6 +222,9 @@ export class MemoryAgent implements AgentPort {
   }
   estimateMs(_a: HostId, _b: HostId): number | null {
     return null;
+  }
+  departureOf(host: HostEntry): ForcedDeparture | null {
+    return this.departures.get(host.id) ?? null;
   }
   dataPlane(): DataPlaneStats | null {
     return { traffic: [], listeners: [], activeConnections: 0, handshakeFailures: {} };

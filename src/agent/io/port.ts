@@ -4,12 +4,13 @@ import { assert, Fault, type HostId, type Millis } from '../../core.ts';
 import type { DataPlane, DataPlaneStats } from '../../proxy/dataplane.ts';
 import type { MeshView } from '../../proxy/view.ts';
 import type { OperatorStanding } from '../../trust/authority.ts';
-import type { Catalog, Topic } from '../catalog.ts';
+import type { Catalog, HostEntry, Topic } from '../catalog.ts';
 import type { AgentCore } from '../core.ts';
 import { diagnose, type ShellFacts } from '../diagnosis.ts';
 import type { AgentInput } from '../effects.ts';
 import { EventLog } from '../events.ts';
 import type { ServiceDefinition } from '../kinds.ts';
+import { type ForcedDeparture, forcedDeparture } from '../member-status.ts';
 import type {
   AgentPort,
   AgentSelf,
@@ -112,6 +113,11 @@ export class LocalPort implements AgentPort {
 
   estimateMs(a: HostId, b: HostId): number | null {
     return this.options.core.gossip.estimateMs(a, b);
+  }
+
+  departureOf(host: HostEntry): ForcedDeparture | null {
+    const { replica } = this.options.core.gossip;
+    return forcedDeparture(host, (slot) => replica.get(slot));
   }
 
   dataPlane(): DataPlaneStats | null {

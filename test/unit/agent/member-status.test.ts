@@ -11,7 +11,12 @@ test('a member is told with its state, incarnation, place, version and round tri
   agent.addHost(two, hostValue('two', '127.0.0.2', { zone: 'z2' }));
   const member = { id: two, state: 'suspect', incarnation: 7, since: 12.6, roundTripMs: 3.14 } as const;
   agent.catalog.member(member);
-  const statuses = memberStatuses(agent.catalog.allHosts(), selfId, (a, b) => (a === b ? 0 : 2.96));
+  const statuses = memberStatuses(
+    agent.catalog.allHosts(),
+    selfId,
+    (a, b) => (a === b ? 0 : 2.96),
+    (host) => agent.departureOf(host),
+  );
   assert.deepEqual(statuses[1], {
     name: 'two',
     id: two,
@@ -22,6 +27,7 @@ test('a member is told with its state, incarnation, place, version and round tri
     since: 13,
     roundTripMs: 3.1,
     estimatedMs: 3,
+    departure: null,
     datacenter: 'dc1',
     zone: 'z2',
     version: '0.1.0',
@@ -32,7 +38,12 @@ test('a member is told with its state, incarnation, place, version and round tri
 test('what is not known of a member is null', () => {
   const agent = new MemoryAgent();
   agent.addHost(two, hostValue('two', '127.0.0.2'));
-  const [, status] = memberStatuses(agent.catalog.allHosts(), selfId, () => null);
+  const [, status] = memberStatuses(
+    agent.catalog.allHosts(),
+    selfId,
+    () => null,
+    () => null,
+  );
   assert.deepEqual([status?.roundTripMs, status?.estimatedMs], [null, null]);
 });
 

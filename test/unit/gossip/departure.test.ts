@@ -85,5 +85,7 @@ test('a word that is none is ignored', () => {
   assert.deepEqual(parseDeparture(departure(host, { incarnation: 3 })), { host, incarnation: 3 });
   for (const value of [null, {}, [], { incarnation: -1 }, { incarnation: 2 ** 53 }, { incarnation: '1' }])
     assert.equal(parseDeparture(departure(host, value)), null, JSON.stringify(value));
+  assert.notEqual(parseDeparture(departure(host, { incarnation: 2 ** 40 })), null);
+  assert.equal(parseDeparture(departure(host, { incarnation: 2 ** 40 + 1 })), null);
   assert.equal(parseDeparture(departure('somebody', { incarnation: 3 })), null);
 });

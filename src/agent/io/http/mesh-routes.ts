@@ -1,9 +1,10 @@
 /** `/v1/mesh`: what Starling has that Consul has not, and the trust bundle at Consul's paths. */
 import { Type } from 'typebox';
 import { Value } from 'typebox/value';
-import { Fault } from '../../../core.ts';
+import { Fault, type HostId } from '../../../core.ts';
 import { grantRoles, maxGrantServices, maxGrantUses } from '../../../trust/grant.ts';
 import { labelPattern } from '../../../trust/spiffe.ts';
+import type { HostEntry } from '../../catalog.ts';
 import { caRootsJson } from '../../consul-roots.ts';
 import { parseDurationBetween } from '../../duration.ts';
 import { memberStatuses } from '../../member-status.ts';
@@ -129,8 +130,11 @@ export const meshRoutes: readonly Route[] = [
     path: '/v1/mesh/members',
     summary: 'Every host, those that left included: its state, since when, and how far away it is',
     topic: () => 'nodes',
-    answer: ({ agent }) =>
-      json(memberStatuses(agent.catalog.allHosts(), agent.self.id, (a, b) => agent.estimateMs(a, b))),
+    answer: ({ agent }) => {
+      const estimateMs = (a: HostId, b: HostId) => agent.estimateMs(a, b);
+      const departureOf = (host: HostEntry) => agent.departureOf(host);
+      return json(memberStatuses(agent.catalog.allHosts(), agent.self.id, estimateMs, departureOf));
+    },
   },
   {
     ...starlingRead,
