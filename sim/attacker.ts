@@ -10,7 +10,7 @@ import { encodeRecord, type RecordFields } from '../src/gossip/codec.ts';
 import { originCoordinate } from '../src/gossip/coordinate.ts';
 import { decodeDelta, encodeDelta } from '../src/gossip/dissemination.ts';
 import { decodeFrame, encodeFrame } from '../src/gossip/framecodec.ts';
-import type { Frame, Rumor } from '../src/gossip/frames.ts';
+import { type Frame, maxRumors, type Rumor } from '../src/gossip/frames.ts';
 import type { Record } from '../src/gossip/record.ts';
 import { damaged, type Forgeries, garbage } from './forgery.ts';
 import type { Host } from './host.ts';
@@ -121,6 +121,9 @@ export class Attacker {
       case 'forged-joins':
         this.forgeJoins(round);
         break;
+      case 'sweeping-deaths':
+        this.sweep();
+        break;
     }
   }
 
@@ -142,6 +145,21 @@ export class Attacker {
       const belief = { state: this.pickOf(['suspect', 'down', 'left']), incarnation } as const;
       this.toSwim(victim, this.ping(belief.state, incarnation));
       this.toSwim(victim, { type: 'corroborate', target: victim.id, incarnation, rumors });
+    }
+  }
+
+  /** Says of everybody, to everybody and in its own name, that it found it down, and asks all to look at all. */
+  private sweep(): void {
+    const others = this.others();
+    for (const target of others) {
+      const victims = others.filter((host) => host !== target).slice(0, maxRumors);
+      const rumors = victims.map((victim): Rumor => {
+        const incarnation = this.incarnationOf(victim) + this.pickOf([0, 1_000]);
+        return { state: 'down', id: victim.id, incarnation, accuser: this.id };
+      });
+      this.toSwim(target, { type: 'rumors', rumors });
+      for (const { id } of victims.slice(0, targetsMax))
+        this.toSwim(target, { type: 'corroborate', target: id, incarnation: 0, rumors: [] });
     }
   }
 

@@ -17,6 +17,7 @@ export const attacks = [
   'forged-records',
   'forged-joins',
   'withhold',
+  'sweeping-deaths',
 ] as const;
 export type Attack = (typeof attacks)[number];
 

@@ -74,6 +74,17 @@ for (const attack of attacks)
     assert.ok(report.convergence.count >= 2, 'writes were seen by all meanwhile');
   });
 
+test('who says of everybody that it is down is named by everybody, and nobody else is', () => {
+  const named: string[] = [];
+  under('sweeping-deaths', (line) => {
+    if (line.includes(' false-claims ')) named.push(line);
+  });
+  assert.equal(named.length, 5, named.join('\n'));
+  const subjects = new Set(named.map((line) => /subject\W+(\w+)/.exec(line)?.[1]));
+  assert.equal(subjects.size, 1);
+  assert.match([...subjects][0] ?? '', /^[0-9a-f]{8}$/);
+});
+
 test('agents defend themselves against forged deaths, and say so when one signs two truths', () => {
   const events = new Map<string, number>();
   const count = (line: string): void => {
