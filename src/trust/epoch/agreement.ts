@@ -216,6 +216,8 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
       case 'ask':
         return this.answerAsk(from, message.epoch);
       case 'relay':
+        // Of an epoch that is in force here only what ends late is of use, and of later ones nothing yet.
+        if (message.epoch !== here + 1 && !this.sessions.has(message.session)) return [];
         return this.sessions.onRelay(from, message);
       case 'relayed':
         this.sessions.onRelayed(from, message);

@@ -14,12 +14,30 @@ interface Run {
   resendAt: Millis;
 }
 
+type RelayMessage = Extract<EpochMessage, { type: 'relay' }>;
+
+/** A message of a session that has not begun here. */
+interface EarlyMessage {
+  readonly from: HostId;
+  readonly message: RelayMessage;
+}
+
 /** One dealing, the one before it for late receivers, and a signature for each trustee that coordinates one. */
 const maxRuns = 16;
+/** A dealing and a share from each other host of the largest ceremony, and some; at most 16 KB each. */
+const maxEarly = 48;
+/** Of one host, so that nobody fills it alone. */
+const maxEarlyFromOne = 4;
 
 export class Sessions {
   private readonly resendMs: Millis;
   private readonly runs = new Map<string, Run>();
+  /**
+   * In the order they came. Hosts begin a session when their disks let them, so the first to begin is heard
+   * before the others have: what it says is kept for them here instead of being sent again. What finds no room
+   * is.
+   */
+  private early: EarlyMessage[] = [];
 
   constructor(resendMs: Millis) {
     this.resendMs = resendMs;
@@ -47,7 +65,23 @@ export class Sessions {
     }
     const relay = new Relay(participants);
     this.runs.set(session.id, { session, relay, epoch, deadline, resendAt: now + this.resendMs });
-    return [...effects, { type: 'crypto', order: { type: 'begin', session } }];
+    effects.push({ type: 'crypto', order: { type: 'begin', session } });
+    const came = this.early.filter(({ message }) => message.session === session.id);
+    this.early = this.early.filter(({ message }) => message.epoch >= epoch && message.session !== session.id);
+    return [...effects, ...came.flatMap(({ from, message }) => this.onRelay(from, message))];
+  }
+
+  private keepEarly(from: HostId, message: RelayMessage): void {
+    const { session, sequence } = message;
+    const fromHere = this.early.filter((one) => one.from === from);
+    const isKnown = fromHere.some(
+      (one) => one.message.session === session && one.message.sequence === sequence,
+    );
+    if (isKnown) return;
+    // The oldest goes: a session that never begins here must not stand in the way of those that do.
+    if (fromHere.length >= maxEarlyFromOne) this.early.splice(this.early.indexOf(fromHere[0]!), 1);
+    this.early.push({ from, message });
+    if (this.early.length > maxEarly) this.early.shift();
   }
 
   end(id: string): EpochEffect[] {
@@ -74,12 +108,19 @@ export class Sessions {
     return { type: 'send', to, bytes: encodeMessage(message) };
   }
 
-  /** A message of a session: confirmed, and delivered if it is the next one. Of none that runs here: nothing. */
-  onRelay(from: HostId, message: Extract<EpochMessage, { type: 'relay' }>): EpochEffect[] {
+  /**
+   * A message of a session: confirmed, and delivered if it is the next one. Of a session that does not run
+   * here: kept for when it begins.
+   */
+  onRelay(from: HostId, message: RelayMessage): EpochEffect[] {
     const { session, sequence, bytes } = message;
     const run = this.runs.get(session);
-    const receipt = run?.relay.receive(from, sequence);
-    if (run === undefined || receipt === null || receipt === undefined) return [];
+    if (run === undefined) {
+      this.keepEarly(from, message);
+      return [];
+    }
+    const receipt = run.relay.receive(from, sequence);
+    if (receipt === null) return [];
     const reply: EpochMessage = { type: 'relayed', epoch: run.epoch, session, count: receipt.count };
     const effects: EpochEffect[] = [{ type: 'send', to: from, bytes: encodeMessage(reply) }];
     if (receipt.isNew) effects.push({ type: 'crypto', order: { type: 'deliver', session, from, bytes } });
