@@ -20,6 +20,7 @@ import { playGossipsub } from './gossipsub/io/process.ts';
 import { playModel } from './gossipsub/model.ts';
 import { planTrial } from './gossipsub/trial.ts';
 import {
+  type Broken,
   line,
   type PackedRow,
   pack,
@@ -41,19 +42,21 @@ type Assignment = Pick<Arguments, 'scenario' | 'hosts' | 'parameters'>;
 
 /** Runs one seed; a broken promise is a result like any other. */
 function runOne(assignment: Assignment, seed: number, log?: (text: string) => void): Row {
-  const { scenario } = assignment;
-  const hosts = assignment.hosts ?? hostsOf(seed);
   const startedAt = performance.now();
   try {
-    const report = play(assignment, hosts, seed, log);
+    const report = play(assignment, assignment.hosts ?? hostsOf(seed), seed, log);
     const realMs = performance.now() - startedAt;
     return { outcome: 'kept', report, realMs, rssBytes: process.memoryUsage.rss() };
   } catch (error) {
-    const checker = error instanceof Violation ? error.checker : 'crash';
-    const detail =
-      error instanceof Violation || !(error instanceof Error) ? messageOf(error) : (error.stack ?? '');
-    return { outcome: 'broken', scenario, hosts, seed, checker, detail };
+    return broken(assignment, seed, error);
   }
+}
+
+function broken({ scenario, hosts }: Assignment, seed: number, error: unknown): Broken {
+  const checker = error instanceof Violation ? error.checker : 'crash';
+  const detail =
+    error instanceof Violation || !(error instanceof Error) ? messageOf(error) : (error.stack ?? '');
+  return { outcome: 'broken', scenario, hosts: hosts ?? hostsOf(seed), seed, checker, detail };
 }
 
 function play(
@@ -93,35 +96,37 @@ function many(chosen: Arguments): void {
   const startedAt = performance.now();
   const waiting = [...chosen.seeds].reverse();
   const rows: Row[] = [];
-  const progress = (): void => {
-    if (process.stdout.isTTY) process.stdout.write(`\r${rows.length} of ${chosen.seeds.length} runs `);
-  };
-  const take = (worker: Worker): void => {
-    const seed = waiting.pop();
-    if (seed === undefined) void worker.terminate();
-    else worker.postMessage(seed);
-  };
+  const lineStart = process.stdout.isTTY ? '\r' : '';
   const took = (row: Row): void => {
     rows.push(row);
-    if (row.outcome === 'broken') process.stdout.write(`${process.stdout.isTTY ? '\r' : ''}${line(row)}\n`);
-    progress();
+    if (row.outcome === 'broken') process.stdout.write(`${lineStart}${line(row)}\n`);
+    if (process.stdout.isTTY) process.stdout.write(`\r${rows.length} of ${chosen.seeds.length} runs `);
     if (rows.length < chosen.seeds.length) return;
     rows.sort((a, b) => seedOf(a) - seedOf(b));
-    const summary = summaryLine(rows, performance.now() - startedAt);
-    process.stdout.write(`${process.stdout.isTTY ? '\r' : ''}${summary}\n`);
+    process.stdout.write(`${lineStart}${summaryLine(rows, performance.now() - startedAt)}\n`);
     finish(chosen, rows);
   };
   const { scenario, hosts, parameters } = chosen;
-  const assignment: Assignment = { scenario, hosts, parameters };
   const count = Math.min(chosen.workers ?? availableParallelism(), chosen.seeds.length);
-  for (let i = 0; i < count; i++) {
-    const worker = new Worker(new URL(import.meta.url), { workerData: assignment });
-    worker.on('message', (row: PackedRow) => {
-      took(unpack(row));
-      take(worker);
-    });
-    take(worker);
-  }
+  for (let i = 0; i < count; i++) hire({ scenario, hosts, parameters }, () => waiting.pop(), took);
+}
+
+/** A thread for one seed after the other. Where it breaks down, out of memory, another goes on with the next. */
+function hire(assignment: Assignment, next: () => number | undefined, took: (row: Row) => void): void {
+  let seed = next();
+  if (seed === undefined) return;
+  const worker = new Worker(new URL(import.meta.url), { workerData: assignment });
+  worker.on('message', (row: PackedRow) => {
+    took(unpack(row));
+    seed = next();
+    if (seed === undefined) void worker.terminate();
+    else worker.postMessage(seed);
+  });
+  worker.on('error', (error) => {
+    took(broken(assignment, seed!, error));
+    hire(assignment, next, took);
+  });
+  worker.postMessage(seed);
 }
 
 function seedOf(row: Row): number {
