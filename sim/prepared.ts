@@ -227,7 +227,9 @@ function issuerOf(
     const identity = { trustDomain: genesis.trustDomain, datacenter, service };
     const { csr, keyPem } = drawServiceKey(random, formatSpiffeId(identity), dnsNamesOf(identity));
     const issuedAt = Math.floor(now / 1000) * 1000;
-    const tbs = buildLeafTbs(leafFieldsOf({ issuedAt, ttlMs: svidTtlMs }, parseCsr(csr), genesis.root));
+    // The hosts of a service share one certificate, which has to name one of the mesh.
+    const leaf = leafFieldsOf({ issuedAt, ttlMs: svidTtlMs }, parseCsr(csr), genesis.root, genesis.founder);
+    const tbs = buildLeafTbs(leaf);
     return { service, certPem: pemOf(assembleCertificate(tbs, rootSigner.sign(tbs))), keyPem };
   };
 }

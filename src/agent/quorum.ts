@@ -166,7 +166,7 @@ export class Quorum {
 
   /** Asks the trustees for a certificate; `frame` is a request of the `SvidKeeper`. Throws `Fault`. */
   requestLeaf(frame: Uint8Array, now: Millis): AgentEffect[] {
-    const task = leafTask(frame, this.options.trust.bundle);
+    const task = leafTask(frame, this.options.trust.bundle, this.options.self);
     const requestId = `leaf/${task.requestId}`;
     this.leaves.set(requestId, task);
     return this.sign(requestId, task.generation, task.purpose, task.message, now);

@@ -6,7 +6,7 @@ import { Fault, type HostId, type Millis } from '../core.ts';
 import { contextTag, type DerCursor, type DerNode, oidHex, readDer, tags } from './der.ts';
 import { oids } from './x509.ts';
 
-/** A certificate of profile 1 has about 520 bytes. */
+/** A certificate has about 600 bytes. */
 export const maxCertificateBytes = 4096;
 
 export interface AltNames {
@@ -65,7 +65,7 @@ export interface Extension {
   readonly value: Buffer;
 }
 
-/** At most this many extensions are read; profile 1 has six. */
+/** At most this many extensions are read; the profile has six. */
 const maxExtensions = 16;
 
 /** Extensions ::= SEQUENCE OF Extension; a repeated one is refused (RFC 5280, section 4.2). */

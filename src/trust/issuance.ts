@@ -2,13 +2,13 @@
  * What a requester and a trustee say to each other: one frame each way, over a channel that proves both host
  * keys. The requester coordinates; a trustee decides on its own and rebuilds what it signs from the request.
  */
-import { ByteReader, ByteWriter, Fault, type Millis } from '../core.ts';
+import { ByteReader, ByteWriter, Fault, type HostId, type Millis } from '../core.ts';
 import { maxCertificateBytes } from './certificate.ts';
 import { maxCsrBytes } from './csr.ts';
 import { latestTime } from './fields.ts';
 import { backdateMs, type Root } from './root.ts';
 import { dnsNamesOf, parseSpiffeId } from './spiffe.ts';
-import { type LeafFields, serialNumber } from './x509.ts';
+import { type LeafFields, leafId, serialNumber } from './x509.ts';
 
 export interface IssueRequest {
   /** Chosen by the requester, repeated in the reply. */
@@ -113,16 +113,18 @@ export function decodeIssueReply(bytes: Uint8Array): IssueReply {
 }
 
 /**
- * What a certificate says, as a function of the request, the checked CSR and the root alone: all who are
- * asked the same write the same bytes. It never outlives its root.
+ * What a certificate says, as a function of the request, the checked CSR, the root and the host that asks: all
+ * who are asked the same write the same bytes. It never outlives its root.
  */
 export function leafFieldsOf(
   request: Pick<IssueRequest, 'issuedAt' | 'ttlMs'>,
   csr: { readonly spki: Uint8Array; readonly spiffeId: string },
   root: Root,
+  host: HostId,
 ): LeafFields {
   return {
     issuer: root,
+    host,
     spki: csr.spki,
     spiffeId: csr.spiffeId,
     dnsNames: dnsNamesOf(parseSpiffeId(csr.spiffeId)),
@@ -133,5 +135,5 @@ export function leafFieldsOf(
 
 /** Hex of the serial number that a leaf will carry. */
 export function serialOf(leaf: LeafFields, issuerSpki: Uint8Array): string {
-  return serialNumber(issuerSpki, leaf.spki, leaf.spiffeId, leaf.notBefore).toString('hex');
+  return serialNumber(issuerSpki, leaf.spki, leafId(leaf), leaf.notBefore).toString('hex');
 }

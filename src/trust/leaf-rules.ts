@@ -58,7 +58,7 @@ export class LeafRules {
   /**
    * Decides on this host's own knowledge, the cheap checks first, and changes nothing. `root` is that of the
    * request's generation, if it signs certificates now. Faults: `unsupported-profile`, `wrong-root`,
-   * `clock-skew`, `bad-ttl`, `not-admitted`, `denied`, those of `parseCsr`, `spiffe-id-malformed`, `csr-names`,
+   * `clock-skew`, `bad-ttl`, `denied`, `not-admitted`, those of `parseCsr`, `spiffe-id-malformed`, `csr-names`,
    * `name-not-granted`, `use-raced`, `issuer-full`.
    */
   approve(request: IssueRequest, from: HostId, root: Root | undefined, now: Millis): ApprovedLeaf {
@@ -71,9 +71,9 @@ export class LeafRules {
     if (request.ttlMs < minTtlMs || request.ttlMs > maxTtlMs)
       throw new Fault('bad-ttl', `a certificate lives ${minTtlMs / 1000} s to ${maxTtlMs / 86_400_000} days`);
     if (now >= root.notAfter) throw new Fault('wrong-root', 'the root has expired');
+    if (this.context.isDenied(from)) throw new Fault('denied', 'this host was denied by an operator');
     const admission = this.context.admissionOf(from);
     if (admission === undefined) throw new Fault('not-admitted', 'this host is not known to be admitted');
-    if (this.context.isDenied(from)) throw new Fault('denied', 'this host is denied certificates');
     const leaf = this.checkNames(request, from, root);
     return { leaf, ops: this.checkEndorsement(admission, from) };
   }
@@ -83,7 +83,7 @@ export class LeafRules {
     const identity = parseSpiffeId(csr.spiffeId);
     if (identity.trustDomain !== root.trustDomain)
       throw new Fault('csr-names', `the id is of another trust domain, ${identity.trustDomain}`);
-    const leaf = leafFieldsOf(request, csr, root);
+    const leaf = leafFieldsOf(request, csr, root, from);
     if (
       csr.dnsNames.length !== leaf.dnsNames.length ||
       csr.dnsNames.some((name, i) => name !== leaf.dnsNames[i])

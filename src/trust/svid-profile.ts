@@ -1,9 +1,9 @@
 /** Whether a certificate is an identity of this mesh: X.509-SVID section 4 and 5, and stricter. */
-import { Fault, type Millis } from '../core.ts';
+import { Fault, type HostId, type Millis } from '../core.ts';
 import { type ParsedCertificate, parseCertificate } from './certificate.ts';
 import { oidHex } from './der.ts';
 import { parseSpiffeId, type ServiceIdentity } from './spiffe.ts';
-import { keyUsageBits, oids } from './x509.ts';
+import { hostOfSubject, keyUsageBits, oids } from './x509.ts';
 
 /** A certificate found to be of the profile. */
 export interface Svid extends ServiceIdentity {
@@ -13,6 +13,8 @@ export interface Svid extends ServiceIdentity {
   readonly notAfter: Millis;
   /** Hex. */
   readonly serial: string;
+  /** The host that it was issued to. */
+  readonly host: HostId;
 }
 
 const serverAuth = oidHex(oids.serverAuth);
@@ -39,8 +41,8 @@ function idOf(certificate: ParsedCertificate, trustDomain: string): ServiceIdent
  * Checks what TLS libraries do not: exactly one URI name and it is a SPIFFE id of `trustDomain`, no CA, key
  * usage for signatures and for both TLS roles, valid at `now` (also on a resumed session, where Node reports
  * an expired certificate as authorised). The chain to the trust bundle is the TLS library's to check.
- * Throws a Fault: `certificate-malformed`, `svid-names`, `svid-foreign`, `svid-usage`, `svid-expired`,
- * `svid-not-yet-valid`.
+ * Throws a Fault: `certificate-malformed`, `svid-names`, `svid-foreign`, `svid-usage`, `svid-host`,
+ * `svid-expired`, `svid-not-yet-valid`.
  */
 export function verifySvidProfile(der: Uint8Array, trustDomain: string, now: Millis): Svid {
   const certificate = parseCertificate(der);
@@ -54,6 +56,8 @@ export function verifySvidProfile(der: Uint8Array, trustDomain: string, now: Mil
     usage.includes(keyUsageBits.crlSign)
   )
     throw new Fault('svid-usage', 'the key must be for signatures, and not for those of an authority');
+  const host = hostOfSubject(certificate.subject);
+  if (host === null) throw new Fault('svid-host', 'the certificate does not name the host it was issued to');
   const extended = certificate.extendedKeyUsage;
   if (extended === null || !extended.includes(serverAuth) || !extended.includes(clientAuth))
     throw new Fault('svid-usage', 'the key must be for TLS servers and clients');
@@ -66,5 +70,6 @@ export function verifySvidProfile(der: Uint8Array, trustDomain: string, now: Mil
     notBefore: certificate.notBefore,
     notAfter: certificate.notAfter,
     serial: certificate.serial,
+    host,
   };
 }

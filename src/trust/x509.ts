@@ -1,10 +1,10 @@
 /**
- * Writes the certificates of profile 1 (RFC 5280; X.509-SVID). The bytes to be signed are a function of the
+ * Writes the certificates of profile 2 (RFC 5280; X.509-SVID). The bytes to be signed are a function of the
  * request alone: every trustee rebuilds them and signs only its own rebuild, so what is written here may
  * never change under one profile number.
  */
 import { createHash } from 'node:crypto';
-import { assert, type HostId, type Millis } from '../core.ts';
+import { assert, type HostId, isHex, type Millis } from '../core.ts';
 import {
   type Asn1,
   bitString,
@@ -24,8 +24,8 @@ import {
 } from './der.ts';
 import { trustDomainId } from './spiffe.ts';
 
-/** The layout of certificates that this version writes. */
-export const certificateProfile = 1;
+/** The layout of certificates that this version writes: since 2, a leaf names the host it was issued to. */
+export const certificateProfile = 2;
 
 export const oids = {
   ed25519: '1.3.101.112',
@@ -53,6 +53,8 @@ export interface RootName {
 
 export interface LeafFields {
   readonly issuer: RootName;
+  /** Whose service it is: the host that asked for it, and that proved to be this one. */
+  readonly host: HostId;
   /** The service's P-256 key, a DER SubjectPublicKeyInfo. */
   readonly spki: Uint8Array;
   readonly spiffeId: string;
@@ -101,9 +103,11 @@ export function serialNumber(
   return hash;
 }
 
+function attribute(oid: string, text: string): Asn1 {
+  return set(sequence(objectIdentifier(oid), utf8String(text)));
+}
+
 function distinguishedName(root: RootName): Asn1 {
-  const attribute = (oid: string, text: string): Asn1 =>
-    set(sequence(objectIdentifier(oid), utf8String(text)));
   return sequence(
     attribute(oids.organization, root.trustDomain),
     attribute(oids.commonName, `Starling root g${root.generation}`),
@@ -113,6 +117,25 @@ function distinguishedName(root: RootName): Asn1 {
 /** The distinguished name of a root, DER. */
 export function rootSubject(root: RootName): Buffer {
   return encode(distinguishedName(root));
+}
+
+/**
+ * The name of a leaf's subject: the host, whose id has just the 64 characters that a common name may have. Who
+ * refuses a host refuses by it all that was ever issued to that host, and needs no list of what that was.
+ */
+function hostName(host: HostId): Asn1 {
+  return sequence(attribute(oids.commonName, host));
+}
+
+const hostIdLength = 64;
+const hostNameHead = encode(hostName('0'.repeat(hostIdLength))).subarray(0, -hostIdLength);
+
+/** The host that a subject, DER, names as leaves do; null for any other name. */
+export function hostOfSubject(subject: Buffer): HostId | null {
+  if (subject.length !== hostNameHead.length + hostIdLength) return null;
+  if (!subject.subarray(0, hostNameHead.length).equals(hostNameHead)) return null;
+  const host = subject.subarray(hostNameHead.length).toString('latin1');
+  return isHex(host, 32) ? host : null;
 }
 
 function extension(oid: string, critical: boolean, value: Asn1): Asn1 {
@@ -165,13 +188,18 @@ function buildTbs(fields: TbsFields): Buffer {
   );
 }
 
+/** What a leaf's serial number stands for: two hosts that ask alike get two. */
+export function leafId({ host, spiffeId }: Pick<LeafFields, 'host' | 'spiffeId'>): string {
+  return `${spiffeId}\0${host}`;
+}
+
 /** The bytes to sign for a service's certificate. `spki` must have been checked to be canonical DER. */
 export function buildLeafTbs(leaf: LeafFields): Buffer {
   return buildTbs({
     issuer: leaf.issuer,
-    subject: sequence(),
+    subject: hostName(leaf.host),
     spki: leaf.spki,
-    id: leaf.spiffeId,
+    id: leafId(leaf),
     notBefore: leaf.notBefore,
     notAfter: leaf.notAfter,
     extensions: [
@@ -182,8 +210,7 @@ export function buildLeafTbs(leaf: LeafFields): Buffer {
         false,
         sequence(objectIdentifier(oids.serverAuth), objectIdentifier(oids.clientAuth)),
       ),
-      // Critical because the subject is empty (RFC 5280, section 4.2.1.6).
-      extension(oids.subjectAltName, true, subjectAltName(leaf.spiffeId, leaf.dnsNames)),
+      extension(oids.subjectAltName, false, subjectAltName(leaf.spiffeId, leaf.dnsNames)),
       ...keyIdentifiers(leaf.spki, ed25519Spki(leaf.issuer.publicKey)),
     ],
   });

@@ -16,6 +16,7 @@ import {
 } from '../../src/trust/quorum/message.ts';
 import { encodePurpose, leafTag } from '../../src/trust/quorum/purpose.ts';
 import { dnsNamesOf, formatSpiffeId } from '../../src/trust/spiffe.ts';
+import { certificateProfile } from '../../src/trust/x509.ts';
 import { founder, hour, p256, startedAt, trustDomain } from '../unit/trust/mesh.ts';
 import { Court, sharedState } from '../unit/trust/quorum/court.ts';
 
@@ -114,14 +115,14 @@ test('long texts are cut and late times bounded, so that every refusal can be re
 const identity = { trustDomain, datacenter: 'dc1', service: 'api' };
 const request = encodeIssueRequest({
   requestId: 1,
-  profile: 1,
+  profile: certificateProfile,
   generation: 1,
   csr: createCsr(p256(), formatSpiffeId(identity), dnsNamesOf(identity)),
   issuedAt: startedAt + 60_000,
   ttlMs: hour,
 });
 const state = sharedState(3, 5);
-const task = leafTask(request, state.bundle);
+const task = leafTask(request, state.bundle, founder.publicKey);
 
 /** What becomes of one message of a trustee that is not honest. */
 const mischief = fc.constantFrom('honest', 'silent', 'refuses', 'garbles', 'repeats', 'lies');

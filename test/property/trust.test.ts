@@ -59,7 +59,9 @@ function onlyFaults(act: () => unknown): boolean {
 
 const identity = { trustDomain, datacenter: 'dc1', service: 'api' };
 const csr = createCsr(p256(), formatSpiffeId(identity), dnsNamesOf(identity));
-const tbs = buildLeafTbs(leafFieldsOf({ issuedAt: startedAt, ttlMs: hour }, parseCsr(csr), genesis.root));
+const tbs = buildLeafTbs(
+  leafFieldsOf({ issuedAt: startedAt, ttlMs: hour }, parseCsr(csr), genesis.root, signerOf('host').publicKey),
+);
 const leaf = assembleCertificate(tbs, rootSigner.sign(tbs));
 const grant = makeGrant('grant', { services: ['api'], uses: 3 });
 const admission = admissionStatement(signerOf('host'), 'grant', grant);

@@ -46,12 +46,12 @@ export interface LeafTask {
  * From a request frame of this host's own `SvidKeeper`. Throws `Fault`: `malformed`, `wrong-root`, those of
  * `parseCsr`.
  */
-export function leafTask(frame: Uint8Array, roots: Roots): LeafTask {
+export function leafTask(frame: Uint8Array, roots: Roots, self: HostId): LeafTask {
   const request = decodeIssueRequest(frame);
   const { requestId, generation } = request;
   const root = roots.get(generation);
   if (root === undefined) throw new Fault('wrong-root', `root g${generation} is not known here`);
-  const message = buildLeafTbs(leafFieldsOf(request, parseCsr(request.csr), root));
+  const message = buildLeafTbs(leafFieldsOf(request, parseCsr(request.csr), root, self));
   return { requestId, generation, purpose: encodePurpose(leafTag, frame), message };
 }
 

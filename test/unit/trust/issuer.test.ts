@@ -18,6 +18,7 @@ import { type IssuerEffect, RootIssuer } from '../../../src/trust/issuer.ts';
 import { LeafRules } from '../../../src/trust/leaf-rules.ts';
 import { dnsNamesOf, formatSpiffeId } from '../../../src/trust/spiffe.ts';
 import type { TrustState } from '../../../src/trust/state.ts';
+import { certificateProfile } from '../../../src/trust/x509.ts';
 import {
   admissionStatement,
   faultCode,
@@ -46,7 +47,7 @@ function csrFor(service: string): Buffer {
 function request(parts: Partial<IssueRequest> = {}): Uint8Array {
   return encodeIssueRequest({
     requestId: 7,
-    profile: 1,
+    profile: certificateProfile,
     generation: 0,
     csr: csrFor('api'),
     issuedAt: now,
@@ -177,7 +178,7 @@ test('names that do not go with the id, or are of another domain, are refused', 
 
 test('requests for other profiles, roots, times and lifetimes are refused', () => {
   const bench = new Bench();
-  assert.equal(bench.code(request({ profile: 2 })), 'unsupported-profile');
+  assert.equal(bench.code(request({ profile: certificateProfile + 1 })), 'unsupported-profile');
   assert.equal(bench.code(request({ generation: 1 })), 'wrong-root');
   assert.equal(bench.code(request({ issuedAt: now + 121_000 })), 'clock-skew');
   assert.equal(bench.code(request({ issuedAt: now - 121_000 })), 'clock-skew');

@@ -45,6 +45,7 @@ interface Leaf {
   readonly key: KeyObject;
 }
 
+const host = signerOf('host').publicKey;
 const identityOf = (service: string) => ({ trustDomain, datacenter: 'dc1', service });
 
 /** A certificate for `service`; times are about `issuedAt`. */
@@ -52,7 +53,7 @@ function issue(service: string, issuedAt = startedAt, ttlMs = hour): Leaf {
   const key = p256();
   const identity = identityOf(service);
   const csr = parseCsr(createCsr(key, formatSpiffeId(identity), dnsNamesOf(identity)));
-  const tbs = buildLeafTbs(leafFieldsOf({ issuedAt, ttlMs }, csr, genesis.root));
+  const tbs = buildLeafTbs(leafFieldsOf({ issuedAt, ttlMs }, csr, genesis.root, host));
   return { der: assembleCertificate(tbs, rootSigner.sign(tbs)), key };
 }
 
@@ -80,7 +81,7 @@ test('OpenSSL believes a new root through the certificate of the old one', () =>
   const cross = file('cross.pem', pemOf(certifyRoot(genesis.root, next, rootSigner, startedAt, hour)));
   const csr = parseCsr(createCsr(p256(), formatSpiffeId(identityOf('web')), []));
   const root = { ...genesis.root, ...next };
-  const tbs = buildLeafTbs(leafFieldsOf({ issuedAt: startedAt, ttlMs: hour }, csr, root));
+  const tbs = buildLeafTbs(leafFieldsOf({ issuedAt: startedAt, ttlMs: hour }, csr, root, host));
   const under = file('under.pem', pemOf(assembleCertificate(tbs, nextSigner.sign(tbs))));
   const args = ['verify', '-x509_strict', ...attime, '-CAfile', rootPem];
   assert.match(openssl(...args, '-untrusted', cross, under), /: OK/);
@@ -100,7 +101,8 @@ test('a certificate says what the profile says, as Node and OpenSSL read it', ()
   assert.equal(read.validToDate.getTime(), startedAt + hour);
   assert.deepEqual(read.keyUsage, ['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2']);
   const text = openssl('x509', '-in', leafPem, '-noout', '-text');
-  assert.match(text, /Subject Alternative Name: critical/);
+  assert.match(text, /Subject Alternative Name: \n/);
+  assert.equal(read.subject, `CN=${host}`);
   assert.match(text, /Basic Constraints: critical\s+CA:FALSE/);
   assert.match(text, /X509v3 Key Usage: critical\s+Digital Signature\n/);
   assert.match(
@@ -109,36 +111,43 @@ test('a certificate says what the profile says, as Node and OpenSSL read it', ()
   );
 });
 
-test('two builders of one request write the same bytes, and another time or key another serial', () => {
+test('two builders of one request write the same bytes, and another time, key or host another serial', () => {
   const key = p256();
   const csr = parseCsr(createCsr(key, formatSpiffeId(identityOf('api')), dnsNamesOf(identityOf('api'))));
   const again = parseCsr(createCsr(key, formatSpiffeId(identityOf('api')), dnsNamesOf(identityOf('api'))));
   const request = { issuedAt: startedAt, ttlMs: hour };
-  const fields = leafFieldsOf(request, csr, genesis.root);
-  assert.deepEqual(buildLeafTbs(fields), buildLeafTbs(leafFieldsOf(request, again, genesis.root)));
+  const fields = leafFieldsOf(request, csr, genesis.root, host);
+  assert.deepEqual(buildLeafTbs(fields), buildLeafTbs(leafFieldsOf(request, again, genesis.root, host)));
   const spki = ed25519Spki(genesis.root.publicKey);
   const serial = serialOf(fields, spki);
   const tbs = buildLeafTbs(fields);
   assert.equal(parseCertificate(assembleCertificate(tbs, rootSigner.sign(tbs))).serial, serial);
   assert.notEqual(
-    serialOf(leafFieldsOf({ ...request, issuedAt: startedAt + 1000 }, csr, genesis.root), spki),
+    serialOf(leafFieldsOf({ ...request, issuedAt: startedAt + 1000 }, csr, genesis.root, host), spki),
     serial,
   );
+  const otherHost = leafFieldsOf(request, csr, genesis.root, founder.publicKey);
+  assert.notEqual(serialOf(otherHost, spki), serial);
   const otherCsr = { ...csr, spki: parseCsr(createCsr(p256(), csr.spiffeId, [])).spki };
-  assert.notEqual(serialOf(leafFieldsOf(request, otherCsr, genesis.root), spki), serial);
+  assert.notEqual(serialOf(leafFieldsOf(request, otherCsr, genesis.root, host), spki), serial);
 });
 
 test('a certificate never outlives its root', () => {
   const csr = parseCsr(createCsr(p256(), formatSpiffeId(identityOf('api')), []));
-  const fields = leafFieldsOf({ issuedAt: genesis.root.notAfter - 60_000, ttlMs: hour }, csr, genesis.root);
+  const fields = leafFieldsOf(
+    { issuedAt: genesis.root.notAfter - 60_000, ttlMs: hour },
+    csr,
+    genesis.root,
+    host,
+  );
   assert.equal(fields.notAfter, genesis.root.notAfter);
 });
 
 test('the profile check reads a good certificate and holds to its times', () => {
   const svid = verifySvidProfile(leaf.der, trustDomain, startedAt);
   assert.deepEqual(
-    [svid.service, svid.datacenter, svid.spiffeId],
-    ['api', 'dc1', formatSpiffeId(identityOf('api'))],
+    [svid.service, svid.datacenter, svid.spiffeId, svid.host],
+    ['api', 'dc1', formatSpiffeId(identityOf('api')), host],
   );
   const at = (time: number): string | null => faultCode(() => verifySvidProfile(leaf.der, trustDomain, time));
   assert.equal(at(startedAt + hour), 'svid-expired');
@@ -151,7 +160,7 @@ test('the profile check reads a good certificate and holds to its times', () => 
 });
 
 /** A certificate that OpenSSL makes with these extensions: what a forger with a root's key could present. */
-function forged(...extensions: string[]): Buffer {
+function forged(subject: string, ...extensions: string[]): Buffer {
   const key = file('forged.key', p256().export({ type: 'pkcs8', format: 'pem' }));
   const lines = ['[req]', 'distinguished_name=dn', 'x509_extensions=ext', '[dn]', '[ext]', ...extensions];
   const config = file('forged.cnf', `${lines.join('\n')}\n`);
@@ -162,7 +171,7 @@ function forged(...extensions: string[]): Buffer {
     '-key',
     key,
     '-subj',
-    '/',
+    subject,
     '-days',
     '2',
     '-config',
@@ -176,6 +185,7 @@ function forged(...extensions: string[]): Buffer {
 }
 
 const good = {
+  subject: `/CN=${host}`,
   constraints: 'basicConstraints=critical,CA:FALSE',
   usage: 'keyUsage=critical,digitalSignature',
   extended: 'extendedKeyUsage=serverAuth,clientAuth',
@@ -186,7 +196,8 @@ test('the profile check refuses what TLS libraries let through', () => {
   // OpenSSL dates what it makes by the clock, from the moment it runs, for two days.
   const now = Date.now() + hour;
   const check = (parts: Partial<typeof good>, ...more: string[]): string | null => {
-    const der = forged(...Object.values({ ...good, ...parts }).filter((line) => line !== ''), ...more);
+    const { subject, ...extensions } = { ...good, ...parts };
+    const der = forged(subject, ...Object.values(extensions).filter((line) => line !== ''), ...more);
     return faultCode(() => verifySvidProfile(der, trustDomain, now));
   };
   assert.equal(check({}), null);
@@ -194,6 +205,14 @@ test('the profile check refuses what TLS libraries let through', () => {
     check({ names: `${good.names},URI:spiffe://mesh.example/ns/default/dc/dc1/svc/web` }),
     'svid-names',
   );
+  for (const subject of [
+    '/',
+    '/CN=web',
+    `/CN=${host}/O=mesh`,
+    `/O=mesh/CN=${host}`,
+    `/CN=${host.toUpperCase()}`,
+  ])
+    assert.equal(check({ subject }), 'svid-host', subject);
   assert.equal(check({ names: '' }), 'svid-names');
   assert.equal(check({ names: 'subjectAltName=DNS:api.example' }), 'svid-names');
   assert.equal(check({ names: 'subjectAltName=URI:https://api.example' }), 'svid-names');

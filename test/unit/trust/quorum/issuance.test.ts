@@ -71,7 +71,7 @@ for (const [threshold, count] of [
     const keyPem = key.export({ type: 'pkcs8', format: 'pem' }).toString();
     const [request] = keeper.step({ type: 'key-made', service: 'api', csr: csrOf('api'), keyPem }, court.now);
     assert.ok(request?.type === 'request');
-    const task = leafTask(request.bytes, state.bundle);
+    const task = leafTask(request.bytes, state.bundle, host.publicKey);
     court.sign('leaf', task.purpose, task.message);
     court.deliver();
     const signature = court.outcome('leaf');
@@ -99,7 +99,7 @@ for (const [threshold, count] of [
 
 test('trustees sign what they rebuild, whatever a coordinator would rather have signed', () => {
   const { court, state } = courtOf(2, 3);
-  const honest = leafTask(frame(), state.bundle);
+  const honest = leafTask(frame(), state.bundle, host.publicKey);
   const swapped = Buffer.from(honest.message);
   swapped[swapped.length - 1]! ^= 1;
   court.sign('swapped', honest.purpose, swapped);
@@ -253,15 +253,16 @@ test('a race for one use of a token in two halves of a mesh gives a certificate 
   // The third trustee is in the right half: only the thief reaches two.
   const stateOf = (trustee: HostId): TrustState => (trustee === first ? left : right);
   const court = new Court(2, 3, stateOf, host);
-  const task = leafTask(frame(), left.bundle);
+  const task = leafTask(frame(), left.bundle, host.publicKey);
   court.sign('host', task.purpose, task.message, [first!, second!]);
   court.finish();
   assert.equal(court.outcome('host'), 'not-admitted');
   const thiefs = new Court(2, 3, stateOf, thief);
   for (const [id, bench] of court.trustees) thiefs.trustees.set(id, bench);
-  thiefs.sign('thief', task.purpose, task.message);
+  const theirs = leafTask(frame(), right.bundle, thief.publicKey);
+  thiefs.sign('thief', theirs.purpose, theirs.message);
   thiefs.finish();
-  assert.ok(isSigned(thiefs, 'thief', task.message));
+  assert.ok(isSigned(thiefs, 'thief', theirs.message));
   // Healed: everybody knows both, and the earlier admission counts; the use stays with whom two endorsed.
   right.apply(admissionStatement(host, 'grant', grant, { admittedAt: startedAt }));
   court.sign('healed', task.purpose, task.message);

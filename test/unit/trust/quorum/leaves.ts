@@ -8,6 +8,7 @@ import { type LeafTask, leafTask } from '../../../../src/trust/quorum/leaf.ts';
 import type { QuorumMessage } from '../../../../src/trust/quorum/message.ts';
 import { dnsNamesOf, formatSpiffeId } from '../../../../src/trust/spiffe.ts';
 import type { TrustState } from '../../../../src/trust/state.ts';
+import { certificateProfile } from '../../../../src/trust/x509.ts';
 import {
   admissionStatement,
   foundedState,
@@ -36,7 +37,7 @@ export function csrOf(service: string): Buffer {
 export function frame(parts: Partial<IssueRequest> = {}): Uint8Array {
   return encodeIssueRequest({
     requestId: 7,
-    profile: 1,
+    profile: certificateProfile,
     generation: 1,
     csr: csrOf('api'),
     issuedAt: asksAt,
@@ -66,6 +67,7 @@ export function ask(court: Court, state: TrustState, service = 'api', requestId 
   const task = leafTask(
     frame({ csr: csrOf(service), generation: court.epoch.plan.generation }),
     state.bundle,
+    court.self.publicKey,
   );
   court.sign(requestId, task.purpose, task.message);
   return task;

@@ -104,7 +104,7 @@ test('silent and unreachable trustees are routed around, and asked last for a wh
   court.deliver();
   assert.ok(isSigned(court, 'again', again.message), 'without waiting');
   court.now += 60_000;
-  const fresh = leafTask(frame({ issuedAt: court.now }), state.bundle);
+  const fresh = leafTask(frame({ issuedAt: court.now }), state.bundle, court.self.publicKey);
   court.sign('later', fresh.purpose, fresh.message);
   court.feed({ type: 'unreachable', host: court.hosts[0]! });
   court.deliver();
@@ -158,7 +158,7 @@ test('when those who refuse do not agree why, the failure counts what they said'
 
 test('many requests at once are worked through a few at a time, and beyond 64 told to come back', () => {
   const { court, state } = courtOf(2, 3, founder);
-  const task = leafTask(frame(), state.bundle);
+  const task = leafTask(frame(), state.bundle, court.self.publicKey);
   for (let i = 0; i <= maxSignings; i++) court.sign(`r${i}`, task.purpose, task.message);
   assert.equal(court.outcome(`r${maxSignings}`), 'too-many-requests');
   court.finish();
@@ -179,7 +179,7 @@ test('a request that nobody answers ends in time, those that wait behind it too'
 
 test('with too few trustees to ask, nobody is asked', () => {
   const { court, state } = courtOf(2, 3);
-  const task = leafTask(frame(), state.bundle);
+  const task = leafTask(frame(), state.bundle, court.self.publicKey);
   court.sign('few', task.purpose, task.message, [court.hosts[0]!, court.hosts[0]!, founder.publicKey]);
   assert.equal(court.outcome('few'), 'quorum-lost');
   assert.deepEqual(court.deliver().said, []);
@@ -187,7 +187,7 @@ test('with too few trustees to ask, nobody is asked', () => {
 
 test('an epoch whose outcome is not what its descriptor says is asked nothing', () => {
   const { court, state } = courtOf(2, 3);
-  const task = leafTask(frame(), state.bundle);
+  const task = leafTask(frame(), state.bundle, court.self.publicKey);
   const epoch = { ...court.epoch, rootKey: founder.publicKey, hash: 'another' };
   court.feed({ type: 'sign', task: { ...task, requestId: 'x', epoch, order: court.hosts } });
   assert.equal(court.outcome('x'), 'outcome-unsound');

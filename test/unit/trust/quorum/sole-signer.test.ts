@@ -6,6 +6,7 @@ import { encodeIssueRequest } from '../../../../src/trust/issuance.ts';
 import { leafTask } from '../../../../src/trust/quorum/leaf.ts';
 import { dnsNamesOf, formatSpiffeId } from '../../../../src/trust/spiffe.ts';
 import { LogAuditor, signHead } from '../../../../src/trust/transparency.ts';
+import { certificateProfile } from '../../../../src/trust/x509.ts';
 import { foundedState, founder, genesis, hour, p256, startedAt, trustDomain } from '../mesh.ts';
 import { Court } from './court.ts';
 
@@ -14,13 +15,14 @@ const state = foundedState();
 const task = leafTask(
   encodeIssueRequest({
     requestId: 1,
-    profile: 1,
+    profile: certificateProfile,
     generation: 0,
     csr: createCsr(p256(), formatSpiffeId(identity), dnsNamesOf(identity)),
     issuedAt: startedAt + 60_000,
     ttlMs: hour,
   }),
   state.bundle,
+  founder.publicKey,
 );
 
 function courtOf(): Court {
