@@ -2,11 +2,13 @@
 import { Fault, type Millis, type Signer, unreachable } from '../core.ts';
 import type { TrustState } from '../trust/state.ts';
 import type { Seed } from '../trust/token.ts';
+import type { CaStatus } from './ca-port.ts';
 import type { Catalog } from './catalog.ts';
 import type { HealthEffect, HealthMachine } from './health.ts';
 import { CONFIG_ENTRY, DEPARTURE, GRANT } from './kinds.ts';
 import type { Command, ForcedLeave, PolicyStore } from './port.ts';
 import type { OwnWrite, Registry } from './registry.ts';
+import { rotateRoot } from './rotation.ts';
 import { createToken, revokeToken, type TokenOutcome } from './tokens.ts';
 
 /** A record for the whole mesh, to be signed by an operator; `value` null takes it back. */
@@ -32,6 +34,7 @@ export interface CommandContext {
   readonly trust: TrustState;
   readonly policies: PolicyStore;
   readonly catalog: Catalog;
+  ca(): CaStatus;
   /** Where joiners can reach the mesh; the first is this host. */
   seeds(): readonly Seed[];
 }
@@ -91,6 +94,11 @@ export function perform(
     case 'revoke-token':
       requireOperator(context, command.operator, now);
       return tokenOutcome(revokeToken(command, context.trust, now), command.operator);
+    case 'rotate-root': {
+      requireOperator(context, command.operator, now);
+      const { write, value } = rotateRoot(context.ca(), command.operator);
+      return { ...nothing, policy: [write], value };
+    }
     case 'force-leave':
       return forceLeave(command, context, now);
     default:

@@ -19,8 +19,8 @@ import type { GossipEffect, Member, MemberState } from '../gossip/port.ts';
 import type { Record } from '../gossip/record.ts';
 import type { MeshView } from '../proxy/view.ts';
 import type { TrusteePolicy } from '../trust/epoch/policy.ts';
+import { finalityOf } from '../trust/finality.ts';
 import type { Genesis } from '../trust/genesis.ts';
-import { finalityOf } from '../trust/grant.ts';
 import type { TrustState } from '../trust/state.ts';
 import { Approach, type Standing } from './approach.ts';
 import type { OwnBind } from './binds.ts';
@@ -419,6 +419,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
         trust: this.trust,
         policies: this.policies,
         catalog: this.catalog,
+        ca: () => this.own!.ca(now),
         seeds: () => seedsOf(this.catalog, this.self, this.options.host),
       };
       const outcome = perform(command, context, entropy, now);

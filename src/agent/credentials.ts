@@ -11,6 +11,8 @@ import { defaultTimings, epochPrefix } from '../trust/epoch/port.ts';
 import { IssuanceLog, issuerPrefix } from '../trust/issuance-log.ts';
 import { LeafRules } from '../trust/leaf-rules.ts';
 import type { EngineReport } from '../trust/quorum/engine-port.ts';
+import type { CaStatus } from './ca-port.ts';
+import { caStatus } from './ca-status.ts';
 import { Certifier } from './certifier.ts';
 import type { AgentOptions } from './core.ts';
 import type { AgentEffect, EpochEvent, SavedState } from './effects.ts';
@@ -165,13 +167,22 @@ export class Credentials {
     return this.certifier.statuses(now);
   }
 
+  /** The certificate authority as this host knows it. */
+  ca(now: Millis): CaStatus {
+    const { agent, knowledge } = this.options;
+    return caStatus({
+      ...knowledge,
+      self: agent.signer.publicKey,
+      facts: knowledge.trustFacts,
+      standing: this.standing,
+      epoch: this.epochStatus(),
+      rootProblem: this.quorum.custodian.problem,
+      identities: this.statuses(now),
+    });
+  }
+
   /** Of the succession of trustees, as people are shown it. */
   epochStatus(): EpochStatus {
     return this.succession.agreement.status();
-  }
-
-  /** Why a root waits to come or to go; null when nothing is to be done. */
-  rootProblem(): string | null {
-    return this.quorum.custodian.problem;
   }
 }

@@ -4,6 +4,7 @@ import type { Hlc } from '../gossip/record.ts';
 import type { DataPlaneStats } from '../proxy/dataplane.ts';
 import type { MeshView } from '../proxy/view.ts';
 import type { OperatorStanding } from '../trust/authority.ts';
+import type { CaStatus, RotateRoot } from './ca-port.ts';
 import type { Catalog, HostEntry, Topic } from './catalog.ts';
 import type { EventLog } from './events.ts';
 import type { CheckDefinition, CheckStatus, ServiceDefinition } from './kinds.ts';
@@ -55,6 +56,7 @@ export type Command =
     }
   /** Answered with a `RevokedToken`. */
   | { readonly type: 'revoke-token'; readonly id: string; readonly operator: Signer }
+  | RotateRoot
   /** Says for a host that cannot say it any more that it left. Answered with a `ForcedLeave`. */
   | { readonly type: 'force-leave'; readonly host: HostId; readonly operator: Signer }
   /** Drain, tell the mesh, stop. Resolves when told. */
@@ -177,7 +179,10 @@ export interface AgentPort {
   /** The view this host's proxy was last compiled from. */
   view(): MeshView;
   identities(): readonly IdentityStatus[];
+  /** The roots to believe. */
   roots(): readonly RootStatus[];
+  /** The certificate authority as this host knows it. */
+  ca(): CaStatus;
   /** Every token ever made in this mesh, the newest first; `grants` is its topic. */
   tokens(): readonly TokenStatus[];
   /** Whether the holder of this key may sign for the mesh now, or why not. */

@@ -3,6 +3,7 @@
  * behind the port that the API, the DNS server and the CLI talk to. Alone in its mesh unless hosts are added.
  */
 import { createHash } from 'node:crypto';
+import type { CaStatus } from '../../src/agent/ca-port.ts';
 import { Catalog, type HostEntry, type Topic } from '../../src/agent/catalog.ts';
 import { EventLog } from '../../src/agent/events.ts';
 import {
@@ -30,6 +31,7 @@ import type {
   TokenStatus,
 } from '../../src/agent/port.ts';
 import { type OwnWrite, Registry } from '../../src/agent/registry.ts';
+import { rotateRoot } from '../../src/agent/rotation.ts';
 import { Fault, type HostId } from '../../src/core.ts';
 import type { MemberState } from '../../src/gossip/port.ts';
 import type { DataPlaneStats } from '../../src/proxy/dataplane.ts';
@@ -108,6 +110,8 @@ export class MemoryAgent implements AgentPort {
   readonly departures = new Map<HostId, ForcedDeparture>();
   vips: { [service: string]: string } = {};
   rootList: RootStatus[] = [];
+  /** What is said of the certificate authority beside the roots and identities. */
+  caParts: Partial<CaStatus> = {};
   identityList: IdentityStatus[] = [];
   /** The newest first. */
   readonly tokenList: TokenStatus[] = [];
@@ -214,6 +218,38 @@ export class MemoryAgent implements AgentPort {
   roots(): readonly RootStatus[] {
     return this.rootList;
   }
+  ca(): CaStatus {
+    return {
+      trustDomain: this.self.trustDomain,
+      roots: this.rootList.map(({ generation, active, notAfter }) => ({
+        generation,
+        active,
+        notAfter,
+        state: active ? 'active' : 'old',
+        notBefore: 0,
+        activeSince: active ? 0 : null,
+        waitingFor: [],
+      })),
+      epoch: 1,
+      generation: 1,
+      threshold: 2,
+      trustees: ['one', 'two', 'three'].map((name) => ({
+        id: name,
+        name,
+        alive: true,
+        self: name === 'one',
+      })),
+      alive: 3,
+      quorum: true,
+      isTrustee: true,
+      holdsShare: true,
+      rotation: 'none',
+      waiting: null,
+      lastFailure: null,
+      identities: this.identityList,
+      ...this.caParts,
+    };
+  }
   tokens(): readonly TokenStatus[] {
     return this.tokenList;
   }
@@ -279,6 +315,8 @@ export class MemoryAgent implements AgentPort {
         return this.revoke(command);
       case 'force-leave':
         return this.forceLeave(command.host);
+      case 'rotate-root':
+        return rotateRoot(this.ca(), command.operator).value;
       case 'leave':
         return undefined;
     }

@@ -61,6 +61,8 @@ export class FlockHost {
   clockAheadMs = 0;
   /** A firewall before this host that lets connections through, and no datagrams. */
   isUdpBlocked = false;
+  /** Whether its proxy serves by what it is given, and the agent hears of it. */
+  appliesConfig = true;
   zone = '';
   epoch = 0;
   configs: ProxyConfig[] = [];
@@ -258,7 +260,7 @@ export class FlockHost {
         break;
       case 'configure':
         this.configs.push(effect.config);
-        this.flock.enqueue(this, { type: 'configured', config: effect.config });
+        if (this.appliesConfig) this.flock.enqueue(this, { type: 'configured', config: effect.config });
         break;
       case 'run-check':
         this.checksRun.push(effect.check);

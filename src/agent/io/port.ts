@@ -4,6 +4,7 @@ import { assert, Fault, type HostId, type Millis } from '../../core.ts';
 import type { DataPlane, DataPlaneStats } from '../../proxy/dataplane.ts';
 import type { MeshView } from '../../proxy/view.ts';
 import type { OperatorStanding } from '../../trust/authority.ts';
+import type { CaStatus } from '../ca-port.ts';
 import type { Catalog, HostEntry, Topic } from '../catalog.ts';
 import type { AgentCore } from '../core.ts';
 import { diagnose, type ShellFacts } from '../diagnosis.ts';
@@ -101,6 +102,12 @@ export class LocalPort implements AgentPort {
       active: state === 'active',
       notAfter,
     }));
+  }
+
+  ca(): CaStatus {
+    const { credentials } = this.options.core;
+    assert(credentials !== null, 'the API serves a started core');
+    return credentials.ca(this.now());
   }
 
   tokens(): readonly TokenStatus[] {

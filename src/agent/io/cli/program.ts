@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { Fault } from '../../../core.ts';
 import { lineOf } from '../http/failure.ts';
+import { addCaCommands } from './ca-commands.ts';
 import { addCompletionCommand } from './completion.ts';
 import { addMeshCommands } from './mesh-commands.ts';
 import { addPolicyCommands } from './policy-commands.ts';
@@ -21,6 +22,7 @@ export function buildProgram(version: string): Command {
   addServiceCommands(program);
   addPolicyCommands(program);
   addTrustCommands(program);
+  addCaCommands(program);
   addCompletionCommand(program);
   inherit(program);
   return program;

@@ -1,10 +1,10 @@
-/** `token` and `ca`: who is let in, and the certificates that prove it. */
+/** `token`: who is let in. */
 import type { Command } from 'commander';
 import { Fault } from '../../../core.ts';
 import { encodeOperatorToken } from '../../../trust/token.ts';
-import type { CreatedToken, IdentityStatus, RevokedToken, TokenStatus } from '../../port.ts';
+import type { CreatedToken, RevokedToken, TokenStatus } from '../../port.ts';
 import { type CommonOptions, common, type Invocation, operatorCommand, run, segment } from './invocation.ts';
-import { ago, type Cell, print, printable, printJson, table } from './output.ts';
+import { type Cell, print, printJson, table } from './output.ts';
 import { anotherRole, anotherService, tokenIdPrefix, tokenTtl, tokenUses } from './values.ts';
 
 interface TokenOptions extends CommonOptions {
@@ -92,53 +92,6 @@ async function revokeToken(prefix: string, options: CommonOptions): Promise<void
   });
 }
 
-interface CaStatus {
-  readonly trustDomain: string;
-  readonly roots: readonly {
-    readonly generation: number;
-    readonly active: boolean;
-    readonly notAfter: number;
-  }[];
-  readonly identities: readonly IdentityStatus[];
-}
-
-async function caStatus(options: CommonOptions): Promise<void> {
-  await run(options, async (invocation) => {
-    const status = await invocation.client.get<CaStatus>('/v1/mesh/ca');
-    const left = (until: number): string => (until > Date.now() ? `in ${ago(until - Date.now())}` : 'past');
-    invocation.show(status, () => {
-      const roots = status.roots.map(({ generation, active, notAfter }) => [
-        `g${generation}`,
-        active ? 'active' : 'trusted',
-        left(notAfter),
-      ]);
-      const identities = status.identities.map(({ service, problem, notAfter }) => [
-        service,
-        notAfter === 0 ? '-' : left(notAfter),
-        { text: printable(problem ?? 'ok'), tone: problem === null ? ('good' as const) : ('bad' as const) },
-      ]);
-      return [
-        `trust domain ${status.trustDomain}`,
-        table(['ROOT', 'STATE', 'EXPIRES'], roots),
-        table(['IDENTITY', 'EXPIRES', 'STATE'], identities),
-      ].join('\n\n');
-    });
-    return 0;
-  });
-}
-
-async function caRoots(options: CommonOptions): Promise<void> {
-  await run(options, async (invocation) => {
-    const bundle = await invocation.client.get<{ Roots: { RootCert: string }[] }>('/v1/connect/ca/roots');
-    invocation.show(bundle, () =>
-      bundle.Roots.map(({ RootCert }) => RootCert)
-        .join('')
-        .trimEnd(),
-    );
-    return 0;
-  });
-}
-
 export function addTrustCommands(program: Command): void {
   const token = program.command('token').description('tokens that admit hosts and operators');
   operatorCommand(token.command('create').description('make a token; shown once'))
@@ -163,7 +116,4 @@ export function addTrustCommands(program: Command): void {
   operatorCommand(token.command('revoke').argument('<id>', 'its id or the beginning of it', tokenIdPrefix))
     .description('nobody joins or signs by it any more; hosts that joined stay')
     .action(revokeToken);
-  const ca = program.command('ca').description('the certificate authority of the mesh');
-  common(ca.command('status').description('roots, and the identities of this host')).action(caStatus);
-  common(ca.command('roots').description('the trust bundle, PEM')).action(caRoots);
 }

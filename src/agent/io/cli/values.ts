@@ -6,7 +6,7 @@ import { Argument, InvalidArgumentError } from 'commander';
 import { Fault } from '../../../core.ts';
 import { grantRoles, maxGrantServices, maxGrantUses } from '../../../trust/grant.ts';
 import { idPattern } from '../../check-definition.ts';
-import { parseDurationBetween } from '../../duration.ts';
+import { parseDuration, parseDurationBetween } from '../../duration.ts';
 import { supportedKinds } from '../../entries.ts';
 import { serviceNamePattern } from '../../kinds.ts';
 import { maxTokenTtlMs, minTokenTtlMs } from '../../port.ts';
@@ -74,6 +74,14 @@ export function tokenUses(text: string): number {
 export function tokenTtl(text: string): string {
   return sentence(() => {
     parseDurationBetween(text, '', minTokenTtlMs, maxTokenTtlMs);
+    return text;
+  });
+}
+
+/** How long to wait for something. Left as it was written. */
+export function waitTimeout(text: string): string {
+  return sentence(() => {
+    parseDuration(text, '');
     return text;
   });
 }

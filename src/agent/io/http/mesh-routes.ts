@@ -1,11 +1,10 @@
-/** `/v1/mesh`: what Starling has that Consul has not, and the trust bundle at Consul's paths. */
+/** `/v1/mesh`: what Starling has that Consul has not; its certificate authority is in `ca-routes.ts`. */
 import { Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { Fault, type HostId } from '../../../core.ts';
 import { grantRoles, maxGrantServices, maxGrantUses } from '../../../trust/grant.ts';
 import { labelPattern } from '../../../trust/spiffe.ts';
 import type { HostEntry } from '../../catalog.ts';
-import { caRootsJson } from '../../consul-roots.ts';
 import { parseDurationBetween } from '../../duration.ts';
 import { memberStatuses } from '../../member-status.ts';
 import { maxTokenTtlMs, minTokenTtlMs } from '../../port.ts';
@@ -17,8 +16,6 @@ import {
   json,
   operatorOf,
   type Route,
-  switchedOn,
-  text,
 } from './route.ts';
 
 const starlingRead = { method: 'GET', style: 'starling', access: 'read' } as const;
@@ -79,46 +76,7 @@ function follow({ agent, streams }: ApiContext, { query, headers }: ApiRequest):
   return { body, contentType, headers: { 'Cache-Control': 'no-store' } };
 }
 
-function caStatus({ agent }: ApiContext): object {
-  return {
-    trustDomain: agent.self.trustDomain,
-    roots: agent.roots().map(({ generation, active, notAfter }) => ({ generation, active, notAfter })),
-    identities: agent.identities(),
-  };
-}
-
-function roots(context: ApiContext, pem: boolean): Answer {
-  const { agent } = context;
-  if (pem)
-    return text(
-      agent
-        .roots()
-        .map(
-          (root) => `${root.certPem.trimEnd()}
-`,
-        )
-        .join(''),
-      200,
-      'application/pem-certificate-chain',
-    );
-  return json(caRootsJson(agent.self.trustDomain, agent.roots(), agent.catalog.indexOf('roots')));
-}
-
-const rootsPaths = ['/v1/connect/ca/roots', '/v1/agent/connect/ca/roots'];
-
 export const meshRoutes: readonly Route[] = [
-  ...rootsPaths.map(
-    (path): Route => ({
-      method: 'GET',
-      style: 'consul',
-      access: 'read',
-      path,
-      summary: 'The trust bundle; `?pem` for the certificates alone',
-      query: ['pem'],
-      topic: () => 'roots',
-      answer: (context, request) => roots(context, switchedOn(request, 'pem')),
-    }),
-  ),
   {
     ...starlingRead,
     path: '/v1/mesh/status',
@@ -150,12 +108,6 @@ export const meshRoutes: readonly Route[] = [
     path: '/v1/mesh/stat',
     summary: 'Traffic counted by the proxy of this host, by source and destination',
     answer: ({ agent }) => json(agent.dataPlane()),
-  },
-  {
-    ...starlingRead,
-    path: '/v1/mesh/ca',
-    summary: 'Roots of the trust bundle and the identities this host holds',
-    answer: (context) => json(caStatus(context)),
   },
   {
     ...starlingRead,

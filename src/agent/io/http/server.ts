@@ -13,6 +13,7 @@ import type { AgentPort } from '../../port.ts';
 import type { HttpAddress } from '../../settings.ts';
 import { agentRoutes } from './agent-routes.ts';
 import { waitForChange } from './blocked.ts';
+import { caRoutes } from './ca-routes.ts';
 import { CallerLookup } from './caller.ts';
 import { catalogRoutes } from './catalog-routes.ts';
 import { checkRoutes } from './check-routes.ts';
@@ -80,6 +81,7 @@ export const allRoutes: readonly Route[] = [
   ...configRoutes,
   ...intentionRoutes,
   ...meshRoutes,
+  ...caRoutes,
   ...operationRoutes,
 ];
 

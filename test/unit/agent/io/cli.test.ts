@@ -314,6 +314,56 @@ test('the diagnosis is graded, with a hint for what is not well', async () => {
   assert.match(findings, /-> run a time daemon/);
 });
 
+test('ca status says who holds the root, what it waits for and what went wrong', async () => {
+  const root = { generation: 1, state: 'active', active: true, notBefore: 0, activeSince: 1 } as const;
+  const notAfter = Date.now() + 3 * 3_600_000 + 30_000;
+  api.agent.caParts = {
+    roots: [
+      { ...root, notAfter, waitingFor: [] },
+      { ...root, generation: 2, state: 'next', active: false, notAfter, waitingFor: ['two', 'three'] },
+    ],
+    trustees: [
+      { id: 'a', name: 'one', alive: true, self: true },
+      { id: 'b', name: 'two', alive: false, self: false },
+    ],
+    quorum: false,
+    alive: 1,
+    holdsShare: false,
+    rotation: 'introducing',
+    generation: 2,
+    lastFailure: 'nobody promised',
+  };
+  const shown = await done('ca', 'status');
+  api.agent.caParts = {};
+  assert.match(shown, /^epoch 1: root g2 is held 2 of 2; 1 here, cannot sign$/m);
+  assert.match(shown, /lacks its share/);
+  assert.match(shown, /^rotation: root g2 signs once/m);
+  assert.match(shown, /^last failure: nobody promised$/m);
+  assert.match(shown, /^g2 +next +in 3h0m +two, three$/m);
+  assert.match(shown, /^two +away$/m);
+});
+
+test('ca rotate says what will happen, waits if asked, and names who is waited for', async () => {
+  const token = ['--operator-token-file', tokenFile];
+  await fails(1, /needs an operator token/, 'ca', 'rotate');
+  const plan = await done('ca', 'rotate', ...token);
+  assert.match(plan, /^the trustees one, two, three make root g2, held 2 of 3 like g1;$/m);
+  await fails(2, /timeout/, 'ca', 'rotate', '--timeout', 'soon', ...token);
+  const root = { generation: 2, state: 'next', active: false, notBefore: 0, notAfter: 1 } as const;
+  api.agent.caParts = { roots: [{ ...root, activeSince: null, waitingFor: ['two'] }] };
+  const waited = await cli('ca', 'rotate', '--wait', '--timeout', '1ms', ...token);
+  assert.equal(waited.code, 1);
+  assert.match(waited.stderr, /^starling: root g2 is not active yet: it waits for two; it goes on$/m);
+  api.agent.caParts = {
+    roots: [{ ...root, state: 'active', active: true, activeSince: 5, waitingFor: [] }],
+  };
+  const ended = JSON.parse(await done('ca', 'rotate', '--wait', '--json', ...token));
+  assert.deepEqual([ended.next, ended.activeSince], [2, 5]);
+  api.agent.caParts = { rotation: 'asked' };
+  await fails(1, /a rotation is under way/, 'ca', 'rotate', ...token);
+  api.agent.caParts = {};
+});
+
 test('ca, stat and completion answer', async () => {
   assert.match(await done('ca', 'status'), /flock\.test/);
   assert.match(await done('stat'), /^SOURCE +DESTINATION/);
@@ -334,7 +384,6 @@ test('without an agent there is one clear line and exit 1', async () => {
 
 test('misuse is exit 2, and commands that are not built are unknown', async () => {
   await fails(2, /unknown command 'explain'/, 'explain', 'web', 'api');
-  await fails(2, /unknown command 'rotate'/, 'ca', 'rotate');
   await fails(2, /unknown command 'membrs' \(Did you mean members\?\)/, 'membrs');
   await fails(2, /unknown option '--nest'/, 'members', '--nest');
   await fails(2, /missing required argument 'file'/, 'register');

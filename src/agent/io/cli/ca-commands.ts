@@ -1,0 +1,171 @@
+/** `ca`: the root that the mesh's certificates come from, who holds it, and what was signed with it. */
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Command } from 'commander';
+import { Fault } from '../../../core.ts';
+import type { CaRoot, CaStatus, RootRotation } from '../../ca-port.ts';
+import { parseDuration } from '../../duration.ts';
+import { type CommonOptions, common, type Invocation, operatorCommand, run } from './invocation.ts';
+import { ago, type Cell, print, printable, type Tone, table, tinted } from './output.ts';
+import { waitTimeout } from './values.ts';
+
+const stateTones: { readonly [state in CaRoot['state']]: Tone } = {
+  next: 'warn',
+  active: 'good',
+  old: 'plain',
+  retired: 'dim',
+};
+
+function until(time: number): string {
+  if (time === 0) return '-';
+  return time > Date.now() ? `in ${ago(time - Date.now())}` : 'past';
+}
+
+/** Names from elsewhere, at most so many of them. */
+function named(names: readonly string[], most = 8): string {
+  const shown = names.slice(0, most).map(printable).join(', ');
+  return names.length > most ? `${shown} and ${names.length - most} more` : shown;
+}
+
+function quorumText({ epoch, generation, threshold, trustees, alive, quorum }: CaStatus): string {
+  const verdict = quorum ? tinted('can sign', 'good') : tinted('cannot sign', 'bad');
+  return `epoch ${epoch}: root g${generation} is held ${threshold} of ${trustees.length}; ${alive} here, ${verdict}`;
+}
+
+function ownPartText({ isTrustee, holdsShare }: CaStatus): string {
+  if (!isTrustee) return 'this host is no trustee';
+  return holdsShare
+    ? 'this host is a trustee and holds its share'
+    : tinted('this host is a trustee and lacks its share', 'warn');
+}
+
+function rotationText({ rotation, generation }: CaStatus): string[] {
+  const texts = {
+    none: [],
+    asked: [`rotation: the trustees are to make root g${generation + 1}`],
+    introducing: [`rotation: root g${generation} signs once every live host believes it`],
+    retiring: ['rotation: an older root is believed until nobody uses what it signed'],
+  };
+  return texts[rotation];
+}
+
+function statusText(status: CaStatus): string {
+  const roots = status.roots.map(({ generation, state, notAfter, waitingFor }) => [
+    `g${generation}`,
+    { text: state, tone: stateTones[state] },
+    until(notAfter),
+    waitingFor.length === 0 ? '-' : named(waitingFor),
+  ]);
+  const trustees = status.trustees.map(({ name, alive, self }): (string | Cell)[] => [
+    printable(name) + (self ? ' (this host)' : ''),
+    alive ? { text: 'alive', tone: 'good' } : { text: 'away', tone: 'bad' },
+  ]);
+  const identities = status.identities.map(({ service, problem, notAfter }): (string | Cell)[] => [
+    service,
+    until(notAfter),
+    { text: printable(problem ?? 'ok'), tone: problem === null ? 'good' : 'bad' },
+  ]);
+  const { waiting, lastFailure } = status;
+  const facts = [
+    `trust domain ${status.trustDomain}`,
+    quorumText(status),
+    ownPartText(status),
+    ...rotationText(status),
+    ...(waiting === null ? [] : [`waits: ${printable(waiting)}`]),
+    ...(lastFailure === null ? [] : [`last failure: ${printable(lastFailure)}`]),
+  ];
+  return [
+    facts.join('\n'),
+    table(['ROOT', 'STATE', 'EXPIRES', 'WAITS FOR'], roots),
+    table(['TRUSTEE', 'STATE'], trustees),
+    table(['IDENTITY', 'EXPIRES', 'STATE'], identities),
+  ].join('\n\n');
+}
+
+async function showStatus(options: CommonOptions): Promise<void> {
+  await run(options, async (invocation) => {
+    const status = await invocation.client.get<CaStatus>('/v1/mesh/ca');
+    invocation.show(status, () => statusText(status));
+    return 0;
+  });
+}
+
+async function showRoots(options: CommonOptions): Promise<void> {
+  await run(options, async (invocation) => {
+    const bundle = await invocation.client.get<{ Roots: { RootCert: string }[] }>('/v1/connect/ca/roots');
+    const pems = bundle.Roots.map(({ RootCert }) => `${RootCert.trimEnd()}\n`);
+    invocation.show(bundle, () => pems.join('').trimEnd());
+    return 0;
+  });
+}
+
+interface RotateOptions extends CommonOptions {
+  readonly wait?: boolean;
+  readonly timeout: string;
+}
+
+/** How often the agent is asked how far it is. */
+const lookEveryMs = 500;
+
+async function rotate(options: RotateOptions): Promise<void> {
+  await run(options, async (invocation) => {
+    const rotation = await invocation.client.call<RootRotation>('POST', '/v1/mesh/ca/rotate', {
+      operatorToken: await invocation.operatorToken(),
+    });
+    if (options.wait !== true) {
+      invocation.show(rotation, () => rotationPlan(rotation));
+      return 0;
+    }
+    if (!invocation.json) print(rotationPlan(rotation));
+    const root = await untilActive(invocation, rotation, parseDuration(options.timeout, 'timeout'));
+    invocation.show({ ...rotation, activeSince: root.activeSince }, () => `root g${rotation.next} is active`);
+    return 0;
+  });
+}
+
+function rotationPlan({ generation, next, threshold, trustees, absent }: RootRotation): string {
+  const lines = [
+    `the trustees ${named(trustees, 13)} make root g${next}, held ${threshold} of ${trustees.length} like g${generation};`,
+    `it signs once every live host believes it, and g${generation} is retired once nobody uses what it signed`,
+  ];
+  if (absent.length > 0) lines.push(`not here now: ${named(absent)}`);
+  return lines.join('\n');
+}
+
+/** The root once it signs; `Fault('refused')` says what is waited for when the time is up. */
+async function untilActive(
+  { client }: Invocation,
+  { next }: RootRotation,
+  timeoutMs: number,
+): Promise<CaRoot> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const status = await client.get<CaStatus>('/v1/mesh/ca');
+    const root = status.roots.findLast(({ generation, active }) => generation >= next && active);
+    if (root !== undefined) return root;
+    if (performance.now() >= deadline) throw new Fault('refused', `${obstacle(status, next)}; it goes on`);
+    await pause(lookEveryMs);
+  }
+}
+
+function obstacle({ roots, trustees, quorum, waiting, lastFailure }: CaStatus, next: number): string {
+  const root = roots.find(({ generation }) => generation === next);
+  if (root !== undefined && root.waitingFor.length > 0)
+    return `root g${next} is not active yet: it waits for ${named(root.waitingFor)}`;
+  const away = trustees.filter(({ alive }) => !alive).map(({ name }) => name);
+  const made = root === undefined ? 'made' : 'active';
+  if (!quorum) return `root g${next} is not ${made} yet: too few trustees are here, ${named(away)} are away`;
+  const why = waiting ?? lastFailure;
+  return `root g${next} is not ${made} yet${why === null ? '' : `: ${printable(why)}`}`;
+}
+
+export function addCaCommands(program: Command): void {
+  const ca = program.command('ca').description('the certificate authority of the mesh');
+  common(
+    ca.command('status').description('roots, who holds them, what they wait for; identities of this host'),
+  ).action(showStatus);
+  common(ca.command('roots').description('every root that is believed, PEM')).action(showRoots);
+  operatorCommand(ca.command('rotate').description('have the trustees replace the root, without an outage'))
+    .option('--wait', 'until the new root is active')
+    .option('--timeout <duration>', 'how long to wait', waitTimeout, '2m')
+    .action(rotate);
+}
