@@ -7,6 +7,7 @@
 import { earliest, type HostId, type Millis, type Random } from '../core.ts';
 import type { Digest, SyncEnd, SyncFrame } from './frames.ts';
 import type { SyncParameters } from './parameters.ts';
+import { RecentMap } from './recent-map.ts';
 import type { Replica } from './replica.ts';
 import { type Session, SessionRunner, type SyncOwner } from './session.ts';
 
@@ -56,10 +57,10 @@ export class AntiEntropy {
   private readonly random: Random;
   private readonly parameters: SyncParameters;
   private readonly runner: SessionRunner;
-  private readonly history = new Set<Digest>();
+  private readonly history = new RecentMap<true>(maxHistory);
   private readonly candidates = new Map<HostId, Candidate>();
   private readonly connections = new Set<HostId>();
-  private readonly memories = new Map<HostId, Memory>();
+  private readonly memories = new RecentMap<Memory>(maxRemembered);
   private nextOpenAt: Millis = 0;
   private everSynced = false;
 
@@ -91,13 +92,7 @@ export class AntiEntropy {
 
   /** To be called whenever the replica may have changed. */
   noteRoot(): void {
-    const root = this.replica.root();
-    this.history.delete(root);
-    this.history.add(root);
-    for (const oldest of this.history) {
-      if (this.history.size <= maxHistory) break;
-      this.history.delete(oldest);
-    }
+    this.history.set(this.replica.root(), true);
   }
 
   /**
@@ -202,12 +197,7 @@ export class AntiEntropy {
       gapMs: 0,
       answeredAt: Number.NEGATIVE_INFINITY,
     };
-    this.memories.delete(peer);
     this.memories.set(peer, memory);
-    for (const oldest of this.memories.keys()) {
-      if (this.memories.size <= maxRemembered) break;
-      this.memories.delete(oldest);
-    }
     return memory;
   }
 }

@@ -242,6 +242,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
         this.answered(from, via);
         this.peerClock = frame.clock;
         this.prober.acknowledged(from, frame.sequence, now);
+        // Of one who is no member yet, too: its admission may be what differs.
         this.effects.push({ type: 'root', peer: from, root: frame.root });
         break;
       case 'ping-req':

@@ -1,10 +1,9 @@
-/** What is held of each peer, for as many peers as there is room: the one updated longest ago makes way. */
-import type { HostId } from '../core.ts';
+/** What is held of each name, for as many names as there is room: the one updated longest ago makes way. */
 
 export class RecentMap<V> {
   private readonly limit: number;
   /** The one updated longest ago first. */
-  private readonly entries = new Map<HostId, V>();
+  private readonly entries = new Map<string, V>();
 
   constructor(limit: number) {
     this.limit = limit;
@@ -15,24 +14,28 @@ export class RecentMap<V> {
   }
 
   /** The one updated longest ago first. */
-  all(): IterableIterator<[HostId, V]> {
+  all(): IterableIterator<[string, V]> {
     return this.entries.entries();
   }
 
-  get(peer: HostId): V | undefined {
-    return this.entries.get(peer);
+  has(name: string): boolean {
+    return this.entries.has(name);
   }
 
-  set(peer: HostId, value: V): void {
-    this.entries.delete(peer);
-    this.entries.set(peer, value);
+  get(name: string): V | undefined {
+    return this.entries.get(name);
+  }
+
+  set(name: string, value: V): void {
+    this.entries.delete(name);
+    this.entries.set(name, value);
     for (const oldest of this.entries.keys()) {
       if (this.entries.size <= this.limit) break;
       this.entries.delete(oldest);
     }
   }
 
-  delete(peer: HostId): void {
-    this.entries.delete(peer);
+  delete(name: string): void {
+    this.entries.delete(name);
   }
 }
