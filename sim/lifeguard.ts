@@ -3,11 +3,9 @@
  * long enough to act on timeouts that have long passed, and to accuse whoever seems not to have answered. Source:
  * the interval and threshold experiments of Lifeguard (Dadgar et al. 2018), section V.
  */
-import { defaultSwimParameters, type SwimParameters } from '../src/gossip/parameters.ts';
 import type { Member } from '../src/gossip/port.ts';
 import { LightMesh, type LightMeshWatcher } from './light-mesh.ts';
-import { memberlistLan } from './memberlist.ts';
-import type { ParameterSet } from './scale.ts';
+import { memberOptions, type ParameterSet } from './memberlist.ts';
 import { Samples } from './statistics.ts';
 import { World } from './world.ts';
 
@@ -49,10 +47,6 @@ export function diagnose(sickness: Sickness): Diagnosis {
   return new SickMesh(sickness).run();
 }
 
-export function swimParametersOf(set: ParameterSet): SwimParameters {
-  return set === 'own' ? defaultSwimParameters : memberlistLan;
-}
-
 class SickMesh implements LightMeshWatcher {
   private readonly sickness: Sickness;
   private readonly mesh: LightMesh;
@@ -69,9 +63,7 @@ class SickMesh implements LightMeshWatcher {
     const { hosts, seed, parameters } = sickness;
     this.sickness = sickness;
     this.world = new World(seed);
-    const connections = parameters === 'own';
-    const options = { hosts, parameters: swimParametersOf(parameters), connections };
-    this.mesh = new LightMesh(this.world, options, this);
+    this.mesh = new LightMesh(this.world, { hosts, ...memberOptions(parameters) }, this);
   }
 
   run(): Diagnosis {

@@ -4,11 +4,15 @@
  */
 import { defaultSwimParameters, type SwimParameters } from '../src/gossip/parameters.ts';
 
+/** `own`: what agents run with. `serf`: what serf runs with, and nothing that it lacks. */
+export const parameterSets = ['own', 'serf'] as const;
+export type ParameterSet = (typeof parameterSets)[number];
+
 /**
  * What hashicorp/memberlist has for a local network (`DefaultLANConfig` in config.go), which serf takes over:
  * SWIM with Lifeguard, but nobody is asked to corroborate and a verdict needs no last look of one's own.
  */
-export const memberlistLan: SwimParameters = {
+const memberlistLan: SwimParameters = {
   ...defaultSwimParameters,
   probeIntervalMs: 1_000,
   probeTimeoutMs: 500,
@@ -29,3 +33,12 @@ export const memberlistLan: SwimParameters = {
   /** It does not notice that it was stopped. */
   stallMs: Number.POSITIVE_INFINITY,
 };
+
+/** What members of a light mesh run with. Those of memberlist keep no connections. */
+export function memberOptions(set: ParameterSet): {
+  readonly parameters: SwimParameters;
+  readonly connections: boolean;
+} {
+  const isOwn = set === 'own';
+  return { parameters: isOwn ? defaultSwimParameters : memberlistLan, connections: isOwn };
+}

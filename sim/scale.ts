@@ -3,21 +3,17 @@
  * and what that costs a host. Deltas spread as publish-subscribe does, with no records behind them.
  */
 import { assert, type HostId, type Random, randomInt } from '../src/core.ts';
-import { defaultGossipParameters, defaultSwimParameters } from '../src/gossip/parameters.ts';
+import { defaultGossipParameters } from '../src/gossip/parameters.ts';
 import type { Member } from '../src/gossip/port.ts';
 import { drawBytes } from './keys.ts';
 import { LightMesh, type LightMeshWatcher } from './light-mesh.ts';
-import { memberlistLan } from './memberlist.ts';
+import { memberOptions, type ParameterSet } from './memberlist.ts';
 import type { RunReport } from './run.ts';
 import { sample } from './scenarios/common.ts';
 import { Samples } from './statistics.ts';
-import { type Traffic, trafficBetween } from './traffic.ts';
+import { membershipBytes, type Traffic, trafficBetween } from './traffic.ts';
 import { Violation } from './violation.ts';
 import { World } from './world.ts';
-
-/** `own`: what agents run with. `serf`: what serf runs with, and nothing that it lacks. */
-export const parameterSets = ['own', 'serf'] as const;
-export type ParameterSet = (typeof parameterSets)[number];
 
 export interface ScaleOptions {
   readonly hosts: number;
@@ -90,9 +86,7 @@ class ScaleRun implements LightMeshWatcher {
     this.parameters = options.parameters ?? 'own';
     this.world = new World(options.seed);
     this.random = this.world.random('scale');
-    const isOwn = this.parameters === 'own';
-    const parameters = isOwn ? defaultSwimParameters : memberlistLan;
-    this.mesh = new LightMesh(this.world, { hosts: options.hosts, parameters, connections: isOwn }, this);
+    this.mesh = new LightMesh(this.world, { hosts: options.hosts, ...memberOptions(this.parameters) }, this);
   }
 
   run(): ScaleReport {
@@ -109,7 +103,7 @@ class ScaleRun implements LightMeshWatcher {
     this.mesh.run(drainMs[this.parameters]);
     this.check();
     const idle = trafficBetween(settled, rested, hosts, idleMs);
-    const more = active.datagramBytes + active.frameBytes - idle.datagramBytes - idle.frameBytes;
+    const more = membershipBytes(active) - membershipBytes(idle);
     return {
       run: this.report(Samples.of(network.sentBytes.map((bytes, host) => bytes - restedBytes[host]!))),
       told: this.told,

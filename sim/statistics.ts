@@ -33,6 +33,17 @@ export class Samples {
   get max(): number | null {
     return this.quantile(1);
   }
+
+  get mean(): number | null {
+    return this.list.length === 0
+      ? null
+      : this.list.reduce((sum, value) => sum + value, 0) / this.list.length;
+  }
+}
+
+/** `12 ms / 1.4 s`: the time that each share of all does not exceed. */
+export function readableQuantiles(samples: Samples, ...shares: readonly number[]): string {
+  return shares.map((share) => readableMs(samples.quantile(share))).join(' / ');
 }
 
 /** `12 ms`, `1.4 s`, or `-` for nothing measured. */

@@ -31,6 +31,11 @@ export function trafficBetween(
   };
 }
 
+/** What membership sends, by datagram and over connections. */
+export function membershipBytes({ datagramBytes, frameBytes }: Traffic): number {
+  return datagramBytes + frameBytes;
+}
+
 /**
  * CPU of each on one of two cores, Node 24, milliseconds, as measured with real sockets: a sealed datagram and a
  * frame on a connection, to send or to receive one; a delivery by gossipsub with its signature; a side of a dial.

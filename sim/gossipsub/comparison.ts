@@ -61,7 +61,11 @@ const measures: readonly Measure[] = [
   ...quantiles('at each host', ({ delivery }) => delivery),
   ...quantiles('at all hosts', ({ convergence }) => convergence),
   { name: 'copies of it that a host gets', unit: null, of: ({ copies }) => copies },
-  { name: 'sent by a host for it, mean', unit: 'B', of: ({ bytesPerDelta }) => mean(bytesPerDelta) },
+  {
+    name: 'sent by a host for it, mean',
+    unit: 'B',
+    of: ({ bytesPerDelta }) => Samples.of(bytesPerDelta).mean!,
+  },
   {
     name: 'sent by a host for it, max',
     unit: 'B',
@@ -77,10 +81,6 @@ function quantiles(where: string, values: (spread: Spread) => readonly number[])
     unit: 'ms',
     of: (spread) => Samples.of(values(spread)).quantile(share) ?? Number.NaN,
   }));
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 /** `13.4 ms`, `2.9 kB` or `2.44`, with `(+3 %)` after what the model says. */

@@ -3,9 +3,9 @@
  * paths are. Plain data, so that it can be handed to another process.
  */
 import { randomInt } from '../../src/core.ts';
-import { defaultSwimParameters } from '../../src/gossip/parameters.ts';
 import { LightMesh } from '../light-mesh.ts';
 import { Links } from '../links.ts';
+import { memberOptions } from '../memberlist.ts';
 import { deltaBytes } from '../scale.ts';
 import { World } from '../world.ts';
 import type { Tally } from './tally.ts';
@@ -65,8 +65,8 @@ export function withMute(trial: Trial): Trial {
 }
 
 function connectionsAmong(hosts: number, world: World): Trial['connections'] {
-  const options = { hosts, parameters: defaultSwimParameters, connections: true };
-  const mesh = new LightMesh(world, options, { changed: () => undefined, delivered: () => undefined });
+  const nobody = { changed: () => undefined, delivered: () => undefined };
+  const mesh = new LightMesh(world, { hosts, ...memberOptions('own') }, nobody);
   mesh.settle(viewSettleMs);
   const { network } = mesh;
   const everybody = Array.from({ length: hosts }, (_, host) => host);

@@ -1,8 +1,10 @@
 /** May the simulated network be believed? Members with serf's parameters, beside real serf agents. */
-import { type ParameterSet, runScale } from '../scale.ts';
-import { readableMs, Samples } from '../statistics.ts';
+import type { ParameterSet } from '../memberlist.ts';
+import { runScale } from '../scale.ts';
+import { readableMs, readableQuantiles, Samples } from '../statistics.ts';
 import { markdownTable, readableBytes, type Study, type StudyTools } from '../study.ts';
 import { distributionPlot } from '../svg.ts';
+import { membershipBytes } from '../traffic.ts';
 
 /**
  * SIGKILL of one serf 0.9.4 agent until all others know, profile `lan`, each agent a process of its own on two
@@ -25,16 +27,15 @@ interface Outcome {
 function runsOf(hosts: number, parameters: ParameterSet, { progress }: StudyTools): Outcome {
   progress(`calibration: ${hosts} hosts, ${parameters}`);
   const reports = Array.from({ length: seeds }, (_, seed) => runScale({ hosts, seed: seed + 1, parameters }));
-  const idle = reports.map(({ idle: { datagramBytes, frameBytes } }) => datagramBytes + frameBytes);
   return {
     killed: Samples.of(reports.flatMap(({ toldAll }) => toldAll.killed.values)),
     dark: Samples.of(reports.flatMap(({ toldAll }) => toldAll.dark.values)),
-    idleBytesPerSecond: idle.reduce((sum, bytes) => sum + bytes, 0) / seeds,
+    idleBytesPerSecond: Samples.of(reports.map(({ idle }) => membershipBytes(idle))).mean!,
   };
 }
 
 function middleAndMost(samples: Samples): string {
-  return `${readableMs(samples.quantile(0.5))} / ${readableMs(samples.max)}`;
+  return readableQuantiles(samples, 0.5, 1);
 }
 
 export const calibration: Study = (tools) => {

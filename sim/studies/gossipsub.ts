@@ -50,7 +50,7 @@ interface Healed {
   readonly healed: number;
   readonly missing: number;
   /** Of those that were healed. */
-  readonly meanMs: number;
+  readonly meanMs: number | null;
   readonly p50Ms: number | null;
   readonly p99Ms: number | null;
 }
@@ -62,7 +62,7 @@ function healedOf(spreads: readonly Spread[]): Healed {
   return {
     healed: late.count / (deliveries.length + missing),
     missing: missing / (deliveries.length + missing),
-    meanMs: late.values.reduce((sum, tookMs) => sum + tookMs, 0) / late.count,
+    meanMs: late.mean,
     p50Ms: late.quantile(0.5),
     p99Ms: late.quantile(0.99),
   };

@@ -1,9 +1,9 @@
 /** How long a write and a death take to reach all, what that costs a host, and how both grow with the mesh. */
 import { runScale, type ScaleReport } from '../scale.ts';
-import { readableMs, type Samples } from '../statistics.ts';
+import { readableQuantiles, type Samples } from '../statistics.ts';
 import { markdownTable, readableBytes, type Study } from '../study.ts';
 import { distributionPlot } from '../svg.ts';
-import { deliveryMs, membershipCpuShare, type Traffic } from '../traffic.ts';
+import { deliveryMs, membershipBytes, membershipCpuShare } from '../traffic.ts';
 
 const sizes = [100, 1_000, 10_000];
 const seed = 1;
@@ -42,8 +42,8 @@ export const growth: Study = ({ stopwatch, progress }) => {
 
 function textOf(results: readonly Size[]): string {
   const row = (name: string, cell: (size: Size) => string): string[] => [name, ...results.map(cell)];
-  const three = (samples: Samples): string =>
-    [0.5, 0.99, 1].map((share) => readableMs(samples.quantile(share))).join(' / ');
+  const two = (samples: Samples): string => readableQuantiles(samples, 0.5, 1);
+  const three = (samples: Samples): string => readableQuantiles(samples, 0.5, 0.99, 1);
   return markdownTable([
     ['', ...results.map(({ hosts }) => `${hosts.toLocaleString('en')} hosts`)],
     row('a write at each host, p50 / p99 / max', ({ report }) => three(report.run.delivery)),
@@ -53,7 +53,7 @@ function textOf(results: readonly Size[]): string {
     row('host cut off known to each host, p50 / p99 / max', ({ report }) => three(report.told.dark)),
     row('host cut off known to all, median / slowest of three', ({ report }) => two(report.toldAll.dark)),
     row('healthy members found down', ({ report }) => String(report.run.falseDowns)),
-    row('sent by a host a second, idle', ({ report }) => readableBytes(bytesOf(report.idle))),
+    row('sent by a host a second, idle', ({ report }) => readableBytes(membershipBytes(report.idle))),
     row('CPU of a host, idle: membership, modelled', ({ report }) => share(membershipCpuShare(report.idle))),
     row('sent by a host for one write of 1.1 kB', ({ bytesPerWrite }) => readableBytes(bytesPerWrite)),
     row('copies of it that a host gets', ({ copiesPerWrite }) => copiesPerWrite.toFixed(1)),
@@ -66,16 +66,8 @@ function textOf(results: readonly Size[]): string {
   ]);
 }
 
-function two(samples: Samples): string {
-  return `${readableMs(samples.quantile(0.5))} / ${readableMs(samples.max)}`;
-}
-
 function share(part: number): string {
   return `${(100 * part).toFixed(3)} %`;
-}
-
-function bytesOf({ datagramBytes, frameBytes }: Traffic): number {
-  return datagramBytes + frameBytes;
 }
 
 function dataOf({ hosts, report, ...costs }: Size): object {

@@ -1,7 +1,7 @@
 /** Do sick members accuse healthy ones, and how soon are they found out themselves? See ../lifeguard.ts. */
 import { type Diagnosis, diagnose } from '../lifeguard.ts';
-import { type ParameterSet, parameterSets } from '../scale.ts';
-import { readableMs, Samples } from '../statistics.ts';
+import { type ParameterSet, parameterSets } from '../memberlist.ts';
+import { readableQuantiles, Samples } from '../statistics.ts';
 import { markdownTable, type Study, type StudyTools } from '../study.ts';
 import { distributionPlot } from '../svg.ts';
 
@@ -104,7 +104,7 @@ function textOf(cells: readonly Cell[], once: readonly Once[]): string {
 function latenciesOf(once: readonly Once[], parameters: ParameterSet, which: 'first' | 'last'): string[] {
   return once
     .filter((row) => row.parameters === parameters)
-    .map((row) => [0.5, 0.99].map((share) => readableMs(row[which].quantile(share))).join(' / '));
+    .map((row) => readableQuantiles(row[which], 0.5, 0.99));
 }
 
 function dataOf(cells: readonly Cell[], once: readonly Once[]): object {
