@@ -1,0 +1,155 @@
+/** The root passes from the first host to a quorum of three, and stays in working order whatever befalls them. */
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before } from 'node:test';
+import { type Bird, Flock, until } from '../../demo/flock.ts';
+import { apiPort, registerApi, registerWeb, startService } from './mesh.ts';
+import {
+  believedBy,
+  caOf,
+  certify,
+  failedOf,
+  hasGenesisKey,
+  hostsFrom,
+  joinWith,
+  SteadyLoad,
+  scene,
+  tell,
+  untilBelieved,
+  untilReachable,
+} from './roots.ts';
+
+const home = new Flock();
+let founder: Bird;
+let second: Bird;
+let third: Bird;
+/** Made while the first root signed, for a host that comes after it has gone. */
+let earlyToken: string;
+before(async () => {
+  [founder, second] = (await home.start(hostsFrom(51, 2))) as [Bird, Bird];
+  earlyToken = await home.token('--role', 'agent');
+  await startService(home, 'web', `${founder.address}:9000`);
+  await startService(home, 'api', `${second.address}:${apiPort}`);
+  await registerWeb(home, founder, 'api');
+  await registerApi(home, second);
+  await founder.json('intention', 'create', 'web', 'api', '--allow', ...home.operator());
+  await untilReachable(founder);
+});
+after(() => home.stop());
+
+const trustees = (): Bird[] => [founder, second, third];
+
+scene(
+  'with the third host the root passes to a quorum under load, and no request fails',
+  () => home,
+  async (t) => {
+    const apis = [second];
+    const load = new SteadyLoad(founder, () => apis);
+    assert.equal(await believedBy(founder), 'g0*');
+    assert.ok(hasGenesisKey(founder));
+    third = await joinWith(home, hostsFrom(53, 1)[0]!, await home.token());
+    const joinedAt = performance.now();
+    await startService(home, 'api', `${third.address}:${apiPort}`);
+    await registerApi(home, third);
+    await untilBelieved(trustees(), /g1\*$/, 60_000);
+    const activeAfterMs = performance.now() - joinedAt;
+    await untilBelieved(trustees(), /^g1\*$/, 60_000);
+    await until('the key of g0 is destroyed', 10_000, async () => !hasGenesisKey(founder));
+    const goneAfterMs = performance.now() - joinedAt - activeAfterMs;
+    await until(
+      'the third host has a certificate',
+      10_000,
+      async () => (await certifiedBy(third, 'api')) !== null,
+    );
+    apis.push(third);
+    await certify(home, third, 'early');
+    const report = await load.stop();
+    t.diagnostic(
+      `g1 signs ${activeAfterMs.toFixed(0)} ms after the third host came; g0 is gone ${goneAfterMs.toFixed(0)} ms later`,
+    );
+    t.diagnostic(tell(report));
+    assert.ok(report.keepAlive.sent > 100 && report.fresh.sent > 50 && report.mutual.sent > 10);
+    assert.equal(failedOf(report), 0, tell(report));
+    for (const bird of trustees()) {
+      const { threshold, trustees: seats, holdsShare } = await caOf(bird);
+      assert.deepEqual([threshold, seats.length, holdsShare], [2, 3, true]);
+      assert.equal(shareFiles(bird), 1);
+    }
+  },
+);
+
+/** The identity's expiry when there is one without a problem. */
+async function certifiedBy(bird: Bird, service: string): Promise<number | null> {
+  const { identities } = await caOf(bird);
+  const found = identities.find((identity) => identity.service === service);
+  return found === undefined || found.problem !== null ? null : found.notAfter;
+}
+
+function shareFiles(bird: Bird): number {
+  const folder = join(bird.dataDir, 'shares');
+  return existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.share')).length : 0;
+}
+
+scene(
+  'who comes later learns of the roots and is certified by the trustees, also by a token from before',
+  () => home,
+  async (t) => {
+    const [one, two] = hostsFrom(54, 2);
+    const late = await joinWith(home, one!, earlyToken);
+    const later = await joinWith(home, two!, await home.token('--role', 'agent'));
+    for (const bird of [late, later]) {
+      assert.equal(await believedBy(bird), 'g1*');
+      const tookMs = await certify(home, bird, 'guest');
+      t.diagnostic(`${bird.name} was certified within ${tookMs.toFixed(0)} ms`);
+      const { isTrustee, trustees: seats } = await caOf(bird);
+      assert.deepEqual([isTrustee, seats.length], [false, 3], 'its grant does not let it hold a share');
+    }
+  },
+);
+
+scene(
+  'every agent restarts, and what needs a certificate gets one all the while',
+  () => home,
+  async (t) => {
+    const [, , , late] = home.birds as [Bird, Bird, Bird, Bird];
+    const serving = new Set([second, third]);
+    const load = new SteadyLoad(founder, () => [...serving]);
+    for (const bird of [second, third]) {
+      serving.delete(bird);
+      assert.equal(await bird.program!.stop(), 0);
+      await certify(home, late, `while-${bird.name}-restarts`);
+      await bird.start();
+      await untilBelieved([bird], /^g1\*$/, 10_000);
+      await until('it has its certificate', 10_000, async () => (await certifiedBy(bird, 'api')) !== null);
+      serving.add(bird);
+    }
+    const report = await load.stop();
+    t.diagnostic(tell(report));
+    assert.equal(failedOf(report), 0, tell(report));
+    await founder.program!.stop();
+    await founder.start();
+    await untilReachable(founder);
+    await late.program!.stop();
+    await late.start();
+    await certify(home, late, 'after-all-restarts');
+    await until('all three are trustees with shares', 60_000, async () => {
+      const all = await Promise.all(trustees().map(caOf));
+      return all.every(({ holdsShare, trustees: seats }) => holdsShare && seats.length === 3);
+    });
+  },
+);
+
+scene(
+  'two of three trustees certify while the third is dead, and it has its share when it is back',
+  () => home,
+  async (t) => {
+    const [, , , late] = home.birds as [Bird, Bird, Bird, Bird];
+    await third.program!.stop('SIGKILL');
+    const tookMs = await certify(home, late, 'while-one-is-dead');
+    t.diagnostic(`certified within ${tookMs.toFixed(0)} ms of the kill`);
+    await third.start();
+    await until('the third has its share', 30_000, async () => (await caOf(third)).holdsShare);
+    await certify(home, third, 'back-again');
+  },
+);
