@@ -18,6 +18,7 @@ import type { GossipParameters } from '../gossip/parameters.ts';
 import type { GossipEffect, Member, MemberState } from '../gossip/port.ts';
 import type { Record } from '../gossip/record.ts';
 import type { MeshView } from '../proxy/view.ts';
+import { expiryOf } from '../trust/denial.ts';
 import type { TrusteePolicy } from '../trust/epoch/policy.ts';
 import { finalityOf } from '../trust/finality.ts';
 import type { Genesis } from '../trust/genesis.ts';
@@ -115,7 +116,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       verify,
       random,
       epoch,
-      authority: { judge: (record, now) => trust.judge(record, now), finality: finalityOf },
+      authority: { judge: (record, now) => trust.judge(record, now), finality: finalityOf, expiryOf },
       memberKind: HOST,
       leftKind: LIFECYCLE,
       digestKey: digestKeyOf(genesis.hash),

@@ -58,7 +58,7 @@ export class Credentials {
       {
         admissionOf: (host) => trust.admissionOf(host),
         mayServe: (host, service) => trust.mayServe(host, service),
-        isDenied: () => false, // No kind of record denies a host yet; when one does, it is asked here.
+        isDenied: (host) => trust.isDenied(host),
       },
       issued,
     );

@@ -81,6 +81,8 @@ export type AgentEffect =
   | { readonly type: 'publish'; readonly bytes: Uint8Array }
   | { readonly type: 'connect'; readonly peer: HostId }
   | { readonly type: 'disconnect'; readonly peer: HostId }
+  /** The host is admitted no more: cut every connection with it, now. */
+  | { readonly type: 'expel'; readonly peer: HostId }
   /** For membership, which is driven beside the core; see `Swim`. Its reports come back as `swim` inputs. */
   | { readonly type: 'swim'; readonly order: SwimOrder }
   /** Where a host now is, or first was heard to be: membership's datagrams for it go there. */

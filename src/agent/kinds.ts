@@ -19,6 +19,8 @@ export const GRANT = 'grant';
 export const CONFIG_ENTRY = 'config-entry';
 /** Policy scope, key = host id: an operator says that this host is gone, as of an incarnation. */
 export { departureKind as DEPARTURE } from '../gossip/lifecycle.ts';
+/** Policy scope, key = `host/<id>` or `serial/<hex>`: who or what is refused for good; see `src/trust/denial.ts`. */
+export const DENY = 'deny';
 /** Policy scope, key = `g<generation>` or `g<generation>/<turn>`; see `src/trust/root-record.ts`. */
 export const TRUST_ROOT = 'trust-root';
 /** Host scope, key '': the epoch in force as this trustee knows it. The record inside proves itself. */

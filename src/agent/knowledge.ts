@@ -4,6 +4,7 @@
  */
 import { Fault, type HostId, type Verify } from '../core.ts';
 import type { Record } from '../gossip/record.ts';
+import { deniedOf } from '../trust/denial.ts';
 import type { Genesis } from '../trust/genesis.ts';
 import { TrustState } from '../trust/state.ts';
 import { wallClock } from '../trust/statement.ts';
@@ -13,6 +14,7 @@ import {
   ADMISSION,
   CHECK_DEFINITION,
   CONFIG_ENTRY,
+  DENY,
   GRANT,
   HOST,
   type HostValue,
@@ -78,7 +80,8 @@ export class Knowledge {
       if (record.scope === 'host') {
         this.hostRecord(record);
         if (record.kind === HOST) located.push(...this.placeOf(record.author));
-      } else if (record.kind === CONFIG_ENTRY) this.configEntry(record);
+      } else if (record.kind === DENY) this.denied(record);
+      else if (record.kind === CONFIG_ENTRY) this.configEntry(record);
       else if (record.kind === TRUST_ROOT) {
         rootsChanged = true;
         this.catalog.touch('roots');
@@ -87,6 +90,18 @@ export class Knowledge {
       else if (record.kind === GRANT) this.catalog.touch('grants', ...this.policies.topics());
     }
     return { rootsChanged, located };
+  }
+
+  /** What a denied host ever said counts no more. To itself it is what it was, so that it can say what befell it. */
+  private denied({ key }: Record): void {
+    const denied = deniedOf(key);
+    if (denied?.type === 'host' && denied.host !== this.options.self)
+      this.catalog.record(denied.host, HOST, '', null);
+    this.catalog.touch('denials');
+  }
+
+  private counts(author: HostId): boolean {
+    return author === this.options.self || !this.trust.isDenied(author);
   }
 
   private rootRotation(record: Record): void {
@@ -102,8 +117,13 @@ export class Knowledge {
 
   /** Lets go of records that the replica no longer holds. What a host was admitted as is kept there for ever. */
   forget(records: Iterable<Record>): void {
-    for (const { scope, author, kind, key } of records) {
-      if (scope !== 'host') continue;
+    for (const record of records) {
+      const { scope, author, kind, key } = record;
+      if (scope !== 'host') {
+        this.trust.forget(record);
+        if (kind === DENY) this.catalog.touch('denials');
+        continue;
+      }
       this.catalog.record(author, kind, key, null);
       if (kind === TRUST_ACK) this.trustFacts.acknowledged(author, null);
       if (kind === TRUST_EPOCH) this.trustFacts.toldOfEpoch(author, null);
@@ -117,6 +137,7 @@ export class Knowledge {
 
   private hostRecord(record: Record): void {
     const { author, kind, key } = record;
+    if (!this.counts(author)) return;
     const fresh = kind === HOST && this.catalog.host(author) === undefined;
     const value = this.valueOf(record);
     this.catalog.record(author, kind, key, value);

@@ -1,5 +1,5 @@
 /**
- * Forgets, at the full hour, what has been deleted or dead for long, and keeps replicas that have forgotten
+ * Forgets, at the full hour, what has been deleted, dead or over for long enough, and keeps replicas that have forgotten
  * from those that have not: a peer that is offered what it has collected says so, and whoever agrees that
  * the author is dead follows it. An author that is told so itself has been forgotten while it lived, cut off
  * for long, and says once more what was its own.
@@ -36,6 +36,7 @@ export class Collection {
   private readonly self: HostId;
   private readonly member: (id: HostId) => Member | undefined;
   private readonly members: () => Iterable<Member>;
+  private readonly expelledSince: (id: HostId) => Millis | null;
   private dueAt: Millis | null = null;
   /** The highest floor that this author believes. */
   private readonly ceiling: number;
@@ -47,11 +48,14 @@ export class Collection {
     firstVersion: number;
     member: (id: HostId) => Member | undefined;
     members: () => Iterable<Member>;
+    /** Since when a host is shut out for good: it counts as dead. */
+    expelledSince?: (id: HostId) => Millis | null;
   }) {
     this.replica = options.replica;
     this.self = options.self;
     this.member = options.member;
     this.members = options.members;
+    this.expelledSince = options.expelledSince ?? (() => null);
     this.ceiling = options.firstVersion + maxFloorLeap;
   }
 
@@ -72,14 +76,17 @@ export class Collection {
     const buried = this.replica.collect(hour, collectAtOnce);
     const room = this.isCutOff() ? 0 : collectAtOnce - buried.records.length;
     const dead = this.replica.collectDead((author) => this.deadSince(author), hour, room);
-    const records = [...buried.records, ...dead.records];
+    const left = collectAtOnce - buried.records.length - dead.records.length;
+    const over = this.replica.collectExpired(hour, left);
+    const records = [...buried.records, ...dead.records, ...over];
     this.dueAt = records.length < collectAtOnce ? hour + collectEveryMs : now + 1;
     return { records, floors: buried.floors, deadFloors: dead.deadFloors };
   }
 
   private deadSince(author: HostId): Millis | null {
     const member = this.member(author);
-    return member === undefined || isLive(member) ? null : member.since;
+    if (member === undefined) return this.expelledSince(author);
+    return isLive(member) ? null : member.since;
   }
 
   /**

@@ -4,10 +4,18 @@
  */
 import type { HostId, Millis } from '../core.ts';
 import type { Digest } from './frames.ts';
-import { departureKind, departureSlot, type Lifecycle, parseDeparture, parseLifecycle } from './lifecycle.ts';
+import {
+  denialSlot,
+  deniedHostIn,
+  departureKind,
+  departureSlot,
+  type Lifecycle,
+  parseDeparture,
+  parseLifecycle,
+} from './lifecycle.ts';
 import { MemberList } from './member-list.ts';
 import type { GossipEffect } from './port.ts';
-import { type Record, slotOf } from './record.ts';
+import { hlcMillis, type Record, slotOf } from './record.ts';
 import type { Replica } from './replica.ts';
 import { incarnationsPerEpoch } from './swim.ts';
 import type { SwimOrder, SwimReport, SwimStats } from './swim-port.ts';
@@ -81,7 +89,10 @@ export class Fellowship {
   /** Takes in records that won their slots. */
   note(applied: readonly Record[], now: Millis): void {
     const { self, memberKind, leftKind } = this.options;
-    for (const { scope, kind, key, author, deleted } of applied) {
+    for (const record of applied) {
+      const { scope, kind, key, author, deleted } = record;
+      const denied = deniedHostIn(record);
+      if (denied !== null) this.expel(denied);
       if (scope === 'policy' && kind === departureKind) this.tellDeparture(key);
       if (scope !== 'host' || key !== '' || author === self) continue;
       if (kind === memberKind) {
@@ -100,7 +111,24 @@ export class Fellowship {
       if (scope === 'host' && kind === this.options.memberKind && key === '') this.remove(author);
   }
 
+  /** The operator's word is for good: whatever it says, and whoever passes that on, it is no member again. */
+  private expel(id: HostId): void {
+    const { emit, self } = this.options;
+    const detail = 'an operator denied this host: it belongs to the mesh no more';
+    emit({ type: 'alarm', code: 'host-denied', subject: id, detail });
+    if (id === self) return;
+    this.remove(id);
+    emit({ type: 'expel', peer: id });
+  }
+
+  /** Since when a host is shut out; null for all others. */
+  expelledSince(id: HostId): Millis | null {
+    const record = this.options.replica.get(denialSlot(id));
+    return record === undefined || deniedHostIn(record) === null ? null : hlcMillis(record.hlc);
+  }
+
   private add(id: HostId, now: Millis): void {
+    if (this.expelledSince(id) !== null) return;
     const member = this.list.add(id, now);
     if (member === null) return;
     this.order({ type: 'add', id });

@@ -91,6 +91,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       limits: this.parameters.replica,
       digestKey: options.digestKey,
       finality: authority.finality,
+      expiryOf: authority.expiryOf,
       isLive: (author) => isLive(this.member(author)),
     });
     this.fellowship = new Fellowship({
@@ -126,6 +127,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       firstVersion: this.versions.next,
       member: (id) => this.member(id),
       members: () => this.members(),
+      expelledSince: (id) => this.fellowship.expelledSince(id),
     });
   }
 

@@ -51,6 +51,22 @@ export function parseDeparture(record: Record): Departure | null {
   return { host: record.key, incarnation };
 }
 
+/** Policy kind of a denial; those of hosts have the key `host/<id>`. Its value is not read here. */
+export const denialKind = 'deny';
+const deniedHostPrefix = 'host/';
+
+/** The host that the record shuts out of the mesh for good; null for any other record. */
+export function deniedHostIn({ scope, kind, key, deleted }: Record): HostId | null {
+  if (scope !== 'policy' || kind !== denialKind || deleted || !key.startsWith(deniedHostPrefix)) return null;
+  const host = key.slice(deniedHostPrefix.length);
+  return isHex(host, 32) ? host : null;
+}
+
+/** Where the replica holds the denial of a host. */
+export function denialSlot(host: HostId): string {
+  return slotOf({ scope: 'policy', author: '', kind: denialKind, key: deniedHostPrefix + host });
+}
+
 function objectIn(record: Record): object | null {
   if (record.deleted) return null;
   try {

@@ -68,6 +68,8 @@ export type GossipEffect =
   /** Keep a long-lived connection to this neighbour, or let it go. */
   | { readonly type: 'connect'; readonly peer: HostId }
   | { readonly type: 'disconnect'; readonly peer: HostId }
+  /** This host was shut out of the mesh: cut every connection with it, now. */
+  | { readonly type: 'expel'; readonly peer: HostId }
   /** Something an operator should know, such as a writer who signed two records of one version. */
   | { readonly type: 'alarm'; readonly code: string; readonly subject: HostId; readonly detail: string };
 
@@ -89,4 +91,9 @@ export interface Authority {
   judge(record: Record, now: Millis): Refusal | null;
   /** Nothing is final unless this says so. */
   readonly finality?: Finality;
+  /**
+   * From when on a policy record may be forgotten, as far as it does not concern anybody any more; null for good.
+   * A function of the record alone; from the full hour after it on, `judge` refuses the record.
+   */
+  readonly expiryOf?: (record: Record) => Millis | null;
 }

@@ -96,6 +96,8 @@ export interface ReplicaOptions {
   /** Whether an author is a member that lives: the floor of its death then counts no longer. */
   readonly isLive?: (author: HostId) => boolean;
   readonly finality?: Finality | undefined;
+  /** See `Authority`. */
+  readonly expiryOf?: ((record: Record) => Millis | null) | undefined;
 }
 
 /** The order of a slot: positive when `a` wins. Total, hence the join is a semilattice. */
@@ -128,9 +130,11 @@ export class Replica {
   private readonly policies = new Set<Entry>();
   private readonly floors: Floors;
   private readonly finality: Finality;
+  private readonly expiryOf: (record: Record) => Millis | null;
 
   constructor(options: ReplicaOptions = {}) {
     this.finality = options.finality ?? ordinary;
+    this.expiryOf = options.expiryOf ?? (() => null);
     this.limits = options.limits ?? defaultReplicaLimits;
     this.digester = new Digester(options.digestKey ?? new Uint8Array(digestKeyBytes));
     this.floors = new Floors(options.isLive ?? (() => false));
@@ -391,6 +395,21 @@ export class Replica {
       }
     }
     return this.discard(expired, 'deadFloors');
+  }
+
+  /** Forgets policy that concerns nobody any more by `now`, with its history; at most `limit` slots of it. */
+  collectExpired(now: Millis, limit: number): readonly Record[] {
+    const expired: Record[] = [];
+    for (const entry of this.policies) {
+      if (expired.length >= limit) break;
+      const expiry = this.expiryOf(entry.record);
+      if (expiry === null || expiry > now) continue;
+      expired.push(entry.record);
+      this.table.remove(entry);
+      this.policies.delete(entry);
+      for (const version of [entry.record, ...entry.older]) this.writers.remove(version);
+    }
+    return expired;
   }
 
   /** How long a record of this kind outlives its dead author. */

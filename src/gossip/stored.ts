@@ -39,7 +39,11 @@ export function recordOps(record: Record, replica: Replica): StoreOp[] {
 
 /** Erases what was collected; its authors' floors, written with it, outlive a restart. */
 export function eraseOps({ records, floors, deadFloors }: Collected): StoreOp[] {
-  const ops: StoreOp[] = records.map((record) => ({ type: 'delete', key: recordKey(slotOf(record)) }));
+  const ops: StoreOp[] = records.flatMap((record): StoreOp[] => {
+    const slot = slotOf(record);
+    const erased: StoreOp = { type: 'delete', key: recordKey(slot) };
+    return record.scope === 'host' ? [erased] : [erased, { type: 'delete', key: historyPrefix + slot }];
+  });
   for (const [author, version] of floors) ops.push(floorOp(floorPrefix, author, version));
   for (const [author, version] of deadFloors) ops.push(floorOp(deadFloorPrefix, author, version));
   return ops;

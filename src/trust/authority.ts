@@ -2,9 +2,11 @@
 import { Fault, type HostId, type Millis } from '../core.ts';
 import { type AdmissionContext, judgeAdmission, parseAdmission } from './admission.ts';
 import type { TrustBundle } from './bundle.ts';
+import { checkDenial } from './denial.ts';
 import { type GrantValue, parseGrant } from './grant.ts';
 import {
   admissionKind,
+  denialKind,
   grantKind,
   type Refusal,
   refuse,
@@ -19,7 +21,8 @@ export type OperatorStanding = 'operator' | 'expired' | 'revoked' | 'unknown';
 /** What judging needs to look up; `TrustState` answers it. */
 export interface AuthorityContext extends AdmissionContext {
   readonly bundle: TrustBundle;
-  isAdmitted(host: HostId): boolean;
+  /** Denied hosts, too: replicas stay alike whenever each heard of a denial, and what those say counts nowhere. */
+  wasAdmitted(host: HostId): boolean;
   /** What lets `key` sign policy at `at`; see `TrustState.operatorStanding`. */
   operatorStanding(key: HostId, at: Millis): OperatorStanding;
 }
@@ -28,7 +31,7 @@ export interface AuthorityContext extends AdmissionContext {
  * Null admits the statement, whose signature was verified before. Host scope: an admission proves itself, and
  * everything else needs an admitted author. Policy scope: operators, by the time the record claims; roots
  * prove themselves. Kinds that this version does not know follow the rule of their scope. Beside the codes of
- * `judgeAdmission` and `TrustBundle.judge`: `not-admitted` (later), `not-operator` (later),
+ * `judgeAdmission`, `TrustBundle.judge` and `checkDenial`: `not-admitted` (later), `not-operator` (later),
  * `operator-expired`, `operator-revoked`, `not-first-operator`, `grant-permanent`, `admission-permanent`,
  * `grant-malformed`, `admission-malformed`.
  */
@@ -40,7 +43,7 @@ export function judgeRecord(
   try {
     return statement.scope === 'host'
       ? judgeHostRecord(statement, context, now)
-      : judgePolicyRecord(statement, context);
+      : judgePolicyRecord(statement, context, now);
   } catch (error) {
     if (error instanceof Fault) return refuse(error.code, error.message);
     throw error;
@@ -54,16 +57,21 @@ function judgeHostRecord(statement: SignedStatement, context: AuthorityContext, 
     if (statement.key !== '') return refuse('admission-malformed', 'a host has one admission, of key ""');
     return judgeAdmission(parseAdmission(statement.value), statement.author, context, now);
   }
-  if (!context.isAdmitted(statement.author))
+  if (!context.wasAdmitted(statement.author))
     return refuse('not-admitted', 'its author is not admitted to the mesh', true);
   return null;
 }
 
-function judgePolicyRecord(statement: SignedStatement, context: AuthorityContext): Refusal | null {
+function judgePolicyRecord(
+  statement: SignedStatement,
+  context: AuthorityContext,
+  now: Millis,
+): Refusal | null {
   const standing = judgeOperator(statement, context);
   if (statement.kind === trustRootKind) return context.bundle.judge(statement);
   if (standing !== null) return standing;
   if (statement.kind === grantKind) return judgeGrant(statement, context);
+  if (statement.kind === denialKind) checkDenial(statement, now);
   return null;
 }
 

@@ -4,7 +4,7 @@
  *
  * A grant is never deleted: hosts that joined by it stay hosts after it is revoked, and a host that joins
  * later must still be able to check them. So revoking writes the grant once more, with `revokedAt`, and that
- * is final: see `finalityOf`. All other fields are fixed by the id, which is their hash.
+ * is final: see `grantFinality`. All other fields are fixed by the id, which is their hash.
  */
 import { createHash } from 'node:crypto';
 import { ByteWriter, encodeJson, Fault, type HostId, type Millis } from '../core.ts';
@@ -86,7 +86,7 @@ export function joinGrants(one: GrantValue, other: GrantValue): GrantValue {
  * same grant unrevoked, and an earlier revocation a later one. So nobody takes a revocation back by writing
  * the grant once more, and all replicas agree, whatever reached them first. 0 for everything else.
  */
-export function finalityOf({ scope, kind, key, deleted, value }: SignedStatement): number {
+export function grantFinality({ scope, kind, key, deleted, value }: SignedStatement): number {
   if (scope !== 'policy' || kind !== grantKind || deleted) return 0;
   try {
     const { revokedAt } = parseGrant(value, key);

@@ -10,9 +10,18 @@ import {
 } from './admission.ts';
 import { type AuthorityContext, judgeRecord, type OperatorStanding } from './authority.ts';
 import { TrustBundle } from './bundle.ts';
+import { Denials, parseDenial } from './denial.ts';
 import type { Genesis } from './genesis.ts';
 import { type GrantValue, grantCovers, grantsService, joinGrants, parseGrant } from './grant.ts';
-import { admissionKind, grantKind, type Refusal, type SignedStatement, trustRootKind } from './statement.ts';
+import {
+  admissionKind,
+  denialKind,
+  grantKind,
+  type Refusal,
+  refuse,
+  type SignedStatement,
+  trustRootKind,
+} from './statement.ts';
 
 /** An admission with the host it admits. */
 export interface Admission extends AdmissionValue {
@@ -27,6 +36,7 @@ export class TrustState implements AuthorityContext {
   readonly genesis: Genesis;
   readonly verify: Verify;
   readonly bundle: TrustBundle;
+  readonly denials = new Denials();
   private readonly grants = new Map<string, GrantValue>();
   /** Grants by the operator key they give. */
   private readonly operators = new Map<HostId, Set<string>>();
@@ -48,12 +58,19 @@ export class TrustState implements AuthorityContext {
     try {
       if (statement.scope === 'policy' && statement.kind === grantKind)
         this.applyGrant(parseGrant(statement.value, statement.key));
+      if (statement.scope === 'policy' && statement.kind === denialKind)
+        this.denials.apply({ ...parseDenial(statement.value, statement.key), by: statement.author });
       if (statement.scope === 'host' && statement.kind === admissionKind)
         this.applyAdmission({ ...parseAdmission(statement.value), host: statement.author });
     } catch (error) {
       // A record that another version admitted and this one cannot read gives nobody anything.
       if (!(error instanceof Fault)) throw error;
     }
+  }
+
+  /** Lets go of what the replica has forgotten. */
+  forget({ scope, kind, key }: Pick<SignedStatement, 'scope' | 'kind' | 'key'>): void {
+    if (scope === 'policy' && kind === denialKind) this.denials.forget(key);
   }
 
   private applyGrant(grant: GrantValue): void {
@@ -79,7 +96,7 @@ export class TrustState implements AuthorityContext {
   }
 
   /**
-   * Null lets a stranger in; see `judgeJoin` for the codes. A name is free again once every host that bore it
+   * Null lets a stranger in; see `judgeJoin` for the codes, and `denied`. A name is free again once every host that bore it
    * `isGone` (has left, or is down): a machine set up anew keeps its name and has a new key.
    */
   judgeJoin(
@@ -88,6 +105,11 @@ export class TrustState implements AuthorityContext {
     now: Millis,
     isGone: (host: HostId) => boolean,
   ): JoinRefusal | null {
+    if (this.isDenied(author))
+      return {
+        ...refuse('denied', 'this host was denied by an operator: it needs a new key'),
+        nextUse: null,
+      };
     const context: AdmissionContext = {
       genesis: this.genesis,
       verify: this.verify,
@@ -140,11 +162,24 @@ export class TrustState implements AuthorityContext {
     return undefined;
   }
 
-  /** A host's admission in force: not one that lost its use to an earlier host. */
-  admissionOf(host: HostId): Admission | undefined {
+  /** What a host was admitted by, even if it was denied since; not what lost its use to an earlier host. */
+  entryOf(host: HostId): Admission | undefined {
     const admission = this.admissions.get(host);
     if (admission === undefined || admission.founder) return admission;
     return this.winnerOf(claimOf(admission)) === admission ? admission : undefined;
+  }
+
+  /** A host's admission in force. */
+  admissionOf(host: HostId): Admission | undefined {
+    return this.isDenied(host) ? undefined : this.entryOf(host);
+  }
+
+  wasAdmitted(host: HostId): boolean {
+    return this.entryOf(host) !== undefined;
+  }
+
+  isDenied(host: HostId): boolean {
+    return this.denials.ofHost(host) !== undefined;
   }
 
   isAdmitted(host: HostId): boolean {

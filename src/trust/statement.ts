@@ -25,6 +25,7 @@ export interface Refusal {
 
 export const admissionKind = 'admission';
 export const grantKind = 'grant';
+export const denialKind = 'deny';
 export const trustRootKind = 'trust-root';
 
 /** How far clocks of honest hosts may be apart, either way. */

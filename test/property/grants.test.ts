@@ -6,7 +6,8 @@ import { ed25519Verify, type Signer } from '../../src/core.ts';
 import { encodeRecord } from '../../src/gossip/codec.ts';
 import { type Record, slotOf } from '../../src/gossip/record.ts';
 import { compareRecords, maxOlderVersions, Replica } from '../../src/gossip/replica.ts';
-import { encodeGrant, finalityOf, joinGrants, parseGrant } from '../../src/trust/grant.ts';
+import { finalityOf } from '../../src/trust/finality.ts';
+import { encodeGrant, joinGrants, parseGrant } from '../../src/trust/grant.ts';
 import { TrustState } from '../../src/trust/state.ts';
 import { genesis, hlcOf, makeGrant, operator, signerOf, startedAt } from '../unit/trust/mesh.ts';
 

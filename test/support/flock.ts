@@ -275,6 +275,7 @@ export class FlockHost {
         this.isRunning = false;
         break;
       case 'disconnect':
+      case 'expel':
       case 'locate':
       case 'changed':
         break;

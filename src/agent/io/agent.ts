@@ -280,6 +280,9 @@ export class Agent {
       case 'disconnect':
         this.transport!.disconnect(effect.peer);
         break;
+      case 'expel':
+        this.transport!.dropUnadmitted();
+        break;
       case 'swim':
         this.transport!.order(effect.order);
         break;
