@@ -177,13 +177,13 @@ export class IssuanceLog {
     return this.entries.slice(-count).reverse();
   }
 
-  /** For auditors: up to `count` durable entries after number `sequence`, oldest first, encoded. */
-  after(sequence: number, count: number): Uint8Array[] {
-    const last = this.durable?.sequence ?? 0;
-    return this.entries
-      .filter((entry) => entry.sequence > sequence && entry.sequence <= last)
-      .slice(0, count)
-      .map(encodeEntry);
+  /** For auditors: the last `count` durable entries before number `sequence`, oldest first; 0 means the newest. */
+  before(sequence: number, count: number): IssuanceEntry[] {
+    const durable = (this.durable?.sequence ?? 0) + 1;
+    const end = sequence === 0 ? durable : Math.min(sequence, durable);
+    const first = this.entries[0]?.sequence ?? end;
+    const upTo = Math.max(0, end - first);
+    return this.entries.slice(Math.max(0, upTo - count), upTo);
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * Holds trustees to one story about what they signed. A trustee signs the head of its issuance log now and
- * then; whoever has seen a head expects every later one to continue it. Two heads that cannot both be of one
- * log are evidence that anybody can check, and so is an entry that is missing between them.
+ * then; whoever has seen a head expects every later one to continue it (`head-book.ts`). Two heads that cannot
+ * both be of one log are evidence that anybody can check, and so is an entry that is missing between them.
  */
 import {
   ByteReader,
@@ -35,22 +35,12 @@ export interface Equivocation {
   readonly entries: readonly Uint8Array[];
 }
 
-/** What a head is to one who has seen others. */
-export type Observation =
-  | { readonly type: 'known' }
-  /** Continue from here: ask for the entries after `from`, up to the head's, and `extend` with them. */
-  | { readonly type: 'ahead'; readonly from: number }
-  /** Between heads that were checked, or from before the first: nothing can be said, nothing is remembered. */
-  | { readonly type: 'behind' }
-  | { readonly type: 'equivocation'; readonly evidence: Equivocation };
-
 const tag = 'starling-issuance-head-1\n';
 const signatureBytes = 64;
-/** Entries in one answer or one piece of evidence; a log that is further ahead is walked in several. */
+/** Entries in one piece of evidence. */
 export const maxAuditedEntries = 512;
-/** Heads remembered of each trustee, to compare stragglers with; and trustees, present and past. */
-const maxHeads = 64;
-const maxTrustees = 256;
+/** Of one head, encoded. */
+export const maxHeadBytes = 160;
 
 /** `mesh` is the hash of the genesis. */
 function headMessage(mesh: string, head: Omit<SignedHead, 'signature'>): Uint8Array {
@@ -158,71 +148,5 @@ export function provesEquivocation(mesh: string, evidence: Equivocation, verify:
   } catch (error) {
     if (error instanceof Fault) return false;
     throw error;
-  }
-}
-
-/**
- * Follows the logs of trustees. Believes the first head it sees of each, and from then on only what continues
- * it; what a log held before that is for those to say who followed it earlier.
- */
-export class LogAuditor {
-  private readonly mesh: string;
-  private readonly verify: Verify;
-  /** Checked heads of each trustee, ascending. */
-  private readonly heads = new Map<HostId, SignedHead[]>();
-
-  constructor(mesh: string, verify: Verify) {
-    this.mesh = mesh;
-    this.verify = verify;
-  }
-
-  /** The latest head that was checked. */
-  headOf(trustee: HostId): SignedHead | undefined {
-    return this.heads.get(trustee)?.at(-1);
-  }
-
-  /**
-   * Compares a head with those seen before. Throws `Fault('head-forged')` if its trustee did not sign it, and
-   * `Fault('too-many-logs')` for one more trustee than can be followed; neither changes anything.
-   */
-  observe(head: SignedHead): Observation {
-    if (!isGenuineHead(this.mesh, head, this.verify))
-      throw new Fault('head-forged', 'a head of an issuance log is not signed by its trustee');
-    const seen = this.heads.get(head.trustee);
-    if (seen === undefined) {
-      if (this.heads.size >= maxTrustees)
-        throw new Fault('too-many-logs', `no more than ${maxTrustees} logs are followed`);
-      this.heads.set(head.trustee, [head]);
-      return { type: 'known' };
-    }
-    const same = seen.find((other) => other.sequence === head.sequence);
-    if (same !== undefined) {
-      if (same.hash === head.hash) return { type: 'known' };
-      return { type: 'equivocation', evidence: { earlier: same, later: head, entries: [] } };
-    }
-    const { sequence } = seen.at(-1)!;
-    return head.sequence > sequence ? { type: 'ahead', from: sequence } : { type: 'behind' };
-  }
-
-  /**
-   * Takes the entries from the last checked head up to `head`, which was observed to be ahead: gives them, for
-   * whoever looks for certificates that nobody asked for, or evidence that they continue another log. Throws
-   * `Fault('head-forged')`, `Fault('log-broken')` or `Fault('malformed')`, and then nothing is taken.
-   */
-  extend(head: SignedHead, encoded: readonly Uint8Array[]): IssuanceEntry[] | Equivocation {
-    const observation = this.observe(head);
-    if (observation.type === 'equivocation') return observation.evidence;
-    if (observation.type !== 'ahead') return [];
-    const earlier = this.headOf(head.trustee)!;
-    const entries = verifyEntries(encoded, head);
-    const first = entries[0]!;
-    if (first.sequence !== earlier.sequence + 1)
-      throw new Fault('log-broken', `the entries begin with ${first.sequence}, not ${earlier.sequence + 1}`);
-    if (first.previous !== earlier.hash)
-      return { earlier, later: head, entries: encoded.map((entry) => Uint8Array.from(entry)) };
-    const seen = this.heads.get(head.trustee)!;
-    seen.push(head);
-    if (seen.length > maxHeads) seen.shift();
-    return entries;
   }
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { ed25519Verify, Fault } from '../../../src/core.ts';
+import { HeadBook } from '../../../src/trust/head-book.ts';
 import {
   digestOf,
   emptyHead,
@@ -13,10 +14,8 @@ import {
 import {
   decodeEquivocation,
   decodeHead,
-  type Equivocation,
   encodeEquivocation,
   encodeHead,
-  LogAuditor,
   provesEquivocation,
   type SignedHead,
   signHead,
@@ -28,7 +27,11 @@ const trustee = signerOf('trustee');
 const mesh = genesis.hash;
 
 /** A log whose entries ask for the services named, in this order. */
-function logOf(services: readonly string[]): { readonly log: IssuanceLog; readonly bytes: Uint8Array[] } {
+function logOf(services: readonly string[]): {
+  readonly log: IssuanceLog;
+  readonly entries: IssuanceEntry[];
+  readonly bytes: Uint8Array[];
+} {
   const log = new IssuanceLog();
   for (const service of services) {
     const { entry } = log.append({
@@ -44,7 +47,8 @@ function logOf(services: readonly string[]): { readonly log: IssuanceLog; readon
     });
     log.confirm(entry);
   }
-  return { log, bytes: log.after(0, 1000) };
+  const entries = log.before(0, 1000);
+  return { log, entries, bytes: entries.map(encodeEntry) };
 }
 
 function headOf(log: IssuanceLog): SignedHead {
@@ -55,43 +59,46 @@ function hasCode(code: string): (error: unknown) => boolean {
   return (error) => error instanceof Fault && error.code === code;
 }
 
-function isEvidence(result: IssuanceEntry[] | Equivocation): result is Equivocation {
-  return !Array.isArray(result);
-}
-
-test('an auditor follows a log from head to head and gets every entry between them', () => {
-  const auditor = new LogAuditor(mesh, ed25519Verify);
-  assert.deepEqual(auditor.observe(headOf(new IssuanceLog())), { type: 'known' });
-  const { log, bytes } = logOf(['a', 'b', 'c']);
-  const head = headOf(log);
-  assert.deepEqual(auditor.observe(head), { type: 'ahead', from: 0 });
-  const entries = auditor.extend(head, bytes);
-  assert.ok(!isEvidence(entries));
-  assert.deepEqual(
-    entries.map((entry) => entry.subject.at(-1)),
-    ['a', 'b', 'c'],
-  );
-  assert.deepEqual(auditor.observe(head), { type: 'known' });
-  assert.equal(auditor.headOf(trustee.publicKey), head);
+test('heads that continue one another convict nobody, in whatever order they are seen', () => {
+  const book = new HeadBook(mesh, ed25519Verify);
+  const { log, entries } = logOf(['a', 'b', 'c']);
+  for (const length of [0, 3, 1, 2, 3])
+    assert.equal(book.note(headOf(logOf(['a', 'b', 'c'].slice(0, length)).log)), null);
+  assert.equal(book.longestOf(trustee.publicKey)?.sequence, 3);
+  assert.equal(book.compare(headOf(log), entries), null);
 });
 
 test('two heads of one length and different hashes convict their trustee', () => {
-  const auditor = new LogAuditor(mesh, ed25519Verify);
-  auditor.observe(headOf(logOf(['a', 'b']).log));
-  const observed = auditor.observe(headOf(logOf(['a', 'x']).log));
-  assert.equal(observed.type, 'equivocation');
-  assert.ok(observed.type === 'equivocation' && provesEquivocation(mesh, observed.evidence, ed25519Verify));
+  const book = new HeadBook(mesh, ed25519Verify);
+  book.note(headOf(logOf(['a', 'b']).log));
+  const evidence = book.note(headOf(logOf(['a', 'x']).log));
+  assert.ok(evidence !== null && provesEquivocation(mesh, evidence, ed25519Verify));
 });
 
 test('a longer log that does not continue the shorter one convicts its trustee', () => {
-  const auditor = new LogAuditor(mesh, ed25519Verify);
-  auditor.observe(headOf(logOf(['a', 'hidden']).log));
+  const book = new HeadBook(mesh, ed25519Verify);
+  book.note(headOf(logOf(['a', 'hidden']).log));
   const other = logOf(['a', 'b', 'c', 'd']);
-  const evidence = auditor.extend(headOf(other.log), other.bytes.slice(2));
-  assert.ok(isEvidence(evidence));
+  const evidence = book.compare(headOf(other.log), other.entries);
+  assert.ok(evidence !== null);
   assert.ok(provesEquivocation(mesh, evidence, ed25519Verify));
   assert.ok(provesEquivocation(mesh, decodeEquivocation(encodeEquivocation(evidence)), ed25519Verify));
   assert.ok(!provesEquivocation('00'.repeat(32), evidence, ed25519Verify), 'in another mesh it is nothing');
+});
+
+test('a log that has forgotten what is older than a head is not held against its trustee', () => {
+  const book = new HeadBook(mesh, ed25519Verify);
+  book.note(headOf(logOf(['a', 'hidden']).log));
+  const other = logOf(['a', 'b', 'c', 'd']);
+  assert.equal(book.compare(headOf(other.log), other.entries.slice(2)), null);
+});
+
+test('a trustee of many heads is remembered by its last ones', () => {
+  const book = new HeadBook(mesh, ed25519Verify);
+  const services = Array.from({ length: 70 }, (_, i) => `s${i}`);
+  for (let length = 1; length <= 70; length++) book.note(headOf(logOf(services.slice(0, length)).log));
+  assert.equal(book.note(headOf(logOf(['x']).log)), null, 'the first is forgotten');
+  assert.ok(book.note(headOf(logOf([...services.slice(0, 68), 'x']).log)) !== null);
 });
 
 test('an honest trustee cannot be convicted by any of its heads and entries', () => {
@@ -118,30 +125,24 @@ test('an honest trustee cannot be convicted by any of its heads and entries', ()
   );
 });
 
-test('entries that are left out, changed or do not lead to the head are refused and nothing is taken', () => {
-  const auditor = new LogAuditor(mesh, ed25519Verify);
-  auditor.observe(headOf(new IssuanceLog()));
+test('entries that are left out, changed or do not lead to the head are refused', () => {
   const { log, bytes } = logOf(['a', 'b', 'c']);
   const head = headOf(log);
-  assert.throws(() => auditor.extend(head, [bytes[0]!, bytes[2]!]), hasCode('log-broken'));
-  assert.throws(() => auditor.extend(head, bytes.slice(0, 2)), hasCode('log-broken'));
-  assert.throws(() => auditor.extend(head, bytes.slice(1)), hasCode('log-broken'));
-  assert.throws(() => auditor.extend(head, []), hasCode('log-broken'));
-  assert.throws(() => auditor.extend(head, [new Uint8Array(5)]), hasCode('malformed'));
+  assert.throws(() => verifyEntries([bytes[0]!, bytes[2]!], head), hasCode('log-broken'));
+  assert.throws(() => verifyEntries(bytes.slice(0, 2), head), hasCode('log-broken'));
+  assert.throws(() => verifyEntries([], head), hasCode('log-broken'));
+  assert.throws(() => verifyEntries([new Uint8Array(5)], head), hasCode('malformed'));
   const changed = encodeEntry({ ...verifyEntries(bytes, head)[1]!, subject: 'spiffe://other' });
-  assert.throws(() => auditor.extend(head, [bytes[0]!, changed, bytes[2]!]), hasCode('log-broken'));
-  assert.equal(auditor.headOf(trustee.publicKey)!.sequence, 0);
+  assert.throws(() => verifyEntries([bytes[0]!, changed, bytes[2]!], head), hasCode('log-broken'));
 });
 
 test('a head that its trustee did not sign is refused', () => {
-  const auditor = new LogAuditor(mesh, ed25519Verify);
+  const book = new HeadBook(mesh, ed25519Verify);
   const head = headOf(logOf(['a']).log);
-  assert.throws(() => auditor.observe({ ...head, sequence: 2 }), hasCode('head-forged'));
-  assert.throws(
-    () => auditor.observe({ ...head, trustee: signerOf('other').publicKey }),
-    hasCode('head-forged'),
-  );
-  assert.throws(() => new LogAuditor('00'.repeat(32), ed25519Verify).observe(head), hasCode('head-forged'));
+  assert.throws(() => book.note({ ...head, sequence: 2 }), hasCode('head-forged'));
+  assert.throws(() => book.note({ ...head, trustee: signerOf('other').publicKey }), hasCode('head-forged'));
+  assert.throws(() => new HeadBook('00'.repeat(32), ed25519Verify).note(head), hasCode('head-forged'));
+  assert.deepEqual(book.trustees(), []);
 });
 
 test('heads and evidence read back as written, and garbage is malformed', () => {

@@ -3,9 +3,11 @@ import { test } from 'node:test';
 import { ed25519Verify } from '../../../../src/core.ts';
 import { createCsr } from '../../../../src/trust/csr.ts';
 import { encodeIssueRequest } from '../../../../src/trust/issuance.ts';
+import { encodeEntry } from '../../../../src/trust/issuance-log.ts';
+import { LogWalk } from '../../../../src/trust/log-walk.ts';
 import { leafTask } from '../../../../src/trust/quorum/leaf.ts';
 import { dnsNamesOf, formatSpiffeId } from '../../../../src/trust/spiffe.ts';
-import { LogAuditor, signHead } from '../../../../src/trust/transparency.ts';
+import { signHead } from '../../../../src/trust/transparency.ts';
 import { certificateProfile } from '../../../../src/trust/x509.ts';
 import { foundedState, founder, genesis, hour, p256, startedAt, trustDomain } from '../mesh.ts';
 import { Court } from './court.ts';
@@ -66,15 +68,14 @@ test('a founder that is silent is given up after a while, one that refuses at on
 test('who follows the signed log of a trustee finds every signature, also of what was never shown', () => {
   const court = courtOf();
   const { log } = court.trustees.get(founder.publicKey)!;
-  const auditor = new LogAuditor(genesis.hash, ed25519Verify);
-  auditor.observe(signHead(genesis.hash, log.durableHead, founder, court.now));
   court.sign('withheld', task.purpose, task.message);
   court.deliver();
+  const walk = new LogWalk(founder.publicKey);
   const head = signHead(genesis.hash, log.durableHead, founder, court.now);
-  const observed = auditor.observe(head);
-  assert.ok(observed.type === 'ahead');
-  const entries = auditor.extend(head, log.after(observed.from, 100));
-  assert.ok(Array.isArray(entries));
+  const page = { type: 'page', requestId: 1, head, entries: log.before(0, 100).map(encodeEntry) } as const;
+  walk.take(page, genesis.hash, ed25519Verify);
+  assert.deepEqual([walk.isOver, walk.problem], [true, null]);
+  const { entries } = walk;
   assert.deepEqual(
     entries.map((entry) => [entry.requester, entry.subject]),
     [[founder.publicKey, formatSpiffeId(identity)]],
