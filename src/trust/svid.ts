@@ -41,6 +41,8 @@ interface Entry {
   /** A key that has no certificate yet; kept over failures. */
   key: { readonly csr: Uint8Array; readonly keyPem: string } | null;
   requestId: number;
+  /** Generation of the root that the last request was for. */
+  askedOf: number;
   held: Held | null;
 }
 
@@ -153,6 +155,7 @@ export class SvidKeeper implements Machine<SvidInput, SvidEffect> {
       problem: null,
       key: null,
       requestId: 0,
+      askedOf: 0,
       held: null,
     };
     this.entries.set(service, entry);
@@ -223,6 +226,7 @@ export class SvidKeeper implements Machine<SvidInput, SvidEffect> {
     const root = this.options.bundle.active();
     this.lastRequestId = (this.lastRequestId % 0xffff_ffff) + 1;
     entry.requestId = this.lastRequestId;
+    entry.askedOf = root.generation;
     entry.phase = 'reply';
     entry.deadline = now + answerTimeoutMs;
     const bytes = encodeIssueRequest({
@@ -309,15 +313,21 @@ export class SvidKeeper implements Machine<SvidInput, SvidEffect> {
     return Math.max(renewAt, now + firstBackoffMs);
   }
 
+  /** What another root signed is renewed within a minute; who waits for one of another root asks at once. */
   private bundleChanged(now: Millis): SvidEffect[] {
     const active = this.options.bundle.active();
-    for (const entry of this.entries.values())
-      if (entry.phase === 'held' && entry.held?.root !== active.publicKey)
+    const effects: SvidEffect[] = [];
+    for (const entry of this.entries.values()) {
+      const isAskedInVain = entry.key !== null && entry.askedOf !== active.generation;
+      if ((entry.phase === 'reply' || entry.phase === 'backoff') && isAskedInVain)
+        effects.push(...this.start(entry, now));
+      else if (entry.phase === 'held' && entry.held?.root !== active.publicKey)
         entry.deadline = Math.min(
           entry.deadline,
           now + this.options.random.next() * Math.min(60_000, this.options.ttlMs / 12),
         );
-    return [];
+    }
+    return effects;
   }
 
   /** Tries again after a pause that doubles up to a minute (less for short-lived certificates), and is spread. */

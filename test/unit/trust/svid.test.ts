@@ -356,6 +356,19 @@ test('when another root becomes active, certificates of the old one are renewed 
   assert.ok(bench.identities[0]!.notAfter > bench.now);
 });
 
+test('who waits for a certificate of a root that signs no more asks for one of the next at once', () => {
+  const bench = new Bench();
+  bench.issuer = 'silent';
+  bench.feed({ type: 'services', services: ['api'] });
+  assert.equal(bench.requestedAt.length, 1);
+  bench.state.bundle.learn(nextRootKeys);
+  for (const one of [nextRootStatement(), turnOfRoot(1, 'active')]) bench.state.apply(one);
+  bench.feed({ type: 'bundle-changed' });
+  assert.deepEqual(bench.requestedAt, [startedAt, startedAt]);
+  bench.feed({ type: 'bundle-changed' });
+  assert.equal(bench.requestedAt.length, 2, 'and not again for the same root');
+});
+
 test('services past the limit of one host get no identity and say so', () => {
   const bench = new Bench();
   bench.makesKeys = false;
