@@ -44,6 +44,8 @@ export class Credentials {
   private readonly succession: Succession;
   private readonly certifier: Certifier;
   private readonly quorum: Quorum;
+  /** What the data plane serves by. */
+  private inForce: ProxyConfig | null = null;
 
   /** Throws `Fault`: `issuance-log-broken`, `trustee-policy`, `epoch-state-broken`. */
   constructor(options: CredentialsOptions) {
@@ -142,11 +144,21 @@ export class Credentials {
   /** `rootsChanged`: there may be roots, or turns of theirs, among the records. */
   recordsApplied(rootsChanged: boolean, now: Millis): AgentEffect[] {
     const renewed = rootsChanged ? this.certifier.bundleChanged(now) : [];
+    // A host without services is configured as before when another root signs, and uses the old one no more.
+    if (rootsChanged) this.acknowledge(now);
     return [...renewed, ...this.quorum.recordsApplied(now)];
   }
 
-  /** The data plane serves by this configuration: whom it believes and what it presents is told to all. */
-  configured({ roots, identities }: ProxyConfig, now: Millis): void {
+  /** The data plane serves by this configuration. */
+  configured(config: ProxyConfig, now: Millis): void {
+    this.inForce = config;
+    this.acknowledge(now);
+  }
+
+  /** Tells all whom the data plane believes, and what it presents. */
+  private acknowledge(now: Millis): void {
+    if (this.inForce === null) return;
+    const { roots, identities } = this.inForce;
     const all = this.options.knowledge.trust.bundle.all();
     const believes = all.filter(({ pem }) => roots.includes(pem)).map(({ generation }) => generation);
     const presented = new Set(identities.map(({ certPem }) => certPem));

@@ -21,6 +21,8 @@ import {
 } from './roots.ts';
 
 const home = new Flock();
+/** Hosts without services, of which one is killed while the key is made. */
+const other = new Flock();
 let founder: Bird;
 let second: Bird;
 let third: Bird;
@@ -36,7 +38,10 @@ before(async () => {
   await founder.json('intention', 'create', 'web', 'api', '--allow', ...home.operator());
   await untilReachable(founder);
 });
-after(() => home.stop());
+after(async () => {
+  await home.stop();
+  await other.stop();
+});
 
 const trustees = (): Bird[] => [founder, second, third];
 
@@ -151,5 +156,25 @@ scene(
     await third.start();
     await until('the third has its share', 30_000, async () => (await caOf(third)).holdsShare);
     await certify(home, third, 'back-again');
+  },
+);
+
+scene(
+  'a trustee that is killed while the key is made delays it, and takes part when it is back',
+  () => other,
+  async (t) => {
+    const [one, , three] = (await other.start(hostsFrom(56, 3))) as [Bird, Bird, Bird];
+    await until('shares are being made', 30_000, async () => shareFiles(one) + shareFiles(three) > 0);
+    await three.program!.stop('SIGKILL');
+    const { epoch } = await caOf(one);
+    t.diagnostic(`killed in epoch ${epoch}`);
+    await three.start();
+    const tookMs = await untilBelieved(other.birds, /g1\*$/, 90_000);
+    t.diagnostic(`g1 signs ${tookMs.toFixed(0)} ms after its return`);
+    await until('all three have shares, and the key of g0 is destroyed', 30_000, async () => {
+      const all = await Promise.all(other.birds.map(caOf));
+      return all.every(({ holdsShare, threshold }) => holdsShare && threshold === 2) && !hasGenesisKey(one);
+    });
+    await certify(other, three, 'after-the-kill');
   },
 );
