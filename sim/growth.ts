@@ -4,6 +4,7 @@
  */
 import type { HostId } from '../src/core.ts';
 import { type Record, slotOf } from '../src/gossip/record.ts';
+import { finalityOf } from '../src/trust/finality.ts';
 import type { Host, SimulatedAgent } from './host.ts';
 import { Violation } from './violation.ts';
 import type { World } from './world.ts';
@@ -13,7 +14,7 @@ interface Seen {
   readonly process: SimulatedAgent;
   catalogIndex: number;
   readonly incarnations: Map<HostId, number>;
-  /** By slot: the version, or the hybrid time where the slot is policy. */
+  /** By slot: the version, or where the slot is policy how final it is, then the hybrid time. */
   readonly slots: Map<string, number>;
   /** Records that were looked at: they do not change. */
   readonly records: WeakSet<Record>;
@@ -128,6 +129,10 @@ export class Growth {
   }
 }
 
-function rankOf({ scope, version, hlc }: Record): number {
-  return scope === 'host' ? version : hlc;
+/** What is final is above all that only comes later. */
+function rankOf(record: Record): number {
+  const { scope, version, hlc } = record;
+  if (scope === 'host') return version;
+  const finality = finalityOf(record);
+  return finality === 0 ? hlc : Number.MAX_SAFE_INTEGER + finality;
 }
