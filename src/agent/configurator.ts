@@ -70,6 +70,7 @@ export class Configurator {
       vips: this.vips,
       identities,
       roots: trust.bundle.believed().map(({ pem }) => pem),
+      denied: { hosts: trust.denials.deniedHosts(), serials: trust.denials.deniedSerials() },
     });
     const instances = this.latest.services.reduce((sum, service) => sum + service.instances.length, 0);
     this.rested = now + Math.min(longestRestMs, instances * restMsPerInstance);

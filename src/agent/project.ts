@@ -31,6 +31,7 @@ export interface ProjectionInput {
   readonly vips: VipPool;
   readonly identities: readonly IdentityView[];
   readonly roots: readonly string[];
+  readonly denied: MeshView['denied'];
 }
 
 /** Projects everything; no effect but addresses handed out by `vips`. */
@@ -52,6 +53,7 @@ export function project(input: ProjectionInput): MeshView {
     intentions: input.intentions,
     identities: input.identities,
     roots: input.roots,
+    denied: input.denied,
   };
 }
 

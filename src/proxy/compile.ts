@@ -2,7 +2,7 @@
  * From what the mesh is to what this host's proxy does. Pure and total: equal views give equal
  * configurations, whatever the order of their lists, so the agent acts only when something changed.
  *
- * Passes: 1 clusters, 2 inbound services, 3 listeners, 4 port conflicts, 5 identities and roots.
+ * Passes: 1 clusters, 2 inbound services, 3 listeners, 4 port conflicts, 5 identities, roots and who is denied.
  */
 import { byCodeUnit } from '../core.ts';
 import type {
@@ -42,6 +42,10 @@ export function compile(view: MeshView): ProxyConfig {
     clusters: clusters(view, services, local),
     identities: view.identities.map(identity).sort((a, b) => byCodeUnit(a.service, b.service)),
     roots: [...new Set(view.roots)].sort(byCodeUnit),
+    denied: {
+      hosts: [...new Set(view.denied.hosts)].sort(byCodeUnit),
+      serials: [...new Set(view.denied.serials)].sort(byCodeUnit),
+    },
   };
 }
 

@@ -1,4 +1,5 @@
 /** The compiled configuration of one host's data plane: what `compile` makes and a data plane applies. */
+import type { HostId } from '../core.ts';
 import type { IdentityView, Protocol } from './view.ts';
 
 /** Where traffic for one service goes: one endpoint per host that has an instance in rotation. */
@@ -84,6 +85,14 @@ export interface ListenerConflict {
   readonly takenBy: string;
 }
 
+/** Peers that no connection is had with, in either direction. Both sorted. */
+export interface DeniedPeers {
+  /** As certificates name the host that they were issued to. */
+  readonly hosts: readonly HostId[];
+  /** Serial numbers of certificates, hex. */
+  readonly serials: readonly string[];
+}
+
 export interface ProxyConfig {
   readonly trustDomain: string;
   /** DNS suffix of mesh names, such as `mesh`. */
@@ -105,4 +114,5 @@ export interface ProxyConfig {
   /** Sorted by service. */
   readonly identities: readonly IdentityView[];
   readonly roots: readonly string[];
+  readonly denied: DeniedPeers;
 }

@@ -46,12 +46,21 @@ export interface ListenerStatus {
   readonly error: string | null;
 }
 
+/** TLS connections refused at the handshake, or cut while open, because the peer was denied. */
+export interface DeniedPeerCount {
+  readonly direction: 'inbound' | 'outbound';
+  readonly stage: 'handshake' | 'open';
+  readonly reason: 'host-denied' | 'serial-denied';
+  readonly count: number;
+}
+
 export interface DataPlaneStats {
   readonly traffic: readonly TrafficRow[];
   readonly listeners: readonly ListenerStatus[];
   readonly activeConnections: number;
   /** TLS handshakes on the inbound port that failed, by reason code. */
   readonly handshakeFailures: Readonly<{ [code: string]: number }>;
+  readonly deniedPeers: readonly DeniedPeerCount[];
 }
 
 export interface DataPlane {

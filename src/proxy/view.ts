@@ -93,4 +93,6 @@ export interface MeshView {
   readonly identities: readonly IdentityView[];
   /** PEM certificates of every root in the trust bundle. */
   readonly roots: readonly string[];
+  /** Hosts, and serial numbers of certificates (hex), that no connection is to be had with. */
+  readonly denied: { readonly hosts: readonly HostId[]; readonly serials: readonly string[] };
 }

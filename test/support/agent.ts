@@ -208,6 +208,7 @@ export class MemoryAgent implements AgentPort {
       intentions: [],
       identities: [],
       roots: [],
+      denied: { hosts: [], serials: [] },
     };
     return this.currentView;
   }
@@ -263,7 +264,7 @@ export class MemoryAgent implements AgentPort {
     return this.departures.get(host.id) ?? null;
   }
   dataPlane(): DataPlaneStats | null {
-    return { traffic: [], listeners: [], activeConnections: 0, handshakeFailures: {} };
+    return { traffic: [], listeners: [], activeConnections: 0, handshakeFailures: {}, deniedPeers: [] };
   }
   check(): ReturnType<AgentPort['check']> {
     return [

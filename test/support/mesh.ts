@@ -45,6 +45,7 @@ export function emptyConfig(): ProxyConfig {
     clusters: [],
     identities: [],
     roots: [testAuthority().rootPem],
+    denied: { hosts: [], serials: [] },
     conflicts: [],
   };
 }

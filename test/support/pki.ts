@@ -4,6 +4,7 @@ import { X509Certificate } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { VerifiedPeer } from '../../src/proxy/io/options.ts';
 import type { IdentityView } from '../../src/proxy/view.ts';
 
 export interface TestAuthority {
@@ -70,15 +71,19 @@ export function createTestAuthority(trustDomain: string): TestAuthority {
   };
 }
 
-/** Exactly one URI, and it is a service of `trustDomain`: enough of the real check for tests of the proxy. */
+/** Exactly one URI, and it is a service of `trustDomain`: enough of the real check for tests of the proxy. The host is
+ * called as the service is. */
 export function verifyTestPeer(trustDomain: string) {
-  return (der: Uint8Array): { spiffeId: string; service: string } | { problem: string } => {
-    const names = new X509Certificate(der).subjectAltName ?? '';
+  return (der: Uint8Array): VerifiedPeer | { problem: string } => {
+    const certificate = new X509Certificate(der);
+    const names = certificate.subjectAltName ?? '';
     const uris = names.split(', ').filter((name) => name.startsWith('URI:'));
     const prefix = `URI:${spiffeIdOf(trustDomain, '')}`;
     const uri = uris[0];
     if (uris.length !== 1 || uri === undefined || !uri.startsWith(prefix))
       return { problem: `not exactly one id of ${trustDomain}: ${names}` };
-    return { spiffeId: uri.slice(4), service: uri.slice(prefix.length) };
+    const host = certificate.subject.replace('CN=', '');
+    const serial = certificate.serialNumber.toLowerCase();
+    return { spiffeId: uri.slice(4), service: uri.slice(prefix.length), host, serial };
   };
 }

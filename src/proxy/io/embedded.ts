@@ -6,6 +6,7 @@ import { InboundListener } from './inbound.ts';
 import type { DataPlaneOptions, Plane } from './options.ts';
 import { OutboundListener } from './outbound.ts';
 import { OutboundRoutes } from './outbound-routes.ts';
+import { Peers } from './peers.ts';
 import { socketOwners } from './socket-owner.ts';
 import { promptDeadlines, slowDeadlines, type TickedDeadlines } from './ticker.ts';
 import { type ServiceContext, serviceContexts } from './tls-contexts.ts';
@@ -40,7 +41,7 @@ class EmbeddedDataPlane implements DataPlane {
     this.plane = {
       context: { now, random: options.random, deadlines: this.slow, promptDeadlines: this.prompt },
       traffic: new TrafficTable(),
-      verifyPeer: options.verifyPeer,
+      peers: new Peers(options.verifyPeer, options.log),
       log: options.log,
       uidOfSocket: options.uidOfSocket ?? socketOwners(),
     };
@@ -60,7 +61,10 @@ class EmbeddedDataPlane implements DataPlane {
     this.contexts = serviceContexts(config.identities, config.roots, this.contexts, (service, problem) =>
       this.plane.log('error', 'identity-unusable', { service, problem }),
     );
+    const isDenialNew = this.plane.peers.deny(config.denied);
     this.routes.apply(config, this.contexts);
+    // Whoever is denied is in no balancer any more: what is cut is tried elsewhere.
+    if (isDenialNew) this.routes.cutDenied();
     this.updateListeners(config);
     const binds = [...this.listeners.values()].map((listener) => listener.bind());
     await Promise.all([this.inbound.apply(config, this.contexts), ...binds]);
@@ -97,6 +101,7 @@ class EmbeddedDataPlane implements DataPlane {
       listeners: [...this.inbound.status, ...[...this.listeners.values()].map((listener) => listener.status)],
       activeConnections: this.connectionCount,
       handshakeFailures: { ...this.inbound.handshakeFailures },
+      deniedPeers: this.plane.peers.deniedCounts(),
     };
   }
 

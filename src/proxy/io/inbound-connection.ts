@@ -78,9 +78,11 @@ export class InboundConnection implements Timed {
 
   /** After a new configuration: a peer that is not trusted any more is cut, as are byte streams now denied. */
   reconsider(): void {
-    const verified = this.plane.verifyPeer(this.certificate.raw);
-    if ('problem' in verified) this.destroy();
-    else this.peer.reconsider();
+    const verified = this.plane.peers.verify(this.certificate.raw);
+    if ('problem' in verified) {
+      this.plane.peers.note(verified.problem, 'inbound', 'open', this.socket.remoteAddress ?? '');
+      this.destroy();
+    } else this.peer.reconsider();
   }
 
   /**

@@ -103,10 +103,14 @@ export class InboundListener implements LocalServices {
   private accept(socket: TLSSocket): void {
     const certificate = socket.getPeerX509Certificate();
     const isProven = certificate !== undefined && socket.authorized;
-    const verified = isProven ? this.plane.verifyPeer(certificate.raw) : { problem: 'no certificate' };
+    const verified = isProven ? this.plane.peers.verify(certificate.raw) : { problem: 'no certificate' };
     if (!isProven || 'problem' in verified) {
       this.countFailure('peer-identity');
-      if ('problem' in verified) this.plane.log('warn', 'peer-refused', { problem: verified.problem });
+      if ('problem' in verified) {
+        const from = socket.remoteAddress ?? '';
+        this.plane.log('warn', 'peer-refused', { problem: verified.problem, from });
+        this.plane.peers.note(verified.problem, 'inbound', 'handshake', from);
+      }
       socket.on('error', () => {});
       socket.destroy();
       return;

@@ -1,7 +1,8 @@
 /** What the embedded data plane is given from outside. */
-import type { Millis, Random } from '../../core.ts';
+import type { HostId, Millis, Random } from '../../core.ts';
 import type { EngineContext } from '../engine.ts';
 import type { TrafficTable } from '../stats.ts';
+import type { Peers } from './peers.ts';
 
 /** Who a peer is, by the DER of its leaf certificate whose chain was verified already. */
 export type VerifyPeer = (der: Uint8Array) => VerifiedPeer | { readonly problem: string };
@@ -9,6 +10,9 @@ export type VerifyPeer = (der: Uint8Array) => VerifiedPeer | { readonly problem:
 export interface VerifiedPeer {
   readonly spiffeId: string;
   readonly service: string;
+  /** The host that the certificate was issued to, and its serial number, hex. */
+  readonly host: HostId;
+  readonly serial: string;
 }
 
 export type Log = (
@@ -42,7 +46,7 @@ export interface DataPlaneOptions {
 export interface Plane {
   readonly context: EngineContext;
   readonly traffic: TrafficTable;
-  readonly verifyPeer: VerifyPeer;
+  readonly peers: Peers;
   readonly log: Log;
   readonly uidOfSocket: UidOfSocket;
 }

@@ -75,6 +75,12 @@ export class OutboundRoute implements HttpRoute, TcpRoute {
     this.remotes = [];
   }
 
+  /** Ends every session with a host that is denied now, even those that were only finishing what they carry. */
+  cutDenied(): void {
+    for (const { pool } of this.remotes) pool.cutDenied();
+    for (const pool of this.abandoned) pool.cutDenied();
+  }
+
   /** Ends every session at once. */
   destroy(): void {
     for (const { pool } of this.remotes) pool.destroy();

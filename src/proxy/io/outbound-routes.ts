@@ -98,6 +98,10 @@ export class OutboundRoutes {
     return this.clusters.get(destination)?.protocol ?? 'auto';
   }
 
+  cutDenied(): void {
+    for (const route of [...this.routes.values(), ...this.retired]) route.cutDenied();
+  }
+
   destroy(): void {
     for (const route of [...this.routes.values(), ...this.retired]) route.destroy();
   }

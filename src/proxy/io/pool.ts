@@ -5,7 +5,7 @@ import { alpnName } from '../mux/frames.ts';
 import type { Transport } from '../transport.ts';
 import type { CarriedProtocol, Dialer } from '../upstreams.ts';
 import { SessionCarrier } from './carrier.ts';
-import type { Plane } from './options.ts';
+import type { Plane, VerifiedPeer } from './options.ts';
 import { type ServiceContext, tlsVersions } from './tls-contexts.ts';
 
 export class SessionPool implements Dialer {
@@ -47,6 +47,11 @@ export class SessionPool implements Dialer {
   /** Ends everything at once. */
   destroy(): void {
     for (const connection of [...this.connections]) connection.destroy();
+  }
+
+  /** Ends every connection to a server that is denied now. */
+  cutDenied(): void {
+    for (const connection of [...this.connections]) connection.cutIfDenied();
   }
 
   get connectionCount(): number {
@@ -95,6 +100,8 @@ class ClientConnection {
   private ready = false;
   private waiting: ((ready: boolean) => void)[] = [];
   private failure = 'connection closed';
+  /** Known from the handshake on. */
+  private server: VerifiedPeer | null = null;
 
   constructor(
     cluster: Cluster,
@@ -138,6 +145,15 @@ class ClientConnection {
     this.carrier.end(null, 'reset');
   }
 
+  cutIfDenied(): void {
+    const { peers } = this.plane;
+    const denial = this.server === null ? null : peers.denialOf(this.server);
+    if (denial === null) return;
+    peers.note(denial, 'outbound', 'open', this.endpoint.hostName);
+    this.failure = denial;
+    this.fail();
+  }
+
   onDeadline(): void {
     this.failure = 'timeout';
     this.fail();
@@ -172,8 +188,13 @@ class ClientConnection {
 
   /** The chain was verified; now the one name that counts. */
   private checkServer(certificate: PeerCertificate): Error | undefined {
-    const peer = this.plane.verifyPeer(certificate.raw);
-    if ('problem' in peer) return new Error(`server certificate: ${peer.problem}`);
+    const { peers } = this.plane;
+    const peer = peers.verify(certificate.raw);
+    if ('problem' in peer) {
+      peers.note(peer.problem, 'outbound', 'handshake', this.endpoint.hostName);
+      return new Error(`server certificate: ${peer.problem}`);
+    }
+    this.server = peer;
     if (peer.spiffeId === this.cluster.spiffeId) return undefined;
     return new Error(`the server is ${peer.spiffeId}, not ${this.cluster.spiffeId}`);
   }

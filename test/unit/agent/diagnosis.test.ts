@@ -36,7 +36,7 @@ test('every finding says what to do about it, the worst first', () => {
     { id: 'outbound', address: '127.0.0.1', port: 15001, error: null },
   ];
   const facts: ShellFacts = {
-    dataPlane: { traffic: [], listeners, activeConnections: 0, handshakeFailures: {} },
+    dataPlane: { traffic: [], listeners, activeConnections: 0, handshakeFailures: {}, deniedPeers: [] },
     conflicts: [{ id: 'vip/api', address: '127.4.0.1', port: 80, takenBy: 'upstream/web/db' }],
     fileProblems: ['web.json: not JSON'],
     storeProblem: 'no space left',

@@ -66,6 +66,7 @@ function view(): MeshView {
     vips,
     identities: [],
     roots: [],
+    denied: { hosts: [], serials: [] },
   });
 }
 

@@ -57,6 +57,7 @@ export function meshView(fields: Partial<MeshView> = {}): MeshView {
     intentions: [],
     identities: [],
     roots: [],
+    denied: { hosts: [], serials: [] },
     ...fields,
   };
 }

@@ -143,6 +143,7 @@ const dataPlane: DataPlaneStats = {
   ],
   activeConnections: 6,
   handshakeFailures: { 'svid-expired': 2 },
+  deniedPeers: [],
 };
 
 function exporter(host: FlockHost, stats: () => DataPlaneStats | null) {
