@@ -14,6 +14,11 @@ export interface ViewParameters {
   readonly maxNeighbours: number;
   /** A larger mesh's view is refilled up to this many once it has fewer. */
   readonly minNeighbours: number;
+  /** While others still become known, as when a fleet starts, no more than this many are dialled. */
+  readonly firstNeighbours: number;
+  /** The view is filled up once nobody became known for this long, before jitter, or when it waited `mostRestMs`. */
+  readonly restMs: number;
+  readonly mostRestMs: number;
   /** First and longest wait before a lost neighbour is dialled again, before jitter. */
   readonly redialMs: number;
   readonly maxRedialMs: number;
@@ -22,6 +27,9 @@ export interface ViewParameters {
 export const defaultViewParameters: ViewParameters = {
   maxNeighbours: 6,
   minNeighbours: 4,
+  firstNeighbours: 3,
+  restMs: 3000,
+  mostRestMs: 15_000,
   redialMs: 500,
   maxRedialMs: 30_000,
 };
@@ -40,6 +48,8 @@ export class View {
   private readonly chosen = new Map<HostId, { redialMs: number }>();
   private readonly redials = new Deadlines<HostId>();
   private fillAt: Millis | null = null;
+  /** When the view is filled up, and the latest that may be, while it is kept small. */
+  private rest: { readonly at: Millis; readonly by: Millis } | null = null;
 
   constructor(
     members: Members,
@@ -62,20 +72,28 @@ export class View {
   }
 
   nextWake(): Millis | null {
-    return earliest(this.redials.next(), this.fillAt);
+    return earliest(this.redials.next(), this.fillAt, this.rest?.at ?? null);
   }
 
-  /** Chooses neighbours once those who become known together all are: the first few are no random few. */
+  /**
+   * Chooses neighbours once those who become known together all are: the first few are no random few. All of them
+   * do the same then, and hosts that start together are short of CPU: some are dialled at once, the others when
+   * that is over, and by then many of them have dialled this host.
+   */
   fillSoon(now: Millis): void {
     this.fillAt ??= now + fillDelayMs;
+    const { restMs, mostRestMs } = this.parameters;
+    const by = this.rest?.by ?? now + mostRestMs;
+    this.rest = { at: Math.min(by, now + restMs * (0.5 + this.random.next())), by };
   }
 
   /** Chooses neighbours until there are enough. Called after every change of who is reachable. */
   fill(): void {
-    const { maxNeighbours, minNeighbours } = this.parameters;
+    const { maxNeighbours, minNeighbours, firstNeighbours } = this.parameters;
     const reachable = this.members.reachableCount;
+    const most = this.rest === null ? maxNeighbours : firstNeighbours;
     if (reachable > maxNeighbours && this.chosen.size >= minNeighbours) return;
-    const target = Math.min(reachable, maxNeighbours);
+    const target = Math.min(reachable, most);
     while (this.chosen.size < target) {
       const found = this.members.randomReachable(
         (index) => !this.chosen.has(this.members.roster.idAt(index)),
@@ -124,6 +142,10 @@ export class View {
   wake(now: Millis): void {
     if (this.fillAt !== null && this.fillAt <= now) {
       this.fillAt = null;
+      this.fill();
+    }
+    if (this.rest !== null && this.rest.at <= now) {
+      this.rest = null;
       this.fill();
     }
     for (let peer = this.redials.takeDue(now); peer !== undefined; peer = this.redials.takeDue(now))

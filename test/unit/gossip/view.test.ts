@@ -69,3 +69,35 @@ test('where there are others, a neighbour that stays out of reach is given up', 
   }
   assert.ok(effects.includes(`disconnect ${peer}`));
 });
+
+test('while a fleet starts a few neighbours do, and the view is filled up once nobody else becomes known', () => {
+  const { members, view, effects } = viewOf(0);
+  let now = 0;
+  for (let i = 0; i < 20; i++) {
+    members.add(`m${i}`, now);
+    view.fillSoon(now);
+    now += 100;
+    view.wake(now);
+    view.fill();
+  }
+  const { firstNeighbours, maxNeighbours, restMs } = defaultViewParameters;
+  assert.equal(effects.length, firstNeighbours);
+  const due = view.nextWake()!;
+  assert.ok(due - now > 0.4 * restMs && due - now <= 1.5 * restMs, `${due - now} ms`);
+  view.wake(due);
+  assert.equal([...view.neighbours].length, maxNeighbours);
+  assert.equal(view.nextWake(), null);
+});
+
+test('newcomers without end do not keep the view from being filled up', () => {
+  const { members, view } = viewOf(0);
+  const { maxNeighbours, mostRestMs } = defaultViewParameters;
+  let now = 0;
+  for (let i = 0; now < mostRestMs; i++) {
+    members.add(`m${i}`, now);
+    view.fillSoon(now);
+    now += 500;
+    view.wake(now);
+  }
+  assert.equal([...view.neighbours].length, maxNeighbours);
+});
