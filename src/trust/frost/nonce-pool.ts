@@ -28,20 +28,33 @@ interface Promised {
   readonly expiresAt: Millis;
 }
 
-/** For one share: another epoch has another pool. */
-export class NoncePool {
-  private readonly share: KeyShare;
+/** Names nonces: once in all pools of a boot, or whoever is promised a name again takes the trustee for a clone. */
+export class NonceIds {
   private readonly bootId: string;
-  /** In the order of their expiry. */
-  private readonly promised = new Map<string, Promised>();
   private issued = 0;
 
   /** `bootId` is 16 random bytes of hex, drawn anew whenever the process starts. */
-  constructor(share: KeyShare, bootId: string) {
+  constructor(bootId: string) {
     if (!isHex(bootId, bootIdBytes))
       throw new Fault('malformed', 'a boot id has 16 bytes', { field: 'bootId' });
-    this.share = share;
     this.bootId = bootId;
+  }
+
+  next(): string {
+    return `${this.bootId}-${++this.issued}`;
+  }
+}
+
+/** For one share: another epoch has another pool. */
+export class NoncePool {
+  private readonly share: KeyShare;
+  private readonly ids: NonceIds;
+  /** In the order of their expiry. */
+  private readonly promised = new Map<string, Promised>();
+
+  constructor(share: KeyShare, ids: NonceIds) {
+    this.share = share;
+    this.ids = ids;
   }
 
   get size(): number {
@@ -61,7 +74,7 @@ export class NoncePool {
     if (this.promised.size >= maxNonces)
       throw new Fault('nonces-exhausted', 'too many promised nonces are waiting to be used');
     const nonces = SigningNonces.create(this.share, entropy);
-    const id = `${this.bootId}-${++this.issued}`;
+    const id = this.ids.next();
     this.promised.set(id, { requester, nonces, expiresAt: now + nonceLifetimeMs });
     return { id, commitment: nonces.commitment };
   }

@@ -2,7 +2,7 @@
 import { ByteReader, ByteWriter, ed25519Signer, Fault, type Signer } from '../../core.ts';
 import { genesisShare, type ShareName } from '../epoch/crypto-port.ts';
 import { GroupKey, KeyShare } from '../frost/keys.ts';
-import { NoncePool } from '../frost/nonce-pool.ts';
+import { NonceIds, NoncePool } from '../frost/nonce-pool.ts';
 
 /** One share, and the group it is of. */
 export interface HeldShare {
@@ -41,7 +41,7 @@ export function decodeSecret(bytes: Uint8Array): { readonly group: GroupKey; rea
 
 /** Printing or serialising it shows no share. */
 export class HeldShares {
-  private readonly bootId: string;
+  private readonly nonceIds: NonceIds;
   /** Secrets from the store that nothing was done with yet: to decode one takes milliseconds. */
   readonly #encoded = new Map<ShareName, Uint8Array>();
   readonly #decoded = new Map<ShareName, HeldShare>();
@@ -49,7 +49,7 @@ export class HeldShares {
   private readonly unconfirmed = new Set<ShareName>();
 
   constructor(bootId: string) {
-    this.bootId = bootId;
+    this.nonceIds = new NonceIds(bootId);
   }
 
   get size(): number {
@@ -72,7 +72,7 @@ export class HeldShares {
       if (this.unconfirmed.size < maxUnconfirmed && this.size < maxHeld) break;
       this.forget([oldest]);
     }
-    this.#decoded.set(name, { group, share, pool: new NoncePool(share, this.bootId) });
+    this.#decoded.set(name, { group, share, pool: new NoncePool(share, this.nonceIds) });
     this.unconfirmed.add(name);
   }
 
@@ -98,7 +98,7 @@ export class HeldShares {
     const encoded = this.secret(name);
     try {
       const { group, share } = decodeSecret(encoded);
-      const held = { group, share, pool: new NoncePool(share, this.bootId) };
+      const held = { group, share, pool: new NoncePool(share, this.nonceIds) };
       this.forget([name]);
       this.#decoded.set(name, held);
       return held;

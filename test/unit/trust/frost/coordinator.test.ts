@@ -6,7 +6,7 @@ import {
   type CoordinatorInput,
   SigningCoordinator,
 } from '../../../../src/trust/frost/coordinator.ts';
-import { NoncePool } from '../../../../src/trust/frost/nonce-pool.ts';
+import { NonceIds, NoncePool } from '../../../../src/trust/frost/nonce-pool.ts';
 import { decodeNonceCommitments, nonceEntropyBytes } from '../../../../src/trust/frost/nonces.ts';
 import type { Seat } from '../../../../src/trust/frost/polynomial.ts';
 import { SigningSession, signShare } from '../../../../src/trust/frost/signing.ts';
@@ -29,7 +29,9 @@ interface Run {
 /** Runs a coordinator against trustees, honest but for `odd`. */
 function run(odd: { readonly [seat: Seat]: Behaviour } = {}, candidates: readonly Seat[] = range(1, 5)): Run {
   const coordinator = new SigningCoordinator({ group, message, candidates, answerWithinMs: 1000 });
-  const pools = new Map([...shares].map(([seat, share]) => [seat, new NoncePool(share, 'ab'.repeat(16))]));
+  const pools = new Map(
+    [...shares].map(([seat, share]) => [seat, new NoncePool(share, new NonceIds('ab'.repeat(16)))]),
+  );
   let now = 0;
   let drawn = 0;
   const answer = (effect: CoordinatorEffect): CoordinatorInput | null => {
