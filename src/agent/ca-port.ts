@@ -70,3 +70,66 @@ export interface RootRotation {
   /** Trustees that are not here now. */
   readonly absent: readonly string[];
 }
+
+/** What was signed with the mesh's roots, as the logs of all trustees tell it. Answered with a `CaLog`. */
+export interface ReadCaLog {
+  readonly type: 'read-ca-log';
+  /** Only what this host asked for, by name or id; null for everything. */
+  readonly host: string | null;
+}
+
+/** What this host answers later, for it asks others first. */
+export type CaQuestion = ReadCaLog;
+
+/** One signature, however many trustees took part in it. */
+export interface CaLogEntry {
+  /** SHA-256 of what was signed, hex. */
+  readonly digest: string;
+  /** A SPIFFE ID, or what else is certified or stated. */
+  readonly subject: string;
+  /** Hex; empty for what is no certificate. */
+  readonly serial: string;
+  /** 0 for what is no certificate. */
+  readonly notBefore: Millis;
+  readonly notAfter: Millis;
+  /** When the first of the witnesses took part, by its clock. */
+  readonly at: Millis;
+  readonly requester: HostId;
+  readonly requesterName: string;
+  /** Names of the trustees that have it in their logs. */
+  readonly witnesses: readonly string[];
+}
+
+/** One trustee's log as it was read. */
+export interface CaLogSource {
+  readonly id: HostId;
+  readonly name: string;
+  /** The number of its last entry, by its signed head; null where no head was shown. */
+  readonly sequence: number | null;
+  /** How many entries were read, each bound to the next and the last to the head. */
+  readonly entries: number;
+  /** Why it was not read to its end; null when it was. */
+  readonly problem: string | null;
+}
+
+/** A trustee that signed two heads which cannot be of one log. */
+export interface CaLogAlarm {
+  readonly id: HostId;
+  readonly name: string;
+  readonly detail: string;
+  /** `encodeEquivocation`, hex: anybody can check it. */
+  readonly evidence: string;
+}
+
+export interface CaLog {
+  /** The newest first. */
+  readonly entries: readonly CaLogEntry[];
+  readonly sources: readonly CaLogSource[];
+  readonly alarms: readonly CaLogAlarm[];
+}
+
+export function isCaQuestion<T extends { readonly type: string }>(
+  command: T,
+): command is Extract<T, CaQuestion> {
+  return command.type === 'read-ca-log';
+}

@@ -162,6 +162,7 @@ export class Certifier {
   private issuerEffect(effect: IssuerEffect): AgentEffect {
     if (effect.type === 'persist')
       return { ...effect, then: effect.then.map((released) => this.issuerEffect(released)) };
+    if (effect.type === 'logged') return { type: 'input', input: { type: 'epoch', event: effect } };
     const frame = seal('issueReply', effect.bytes);
     return effect.to === this.options.self
       ? { type: 'input', input: { type: 'frame', from: effect.to, bytes: frame } }

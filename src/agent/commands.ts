@@ -2,7 +2,7 @@
 import { Fault, type Millis, type Signer, unreachable } from '../core.ts';
 import type { TrustState } from '../trust/state.ts';
 import type { Seed } from '../trust/token.ts';
-import type { CaStatus } from './ca-port.ts';
+import type { CaQuestion, CaStatus } from './ca-port.ts';
 import type { Catalog } from './catalog.ts';
 import type { HealthEffect, HealthMachine } from './health.ts';
 import { CONFIG_ENTRY, DEPARTURE, GRANT } from './kinds.ts';
@@ -43,7 +43,7 @@ const nothing = { own: [], policy: [], health: [], value: null };
 
 /** Throws `Fault` with nothing changed. */
 export function perform(
-  command: Exclude<Command, { type: 'leave' }>,
+  command: Exclude<Command, { type: 'leave' } | CaQuestion>,
   context: CommandContext,
   entropy: Uint8Array,
   now: Millis,

@@ -25,6 +25,7 @@ import type { Genesis } from '../trust/genesis.ts';
 import type { TrustState } from '../trust/state.ts';
 import { Approach, type Standing } from './approach.ts';
 import type { OwnBind } from './binds.ts';
+import { isCaQuestion } from './ca-port.ts';
 import type { Catalog } from './catalog.ts';
 import { perform } from './commands.ts';
 import { Configurator } from './configurator.ts';
@@ -409,17 +410,18 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   private command(input: Extract<AgentInput, { type: 'command' }>, now: Millis): void {
     const { request, command, entropy } = input;
     try {
+      if (isCaQuestion(command)) {
+        this.emit(...this.own!.ask(request, command, now));
+        return;
+      }
       if (command.type === 'leave') {
         if (!this.farewell.isUnderWay) this.gossiped(this.gossip.leave(now).effects, now);
         this.farewell.begin(request, now);
         return;
       }
       const context = {
-        registry: this.registry,
+        ...this.knowledge,
         health: this.health,
-        trust: this.trust,
-        policies: this.policies,
-        catalog: this.catalog,
         ca: () => this.own!.ca(now),
         seeds: () => seedsOf(this.catalog, this.self, this.options.host),
       };

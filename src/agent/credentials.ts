@@ -11,13 +11,14 @@ import { defaultTimings, epochPrefix } from '../trust/epoch/port.ts';
 import { IssuanceLog, issuerPrefix } from '../trust/issuance-log.ts';
 import { LeafRules } from '../trust/leaf-rules.ts';
 import type { EngineReport } from '../trust/quorum/engine-port.ts';
-import type { CaStatus } from './ca-port.ts';
+import type { CaLogAlarm, CaQuestion, CaStatus } from './ca-port.ts';
 import { caStatus } from './ca-status.ts';
 import { Certifier } from './certifier.ts';
 import type { AgentOptions } from './core.ts';
 import type { AgentEffect, EpochEvent, SavedState } from './effects.ts';
 import type { EnvelopeRoom } from './envelope.ts';
 import type { Knowledge } from './knowledge.ts';
+import { Ledger } from './ledger.ts';
 import type { IdentityStatus } from './port.ts';
 import { Presence } from './presence.ts';
 import { Quorum, type QuorumOptions } from './quorum.ts';
@@ -44,6 +45,7 @@ export class Credentials {
   private readonly succession: Succession;
   private readonly certifier: Certifier;
   private readonly quorum: Quorum;
+  private readonly ledger: Ledger;
   /** What the data plane serves by. */
   private inForce: ProxyConfig | null = null;
 
@@ -100,14 +102,24 @@ export class Credentials {
       log,
       leafAnswered: (reply, now) => this.certifier.answered(reply, now),
     });
+    this.ledger = new Ledger({
+      ...agent,
+      self,
+      trust,
+      catalog,
+      facts,
+      log,
+      trustees: () => agreement().current.plan.trustees,
+      write: (own, now) => options.write(own, [], now),
+    });
   }
 
   nextWake(): Millis | null {
-    return earliest(this.certifier.nextWake(), this.quorum.nextWake());
+    return earliest(this.certifier.nextWake(), this.quorum.nextWake(), this.ledger.nextWake());
   }
 
   wake(now: Millis): AgentEffect[] {
-    return [...this.certifier.wake(now), ...this.quorum.wake(now)];
+    return [...this.certifier.wake(now), ...this.quorum.wake(now), ...this.ledger.wake(now)];
   }
 
   /** Takes up what was saved before this start. */
@@ -118,6 +130,8 @@ export class Credentials {
   frame(room: Exclude<EnvelopeRoom, 'gossip'>, from: HostId, bytes: Uint8Array, now: Millis): AgentEffect[] {
     if (room === 'issueRequest') return this.certifier.request(from, bytes, now);
     if (room === 'issueReply') return this.certifier.reply(from, bytes, now);
+    if (room === 'logRequest') return this.ledger.request(from, bytes, now);
+    if (room === 'logAnswer') return this.ledger.answer(from, bytes, now);
     return this.quorum.frame(room, from, bytes, now);
   }
 
@@ -126,7 +140,8 @@ export class Credentials {
   }
 
   epoch(event: EpochEvent, now: Millis): void {
-    this.quorum.epoch(event, now);
+    if (event.type === 'logged') this.log.confirm(event.entry);
+    else this.quorum.epoch(event, now);
   }
 
   keyMade(service: string, csr: Uint8Array, keyPem: string, now: Millis): AgentEffect[] {
@@ -134,7 +149,11 @@ export class Credentials {
   }
 
   unreachable(peer: HostId, now: Millis): AgentEffect[] {
-    return [...this.certifier.unreachable(peer, now), ...this.quorum.unreachable(peer, now)];
+    return [
+      ...this.certifier.unreachable(peer, now),
+      ...this.quorum.unreachable(peer, now),
+      ...this.ledger.unreachable(peer, now),
+    ];
   }
 
   member({ id, state }: Member, now: Millis): void {
@@ -146,7 +165,7 @@ export class Credentials {
     const renewed = rootsChanged ? this.certifier.bundleChanged(now) : [];
     // A host without services is configured as before when another root signs, and uses the old one no more.
     if (rootsChanged) this.acknowledge(now);
-    return [...renewed, ...this.quorum.recordsApplied(now)];
+    return [...renewed, ...this.quorum.recordsApplied(now), ...this.ledger.recordsApplied()];
   }
 
   /** The data plane serves by this configuration. */
@@ -177,6 +196,16 @@ export class Credentials {
 
   statuses(now: Millis): IdentityStatus[] {
     return this.certifier.statuses(now);
+  }
+
+  /** Asks others on behalf of a command, which is answered once they have. Throws `Fault`. */
+  ask(request: number, question: CaQuestion, now: Millis): AgentEffect[] {
+    return this.ledger.ask(request, question, now);
+  }
+
+  /** Trustees that told two stories about what they signed. */
+  alarms(): readonly CaLogAlarm[] {
+    return this.ledger.alarms();
   }
 
   /** The certificate authority as this host knows it. */

@@ -6,6 +6,7 @@ import type { SwimOrder, SwimReport } from '../gossip/swim-port.ts';
 import type { ProxyConfig } from '../proxy/config.ts';
 import type { ShareName } from '../trust/epoch/crypto-port.ts';
 import type { SecretToKeep } from '../trust/epoch/port.ts';
+import type { IssuanceEntry } from '../trust/issuance-log.ts';
 import type { EngineOrder, EngineReport } from '../trust/quorum/engine-port.ts';
 import type { SavedIdentity } from '../trust/svid.ts';
 import type { Topic } from './catalog.ts';
@@ -60,7 +61,7 @@ export type AgentInput =
   /** The data plane serves by this configuration now. */
   | { readonly type: 'configured'; readonly config: ProxyConfig }
   | { readonly type: 'engine'; readonly report: EngineReport }
-  /** What rested on a write of the succession of epochs, which is durable now. */
+  /** What rested on a write of this host's part in the root, which is durable now. */
   | { readonly type: 'epoch'; readonly event: EpochEvent }
   /** Answers `make-key`. */
   | {
@@ -70,11 +71,13 @@ export type AgentInput =
       readonly keyPem: string;
     };
 
-/** What becomes of an epoch on this host. */
+/** What becomes of an epoch, or of what was signed, on this host. */
 export type EpochEvent =
   | { readonly type: 'entered' }
   /** Let everybody know of it. */
-  | { readonly type: 'publish'; readonly epoch: number; readonly bytes: Uint8Array };
+  | { readonly type: 'publish'; readonly epoch: number; readonly bytes: Uint8Array }
+  /** The issuance log is on disk up to this entry. */
+  | { readonly type: 'logged'; readonly entry: IssuanceEntry };
 
 export type AgentEffect =
   | { readonly type: 'send'; readonly to: HostId; readonly bytes: Uint8Array }

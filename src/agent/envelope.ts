@@ -8,6 +8,8 @@ export const envelopeRooms = {
   epoch: 4,
   quorumRequest: 5,
   quorumAnswer: 6,
+  logRequest: 7,
+  logAnswer: 8,
 } as const;
 export type EnvelopeRoom = keyof typeof envelopeRooms;
 

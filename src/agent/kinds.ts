@@ -27,6 +27,8 @@ export const TRUST_ROOT = 'trust-root';
 export const TRUST_EPOCH = 'trust-epoch';
 /** Host scope, key '': which roots this host's proxy believes, and the oldest that it still uses. */
 export const TRUST_ACK = 'trust-ack';
+/** Host scope, key '': the signed head of this host's issuance log, now and then. */
+export const TRUST_HEAD = 'trust-head';
 /** Policy scope, key 'rotation': an operator wants another root than that of a generation. */
 export const ROOT_ROTATION = 'root-rotation';
 
@@ -53,6 +55,12 @@ export interface TrustAckValue {
   readonly believes: readonly number[];
   /** Certificates that this host still presents come from this root or later ones. */
   readonly uses: number;
+}
+
+/** The value of a `trust-head` record. */
+export interface TrustHeadValue {
+  /** As `encodeHead` gives it, base64. */
+  readonly head: string;
 }
 
 /** The value of a `root-rotation` record. */

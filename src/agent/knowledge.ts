@@ -23,9 +23,11 @@ import {
   type StandaloneCheck,
   TRUST_ACK,
   TRUST_EPOCH,
+  TRUST_HEAD,
   TRUST_ROOT,
   type TrustAckValue,
   type TrustEpochValue,
+  type TrustHeadValue,
 } from './kinds.ts';
 import { Policies } from './policy.ts';
 import { Registry } from './registry.ts';
@@ -143,6 +145,7 @@ export class Knowledge {
     this.catalog.record(author, kind, key, value);
     if (kind === TRUST_ACK) this.trustFacts.acknowledged(author, value as TrustAckValue | null);
     if (kind === TRUST_EPOCH) this.trustFacts.toldOfEpoch(author, value as TrustEpochValue | null);
+    if (kind === TRUST_HEAD) this.trustFacts.toldOfHead(author, value as TrustHeadValue | null);
     // It takes one of a grant's uses.
     if (kind === ADMISSION) this.catalog.touch('grants');
     if (author === this.options.self && kind === CHECK_DEFINITION)

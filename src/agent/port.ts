@@ -4,7 +4,7 @@ import type { Hlc } from '../gossip/record.ts';
 import type { DataPlaneStats } from '../proxy/dataplane.ts';
 import type { MeshView } from '../proxy/view.ts';
 import type { OperatorStanding } from '../trust/authority.ts';
-import type { CaStatus, RotateRoot } from './ca-port.ts';
+import type { CaQuestion, CaStatus, RotateRoot } from './ca-port.ts';
 import type { Catalog, HostEntry, Topic } from './catalog.ts';
 import type { EventLog } from './events.ts';
 import type { CheckDefinition, CheckStatus, ServiceDefinition } from './kinds.ts';
@@ -57,6 +57,7 @@ export type Command =
   /** Answered with a `RevokedToken`. */
   | { readonly type: 'revoke-token'; readonly id: string; readonly operator: Signer }
   | RotateRoot
+  | CaQuestion
   /** Says for a host that cannot say it any more that it left. Answered with a `ForcedLeave`. */
   | { readonly type: 'force-leave'; readonly host: HostId; readonly operator: Signer }
   /** Drain, tell the mesh, stop. Resolves when told. */

@@ -145,7 +145,7 @@ export class Quorum {
   }
 
   /** What rested on a write of the succession is durable. */
-  epoch(event: EpochEvent, now: Millis): void {
+  epoch(event: Exclude<EpochEvent, { type: 'logged' }>, now: Millis): void {
     const { self, facts, standing, write } = this.options;
     if (event.type === 'publish') {
       const value: TrustEpochValue = {

@@ -1,6 +1,6 @@
 /** What records say of roots beyond their certificates: who believes which, who knows of which epoch. Pure. */
 import type { HostId } from '../core.ts';
-import type { RootRotationValue, TrustAckValue, TrustEpochValue } from './kinds.ts';
+import type { RootRotationValue, TrustAckValue, TrustEpochValue, TrustHeadValue } from './kinds.ts';
 
 export class TrustFacts {
   /** The last root that an operator wants replaced; null while none does. */
@@ -9,6 +9,8 @@ export class TrustFacts {
   private readonly epochs = new Map<HostId, TrustEpochValue>();
   /** Epoch records that came since they were last taken, by who told of them. */
   private readonly news = new Map<HostId, Uint8Array>();
+  /** Heads of issuance logs that came since they were last taken, by whose log it is. */
+  private heads: (readonly [HostId, TrustHeadValue])[] = [];
 
   /** `value` null: the host no longer says so. */
   acknowledged(host: HostId, value: TrustAckValue | null): void {
@@ -39,6 +41,17 @@ export class TrustFacts {
     const records = [...this.news.values()];
     this.news.clear();
     return records;
+  }
+
+  toldOfHead(host: HostId, value: TrustHeadValue | null): void {
+    if (value !== null) this.heads.push([host, value]);
+  }
+
+  /** Heads that are news, each of which proves itself or is nothing. */
+  takeHeads(): (readonly [HostId, TrustHeadValue])[] {
+    const heads = this.heads;
+    this.heads = [];
+    return heads;
   }
 
   /** Operators asked for another root than this; what was asked for once stays asked for. */

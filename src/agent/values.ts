@@ -8,6 +8,7 @@ import { Fault, ipVersion, parseJson } from '../core.ts';
 import type { Record } from '../gossip/record.ts';
 import { maxRecordBytes as maxEpochRecordBytes } from '../trust/epoch/record.ts';
 import { maxGeneration } from '../trust/root-record.ts';
+import { maxHeadBytes } from '../trust/transparency.ts';
 import {
   CHECK,
   CHECK_DEFINITION,
@@ -23,8 +24,10 @@ import {
   serviceNamePattern,
   TRUST_ACK,
   TRUST_EPOCH,
+  TRUST_HEAD,
   type TrustAckValue,
   type TrustEpochValue,
+  type TrustHeadValue,
 } from './kinds.ts';
 
 const text = (maxLength: number) => Type.String({ maxLength });
@@ -110,6 +113,9 @@ const trustEpoch = Type.Object({
   }),
 });
 const trustAck = Type.Object({ believes: Type.Array(generation, { maxItems: 64 }), uses: generation });
+const trustHead = Type.Object({
+  head: Type.String({ maxLength: Math.ceil(maxHeadBytes / 3) * 4, pattern: '^[A-Za-z0-9+/]*={0,2}$' }),
+});
 const rootRotation = Type.Object({ generation });
 
 const shapes: ReadonlyMap<
@@ -123,6 +129,7 @@ const shapes: ReadonlyMap<
     [CHECK_DEFINITION]: Compile(standaloneCheck),
     [TRUST_EPOCH]: Compile(trustEpoch),
     [TRUST_ACK]: Compile(trustAck),
+    [TRUST_HEAD]: Compile(trustHead),
     [ROOT_ROTATION]: Compile(rootRotation),
   }),
 );
@@ -137,8 +144,9 @@ const guards: [
   Guards<typeof standaloneCheck, StandaloneCheck>,
   Guards<typeof trustEpoch, TrustEpochValue>,
   Guards<typeof trustAck, TrustAckValue>,
+  Guards<typeof trustHead, TrustHeadValue>,
   Guards<typeof rootRotation, RootRotationValue>,
-] = [true, true, true, true, true, true, true, true];
+] = [true, true, true, true, true, true, true, true, true];
 void guards;
 
 /**

@@ -25,6 +25,8 @@ export type IssuerInput =
 
 export type IssuerEffect =
   | { readonly type: 'reply'; readonly to: HostId; readonly bytes: Uint8Array }
+  /** The log is on disk up to this entry: to be confirmed there. */
+  | { readonly type: 'logged'; readonly entry: IssuanceEntry }
   /** Only when `ops` are durable (`sync`), release `then`: nothing signed leaves unrecorded. */
   | {
       readonly type: 'persist';
@@ -107,6 +109,13 @@ export class RootIssuer implements Machine<IssuerInput, IssuerEffect> {
     rules.remember(ops);
     const chain = [assembleCertificate(tbs, signer.sign(tbs))];
     const reply = this.reply(from, { type: 'issued', requestId, chain });
-    return [{ type: 'persist', ops: [...logged.ops, ...ops], sync: true, then: [reply] }];
+    return [
+      {
+        type: 'persist',
+        ops: [...logged.ops, ...ops],
+        sync: true,
+        then: [{ type: 'logged', entry: logged.entry }, reply],
+      },
+    ];
   }
 }

@@ -3,7 +3,7 @@
  * behind the port that the API, the DNS server and the CLI talk to. Alone in its mesh unless hosts are added.
  */
 import { createHash } from 'node:crypto';
-import type { CaStatus } from '../../src/agent/ca-port.ts';
+import type { CaLog, CaStatus } from '../../src/agent/ca-port.ts';
 import { Catalog, type HostEntry, type Topic } from '../../src/agent/catalog.ts';
 import { EventLog } from '../../src/agent/events.ts';
 import {
@@ -112,6 +112,7 @@ export class MemoryAgent implements AgentPort {
   rootList: RootStatus[] = [];
   /** What is said of the certificate authority beside the roots and identities. */
   caParts: Partial<CaStatus> = {};
+  caLog: CaLog = { entries: [], sources: [], alarms: [] };
   identityList: IdentityStatus[] = [];
   /** The newest first. */
   readonly tokenList: TokenStatus[] = [];
@@ -318,6 +319,8 @@ export class MemoryAgent implements AgentPort {
         return this.forceLeave(command.host);
       case 'rotate-root':
         return rotateRoot(this.ca(), command.operator).value;
+      case 'read-ca-log':
+        return this.caLog;
       case 'leave':
         return undefined;
     }

@@ -13,7 +13,7 @@ import {
   type IssueReply,
   type IssueRequest,
 } from '../../../src/trust/issuance.ts';
-import { IssuanceLog, type IssuerStoreOp } from '../../../src/trust/issuance-log.ts';
+import { type IssuanceEntry, IssuanceLog, type IssuerStoreOp } from '../../../src/trust/issuance-log.ts';
 import { type IssuerEffect, RootIssuer } from '../../../src/trust/issuer.ts';
 import { LeafRules } from '../../../src/trust/leaf-rules.ts';
 import { dnsNamesOf, formatSpiffeId } from '../../../src/trust/spiffe.ts';
@@ -61,6 +61,8 @@ class Bench {
   readonly state: TrustState;
   readonly store = new Map<string, Uint8Array>();
   denied: HostId | null = null;
+  /** What the log was said to be on disk up to. */
+  readonly durable: IssuanceEntry[] = [];
   issuer: RootIssuer;
 
   constructor(state: TrustState = foundedState()) {
@@ -96,7 +98,8 @@ class Bench {
         if (effect.type === 'persist') {
           for (const op of effect.ops) this.write(op);
           carryOut(effect.then);
-        } else {
+        } else if (effect.type === 'logged') this.durable.push(effect.entry);
+        else {
           assert.equal(effect.to, from);
           replies.push(decodeIssueReply(effect.bytes));
         }
@@ -135,6 +138,11 @@ test('a good request gives a certificate of the root, and nothing leaves before 
   const certificate = new X509Certificate(reply.chain[0]!);
   assert.ok(certificate.verify(new X509Certificate(genesis.root.der).publicKey));
   assert.equal(certificate.validToDate.getTime(), now + hour);
+  assert.deepEqual(
+    bench.durable.map(({ sequence }) => sequence),
+    [2],
+    'what was never written is not said to be on disk',
+  );
 });
 
 test('the same request asked twice gives the same certificate', () => {

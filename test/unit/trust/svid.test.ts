@@ -92,7 +92,7 @@ class Bench {
       { type: 'request', from: founder.publicKey, bytes: effect.bytes },
       this.now,
     );
-    const reply = done?.type === 'persist' ? done.then[0] : done;
+    const reply = done?.type === 'persist' ? done.then.at(-1) : done;
     assert.ok(reply?.type === 'reply');
     this.feed({ type: 'reply', bytes: this.tamper(reply.bytes) });
   }

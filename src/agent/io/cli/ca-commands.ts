@@ -2,11 +2,11 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { Fault } from '../../../core.ts';
-import type { CaRoot, CaStatus, RootRotation } from '../../ca-port.ts';
+import type { CaLog, CaRoot, CaStatus, RootRotation } from '../../ca-port.ts';
 import { parseDuration } from '../../duration.ts';
-import { type CommonOptions, common, type Invocation, operatorCommand, run } from './invocation.ts';
-import { ago, type Cell, print, printable, type Tone, table, tinted } from './output.ts';
-import { waitTimeout } from './values.ts';
+import { type CommonOptions, common, type Invocation, operatorCommand, run, segment } from './invocation.ts';
+import { ago, type Cell, print, printable, printJson, type Tone, table, tinted } from './output.ts';
+import { notEmpty, waitTimeout } from './values.ts';
 
 const stateTones: { readonly [state in CaRoot['state']]: Tone } = {
   next: 'warn',
@@ -158,12 +158,73 @@ function obstacle({ roots, trustees, quorum, waiting, lastFailure }: CaStatus, n
   return `root g${next} is not ${made} yet${why === null ? '' : `: ${printable(why)}`}`;
 }
 
+interface LogOptions extends CommonOptions {
+  readonly host?: string;
+  readonly verify?: boolean;
+}
+
+/** With `--verify` exit 1 unless every log was read to its end and none contradicts what was seen of it before. */
+async function showLog(options: LogOptions): Promise<void> {
+  await run(options, async (invocation) => {
+    const query = options.host === undefined ? '' : `?host=${segment(options.host)}`;
+    const log = await invocation.client.get<CaLog>(`/v1/mesh/ca/log${query}`);
+    const unread = log.sources.filter(({ problem }) => problem !== null);
+    if (invocation.json) printJson(log);
+    else {
+      print(logText(log));
+      if (options.verify === true) print(`\n${verificationText(log)}`);
+      else if (unread.length > 0)
+        process.stderr.write(`not read to the end: ${named(unread.map(({ name }) => name))}; see --verify\n`);
+    }
+    return options.verify === true && (unread.length > 0 || log.alarms.length > 0) ? 1 : 0;
+  });
+}
+
+function logText({ entries }: CaLog): string {
+  return table(
+    ['SIGNED', 'SUBJECT', 'EXPIRES', 'ASKED BY', 'WITNESSES'],
+    entries.map(({ at, subject, notAfter, requesterName, witnesses }) => [
+      new Date(at).toISOString(),
+      printable(subject),
+      notAfter === 0 ? '-' : new Date(notAfter).toISOString(),
+      printable(requesterName),
+      witnesses.map(printable).join(','),
+    ]),
+  );
+}
+
+const problemTexts: { readonly [problem: string]: string } = {
+  'no-answer': 'did not answer in time',
+  unreachable: 'cannot be reached',
+  busy: 'was asked too often',
+  'head-forged': 'shows a head that it did not sign',
+  'log-broken': 'shows entries that do not lead to its head',
+  malformed: 'shows entries that cannot be read',
+};
+
+function verificationText({ sources, alarms }: CaLog): string {
+  const rows = sources.map(({ name, sequence, entries, problem }): (string | Cell)[] => [
+    printable(name),
+    sequence === null ? '-' : String(sequence),
+    String(entries),
+    problem === null
+      ? { text: 'leads to its signed head', tone: 'good' }
+      : { text: problemTexts[problem] ?? printable(problem), tone: 'bad' },
+  ]);
+  const told = alarms.map(({ name, detail }) => tinted(`${printable(name)} ${printable(detail)}`, 'bad'));
+  return [table(['TRUSTEE', 'HEAD', 'READ', 'LOG'], rows), ...told].join('\n');
+}
+
 export function addCaCommands(program: Command): void {
   const ca = program.command('ca').description('the certificate authority of the mesh');
   common(
     ca.command('status').description('roots, who holds them, what they wait for; identities of this host'),
   ).action(showStatus);
   common(ca.command('roots').description('every root that is believed, PEM')).action(showRoots);
+  common(ca.command('log').description('everything that was signed, by the logs of all trustees'))
+    .option('--host <host>', 'only what this host asked for, by name or id', notEmpty)
+    .option('--verify', 'say whose log leads to its signed head; exit 1 unless all do')
+    .action(showLog);
   operatorCommand(ca.command('rotate').description('have the trustees replace the root, without an outage'))
     .option('--wait', 'until the new root is active')
     .option('--timeout <duration>', 'how long to wait', waitTimeout, '2m')

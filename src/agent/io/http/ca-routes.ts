@@ -34,6 +34,20 @@ export const caRoutes: readonly Route[] = [
     answer: ({ agent }) => json(agent.ca()),
   },
   {
+    method: 'GET',
+    style: 'starling',
+    access: 'read',
+    path: '/v1/mesh/ca/log',
+    summary:
+      'Everything that was signed with the roots, as the logs of this host and of all trustees tell it, each checked ' +
+      'against its signed head; `sources` says whose could not be read, `?host=NAME` keeps what one host asked for',
+    query: ['host'],
+    answer: async ({ agent }, request) => {
+      const host = request.query.get('host') ?? '';
+      return json(await agent.command({ type: 'read-ca-log', host: host === '' ? null : host }));
+    },
+  },
+  {
     method: 'POST',
     style: 'starling',
     access: 'mesh',

@@ -1,0 +1,168 @@
+/** What the mesh signed, read at any host, and what becomes of a trustee that tells two stories. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { CaLog } from '../../../src/agent/ca-port.ts';
+import { open, seal } from '../../../src/agent/envelope.ts';
+import { TRUST_HEAD } from '../../../src/agent/kinds.ts';
+import { ed25519Verify, encodeJson, Fault } from '../../../src/core.ts';
+import { encodeRecord } from '../../../src/gossip/codec.ts';
+import { encodeDelta } from '../../../src/gossip/dissemination.ts';
+import { standardPolicy } from '../../../src/trust/epoch/policy.ts';
+import { digestOf, IssuanceLog, noDigest } from '../../../src/trust/issuance-log.ts';
+import { LogKeeper } from '../../../src/trust/log-keeper.ts';
+import { decodeEquivocation, encodeHead, provesEquivocation } from '../../../src/trust/transparency.ts';
+import { Flock, type FlockHost, genesis } from '../../support/flock.ts';
+
+function mesh(count: number): { flock: Flock; hosts: FlockHost[] } {
+  const { flock, first } = Flock.founded(standardPolicy);
+  const token = flock.token(first, { roles: ['agent', 'trustee'] });
+  const hosts = [first];
+  for (let use = 1; use < count; use++) hosts.push(flock.join(`host-${use}`, first, token, use));
+  for (const host of hosts) host.register(`on-${host.name}`);
+  flock.run(130_000);
+  return { flock, hosts };
+}
+
+function logAt(host: FlockHost, requester: string | null = null): CaLog {
+  const request = host.ask({ type: 'read-ca-log', host: requester });
+  host.flock.run(20_000);
+  const answer = host.answers.get(request);
+  assert.ok(answer !== undefined && 'value' in answer, JSON.stringify(answer));
+  return answer.value as CaLog;
+}
+
+test('every host reads one and the same log of all that was signed, with the witnesses of each signature', () => {
+  const { hosts } = mesh(3);
+  const [first, second] = hosts as [FlockHost, FlockHost, FlockHost];
+  const log = logAt(second);
+  assert.deepEqual(log.sources.map(({ name, problem }) => [name, problem]).sort(), [
+    ['first', null],
+    ['host-1', null],
+    ['host-2', null],
+  ]);
+  const shape = ({ entries }: CaLog) =>
+    entries.map(({ digest, subject, witnesses }) => `${digest} ${subject} ${[...witnesses].sort()}`).sort();
+  assert.deepEqual(shape(logAt(first)), shape(log));
+  const leaves = log.entries.filter(({ subject }) => subject.startsWith('spiffe://'));
+  for (const { name } of hosts)
+    assert.ok(
+      leaves.some(({ requesterName }) => requesterName === name),
+      name,
+    );
+  // Of the founder's root the founder alone signed; of the shared root two of three.
+  for (const { witnesses } of leaves) assert.ok(witnesses.length === 2 || witnesses[0] === 'first');
+  assert.ok(log.entries.some(({ subject }) => subject === 'root g1 active'));
+  assert.deepEqual(log.alarms, []);
+});
+
+test('a log is cut to what one host asked for, and a host that nobody knows is said to be unknown', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  first.register('web');
+  second.register('api');
+  flock.run(1000);
+  for (const name of ['second', second.id]) {
+    const { entries } = logAt(first, name);
+    assert.deepEqual(
+      entries.map(({ subject, requesterName }) => [subject.split('/').at(-1), requesterName]),
+      [['api', 'second']],
+    );
+  }
+  assert.throws(
+    () => first.command({ type: 'read-ca-log', host: 'nobody' }),
+    (error: unknown) => error instanceof Fault && error.code === 'unknown-host',
+  );
+});
+
+test('a trustee that is away is named, and the others’ logs have what it witnessed with them', () => {
+  const { flock, hosts } = mesh(3);
+  hosts[2]?.kill();
+  flock.run(1000);
+  const log = logAt(hosts[0]!);
+  assert.equal(log.sources.find(({ name }) => name === 'host-2')?.problem, 'unreachable');
+  assert.ok(log.entries.some(({ requesterName }) => requesterName === 'host-2'));
+});
+
+test('the head of a log that grew is told to all, once a minute at most', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  const versionOf = () =>
+    [...second.core.gossip.replica.ofAuthor(first.id)].find(({ kind }) => kind === TRUST_HEAD)?.version ?? 0;
+  first.register('web');
+  flock.run(1000);
+  const told = versionOf();
+  assert.ok(told > 0);
+  for (let i = 0; i < 20; i++) {
+    first.register(`more-${i}`);
+    flock.run(1000);
+  }
+  assert.equal(versionOf(), told);
+  flock.run(60_000);
+  const again = versionOf();
+  assert.ok(again > told);
+  flock.run(180_000);
+  assert.equal(versionOf(), again, 'a log that does not grow is not told of');
+});
+
+test('a trustee that shows one host another log than it told all is found out, and proven so', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  for (const service of ['a', 'b', 'c']) first.register(service);
+  flock.run(2000);
+  const forged = new IssuanceLog();
+  for (let i = 0; i < 5; i++)
+    forged.confirm(
+      forged.append({
+        at: flock.now,
+        requester: first.id,
+        subject: `other ${i}`,
+        serial: '',
+        notBefore: 0,
+        notAfter: 0,
+        digest: digestOf(Buffer.from(`${i}`)),
+        nonceId: '',
+        commitments: noDigest,
+      }).entry,
+    );
+  const liar = new LogKeeper(genesis.hash, first.signer, forged);
+  const honest = first.step.bind(first);
+  first.step = (input, now) => {
+    const frame = 'type' in input && input.type === 'frame' ? open(input.bytes) : null;
+    if (frame?.room !== 'logRequest' || !('from' in input)) honest(input, now);
+    else flock.send(first, input.from, seal('logAnswer', liar.answer(input.from, frame.payload, now)));
+  };
+  const [alarm] = logAt(second).alarms;
+  assert.equal(alarm?.name, 'first');
+  const evidence = decodeEquivocation(Buffer.from(alarm?.evidence ?? '', 'hex'));
+  assert.ok(provesEquivocation(genesis.hash, evidence, ed25519Verify));
+  assert.ok(second.logs.some(({ event }) => event === 'log-equivocation'));
+});
+
+test('two heads of one sequence in the gossip are found out by whoever sees both', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  first.register('a');
+  flock.run(2000);
+  const held = [...second.core.gossip.replica.ofAuthor(first.id)].find(({ kind }) => kind === TRUST_HEAD);
+  assert.ok(held !== undefined);
+  const forged = new IssuanceLog();
+  const content = {
+    at: flock.now,
+    requester: first.id,
+    subject: 'other',
+    serial: '',
+    notBefore: 0,
+    notAfter: 0,
+  };
+  const { sequence } = first.core.credentials!.log.durableHead!;
+  for (let i = 0; i < sequence; i++)
+    forged.confirm(forged.append({ ...content, digest: noDigest, nonceId: '', commitments: noDigest }).entry);
+  const head = new LogKeeper(genesis.hash, first.signer, forged).head(flock.now);
+  const value = encodeJson({ head: Buffer.from(encodeHead(head)).toString('base64') });
+  const record = encodeRecord(
+    { scope: 'host', kind: TRUST_HEAD, key: '', version: held.version + 1, hlc: held.hlc + 1, value },
+    first.signer,
+  );
+  second.feed({ type: 'delta', bytes: encodeDelta([record.bytes]) });
+  assert.equal(second.core.credentials?.alarms().length, 1);
+});
