@@ -4,6 +4,7 @@ import type { TrustState } from '../trust/state.ts';
 import type { Seed } from '../trust/token.ts';
 import type { CaQuestion, CaStatus } from './ca-port.ts';
 import type { Catalog } from './catalog.ts';
+import { deny } from './denials.ts';
 import type { HealthEffect, HealthMachine } from './health.ts';
 import { CONFIG_ENTRY, DEPARTURE, GRANT } from './kinds.ts';
 import type { Command, ForcedLeave, PolicyStore } from './port.ts';
@@ -98,6 +99,12 @@ export function perform(
       requireOperator(context, command.operator, now);
       const { write, value } = rotateRoot(context.ca(), command.operator);
       return { ...nothing, policy: [write], value };
+    }
+    case 'deny': {
+      requireOperator(context, command.operator, now);
+      const self = registry.selfId;
+      const { write, value } = deny(command, { self, trust: context.trust, ca: () => context.ca() }, now);
+      return { ...nothing, policy: write === null ? [] : [write], value };
     }
     case 'force-leave':
       return forceLeave(command, context, now);

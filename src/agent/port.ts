@@ -6,6 +6,7 @@ import type { MeshView } from '../proxy/view.ts';
 import type { OperatorStanding } from '../trust/authority.ts';
 import type { CaQuestion, CaStatus, RotateRoot } from './ca-port.ts';
 import type { Catalog, HostEntry, Topic } from './catalog.ts';
+import type { DenialStatus, Deny } from './denial-port.ts';
 import type { EventLog } from './events.ts';
 import type { CheckDefinition, CheckStatus, ServiceDefinition } from './kinds.ts';
 import type { ForcedDeparture } from './member-status.ts';
@@ -57,6 +58,7 @@ export type Command =
   /** Answered with a `RevokedToken`. */
   | { readonly type: 'revoke-token'; readonly id: string; readonly operator: Signer }
   | RotateRoot
+  | Deny
   | CaQuestion
   /** Says for a host that cannot say it any more that it left. Answered with a `ForcedLeave`. */
   | { readonly type: 'force-leave'; readonly host: HostId; readonly operator: Signer }
@@ -186,6 +188,8 @@ export interface AgentPort {
   ca(): CaStatus;
   /** Every token ever made in this mesh, the newest first; `grants` is its topic. */
   tokens(): readonly TokenStatus[];
+  /** Who and what is denied, the newest first; `denials` is its topic. */
+  denials(): readonly DenialStatus[];
   /** Whether the holder of this key may sign for the mesh now, or why not. */
   operatorStanding(key: HostId): OperatorStanding;
   /** The round trip to expect between any two hosts, milliseconds; null when nothing is known of one of them. */

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { CaLog, CaStatus } from '../../src/agent/ca-port.ts';
 import { Catalog, type HostEntry, type Topic } from '../../src/agent/catalog.ts';
+import type { DenialAnswer, DenialStatus, Deny } from '../../src/agent/denial-port.ts';
 import { EventLog } from '../../src/agent/events.ts';
 import {
   CHECK,
@@ -116,6 +117,7 @@ export class MemoryAgent implements AgentPort {
   identityList: IdentityStatus[] = [];
   /** The newest first. */
   readonly tokenList: TokenStatus[] = [];
+  readonly denialList: DenialStatus[] = [];
   defaultIntention: 'allow' | 'deny' = 'deny';
   readiness = { ready: true, reason: '' };
   private readonly listeners = new Set<(topics: ReadonlySet<Topic>) => void>();
@@ -252,6 +254,21 @@ export class MemoryAgent implements AgentPort {
       ...this.caParts,
     };
   }
+  private deny({ denied, reason, operator }: Deny): DenialAnswer {
+    const host = denied.type === 'host' ? denied.host : null;
+    const serial = denied.type === 'serial' ? denied.serial : null;
+    const known = this.denialList.find((one) => one.host === host && one.serial === serial);
+    if (known !== undefined) return { ...known, changed: false };
+    const name = host === null ? '' : (this.catalog.host(host)?.value.name ?? '');
+    const until = host === null ? this.now() + 1000 : null;
+    const status = { host, serial, name, reason, at: this.now(), until, by: operator.publicKey };
+    this.denialList.unshift(status);
+    return { ...status, changed: true };
+  }
+  denials(): readonly DenialStatus[] {
+    return this.denialList;
+  }
+
   tokens(): readonly TokenStatus[] {
     return this.tokenList;
   }
@@ -321,6 +338,8 @@ export class MemoryAgent implements AgentPort {
         return rotateRoot(this.ca(), command.operator).value;
       case 'read-ca-log':
         return this.caLog;
+      case 'deny':
+        return this.deny(command);
       case 'leave':
         return undefined;
     }

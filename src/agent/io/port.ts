@@ -7,6 +7,8 @@ import type { OperatorStanding } from '../../trust/authority.ts';
 import type { CaStatus } from '../ca-port.ts';
 import type { Catalog, HostEntry, Topic } from '../catalog.ts';
 import type { AgentCore } from '../core.ts';
+import type { DenialStatus } from '../denial-port.ts';
+import { listDenials } from '../denials.ts';
 import { diagnose, type ShellFacts } from '../diagnosis.ts';
 import type { AgentInput } from '../effects.ts';
 import { EventLog } from '../events.ts';
@@ -112,6 +114,10 @@ export class LocalPort implements AgentPort {
 
   tokens(): readonly TokenStatus[] {
     return listTokens(this.options.core.trust);
+  }
+
+  denials(): readonly DenialStatus[] {
+    return listDenials(this.options.core.trust);
   }
 
   operatorStanding(key: HostId): OperatorStanding {

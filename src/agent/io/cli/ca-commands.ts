@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { Fault } from '../../../core.ts';
 import type { CaLog, CaRoot, CaStatus, RootRotation } from '../../ca-port.ts';
 import { parseDuration } from '../../duration.ts';
+import { addDenyCommands } from './deny-commands.ts';
 import { type CommonOptions, common, type Invocation, operatorCommand, run, segment } from './invocation.ts';
 import { ago, type Cell, print, printable, printJson, type Tone, table, tinted } from './output.ts';
 import { notEmpty, waitTimeout } from './values.ts';
@@ -229,4 +230,5 @@ export function addCaCommands(program: Command): void {
     .option('--wait', 'until the new root is active')
     .option('--timeout <duration>', 'how long to wait', waitTimeout, '2m')
     .action(rotate);
+  addDenyCommands(ca);
 }

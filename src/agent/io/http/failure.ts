@@ -24,6 +24,7 @@ const statusByCode: { readonly [code: string]: number } = {
   'unknown-host': 404,
   'wrong-method': 405,
   conflict: 409,
+  'quota-exceeded': 409,
   'too-many-services': 409,
   'too-many-checks': 409,
   'too-many-waiting': 429,

@@ -18,6 +18,7 @@ import { CallerLookup } from './caller.ts';
 import { catalogRoutes } from './catalog-routes.ts';
 import { checkRoutes } from './check-routes.ts';
 import { configRoutes } from './config-routes.ts';
+import { denyRoutes } from './deny-routes.ts';
 import { EventStreams } from './event-stream.ts';
 import { isOurs, lineOf, statusOf } from './failure.ts';
 import { healthRoutes } from './health-routes.ts';
@@ -82,6 +83,7 @@ export const allRoutes: readonly Route[] = [
   ...intentionRoutes,
   ...meshRoutes,
   ...caRoutes,
+  ...denyRoutes,
   ...operationRoutes,
 ];
 

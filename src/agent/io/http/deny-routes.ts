@@ -1,0 +1,62 @@
+/** What an operator refuses for good: hosts, and single certificates. */
+import { Type } from 'typebox';
+import { Value } from 'typebox/value';
+import { Fault, type HostId, isHex } from '../../../core.ts';
+import { type Denied, maxReasonLength } from '../../../trust/denial.ts';
+import { type ApiContext, bodyJson, hostOf, json, operatorOf, type Route } from './route.ts';
+
+export const denyBody = Type.Object(
+  {
+    /** A host's name or id. */
+    host: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
+    serial: Type.Optional(Type.String({ pattern: '^([0-9a-f]{2}){1,20}$' })),
+    reason: Type.Optional(Type.String({ maxLength: maxReasonLength, pattern: '^\\P{Cc}*$' })),
+    force: Type.Optional(Type.Boolean()),
+  },
+  { additionalProperties: false },
+);
+
+/** A host by its name, if it is in the catalog, or else by its id, whose records may long be gone. */
+function hostNamed(context: ApiContext, name: string): HostId {
+  const found = hostOf(context, name)?.id ?? (isHex(name, 32) ? name : undefined);
+  if (found !== undefined) return found;
+  throw new Fault('unknown-host', `there is no host ${name}`, { field: 'host' });
+}
+
+export const denyRoutes: readonly Route[] = [
+  {
+    method: 'POST',
+    style: 'starling',
+    access: 'mesh',
+    path: '/v1/mesh/ca/deny',
+    summary:
+      'Denies a host, by name or id, or a certificate, by serial number, for good: its connections are cut and no ' +
+      'certificate of it is believed; not `changed` if it was denied; 409 where too few trustees would be left to ' +
+      'sign, unless `force`',
+    bodySchema: denyBody,
+    answer: async (context, request) => {
+      const body = bodyJson(request);
+      if (!Value.Check(denyBody, body)) {
+        const [first] = Value.Errors(denyBody, body);
+        const field = first?.instancePath.replace(/^\//, '');
+        throw new Fault('malformed', first?.message ?? 'not a denial', { field });
+      }
+      const { host, serial, reason = '', force = false } = body;
+      if ((host === undefined) === (serial === undefined))
+        throw new Fault('malformed', 'give a host or a serial number', { field: 'host' });
+      const denied: Denied =
+        serial === undefined ? { type: 'host', host: hostNamed(context, host!) } : { type: 'serial', serial };
+      const operator = operatorOf(request);
+      return json(await context.agent.command({ type: 'deny', denied, reason, force, operator }));
+    },
+  },
+  {
+    method: 'GET',
+    style: 'starling',
+    access: 'read',
+    path: '/v1/mesh/ca/deny',
+    summary: 'Every host and certificate that is denied, the newest first, and by whom',
+    topic: () => 'denials',
+    answer: ({ agent }) => json(agent.denials()),
+  },
+];
