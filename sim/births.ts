@@ -10,14 +10,19 @@ import { parseVipRange } from '../src/agent/vips.ts';
 import { assert, type HostId, type Signer, type Verify } from '../src/core.ts';
 import { slotOf } from '../src/gossip/record.ts';
 import { Swim } from '../src/gossip/swim.ts';
-import { founderPolicy } from '../src/trust/epoch/policy.ts';
+import { genesisShare } from '../src/trust/epoch/crypto-port.ts';
 import type { Genesis } from '../src/trust/genesis.ts';
+import { ThresholdEngine } from '../src/trust/quorum/engine.ts';
+import { defaultEngineTimings } from '../src/trust/quorum/run.ts';
 import { type JoinToken, parseToken } from '../src/trust/token.ts';
-import type { Host, SimulatedAgent } from './host.ts';
+import type { Host } from './host.ts';
 import { Joiner } from './joiner.ts';
-import { rememberingVerify } from './keys.ts';
+import { drawBytes, rememberingVerify } from './keys.ts';
+import { LyingEngine, survivesOneLiar } from './liar.ts';
 import type { DatagramKind, Network } from './network.ts';
-import { drawGenesis, gossipPort, hostValue, inboundPort, prepareMesh, svidTtlMs } from './prepared.ts';
+import type { Plan } from './plan.ts';
+import { drawGenesis, gossipPort, hostValue, inboundPort, prepareMesh } from './prepared.ts';
+import type { SimulatedAgent } from './simulated-agent.ts';
 import type { World } from './world.ts';
 
 /** What only the founding knows. */
@@ -40,26 +45,34 @@ const vipRange = parseVipRange('127.64.0.0/16');
 
 export class Births {
   private readonly world: World;
+  private readonly plan: Pick<Plan, 'trust' | 'liars'>;
   private readonly verify: Verify = rememberingVerify();
   private readonly papers = new Map<number, Papers>();
   private readonly joiner: Joiner;
 
-  constructor(world: World, network: Network, hosts: () => readonly Host[]) {
+  constructor(
+    world: World,
+    network: Network,
+    plan: Pick<Plan, 'trust' | 'liars'>,
+    hosts: () => readonly Host[],
+  ) {
     this.world = world;
+    this.plan = plan;
     this.joiner = new Joiner(world, network, hosts, this.verify);
   }
 
   /** Founds the mesh on `host`; `onFounded` once there is a token that admits `hosts` and more. */
   found(host: Host, hosts: number, onFounded: (founding: Founding) => void): void {
     const founded = drawGenesis(host, this.world.random('founding'), host.now, this.verify);
-    const { genesis, operator, rootSigner } = founded;
+    const { genesis, operator, rootSigner, rootSeed } = founded;
+    host.vault.insert(genesisShare, rootSeed);
     this.papers.set(host.number, { genesis, rootSigner, admission: null, sponsor: null, epoch: 0 });
     this.restart(host);
     const uses = Math.min(10_000, hosts * 4);
     const command = {
       type: 'create-token',
       services: [],
-      roles: ['agent'],
+      roles: ['agent', 'trustee'],
       uses,
       ttlMs: 3_600_000,
     } as const;
@@ -78,6 +91,7 @@ export class Births {
     const mesh = prepareMesh(inhabitants, this.world.random('founding'), this.world.now, this.verify);
     for (const host of hosts) {
       const rootSigner = host === hosts[0] ? mesh.rootSigner : null;
+      if (rootSigner !== null) host.vault.insert(genesisShare, mesh.rootSeed);
       this.papers.set(host.number, { ...mesh, rootSigner, admission: null, sponsor: null, epoch: 1 });
       host.equip(
         mesh.entries,
@@ -132,9 +146,9 @@ export class Births {
       vipRange,
       inbound: { address: host.address, port: inboundPort },
       outbound: { address: '127.0.0.1', port: 15_001 },
-      svidTtlMs,
+      svidTtlMs: this.plan.trust.svidTtlMs,
       rootTtlMs: 90 * 24 * 3_600_000,
-      trustees: founderPolicy,
+      trustees: this.plan.trust.policy,
       sponsor: papers.sponsor,
     });
     const swim = new Swim({
@@ -145,15 +159,44 @@ export class Births {
       epoch: papers.epoch,
       root: core.gossip.replica.root(),
     });
-    return observed(core, swim);
+    return observed(core, swim, this.engineOf(host, papers, core));
+  }
+
+  private engineOf(host: Host, papers: Papers, core: AgentCore): SimulatedAgent['engine'] {
+    const real = this.engine(host, papers, 'engine');
+    const liar = this.plan.liars.find((one) => one.host === host.number);
+    if (liar === undefined) return real;
+    const current = () => core.credentials?.epochStatus().current;
+    return new LyingEngine(real, this.engine(host, papers, 'twin'), {
+      lies: liar.lies,
+      random: this.world.random(`liar/${host.number}/${papers.epoch}`),
+      isLying: () => {
+        const epoch = current();
+        return epoch !== undefined && survivesOneLiar(epoch);
+      },
+    });
+  }
+
+  private engine(host: Host, { genesis, epoch }: Papers, purpose: string): ThresholdEngine {
+    const random = this.world.random(`${purpose}/${host.number}/${epoch}`);
+    return new ThresholdEngine({
+      signer: host.signer,
+      verify: this.verify,
+      entropy: (bytes) => drawBytes(random, bytes),
+      trustDomain: genesis.trustDomain,
+      bootId: Buffer.from(drawBytes(random, 16)).toString('hex'),
+      timings: defaultEngineTimings,
+    });
   }
 }
 
 /** The core as the simulator's other parts see it. */
-function observed(core: AgentCore, swim: Swim): SimulatedAgent {
+function observed(core: AgentCore, swim: Swim, engine: SimulatedAgent['engine']): SimulatedAgent {
   const { gossip } = core;
   return {
     swim,
+    engine,
+    trust: core.trust,
     catalog: core.catalog,
     policy: core.policies,
     step: (input, now) => core.step(input, now),
@@ -170,5 +213,7 @@ function observed(core: AgentCore, swim: Swim): SimulatedAgent {
     record: (slot) => gossip.replica.get(slot),
     passesOn: () => gossip.relayVerdict === 'accept',
     stats: () => gossip.stats(),
+    credentials: () => core.credentials,
+    rotationAsked: () => core.knowledge.trustFacts.rotateGeneration,
   };
 }

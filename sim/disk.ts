@@ -47,6 +47,10 @@ export class Disk {
     this.random = random;
   }
 
+  get syncLatencyMs(): number {
+    return this.latencyMs;
+  }
+
   setSyncLatencyMs(latencyMs: number): void {
     this.latencyMs = latencyMs;
   }

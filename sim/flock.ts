@@ -4,7 +4,7 @@
  */
 
 import { seal } from '../src/agent/envelope.ts';
-import { assert, type HostId, type Signer } from '../src/core.ts';
+import { assert, ed25519Verify, type HostId, type Signer } from '../src/core.ts';
 import { Attacker } from './attacker.ts';
 import { Births, type Founding } from './births.ts';
 import { HostClock } from './clock.ts';
@@ -13,10 +13,13 @@ import { Forgeries } from './forgery.ts';
 import { Host, type HostWatcher, type Surroundings } from './host.ts';
 import { drawSigner } from './keys.ts';
 import { Ledger } from './ledger.ts';
+import { forgetfulAnswer, survivesOneLiar } from './liar.ts';
 import { Links } from './links.ts';
 import { Network } from './network.ts';
-import type { Plan, Step } from './plan.ts';
+import type { Plan, Step, TrustTerms } from './plan.ts';
+import { svidTtlMs as preparedTtlMs } from './prepared.ts';
 import { Pubsub } from './pubsub.ts';
+import { TrustLedger } from './trust-ledger.ts';
 import type { World } from './world.ts';
 import { type Reach, Writes } from './writes.ts';
 
@@ -39,6 +42,7 @@ export class Flock implements Reach {
   readonly network: Network;
   readonly pubsub: Pubsub;
   readonly ledger: Ledger;
+  readonly trust: TrustLedger;
   readonly hosts: Host[] = [];
   readonly forgeries = new Forgeries();
   /** World time of the last change to the network as a whole. */
@@ -59,6 +63,7 @@ export class Flock implements Reach {
     const { sabotage } = options;
     this.network.intercept = (from, to, kind, bytes) => {
       const attacker = this.attackers.get(to);
+      if (kind === 'frame' && this.forgets(to, from, bytes)) return true;
       if (attacker === undefined && sabotage === null) return false;
       if (kind !== 'frame' && kind !== 'membership') return false;
       const frame = kind === 'frame' ? bytes : seal('gossip', bytes);
@@ -71,9 +76,10 @@ export class Flock implements Reach {
     });
     this.pubsub.lazy = options.plan.lazyPublish;
     this.ledger = new Ledger(world);
+    this.trust = new TrustLedger(world, Math.max(options.plan.trust.svidTtlMs, preparedTtlMs));
     this.networkChangedAt = world.now;
     this.writes = new Writes(world, this.ledger, this);
-    this.births = new Births(world, this.network, () => this.hosts);
+    this.births = new Births(world, this.network, options.plan, () => this.hosts);
     const around = this.surroundings(options.log);
     for (let number = 0; number < options.plan.hosts; number++) {
       const { offsetMs, driftPpm } = options.plan.clocks[number] ?? { offsetMs: 0, driftPpm: 0 };
@@ -88,9 +94,30 @@ export class Flock implements Reach {
         this.attackers.set(step.host, new Attacker(this.host(step.host), this));
   }
 
+  get terms(): TrustTerms {
+    return this.plan.trust;
+  }
+
   /** Whether somebody else has this host's key. */
   isCompromised(host: Host): boolean {
-    return this.attackers.has(host.number);
+    return this.attackers.has(host.number) || this.isLiar(host);
+  }
+
+  isLiar({ number }: Host): boolean {
+    return this.plan.liars.some(({ host }) => host === number);
+  }
+
+  /** Whether a liar answered a question in its agent's stead, as if it had never given its word before. */
+  private forgets(number: number, from: number, frame: Uint8Array): boolean {
+    const lies = this.plan.liars.find(({ host }) => host === number)?.lies;
+    const liar = this.host(number);
+    const epoch = lies?.includes('forgotten-word')
+      ? liar.agent?.credentials()?.epochStatus().current
+      : undefined;
+    if (epoch === undefined || !survivesOneLiar(epoch)) return false;
+    const answer = forgetfulAnswer(frame, this.host(from).id, epoch, liar.signer, ed25519Verify, liar.now);
+    if (answer !== null) this.network.send(number, from, 'frame', answer);
+    return answer !== null;
   }
 
   /** Founds the mesh on host 0 and plans when each other host joins and registers its services. */
@@ -197,6 +224,9 @@ export class Flock implements Reach {
       case 'intention':
         this.writes.intend(this.host(step.host), step, this.operator);
         break;
+      case 'rotate':
+        this.rotate(this.host(step.host));
+        break;
       default:
         this.changeNetwork(step);
     }
@@ -213,6 +243,15 @@ export class Flock implements Reach {
       configured: (host) => this.ledger.configured(host),
       changed: (host, topics) => this.ledger.changed(host, topics),
       stopped: (host) => this.ledger.gone(host),
+      certified: (host, identity) => {
+        const registered = this.ledger.servicesOf(host.number).has(identity.service);
+        // Whoever has its key registers what it likes.
+        const granted = registered || this.isCompromised(host);
+        this.trust.certified(host, identity, granted);
+      },
+      wrote: (host, ops) => this.trust.wrote(host, ops),
+      ordered: (host, order) => this.trust.ordered(host, order),
+      reported: (host, report) => this.trust.reported(host, report),
       logged: (host, { level, event, fields }) =>
         log?.(
           `${(this.world.elapsedMs / 1000).toFixed(3)} ${host.name} ${level} ${event} ${JSON.stringify(fields)}`,
@@ -257,6 +296,11 @@ export class Flock implements Reach {
     this.network.links.rejoin(host.number);
     this.ledger.disturb();
     this.births.restart(host);
+  }
+
+  /** As `starling ca rotate`; refused while there is nothing to rotate, or a rotation under way. */
+  private rotate(host: Host): void {
+    if (host.isReady) host.command({ type: 'rotate-root', operator: this.operator }, () => undefined);
   }
 
   private changeNetwork(step: Extract<Step, { do: 'partition' | 'cut-one-way' | 'mend' | 'quality' }>): void {

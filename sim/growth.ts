@@ -5,7 +5,8 @@
 import type { HostId } from '../src/core.ts';
 import { type Record, slotOf } from '../src/gossip/record.ts';
 import { finalityOf } from '../src/trust/finality.ts';
-import type { Host, SimulatedAgent } from './host.ts';
+import type { Host } from './host.ts';
+import type { SimulatedAgent } from './simulated-agent.ts';
 import { Violation } from './violation.ts';
 import type { World } from './world.ts';
 

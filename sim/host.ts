@@ -3,59 +3,28 @@
  * agent process on it. It carries out every effect of the agent core as the real shell does, in order.
  */
 
-import type { Catalog, Topic } from '../src/agent/catalog.ts';
+import type { Topic } from '../src/agent/catalog.ts';
 import type { AgentEffect, AgentInput } from '../src/agent/effects.ts';
 import type { CheckDefinition } from '../src/agent/kinds.ts';
-import type { Command, PolicyStore } from '../src/agent/port.ts';
-import {
-  assert,
-  ByteWriter,
-  type Fault,
-  type HostId,
-  type Machine,
-  type Random,
-  type Signer,
-} from '../src/core.ts';
-import type { Member } from '../src/gossip/port.ts';
-import type { Record } from '../src/gossip/record.ts';
-import type { GossipStats } from '../src/gossip/stats.ts';
+import type { Command } from '../src/agent/port.ts';
+import { assert, ByteWriter, type Fault, type HostId, type Random, type Signer } from '../src/core.ts';
 import type { SwimEffect, SwimInput } from '../src/gossip/swim-port.ts';
 import type { ProxyConfig } from '../src/proxy/config.ts';
+import type { EngineOrder, EngineReport } from '../src/trust/quorum/engine-port.ts';
 import type { SavedIdentity } from '../src/trust/svid.ts';
 import type { HostClock } from './clock.ts';
 import type { Channel } from './connection.ts';
 import { describe, describeMembership } from './describe.ts';
 import { type Crash, Disk } from './disk.ts';
+import { EngineThread, threadHopMs } from './engine-thread.ts';
 import { drawBytes } from './keys.ts';
 import type { DatagramKind, Network, NetworkUser } from './network.ts';
 import { drawServiceKey } from './p256.ts';
 import { Process } from './process.ts';
 import type { Pubsub } from './pubsub.ts';
+import type { SimulatedAgent } from './simulated-agent.ts';
+import { Vault } from './vault.ts';
 import type { World } from './world.ts';
-
-/** The machine, what the transport asks of it, and what the checkers look at. */
-export interface SimulatedAgent extends Machine<AgentInput, AgentEffect> {
-  /** Membership, which a real agent runs on a thread of its own. */
-  readonly swim: Machine<SwimInput, SwimEffect>;
-  readonly catalog: Catalog;
-  readonly policy: PolicyStore;
-  /** Whether it knows the mesh, and that it belongs to it. */
-  isReady(): boolean;
-  isAdmitted(host: HostId): boolean;
-  knowsAddressOf(host: HostId): boolean;
-  member(id: HostId): Member | undefined;
-  /** The highest incarnation that membership has heard of, or its own; 0 for strangers. */
-  incarnationOf(id: HostId): number;
-  /** Digest of the whole replica. */
-  root(): string;
-  records(): Iterable<Record>;
-  /** Those of this host's own scope. */
-  ownRecords(): Iterable<Record>;
-  record(slot: string): Record | undefined;
-  /** Whether the delta it got last is worth telling others. */
-  passesOn(): boolean;
-  stats(): GossipStats;
-}
 
 /** `waiting`: not started yet. `dead`: killed or without power, may come back. `left`: for good. */
 export type HostState = 'waiting' | 'joining' | 'running' | 'dead' | 'left';
@@ -66,6 +35,13 @@ export interface HostWatcher {
   changed(host: Host, topics: ReadonlySet<Topic>): void;
   logged(host: Host, effect: Extract<AgentEffect, { type: 'log' }>): void;
   stopped(host: Host): void;
+  /** Keeps a certificate from now on. */
+  certified(host: Host, identity: SavedIdentity): void;
+  /** Writes what concerns epochs or certificates, among others. */
+  wrote(host: Host, ops: Extract<AgentEffect, { type: 'persist' }>['ops']): void;
+  /** Tells its engine of threshold cryptography something, or is told. */
+  ordered(host: Host, order: EngineOrder): void;
+  reported(host: Host, report: EngineReport): void;
 }
 
 /** What all hosts share. */
@@ -82,8 +58,6 @@ export interface Surroundings {
 
 type Answer = (outcome: { readonly value: unknown } | { readonly fault: Fault }) => void;
 
-/** A message from one thread of the agent to the other. */
-const threadHopMs = 0.1;
 /** How long an application takes to answer its check. */
 const checkLatencyMs = 3;
 /** What a frozen process may have left to do; the oldest are what a real one would find in its buffers. */
@@ -96,6 +70,7 @@ export class Host implements NetworkUser {
   readonly address: string;
   readonly clock: HostClock;
   readonly disk: Disk;
+  readonly vault: Vault;
   readonly random: Random;
   state: HostState = 'waiting';
   /** The whole process is stopped. */
@@ -110,15 +85,17 @@ export class Host implements NetworkUser {
   /** Services whose application does not answer its check. */
   readonly silentApplications = new Set<string>();
   /** Certificates and keys, in files of their own. */
-  private readonly identities = new Map<string, SavedIdentity>();
+  readonly identities = new Map<string, SavedIdentity>();
   private readonly around: Surroundings;
   private process: Process<AgentInput, AgentEffect> | null = null;
   private membership: Process<SwimInput, SwimEffect> | null = null;
+  private engine: EngineThread | null = null;
   private readonly requests = new Map<number, Answer>();
   private readonly exchanges = new Map<number, { readonly to: number; readonly nonce: number }>();
   /** What a frozen process would have done by itself. */
   private readonly whenThawed: (() => void)[] = [];
   private counter = 0;
+  private lives = 0;
 
   constructor(around: Surroundings, signer: Signer, clock: HostClock) {
     this.around = around;
@@ -129,6 +106,8 @@ export class Host implements NetworkUser {
     this.address = `10.${this.number >> 16}.${(this.number >> 8) & 255}.${this.number & 255}`;
     this.random = around.world.random(`host/${this.number}`);
     this.disk = new Disk(around.world, around.world.random(`disk/${this.number}`));
+    const vaultRandom = around.world.random(`vault/${this.number}`);
+    this.vault = new Vault(around.world, vaultRandom, () => this.disk.syncLatencyMs);
     this.since = around.world.now;
   }
 
@@ -189,13 +168,31 @@ export class Host implements NetworkUser {
       perform: (effect) => this.performMembership(effect),
       describe: describeMembership,
     });
+    const process = this.process;
+    this.engine = new EngineThread({
+      world,
+      clock: this.clock,
+      host: this.number,
+      engine: agent.engine,
+      random: world.random(`engine-thread/${this.number}/${++this.lives}`),
+      report: (report) => this.engineSaid(process, report),
+    });
     this.clock.processStarted();
     network.processStarted(this.number);
     pubsub.processStarted(this.number);
     this.enter('running');
     const entries = this.disk.entries().map(([key, value]) => ({ key, value }));
     const identities = [...this.identities.values()];
-    this.process.feed({ type: 'start', saved: { entries, identities, secrets: [], admission } });
+    const shares = this.vault.entries();
+    for (const [name, secret] of shares) this.engine.hold(name, secret);
+    const secrets = shares.map(([name]) => name);
+    this.process.feed({ type: 'start', saved: { entries, identities, secrets, admission } });
+  }
+
+  private engineSaid(process: Process<AgentInput, AgentEffect>, report: EngineReport): void {
+    if (!process.isAlive) return;
+    this.around.watcher.reported(this, report);
+    process.feed({ type: 'engine', report });
   }
 
   /** The process is gone at once, and of what its disk was given what this kind of end takes with it. */
@@ -206,6 +203,8 @@ export class Host implements NetworkUser {
     this.process = null;
     this.membership?.kill();
     this.membership = null;
+    this.engine?.kill();
+    this.engine = null;
     this.agent = null;
     this.config = null;
     this.frozen = false;
@@ -214,6 +213,7 @@ export class Host implements NetworkUser {
     this.exchanges.clear();
     this.whenThawed.length = 0;
     this.disk.crash(crash);
+    this.vault.crash();
     pubsub.processDied(this.number);
     network.processDied(this.number);
     this.enter(state);
@@ -224,10 +224,11 @@ export class Host implements NetworkUser {
     if (this.process === null || this.frozen) return;
     this.frozen = true;
     this.membership?.freeze();
+    this.engine?.freeze();
     this.halt(this.process);
   }
 
-  /** Keeps the main thread busy; membership, on a thread of its own, goes on. */
+  /** Keeps the main thread busy; membership and cryptography, on threads of their own, go on. */
   stall(): void {
     if (this.process === null || this.stalled) return;
     this.stalled = true;
@@ -248,6 +249,7 @@ export class Host implements NetworkUser {
     this.since = this.around.world.now;
     this.around.network.setFrozen(this.number, false);
     this.membership?.thaw();
+    this.engine?.thaw();
     this.process?.thaw();
     for (const action of this.whenThawed.splice(0)) action();
   }
@@ -331,6 +333,7 @@ export class Host implements NetworkUser {
         this.toPeer(effect.peer, (peer) => network.connect(this.number, peer));
         break;
       case 'disconnect':
+      case 'expel':
         this.toPeer(effect.peer, (peer) => network.disconnect(this.number, peer));
         break;
       case 'swim':
@@ -361,6 +364,7 @@ export class Host implements NetworkUser {
         break;
       case 'keep-identity':
         this.identities.set(effect.identity.service, effect.identity);
+        watcher.certified(this, effect.identity);
         break;
       case 'drop-identity':
         this.identities.delete(effect.service);
@@ -371,8 +375,13 @@ export class Host implements NetworkUser {
         watcher.configured(this);
         break;
       case 'engine':
+        watcher.ordered(this, effect.order);
+        this.engine?.order(effect.order);
+        break;
       case 'shred':
-        throw new Error('bug: in a mesh whose founder keeps the root, nobody makes or has shares');
+        this.vault.shred(effect.names);
+        this.engine?.order({ type: 'forget', names: effect.names });
+        break;
       case 'happened':
         break;
       case 'changed':
@@ -419,7 +428,11 @@ export class Host implements NetworkUser {
         this.perform(released);
       }
     };
-    this.disk.write(effect.ops, effect.sync, () => this.whenAwake(release));
+    this.around.watcher.wrote(this, effect.ops);
+    const write = (): void => this.disk.write(effect.ops, effect.sync, () => this.whenAwake(release));
+    this.vault.keep(effect.secrets ?? [], () => {
+      if (this.process === process) this.whenAwake(write);
+    });
   }
 
   private joinReply(exchange: number, bytes: Uint8Array): void {

@@ -4,7 +4,8 @@
  */
 import type { Topic } from '../src/agent/catalog.ts';
 import type { Hlc } from '../src/gossip/record.ts';
-import type { Host, SimulatedAgent } from './host.ts';
+import type { Host } from './host.ts';
+import type { SimulatedAgent } from './simulated-agent.ts';
 import { Samples } from './statistics.ts';
 import type { World } from './world.ts';
 

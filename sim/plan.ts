@@ -3,6 +3,7 @@
  * draws a plan from its random stream; the plan itself holds no chance, so it can be printed and replayed.
  */
 import type { Random } from '../src/core.ts';
+import type { TrusteePolicy } from '../src/trust/epoch/policy.ts';
 import type { LinkQuality } from './links.ts';
 
 /** What somebody does with an admitted host's key and connections; see attacker.ts. */
@@ -20,6 +21,16 @@ export const attacks = [
   'sweeping-deaths',
 ] as const;
 export type Attack = (typeof attacks)[number];
+
+/** What a trustee does to those who rely on it; see liar.ts. */
+export const lies = [
+  'wrong-dealings',
+  'two-dealings',
+  'wrong-shares',
+  'withheld-answers',
+  'forgotten-word',
+] as const;
+export type Lie = (typeof lies)[number];
 
 export type Step =
   /** The process is killed at once (SIGKILL); the host answers for it with refusals. */
@@ -64,7 +75,9 @@ export type Step =
       readonly source: string;
       readonly destination: string;
       readonly action: 'allow' | 'deny';
-    };
+    }
+  /** An operator asks for another root through this host. */
+  | { readonly do: 'rotate'; readonly host: number };
 
 export interface TimedStep {
   /** Milliseconds after the mesh has formed. */
@@ -72,14 +85,23 @@ export interface TimedStep {
   readonly step: Step;
 }
 
+/** Who shares the root, and how long the certificates that come from it last. */
+export interface TrustTerms {
+  readonly policy: TrusteePolicy;
+  readonly svidTtlMs: number;
+}
+
 export interface Plan {
   readonly hosts: number;
+  readonly trust: TrustTerms;
   /** All that are not to come late belong to the mesh already, their services registered: nobody joins. */
   readonly prepared: boolean;
   /** Host `i > 0` starts to join (prepared: starts) `joinAtMs[i]` after the founder is up; null: when a step says so. */
   readonly joinAtMs: readonly (number | null)[];
   /** Offset (milliseconds) and drift (parts per million) of each host's clock. */
   readonly clocks: readonly { readonly offsetMs: number; readonly driftPpm: number }[];
+  /** Hosts that lie as trustees, from when they hold a seat that one liar may have until they are killed. */
+  readonly liars: readonly { readonly host: number; readonly lies: readonly Lie[] }[];
   /** Services each host registers before the timeline begins. */
   readonly services: readonly (readonly string[])[];
   /** From the start of the timeline until every fault is mended. */
@@ -100,6 +122,8 @@ export interface Bounds {
   readonly falseDownMs: number;
   /** From the mending of all faults until all replicas and compiled endpoints agree. */
   readonly convergeMs: number;
+  /** From the mending of all faults until everybody has the certificates it should have, from one root. */
+  readonly certifyMs: number;
 }
 
 export interface Scenario {

@@ -11,6 +11,7 @@ import { createToken } from '../src/agent/tokens.ts';
 import {
   assert,
   byCodeUnit,
+  ed25519Signer,
   encodeJson,
   type Millis,
   type Random,
@@ -56,6 +57,8 @@ export interface PreparedMesh {
   readonly genesis: Genesis;
   readonly operator: Signer;
   readonly rootSigner: Signer;
+  /** The key behind it: the founder's engine holds it too. */
+  readonly rootSeed: Uint8Array;
   readonly token: JoinToken;
   /** What lies in every host's store, by key. */
   readonly entries: ReadonlyMap<string, Uint8Array>;
@@ -86,9 +89,10 @@ export function drawGenesis(
   random: Random,
   now: Millis,
   verify: Verify,
-): { readonly genesis: Genesis; readonly operator: Signer; readonly rootSigner: Signer } {
+): Pick<PreparedMesh, 'genesis' | 'operator' | 'rootSigner' | 'rootSeed'> {
   const operator = drawSigner(random);
-  const rootSigner = drawSigner(random);
+  const rootSeed = drawBytes(random, 32);
+  const rootSigner = ed25519Signer(rootSeed);
   const genesis = createGenesis(
     {
       trustDomain: 'mesh.test',
@@ -100,7 +104,7 @@ export function drawGenesis(
     { operator, founder: founder.signer, root: rootSigner },
     verify,
   );
-  return { genesis, operator, rootSigner };
+  return { genesis, operator, rootSigner, rootSeed };
 }
 
 /** The mesh of `hosts`, the first of whom founded it. */

@@ -68,6 +68,8 @@ export function line(row: Row): string {
     `converge ${middleAndMost(report.convergence)}`,
     `detect ${middleAndMost(report.detection)}`,
     `agreed after ${readableMs(report.agreedMs)}`,
+    `certified after ${readableMs(report.certifiedMs)}`,
+    `${report.trust.roots} roots, ${report.trust.epochs} epochs, ${report.trust.certificates} certificates`,
     `${kilobytes(report.bytesPerHost.quantile(0.5))} a host`,
     ...(report.falseDowns > 0 ? [`false downs ${report.falseDowns}`] : []),
     `trace ${report.traceHash}`,

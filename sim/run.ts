@@ -10,6 +10,8 @@ import type { NetworkCounters } from './network.ts';
 import type { Plan, Scenario } from './plan.ts';
 import type { PublishCounters } from './pubsub.ts';
 import { Samples } from './statistics.ts';
+import { TrustCheckers } from './trust-checkers.ts';
+import type { TrustCounters } from './trust-ledger.ts';
 import { Violation } from './violation.ts';
 import { World } from './world.ts';
 
@@ -33,6 +35,9 @@ export interface RunReport {
   readonly formedMs: number;
   /** From the mending of all faults until all agreed. */
   readonly agreedMs: number;
+  /** From then until everybody had its certificates, all of one root; null where too few trustees were left. */
+  readonly certifiedMs: number | null;
+  readonly trust: TrustCounters;
   readonly convergence: Samples;
   readonly delivery: Samples;
   readonly detection: Samples;
@@ -61,7 +66,7 @@ export function run(options: RunOptions): RunReport {
   const runner = new Runner(world, flock, plan, options.scenario);
   const formedMs = runner.form();
   runner.play();
-  const agreedMs = runner.mendAndAgree();
+  const { agreedMs, certifiedMs } = runner.mendAndAgree();
   return {
     scenario: options.scenario.name,
     hosts: options.hosts,
@@ -71,6 +76,8 @@ export function run(options: RunOptions): RunReport {
     traceHash: world.trace.digest(),
     formedMs,
     agreedMs,
+    certifiedMs,
+    trust: flock.trust.counters,
     convergence: flock.ledger.convergence,
     delivery: flock.ledger.delivery,
     detection: flock.ledger.detection,
@@ -93,6 +100,7 @@ class Runner {
   private readonly plan: Plan;
   private readonly scenario: Scenario;
   private readonly checkers: Checkers;
+  private readonly trust: TrustCheckers;
 
   constructor(world: World, flock: Flock, plan: Plan, scenario: Scenario) {
     this.world = world;
@@ -100,6 +108,7 @@ class Runner {
     this.plan = plan;
     this.scenario = scenario;
     this.checkers = new Checkers(flock, scenario.bounds, rememberingVerify());
+    this.trust = new TrustCheckers(flock, scenario.bounds.certifyMs);
   }
 
   /** Starts all hosts and waits until every one knows every other. */
@@ -121,7 +130,7 @@ class Runner {
   }
 
   /** Mends network, disks and frozen processes; the dead stay dead. Then all must agree, and stay so. */
-  mendAndAgree(): number {
+  mendAndAgree(): { readonly agreedMs: number; readonly certifiedMs: number | null } {
     this.flock.apply({ do: 'mend' });
     this.flock.apply({ do: 'quality', quality: localNetwork });
     for (const host of this.flock.hosts) {
@@ -131,16 +140,22 @@ class Runner {
     const mendedAt = this.world.now;
     this.untilAgreed('convergence', mendedAt, this.scenario.bounds.convergeMs);
     const agreedMs = this.world.now - mendedAt;
+    this.until(() => this.trust.unsettled(), 'certification', mendedAt, this.scenario.bounds.certifyMs);
+    const certifiedMs = this.trust.isLost() ? null : this.world.now - mendedAt;
     this.runWithSweeps(this.world.now + steadyMs);
-    const relapse = this.checkers.disagreement();
+    const relapse = this.checkers.disagreement() ?? this.trust.unsettled();
     if (relapse !== null) throw new Violation('stability', this.world, `after agreement: ${relapse}`);
     this.checkers.final();
-    return agreedMs;
+    return { agreedMs, certifiedMs };
   }
 
   private untilAgreed(checker: string, sinceMs: number, withinMs: number): void {
+    this.until(() => this.unfinished() ?? this.checkers.disagreement(), checker, sinceMs, withinMs);
+  }
+
+  private until(difference: () => string | null, checker: string, sinceMs: number, withinMs: number): void {
     for (;;) {
-      const differs = this.unfinished() ?? this.checkers.disagreement();
+      const differs = difference();
       if (differs === null) return;
       if (this.world.now - sinceMs > withinMs)
         throw new Violation(checker, this.world, `not within ${withinMs} ms: ${differs}`);
@@ -160,6 +175,7 @@ class Runner {
     while (this.world.now < until) {
       if (this.world.now >= this.nextSweepAt) {
         this.checkers.sweep();
+        this.trust.sweep();
         this.nextSweepAt = this.world.now + sweepMs;
       }
       this.world.runUntil(Math.min(until, this.nextSweepAt));

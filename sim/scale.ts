@@ -12,6 +12,7 @@ import type { RunReport } from './run.ts';
 import { sample } from './scenarios/common.ts';
 import { Samples } from './statistics.ts';
 import { membershipBytes, type Traffic, trafficBetween } from './traffic.ts';
+import { noTrustCounters } from './trust-ledger.ts';
 import { Violation } from './violation.ts';
 import { World } from './world.ts';
 
@@ -127,6 +128,8 @@ class ScaleRun implements LightMeshWatcher {
       traceHash: this.world.trace.digest(),
       formedMs: settleMs,
       agreedMs: 0,
+      certifiedMs: null,
+      trust: noTrustCounters(),
       convergence: this.convergence,
       delivery: this.delivery,
       detection: both(this.told),

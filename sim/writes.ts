@@ -6,10 +6,11 @@
 import { upsertIntention } from '../src/agent/intentions.ts';
 import { CONFIG_ENTRY, SERVICE } from '../src/agent/kinds.ts';
 import type { Fault, Signer } from '../src/core.ts';
-import type { Host, SimulatedAgent } from './host.ts';
+import type { Host } from './host.ts';
 import type { Ledger } from './ledger.ts';
 import type { Step } from './plan.ts';
 import { serviceDefinition } from './services.ts';
+import type { SimulatedAgent } from './simulated-agent.ts';
 import { Violation } from './violation.ts';
 import type { World } from './world.ts';
 

@@ -1,6 +1,7 @@
 /** What scenarios are made of: spread-out starts, services, background writes and faults with their end. */
 import { type Random, randomInt } from '../../src/core.ts';
-import type { Bounds, Plan, Step, TimedStep } from '../plan.ts';
+import { founderPolicy, highAssurancePolicy, standardPolicy } from '../../src/trust/epoch/policy.ts';
+import type { Bounds, Plan, Step, TimedStep, TrustTerms } from '../plan.ts';
 
 /** What a mesh of the sizes simulated here is held to, on an ordinary network. */
 export const ordinaryBounds: Bounds = {
@@ -8,7 +9,23 @@ export const ordinaryBounds: Bounds = {
   detectMs: 15_000,
   falseDownMs: 10_000,
   convergeMs: 20_000,
+  certifyMs: 120_000,
 };
+
+/** What a run of a minute or two sees of what otherwise takes hours. */
+const hurried = { settleMs: 3_000, replaceAfterMs: 10_000 };
+const hurriedTtlMs = 120_000;
+
+/** Who may share the root. */
+export const sharedRoot: TrustTerms = {
+  policy: { ...standardPolicy, ...hurried },
+  svidTtlMs: hurriedTtlMs,
+};
+export const warilySharedRoot: TrustTerms = {
+  policy: { ...highAssurancePolicy, ...hurried },
+  svidTtlMs: hurriedTtlMs,
+};
+export const founderRoot: TrustTerms = { policy: founderPolicy, svidTtlMs: 12 * 3_600_000 };
 
 export const serviceNames: readonly string[] = ['web', 'api', 'cart', 'search', 'mail', 'billing'];
 
@@ -17,6 +34,7 @@ export function basePlan(hosts: number, random: Random, joinOverMs: number): Pla
   const each = <T>(make: (host: number) => T): T[] => Array.from({ length: hosts }, (_, host) => make(host));
   return {
     hosts,
+    trust: sharedRoot,
     prepared: false,
     joinAtMs: each((host) => (host === 0 ? 0 : Math.floor(random.next() * joinOverMs))),
     clocks: each(() => ({
@@ -24,6 +42,7 @@ export function basePlan(hosts: number, random: Random, joinOverMs: number): Pla
       driftPpm: Math.floor((random.next() - 0.5) * 100),
     })),
     services: each(() => sample(serviceNames, 1 + randomInt(random, 2), random)),
+    liars: [],
     activeMs: 30_000,
     timeline: [],
     quality: {},

@@ -11,9 +11,10 @@ import { lossy } from './lossy.ts';
 import { partition } from './partition.ts';
 import { swarm } from './swarm.ts';
 import { traitors } from './traitors.ts';
+import { trust, trustTraitor } from './trust.ts';
 
 export const scenarios: ReadonlyMap<string, Scenario> = new Map(
-  [blackout, calm, churn, hardJoins, joinStorm, large, lossy, partition, swarm, traitors]
+  [blackout, calm, churn, hardJoins, joinStorm, large, lossy, partition, swarm, traitors, trust, trustTraitor]
     .sort((a, b) => byCodeUnit(a.name, b.name))
     .map((scenario) => [scenario.name, scenario]),
 );

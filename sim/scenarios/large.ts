@@ -1,6 +1,6 @@
 /** A large mesh that formed long ago, on an ordinary day. */
 import type { Plan, Scenario, TimedStep } from '../plan.ts';
-import { allOf, background, basePlan, ordinaryBounds, sample } from './common.ts';
+import { allOf, background, basePlan, founderRoot, ordinaryBounds, sample } from './common.ts';
 
 /** Services of the whole mesh, and how many of them each host runs. */
 const names: readonly string[] = Array.from({ length: 100 }, (_, i) => `service-${i}`);
@@ -18,6 +18,7 @@ export const large: Scenario = {
     const base = basePlan(hosts, random, startOverMs);
     const plan: Plan = {
       ...base,
+      trust: founderRoot,
       prepared: true,
       services: allOf(hosts).map(() => sample(names, instancesPerHost(hosts), random)),
       activeMs: 20_000,
