@@ -17,9 +17,10 @@ import { Certifier } from './certifier.ts';
 import type { AgentOptions } from './core.ts';
 import type { AgentEffect, EpochEvent, SavedState } from './effects.ts';
 import type { EnvelopeRoom } from './envelope.ts';
+import type { IssuanceStats } from './issuance-stats.ts';
 import type { Knowledge } from './knowledge.ts';
 import { Ledger } from './ledger.ts';
-import type { IdentityStatus } from './port.ts';
+import { type IdentityStatus, leafTopic } from './port.ts';
 import { Presence } from './presence.ts';
 import { Quorum, type QuorumOptions } from './quorum.ts';
 import { RootStanding } from './root-standing.ts';
@@ -44,6 +45,7 @@ export class Credentials {
   private readonly presence: Presence;
   private readonly succession: Succession;
   private readonly certifier: Certifier;
+  private denialsSeen = 0;
   private readonly quorum: Quorum;
   private readonly ledger: Ledger;
   /** What the data plane serves by. */
@@ -88,6 +90,8 @@ export class Credentials {
       ttlMs: agent.svidTtlMs,
       rules,
       log,
+      issued,
+      changed: (service) => knowledge.catalog.touch(leafTopic(service)),
       askQuorum: (frame, now) => this.quorum.requestLeaf(frame, now),
     });
     this.quorum = new Quorum({
@@ -119,7 +123,10 @@ export class Credentials {
   }
 
   wake(now: Millis): AgentEffect[] {
-    return [...this.certifier.wake(now), ...this.quorum.wake(now), ...this.ledger.wake(now)];
+    const effects = [...this.certifier.wake(now), ...this.quorum.wake(now), ...this.ledger.wake(now)];
+    // What others hold of an older root may have expired.
+    this.acknowledge(now);
+    return effects;
   }
 
   /** Takes up what was saved before this start. */
@@ -163,6 +170,9 @@ export class Credentials {
   /** `rootsChanged`: there may be roots, or turns of theirs, among the records. */
   recordsApplied(rootsChanged: boolean, now: Millis): AgentEffect[] {
     const renewed = rootsChanged ? this.certifier.bundleChanged(now) : [];
+    const { revision } = this.options.knowledge.trust.denials;
+    if (revision !== this.denialsSeen) renewed.push(...this.certifier.denialsChanged(now));
+    this.denialsSeen = revision;
     // A host without services is configured as before when another root signs, and uses the old one no more.
     if (rootsChanged) this.acknowledge(now);
     return [...renewed, ...this.quorum.recordsApplied(now), ...this.ledger.recordsApplied()];
@@ -194,13 +204,19 @@ export class Credentials {
     return this.certifier.identities();
   }
 
+  get issuance(): IssuanceStats {
+    return this.certifier.stats;
+  }
+
   statuses(now: Millis): IdentityStatus[] {
     return this.certifier.statuses(now);
   }
 
   /** Asks others on behalf of a command, which is answered once they have. Throws `Fault`. */
   ask(request: number, question: CaQuestion, now: Millis): AgentEffect[] {
-    return this.ledger.ask(request, question, now);
+    return question.type === 'sign-csr'
+      ? this.certifier.sign(request, question, now)
+      : this.ledger.ask(request, question, now);
   }
 
   /** Trustees that told two stories about what they signed. */

@@ -140,6 +140,8 @@ export function checkDenial(statement: SignedStatement, now: Millis): void {
 
 /** All denials in force, as the replica's winners say, in whatever order they came. */
 export class Denials {
+  /** Grows with each change. */
+  revision = 0;
   private readonly byKey = new Map<string, SignedDenial>();
   private readonly hosts = new Map<HostId, SignedDenial>();
   private readonly serials = new Map<string, SignedDenial>();
@@ -149,6 +151,7 @@ export class Denials {
     const key = denialKey(denial.denied);
     const known = this.byKey.get(key);
     if (known !== undefined && strengthOf(denial) < strengthOf(known)) return;
+    this.revision++;
     this.byKey.set(key, denial);
     if (denial.denied.type === 'host') this.hosts.set(denial.denied.host, denial);
     else this.serials.set(denial.denied.serial, denial);
@@ -158,6 +161,7 @@ export class Denials {
   forget(key: string): void {
     const denied = this.byKey.get(key)?.denied;
     if (denied?.type !== 'serial') return;
+    this.revision++;
     this.byKey.delete(key);
     this.serials.delete(denied.serial);
   }

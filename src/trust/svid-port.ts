@@ -28,7 +28,9 @@ export type SvidInput =
   /** No trustee could be asked. */
   | { readonly type: 'request-failed'; readonly requestId: number; readonly reason: string }
   /** The trust bundle changed: what another root than the active one signed is renewed soon. */
-  | { readonly type: 'bundle-changed' };
+  | { readonly type: 'bundle-changed' }
+  /** Other certificates are denied than before: in the place of such a one there is to be another, now. */
+  | { readonly type: 'denials-changed' };
 
 export type SvidEffect =
   /** Make a P-256 key and a signing request for it (`createCsr`); answer with `key-made`. */
@@ -62,6 +64,8 @@ export interface SvidOptions {
   readonly trustDomain: string;
   readonly datacenter: string;
   readonly bundle: Pick<TrustBundle, 'active' | 'believed'>;
+  /** Whether the certificate of this serial number, hex, is refused by everybody. */
+  readonly isDenied: (serial: string) => boolean;
   readonly verify: Verify;
   readonly random: Random;
   /** Lifetime asked for. */

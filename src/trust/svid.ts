@@ -83,6 +83,8 @@ export class SvidKeeper implements Machine<SvidInput, SvidEffect> {
       }
       case 'bundle-changed':
         return this.bundleChanged(now);
+      case 'denials-changed':
+        return this.denialsChanged(now);
     }
   }
 
@@ -282,6 +284,8 @@ export class SvidKeeper implements Machine<SvidInput, SvidEffect> {
   ): SvidEffect & { type: 'identity' } {
     const leaf = chain[0]!;
     const svid = verifySvidProfile(leaf, this.options.trustDomain, now);
+    if (this.options.isDenied(svid.serial))
+      throw new Fault('svid-denied', 'the certificate was denied by an operator');
     if (svid.spiffeId !== formatSpiffeId(entry.identity))
       throw new Fault('svid-names', `the certificate is for ${svid.spiffeId}`);
     const certificate = parseCertificate(leaf);
@@ -326,6 +330,17 @@ export class SvidKeeper implements Machine<SvidInput, SvidEffect> {
           entry.deadline,
           now + this.options.random.next() * Math.min(60_000, this.options.ttlMs / 12),
         );
+    }
+    return effects;
+  }
+
+  /** Another key with it: who denies a certificate fears for its key. Until there is one, the old one is all there is. */
+  private denialsChanged(now: Millis): SvidEffect[] {
+    const effects: SvidEffect[] = [];
+    for (const entry of this.entries.values()) {
+      if (entry.phase !== 'held' || !this.options.isDenied(entry.held!.svid.serial)) continue;
+      entry.problem = 'its certificate was denied by an operator';
+      effects.push(...this.start(entry, now));
     }
     return effects;
   }

@@ -308,6 +308,7 @@ test('a keeper of identities takes any inputs in any order, and always knows wha
   const input: fc.Arbitrary<SvidInput> = fc.oneof(
     fc.constant<SvidInput>({ type: 'wake' }),
     fc.constant<SvidInput>({ type: 'bundle-changed' }),
+    fc.constant<SvidInput>({ type: 'denials-changed' }),
     services.map((list): SvidInput => ({ type: 'services', services: list })),
     fc.nat(12).map((requestId): SvidInput => ({ type: 'request-failed', requestId, reason: 'no one there' })),
     fc
@@ -331,7 +332,8 @@ test('a keeper of identities takes any inputs in any order, and always knows wha
     fc.property(fc.array(fc.tuple(input, fc.nat(20_000)), { maxLength: 60 }), fc.nat(), (inputs, seed) => {
       const { bundle } = foundedState();
       const options = { trustDomain, datacenter: 'dc1', bundle, verify: ed25519Verify, ttlMs: 12 * hour };
-      const keeper = new SvidKeeper({ ...options, random: seededRandom(seed) });
+      const isDenied = () => seed % 3 === 0;
+      const keeper = new SvidKeeper({ ...options, isDenied, random: seededRandom(seed) });
       let now = startedAt;
       let wanted: readonly string[] = [];
       for (const [one, pause] of inputs) {

@@ -154,6 +154,17 @@ function trafficMetrics(add: Add, { dataPlane }: MetricSources): void {
     ['reason'],
     () => byName('reason', dataPlane()?.handshakeFailures ?? {}),
   );
+  add(
+    'counter',
+    'starling_denied_peers_total',
+    'TLS connections refused at the handshake, or cut while open, because an operator denied the peer.',
+    ['direction', 'stage', 'reason'],
+    () =>
+      (dataPlane()?.deniedPeers ?? []).map(({ direction, stage, reason, count }) => ({
+        labels: { direction, stage, reason },
+        value: count,
+      })),
+  );
 }
 
 /** The hot path counts into buckets of its own: they are written out as they are, in Prometheus' text form. */

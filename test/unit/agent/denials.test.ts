@@ -241,10 +241,13 @@ test('the denial of a serial number reaches all, and is forgotten once no such c
   const [first, second] = hosts as [FlockHost, FlockHost];
   const serial = serialOf(second, 'common');
   const answer = denySerial(first, serial);
+  const before = flock.now;
   assert.equal(answer.until, answer.at + serialDenialMs);
   flock.run(1000);
   assert.equal(denySerial(second, serial).changed, false);
   for (const host of hosts) assert.deepEqual(host.lastConfig.denied.serials, [serial]);
+  assert.notEqual(serialOf(second, 'common'), serial, 'its service has another certificate by now');
+  assert.equal(flock.now - before, 1000);
   const slot = `policy/deny/serial/${serial}`;
   flock.now += serialDenialMs + hour;
   flock.run(1000);

@@ -35,6 +35,7 @@ class Bench {
   now: Millis = startedAt;
   issuer: 'working' | 'silent' | 'unreachable' = 'working';
   makesKeys = true;
+  readonly denied = new Set<string>();
   /** Changes a reply on its way. */
   tamper: (bytes: Uint8Array) => Uint8Array = (bytes) => bytes;
   private readonly root = new RootIssuer({
@@ -56,6 +57,7 @@ class Bench {
       trustDomain,
       datacenter: 'dc1',
       bundle: this.state.bundle,
+      isDenied: (serial) => this.denied.has(serial),
       verify: ed25519Verify,
       random: seededRandom(seed),
       ttlMs: ttl,
@@ -400,4 +402,26 @@ test('a root near its end does not make its certificates be renewed without paus
   assert.ok(bench.requestedAt.length < 60, `${bench.requestedAt.length} requests in two minutes`);
   for (const [index, at] of bench.requestedAt.slice(1).entries())
     assert.ok(at - bench.requestedAt[index]! >= 500);
+});
+
+test('a certificate that was denied is replaced at once, with its key, and is not taken from disk again', () => {
+  const bench = started();
+  const [stolen] = bench.identities;
+  bench.feed({ type: 'denials-changed' });
+  assert.equal(bench.identities.length, 1, 'the denial of others changes nothing');
+  bench.now += hour;
+  bench.denied.add(new X509Certificate(stolen!.certPem).serialNumber.toLowerCase());
+  bench.issuer = 'silent';
+  bench.feed({ type: 'denials-changed' });
+  assert.match(bench.keeper.statuses(bench.now)[0]?.problem ?? '', /denied/);
+  bench.issuer = 'working';
+  bench.run(bench.now + 60_000);
+  assert.equal(bench.identities.length, 2);
+  assert.notEqual(bench.identities[1]!.keyPem, stolen!.keyPem);
+  assert.equal(bench.keeper.statuses(bench.now)[0]?.problem, null);
+  const after = new Bench();
+  for (const serial of bench.denied) after.denied.add(serial);
+  after.feed({ type: 'restore', saved: [stolen!] });
+  after.feed({ type: 'services', services: ['api'] });
+  assert.equal(after.requestedAt.length, 1);
 });

@@ -63,6 +63,7 @@ for (const [threshold, count] of [
       trustDomain,
       datacenter: 'dc1',
       bundle: state.bundle,
+      isDenied: () => false,
       verify: ed25519Verify,
       random: seededRandom(1),
       ttlMs: hour,
