@@ -1,6 +1,6 @@
 /** Keeps strangers out at the connection: nobody who is not admitted completes one, in either direction. */
 import type { ConnectionGater, MultiaddrConnection, PeerId } from '@libp2p/interface';
-import type { HostId } from '../../core.ts';
+import type { HostId, Millis } from '../../core.ts';
 import { Rates } from '../rates.ts';
 import { sourceOf } from '../source.ts';
 import { hostIdOf } from './identity.ts';
@@ -27,6 +27,7 @@ export function admissionGater(
   admitted: (host: HostId) => boolean,
   refused: (host: HostId | null) => void,
   limited: () => void,
+  now: () => Millis,
 ): ConnectionGater {
   const denied = (peerId: PeerId): boolean => {
     const host = hostIdOf(peerId);
@@ -34,7 +35,7 @@ export function admissionGater(
     refused(host);
     return true;
   };
-  const handshakes = new Handshakes();
+  const handshakes = new Handshakes(now);
   return {
     denyDialPeer: denied,
     denyDialMultiaddr: () => false,
@@ -60,19 +61,24 @@ class Handshakes {
   private readonly failures = new Rates({ perSecond: failuresPerSecond, burst: failuresAtOnce }, maxSources);
   /** What to do when the handshake of a connection is over, one way or the other. */
   private readonly ends = new WeakMap<MultiaddrConnection, (succeeded: boolean) => void>();
+  private readonly now: () => Millis;
+
+  constructor(now: () => Millis) {
+    this.now = now;
+  }
 
   /** False when the source of `connection` has too many under way, or too many that failed. */
   begin(connection: MultiaddrConnection): boolean {
     const source = sourceOf(connection.remoteAddr.getComponents()[0]?.value ?? '');
     const count = this.underWay.get(source) ?? 0;
-    if (count >= maxHandshakesPerSource || !this.failures.allows(source, performance.now())) return false;
+    if (count >= maxHandshakesPerSource || !this.failures.allows(source, this.now())) return false;
     this.underWay.set(source, count + 1);
     const end = (succeeded: boolean): void => {
       if (!this.ends.delete(connection)) return;
       const left = this.underWay.get(source)! - 1;
       if (left > 0) this.underWay.set(source, left);
       else this.underWay.delete(source);
-      if (!succeeded) this.failures.take(source, performance.now());
+      if (!succeeded) this.failures.take(source, this.now());
     };
     this.ends.set(connection, end);
     connection.addEventListener('close', () => end(false), { once: true });

@@ -3,7 +3,7 @@
  * datagrams, join requests.
  */
 import type { PeerId } from '@libp2p/interface';
-import { ed25519Signer, Fault, type HostId } from '../../core.ts';
+import { ed25519Signer, Fault, type HostId, type Millis } from '../../core.ts';
 import type { Digest } from '../frames.ts';
 import { defaultSwimParameters, type SwimParameters } from '../parameters.ts';
 import type { RelayVerdict } from '../port.ts';
@@ -58,6 +58,8 @@ export interface TransportOptions {
    * closed. Neighbours (`connect`) and connections that peers opened do not count. 64 unless given.
    */
   readonly maxCasualConnections?: number;
+  /** The clock that limits the connections of one source; any monotonic one. `performance.now` unless given. */
+  readonly now?: () => Millis;
 }
 
 const defaultCasualConnections = 64;
@@ -116,6 +118,7 @@ export class Transport {
         () => {
           counters.limitedConnections += 1;
         },
+        options.now ?? (() => performance.now()),
       );
       const node = await createNode({ privateKey, bind: options.bind, port: membership.port, gater });
       const transport = new Transport(self, options, node, membership, counters);
