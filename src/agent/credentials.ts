@@ -17,10 +17,9 @@ import { Certifier } from './certifier.ts';
 import type { AgentOptions } from './core.ts';
 import type { AgentEffect, EpochEvent, SavedState } from './effects.ts';
 import type { EnvelopeRoom } from './envelope.ts';
-import type { IssuanceStats } from './issuance-stats.ts';
 import type { Knowledge } from './knowledge.ts';
 import { Ledger } from './ledger.ts';
-import { type IdentityStatus, leafTopic } from './port.ts';
+import type { IdentityStatus } from './port.ts';
 import { Presence } from './presence.ts';
 import { Quorum, type QuorumOptions } from './quorum.ts';
 import { RootStanding } from './root-standing.ts';
@@ -90,8 +89,6 @@ export class Credentials {
       ttlMs: agent.svidTtlMs,
       rules,
       log,
-      issued,
-      changed: (service) => knowledge.catalog.touch(leafTopic(service)),
       askQuorum: (frame, now) => this.quorum.requestLeaf(frame, now),
     });
     this.quorum = new Quorum({
@@ -123,10 +120,7 @@ export class Credentials {
   }
 
   wake(now: Millis): AgentEffect[] {
-    const effects = [...this.certifier.wake(now), ...this.quorum.wake(now), ...this.ledger.wake(now)];
-    // What others hold of an older root may have expired.
-    this.acknowledge(now);
-    return effects;
+    return [...this.certifier.wake(now), ...this.quorum.wake(now), ...this.ledger.wake(now)];
   }
 
   /** Takes up what was saved before this start. */
@@ -204,19 +198,13 @@ export class Credentials {
     return this.certifier.identities();
   }
 
-  get issuance(): IssuanceStats {
-    return this.certifier.stats;
-  }
-
   statuses(now: Millis): IdentityStatus[] {
     return this.certifier.statuses(now);
   }
 
   /** Asks others on behalf of a command, which is answered once they have. Throws `Fault`. */
   ask(request: number, question: CaQuestion, now: Millis): AgentEffect[] {
-    return question.type === 'sign-csr'
-      ? this.certifier.sign(request, question, now)
-      : this.ledger.ask(request, question, now);
+    return this.ledger.ask(request, question, now);
   }
 
   /** Trustees that told two stories about what they signed. */
