@@ -19,6 +19,8 @@ export type Demand =
   | { readonly type: 'host' }
   /** Changes one service of this host or its checks; undefined when there is no such service. */
   | { readonly type: 'service'; readonly service: ServiceDefinition | undefined }
+  /** Reads the private key of a service: of those of this host that bear its name. No token opens it. */
+  | { readonly type: 'key'; readonly services: readonly ServiceDefinition[] }
   /** Changes what holds for the whole mesh. */
   | { readonly type: 'mesh' };
 
@@ -35,6 +37,7 @@ function ownsHost(caller: Caller, agentUid: number): boolean {
 
 /** Null when allowed; else the refusal, `denied` (403) or `operator-needed` (403). */
 export function refusalOf(caller: Caller, demand: Demand, authority: Authority): Fault | null {
+  if (demand.type === 'key') return refusalOfKey(caller, demand.services, authority.agentUid);
   if (authority.operator) return null;
   if (demand.type === 'mesh')
     return new Fault(
@@ -61,6 +64,21 @@ export function refusalOf(caller: Caller, demand: Demand, authority: Authority):
     );
   }
   return new Fault('denied', `Permission denied: only root and the agent's user may do this, not ${who}`);
+}
+
+/** A key never leaves its host, and on it only those who may be the service see it. */
+function refusalOfKey(
+  caller: Caller,
+  services: readonly ServiceDefinition[],
+  agentUid: number,
+): Fault | null {
+  if (ownsHost(caller, agentUid)) return null;
+  if (caller.type === 'local' && caller.uid !== null && services.some(({ uid }) => uid === caller.uid))
+    return null;
+  return new Fault(
+    'denied',
+    "Permission denied: only root, the agent's user and the user that the service's definition names read its key",
+  );
 }
 
 /** Ports below this need root to bind; the agent may be root, its callers are not. */

@@ -78,8 +78,30 @@ export interface ReadCaLog {
   readonly host: string | null;
 }
 
+/** Has a signing request (DER) for a service that this host may be answered with a certificate, a `SignedChain`. */
+export interface SignCsr {
+  readonly type: 'sign-csr';
+  readonly csr: Uint8Array;
+  /** How long it is to last; null for as long as those of this host. */
+  readonly ttlMs: number | null;
+}
+
+export interface SignedChain {
+  /** The host that answers for it. */
+  readonly host: HostId;
+  readonly spiffeId: string;
+  /** Hex. */
+  readonly serial: string;
+  /** The certificate, then what links its root to the one before while that is believed. */
+  readonly certPem: string;
+  readonly notBefore: Millis;
+  readonly notAfter: Millis;
+  /** Of the root that signed it. */
+  readonly generation: number;
+}
+
 /** What this host answers later, for it asks others first. */
-export type CaQuestion = ReadCaLog;
+export type CaQuestion = ReadCaLog | SignCsr;
 
 /** One signature, however many trustees took part in it. */
 export interface CaLogEntry {
@@ -131,5 +153,5 @@ export interface CaLog {
 export function isCaQuestion<T extends { readonly type: string }>(
   command: T,
 ): command is Extract<T, CaQuestion> {
-  return command.type === 'read-ca-log';
+  return command.type === 'read-ca-log' || command.type === 'sign-csr';
 }

@@ -3,15 +3,19 @@
  * and the issuing machine of `src/trust`, tied to the agent's frames and store. Whether the founder or a quorum
  * of trustees issues is decided here and nowhere else.
  */
-import { earliest, type HostId, type Millis, type Random, type Signer, type Verify } from '../core.ts';
+import { earliest, Fault, type HostId, type Millis, type Random, type Signer, type Verify } from '../core.ts';
 import type { IdentityView } from '../proxy/view.ts';
+import { decodeIssueReply, type IssueReply } from '../trust/issuance.ts';
 import type { IssuanceLog } from '../trust/issuance-log.ts';
 import { type IssuerEffect, RootIssuer } from '../trust/issuer.ts';
 import type { LeafRules } from '../trust/leaf-rules.ts';
 import type { TrustState } from '../trust/state.ts';
 import { type SavedIdentity, type SvidEffect, type SvidInput, SvidKeeper } from '../trust/svid.ts';
+import type { SignCsr } from './ca-port.ts';
 import type { AgentEffect } from './effects.ts';
 import { seal } from './envelope.ts';
+import { IssuanceStats } from './issuance-stats.ts';
+import { Petitions } from './petitions.ts';
 import type { IdentityStatus } from './port.ts';
 
 export interface CertifierOptions {
@@ -25,13 +29,19 @@ export interface CertifierOptions {
   readonly rootSigner: Signer | null;
   readonly rules: LeafRules;
   readonly log: IssuanceLog;
+  /** What the store held under `issuerPrefix`. */
+  readonly issued: readonly (readonly [key: string, value: Uint8Array])[];
+  /** A service has another certificate now, or none any more. */
+  readonly changed: (service: string) => void;
   /** Has the trustees of the active root answer a request frame of the keeper. */
   readonly askQuorum: (frame: Uint8Array, now: Millis) => AgentEffect[];
 }
 
 export class Certifier {
+  readonly stats = new IssuanceStats();
   private readonly options: CertifierOptions;
   private readonly keeper: SvidKeeper;
+  private readonly petitions: Petitions;
   /** Null on every host but the founder, and there once the genesis root signs no more. */
   private issuer: RootIssuer | null;
   private readonly held = new Map<string, IdentityView>();
@@ -51,16 +61,27 @@ export class Certifier {
       random,
       ttlMs,
     });
+    this.petitions = new Petitions({
+      ...options,
+      saved: options.issued,
+      ask: (requestId, frame, now) => this.ask(requestId, frame, now),
+    });
     const { root } = trust.genesis;
     this.issuer = rootSigner === null ? null : new RootIssuer({ root, signer: rootSigner, rules, log });
   }
 
   nextWake(): Millis | null {
-    return earliest(this.keeper.nextWake(), this.issuer?.nextWake() ?? null);
+    return earliest(this.keeper.nextWake(), this.petitions.nextWake(), this.issuer?.nextWake() ?? null);
   }
 
   wake(now: Millis): AgentEffect[] {
-    return this.keep({ type: 'wake' }, now);
+    this.stats.expire(now);
+    return [...this.keep({ type: 'wake' }, now), ...this.petitions.wake(now)];
+  }
+
+  /** Whether something of what others hold, or wait for, ends now. */
+  hasPetitionDue(now: Millis): boolean {
+    return (this.petitions.nextWake() ?? now + 1) <= now;
   }
 
   /** Takes over what was saved before this start. */
@@ -99,26 +120,46 @@ export class Certifier {
 
   /** Only the host that is asked can answer: anybody else could refuse in its name. */
   reply(from: HostId, bytes: Uint8Array, now: Millis): AgentEffect[] {
-    return from === this.options.trust.genesis.founder ? this.keep({ type: 'reply', bytes }, now) : [];
+    return from === this.options.trust.genesis.founder ? this.answered(bytes, now) : [];
   }
 
   /** A host that may have been asked cannot be reached: whoever waits for it tries again later. */
   unreachable(peer: HostId, now: Millis): AgentEffect[] {
     const requests = this.asked.get(peer);
     this.asked.delete(peer);
-    return [...(requests ?? [])].flatMap((requestId) =>
-      this.keep({ type: 'request-failed', requestId, reason: 'the issuing host cannot be reached' }, now),
-    );
+    const reason = 'the issuing host cannot be reached';
+    return [...(requests ?? [])].flatMap((requestId) => {
+      this.stats.ended(requestId, 'unreachable', now);
+      return Petitions.isPetition(requestId)
+        ? this.petitions.failed(requestId, 'unreachable', reason)
+        : this.keep({ type: 'request-failed', requestId, reason }, now);
+    });
   }
 
-  /** What became of a request that the trustees were asked. */
-  answered(reply: Uint8Array, now: Millis): AgentEffect[] {
-    return this.keep({ type: 'reply', bytes: reply }, now);
+  /** What became of a request, as a reply frame. What cannot be read answers nothing. */
+  answered(bytes: Uint8Array, now: Millis): AgentEffect[] {
+    let reply: IssueReply;
+    try {
+      reply = decodeIssueReply(bytes);
+    } catch (error) {
+      if (error instanceof Fault) return [];
+      throw error;
+    }
+    this.stats.ended(reply.requestId, reply.type === 'issued' ? 'issued' : reply.code, now);
+    return Petitions.isPetition(reply.requestId)
+      ? this.petitions.answered(reply, now)
+      : this.keep({ type: 'reply', bytes }, now);
+  }
+
+  /** Has the key of somebody else certified; `request` is answered once it is. Throws `Fault`. */
+  sign(request: number, command: SignCsr, now: Millis): AgentEffect[] {
+    return this.petitions.begin(request, command, now);
   }
 
   /** The oldest root that a certificate in use here comes from; the active one where none is. */
   oldestRootInUse(): number {
-    return this.keeper.oldestRootInUse();
+    const oldest = this.keeper.oldestRootInUse();
+    return Math.min(oldest, this.petitions.oldestRootInUse() ?? oldest);
   }
 
   /** Identities in use, by service. */
@@ -143,10 +184,12 @@ export class Certifier {
       case 'identity': {
         const { service, spiffeId, certPem, keyPem, notAfter } = effect;
         this.held.set(service, { service, spiffeId, certPem, keyPem, notAfter });
+        this.options.changed(service);
         return [{ type: 'keep-identity', identity: { service, certPem, keyPem } }];
       }
       case 'forget':
         this.held.delete(effect.service);
+        this.options.changed(effect.service);
         return [{ type: 'drop-identity', service: effect.service }];
     }
   }
@@ -154,6 +197,7 @@ export class Certifier {
   /** The holder of the genesis root is the one issuer there is until a quorum of trustees takes over. */
   private ask(requestId: number, bytes: Uint8Array, now: Millis): AgentEffect[] {
     const { bundle, genesis } = this.options.trust;
+    this.stats.asked(requestId, now);
     if (bundle.active().generation > 0) return this.options.askQuorum(bytes, now);
     const issuer = genesis.founder;
     const frame = seal('issueRequest', bytes);

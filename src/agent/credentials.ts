@@ -17,9 +17,10 @@ import { Certifier } from './certifier.ts';
 import type { AgentOptions } from './core.ts';
 import type { AgentEffect, EpochEvent, SavedState } from './effects.ts';
 import type { EnvelopeRoom } from './envelope.ts';
+import type { IssuanceStats } from './issuance-stats.ts';
 import type { Knowledge } from './knowledge.ts';
 import { Ledger } from './ledger.ts';
-import type { IdentityStatus } from './port.ts';
+import { type IdentityStatus, leafTopic } from './port.ts';
 import { Presence } from './presence.ts';
 import { Quorum, type QuorumOptions } from './quorum.ts';
 import { RootStanding } from './root-standing.ts';
@@ -89,6 +90,8 @@ export class Credentials {
       ttlMs: agent.svidTtlMs,
       rules,
       log,
+      issued,
+      changed: (service) => knowledge.catalog.touch(leafTopic(service)),
       askQuorum: (frame, now) => this.quorum.requestLeaf(frame, now),
     });
     this.quorum = new Quorum({
@@ -120,7 +123,11 @@ export class Credentials {
   }
 
   wake(now: Millis): AgentEffect[] {
-    return [...this.certifier.wake(now), ...this.quorum.wake(now), ...this.ledger.wake(now)];
+    const mayRelease = this.certifier.hasPetitionDue(now);
+    const effects = [...this.certifier.wake(now), ...this.quorum.wake(now), ...this.ledger.wake(now)];
+    // What others hold of an older root may have expired.
+    if (mayRelease) this.acknowledge(now);
+    return effects;
   }
 
   /** Takes up what was saved before this start. */
@@ -198,13 +205,19 @@ export class Credentials {
     return this.certifier.identities();
   }
 
+  get issuance(): IssuanceStats {
+    return this.certifier.stats;
+  }
+
   statuses(now: Millis): IdentityStatus[] {
     return this.certifier.statuses(now);
   }
 
   /** Asks others on behalf of a command, which is answered once they have. Throws `Fault`. */
   ask(request: number, question: CaQuestion, now: Millis): AgentEffect[] {
-    return this.ledger.ask(request, question, now);
+    return question.type === 'sign-csr'
+      ? this.certifier.sign(request, question, now)
+      : this.ledger.ask(request, question, now);
   }
 
   /** Trustees that told two stories about what they signed. */

@@ -2,7 +2,7 @@
 import type { HostId, Millis, Signer } from '../core.ts';
 import type { Hlc } from '../gossip/record.ts';
 import type { DataPlaneStats } from '../proxy/dataplane.ts';
-import type { MeshView } from '../proxy/view.ts';
+import type { IdentityView, MeshView } from '../proxy/view.ts';
 import type { OperatorStanding } from '../trust/authority.ts';
 import type { CaQuestion, CaStatus, RotateRoot } from './ca-port.ts';
 import type { Catalog, HostEntry, Topic } from './catalog.ts';
@@ -146,6 +146,11 @@ export interface AgentSelf {
   readonly operatorKey: HostId;
 }
 
+/** What a blocking query for a service's certificate waits on. */
+export function leafTopic(service: string): Topic {
+  return `leaf:${service}`;
+}
+
 export interface IdentityStatus {
   readonly service: string;
   readonly spiffeId: string;
@@ -182,6 +187,8 @@ export interface AgentPort {
   /** The view this host's proxy was last compiled from. */
   view(): MeshView;
   identities(): readonly IdentityStatus[];
+  /** A service's certificate and key, which is a secret; null while it has none. */
+  leaf(service: string): IdentityView | null;
   /** The roots to believe. */
   roots(): readonly RootStatus[];
   /** The certificate authority as this host knows it. */

@@ -121,3 +121,13 @@ export function parseCsr(der: Uint8Array): Csr {
     throw error;
   }
 }
+
+const pemPattern =
+  /^\s*-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----([A-Za-z0-9+/=\s]+)-----END (?:NEW )?CERTIFICATE REQUEST-----\s*$/;
+
+/** The one request in a PEM text, unchecked. Throws `Fault('csr-malformed')`. */
+export function csrOfPem(pem: string): Uint8Array {
+  const body = pem.length > 2 * maxCsrBytes ? undefined : pemPattern.exec(pem)?.[1];
+  if (body === undefined) throw new Fault('csr-malformed', 'expected one certificate request in PEM');
+  return Buffer.from(body.replace(/\s/g, ''), 'base64');
+}

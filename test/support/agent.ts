@@ -3,7 +3,7 @@
  * behind the port that the API, the DNS server and the CLI talk to. Alone in its mesh unless hosts are added.
  */
 import { createHash } from 'node:crypto';
-import type { CaLog, CaStatus } from '../../src/agent/ca-port.ts';
+import type { CaLog, CaStatus, SignCsr, SignedChain } from '../../src/agent/ca-port.ts';
 import { Catalog, type HostEntry, type Topic } from '../../src/agent/catalog.ts';
 import type { DenialAnswer, DenialStatus, Deny } from '../../src/agent/denial-port.ts';
 import { EventLog } from '../../src/agent/events.ts';
@@ -36,8 +36,9 @@ import { rotateRoot } from '../../src/agent/rotation.ts';
 import { Fault, type HostId } from '../../src/core.ts';
 import type { MemberState } from '../../src/gossip/port.ts';
 import type { DataPlaneStats } from '../../src/proxy/dataplane.ts';
-import type { MeshView } from '../../src/proxy/view.ts';
+import type { IdentityView, MeshView } from '../../src/proxy/view.ts';
 import type { OperatorStanding } from '../../src/trust/authority.ts';
+import { parseCsr } from '../../src/trust/csr.ts';
 
 export const selfId: HostId = 'a'.repeat(64);
 export const operatorKey: HostId = 'f'.repeat(64);
@@ -113,6 +114,8 @@ export class MemoryAgent implements AgentPort {
   rootList: RootStatus[] = [];
   /** What is said of the certificate authority beside the roots and identities. */
   caParts: Partial<CaStatus> = {};
+  /** By service. */
+  readonly leaves = new Map<string, IdentityView>();
   caLog: CaLog = { entries: [], sources: [], alarms: [] };
   identityList: IdentityStatus[] = [];
   /** The newest first. */
@@ -269,6 +272,14 @@ export class MemoryAgent implements AgentPort {
     return this.denialList;
   }
 
+  leaf(service: string): IdentityView | null {
+    return this.leaves.get(service) ?? null;
+  }
+  private signed({ csr }: SignCsr): SignedChain {
+    const { spiffeId } = parseCsr(csr);
+    const times = { notBefore: 0, notAfter: 1 };
+    return { host: selfId, spiffeId, serial: 'ab', certPem: 'CHAIN', ...times, generation: 1 };
+  }
   tokens(): readonly TokenStatus[] {
     return this.tokenList;
   }
@@ -338,6 +349,8 @@ export class MemoryAgent implements AgentPort {
         return rotateRoot(this.ca(), command.operator).value;
       case 'read-ca-log':
         return this.caLog;
+      case 'sign-csr':
+        return this.signed(command);
       case 'deny':
         return this.deny(command);
       case 'leave':

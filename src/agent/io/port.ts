@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { assert, Fault, type HostId, type Millis } from '../../core.ts';
 import type { DataPlane, DataPlaneStats } from '../../proxy/dataplane.ts';
-import type { MeshView } from '../../proxy/view.ts';
+import type { IdentityView, MeshView } from '../../proxy/view.ts';
 import type { OperatorStanding } from '../../trust/authority.ts';
 import type { CaStatus } from '../ca-port.ts';
 import type { Catalog, HostEntry, Topic } from '../catalog.ts';
@@ -95,6 +95,11 @@ export class LocalPort implements AgentPort {
 
   identities(): readonly IdentityStatus[] {
     return this.options.core.identities(this.now());
+  }
+
+  leaf(service: string): IdentityView | null {
+    const held = this.options.core.credentials?.identities() ?? [];
+    return held.find((identity) => identity.service === service) ?? null;
   }
 
   roots(): readonly RootStatus[] {

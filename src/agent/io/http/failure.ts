@@ -40,6 +40,21 @@ const statusByCode: { readonly [code: string]: number } = {
   'storage-failed': 503,
   'not-ready': 503,
   'no-quorum': 503,
+  'quorum-lost': 503,
+  'timed-out': 503,
+  'epoch-unknown': 503,
+  unreachable: 503,
+  isolated: 503,
+  'too-many-requests': 503,
+  'rate-limited': 429,
+  'use-raced': 403,
+  'not-admitted': 403,
+  'csr-malformed': 400,
+  'csr-key': 400,
+  'csr-signature': 400,
+  'csr-names': 400,
+  'csr-extension': 400,
+  'spiffe-id-malformed': 400,
 };
 
 /** A failure that names a field is the caller's mistake; one that is not listed is ours. */

@@ -31,7 +31,7 @@ function operation(route: Route): object {
   const failure = route.style === 'starling' ? 'application/json' : 'text/plain';
   return {
     summary: route.summary,
-    description: accessNotes[access],
+    description: route.accessNote ?? accessNotes[access],
     tags: [route.path.split('/')[2] ?? 'operation'],
     parameters: parameters(route),
     ...(route.bodySchema === undefined

@@ -49,6 +49,8 @@ export interface Route {
   /** `consul`: errors are text. `starling`: errors are `{code, message, field}`. */
   readonly style: 'consul' | 'starling';
   readonly access: Access;
+  /** Who may, where `access` alone does not tell the document. */
+  readonly accessNote?: string;
   /** Documented query parameters, beside those that every read of Consul's takes. */
   readonly query?: readonly string[];
   readonly bodySchema?: TSchema;

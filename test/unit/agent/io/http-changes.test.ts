@@ -1,51 +1,18 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import type { RevokedToken, TokenStatus } from '../../../../src/agent/port.ts';
 import { definitionOf, selfId } from '../../../support/agent.ts';
 import { operatorToken, startApi, type TestApi } from '../../../support/api.ts';
+import { asStranger, strangersApi, strangerUid } from '../../../support/stranger.ts';
 
 let api: TestApi;
 beforeEach(async () => {
   api = await startApi();
 });
 afterEach(() => api.server.close());
-
-const isRoot = process.getuid?.() === 0;
-const strangerUid = isRoot ? 65534 : process.getuid!();
-
-/** A server for which the user of `asStranger` is neither root nor the agent. */
-function strangersApi(): Promise<TestApi> {
-  return startApi(isRoot ? {} : { agentUid: strangerUid + 1 });
-}
-
-/** Status of a request over a socket that belongs to the stranger: the kernel notes who makes a socket. */
-async function asStranger(
-  target: TestApi,
-  method: string,
-  path: string,
-  body = '',
-  token = '',
-): Promise<number> {
-  const [host, port] = target.address.split(':');
-  if (isRoot) process.seteuid!(strangerUid);
-  const socket = connect(Number(port), host);
-  try {
-    await once(socket, 'connect');
-  } finally {
-    if (isRoot) process.seteuid!(0);
-  }
-  const head = [`${method} ${path} HTTP/1.1`, `Host: ${target.address}`, `Content-Length: ${body.length}`];
-  if (token !== '') head.push(`X-Consul-Token: ${token}`);
-  socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
-  const [answer] = (await once(socket, 'data')) as [Buffer];
-  socket.destroy();
-  return Number(/^HTTP\/1.1 (\d{3})/.exec(answer.toString('latin1'))?.[1]);
-}
 
 const put = (path: string, body?: unknown, operator = false) =>
   api.call('PUT', path, body === undefined ? { operator } : { body, operator });
