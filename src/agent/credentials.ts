@@ -80,6 +80,7 @@ export class Credentials {
       saved: kept.filter(([key]) => key.startsWith(epochPrefix)),
       secrets: saved.secrets,
       view: (now) => this.standing.trusteeView(now),
+      laterRecord: (epoch) => facts.laterEpochRecord(epoch, agent.random),
     });
     const { succession, standing, log } = this;
     this.certifier = new Certifier({

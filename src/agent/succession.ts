@@ -27,6 +27,8 @@ export interface SuccessionOptions {
   readonly secrets: readonly ShareName[];
   /** What this host sees of the mesh now. */
   readonly view: (now: Millis) => TrusteeView;
+  /** The record of a later epoch than this that some host tells of; null where none does. */
+  readonly laterRecord: (epoch: number) => Uint8Array | null;
 }
 
 export class Succession {
@@ -52,7 +54,17 @@ export class Succession {
     if (due === null || now < due) return [];
     // Only a trustee judges who else should be one.
     const view = this.agreement.status().isTrustee ? this.options.view(now) : emptyView;
-    return [...this.step({ type: 'view', view }, now), ...this.step({ type: 'wake' }, now)];
+    return [
+      ...this.step({ type: 'view', view }, now),
+      ...this.step({ type: 'wake' }, now),
+      ...this.catchUp(now),
+    ];
+  }
+
+  /** What leads to a later epoch was asked for when its record came, and the question or the answer was lost. */
+  private catchUp(now: Millis): AgentEffect[] {
+    const record = this.options.laterRecord(this.agreement.current.plan.epoch);
+    return record === null ? [] : this.record(record, now);
   }
 
   frame(from: HostId, bytes: Uint8Array, now: Millis): AgentEffect[] {

@@ -1,5 +1,5 @@
 /** What records say of roots beyond their certificates: who believes which, who knows of which epoch. Pure. */
-import type { HostId } from '../core.ts';
+import { type HostId, type Random, randomInt } from '../core.ts';
 import type { RootRotationValue, TrustAckValue, TrustEpochValue, TrustHeadValue } from './kinds.ts';
 
 export class TrustFacts {
@@ -34,6 +34,12 @@ export class TrustFacts {
 
   epochOf(host: HostId): number | null {
     return this.epochs.get(host)?.epoch ?? null;
+  }
+
+  /** What one of those said who know of a later epoch than this, each as likely as the others; null for nobody. */
+  laterEpochRecord(epoch: number, random: Random): Uint8Array | null {
+    const later = [...this.epochs.values()].filter((value) => value.epoch > epoch);
+    return later.length === 0 ? null : Buffer.from(later[randomInt(random, later.length)]!.record, 'base64');
   }
 
   /** Epoch records that are news, each of which proves itself or is nothing. */

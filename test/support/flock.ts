@@ -61,6 +61,8 @@ export class FlockHost {
   clockAheadMs = 0;
   /** A firewall before this host that lets connections through, and no datagrams. */
   isUdpBlocked = false;
+  /** Which frames it sends and nobody gets. */
+  loses: (frame: Uint8Array) => boolean = () => false;
   /** Whether its proxy serves by what it is given, and the agent hears of it. */
   appliesConfig = true;
   zone = '';
@@ -391,6 +393,7 @@ export class Flock {
   }
 
   send(from: FlockHost, to: string, bytes: Uint8Array): void {
+    if (from.loses(bytes)) return;
     const target = this.reach(from, to);
     if (target === null) this.enqueue(from, { type: 'unreachable', peer: to });
     else this.enqueue(target, { type: 'frame', from: from.id, bytes });
