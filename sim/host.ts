@@ -168,14 +168,14 @@ export class Host implements NetworkUser {
       perform: (effect) => this.performMembership(effect),
       describe: describeMembership,
     });
-    const process = this.process;
+    const main = this.process;
     this.engine = new EngineThread({
       world,
       clock: this.clock,
       host: this.number,
       engine: agent.engine,
       random: world.random(`engine-thread/${this.number}/${++this.lives}`),
-      report: (report) => this.engineSaid(process, report),
+      report: (report) => this.engineSaid(main, report),
     });
     this.clock.processStarted();
     network.processStarted(this.number);
@@ -189,10 +189,10 @@ export class Host implements NetworkUser {
     this.process.feed({ type: 'start', saved: { entries, identities, secrets, admission } });
   }
 
-  private engineSaid(process: Process<AgentInput, AgentEffect>, report: EngineReport): void {
-    if (!process.isAlive) return;
+  private engineSaid(main: Process<AgentInput, AgentEffect>, report: EngineReport): void {
+    if (!main.isAlive) return;
     this.around.watcher.reported(this, report);
-    process.feed({ type: 'engine', report });
+    main.feed({ type: 'engine', report });
   }
 
   /** The process is gone at once, and of what its disk was given what this kind of end takes with it. */

@@ -22,6 +22,9 @@ const growOverMs = 90_000;
 /** Certificates that last so long are renewed all the time. */
 const svidTtlMs = 60_000;
 
+/** A host that was away while others came knows nobody but those behind a partition: the others find it in time. */
+const bounds = { ...ordinaryBounds, formMs: 60_000, convergeMs: 60_000, falseDownMs: 40_000 };
+
 /** Hosts that join one after another, while the mesh is at work. */
 function growth(hosts: number, random: Random): TimedStep[] {
   return allOf(hosts)
@@ -112,7 +115,7 @@ const faults = [deaths, partitions, pauses, slowDisks, departures] as const;
 export const trust: Scenario = {
   name: 'trust',
   summary: 'the root in many hands: growth, rotation, trustees killed, replaced, cut off and rolled back',
-  bounds: { ...ordinaryBounds, formMs: 60_000, convergeMs: 60_000 },
+  bounds,
   plan(hosts, random) {
     const plan = growing(hosts, random);
     const chosen = faults.filter(() => random.next() < 0.6);
@@ -134,7 +137,7 @@ export const trust: Scenario = {
 export const trustTraitor: Scenario = {
   name: 'trust-traitor',
   summary: 'a trustee deals and signs wrongly, gives two answers or none, while others come, die and go',
-  bounds: { ...ordinaryBounds, formMs: 60_000, convergeMs: 60_000 },
+  bounds,
   plan(hosts, random) {
     const plan = { ...growing(hosts, random), trust: { ...warilySharedRoot, svidTtlMs } };
     const liar = randomInt(random, Math.min(5, hosts));
