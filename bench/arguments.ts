@@ -1,6 +1,7 @@
 /** What was asked for on the command line. */
 import { parseArgs } from 'node:util';
 import { type Measurement, measurements } from './gossip/measurements.ts';
+import { type TrustMeasurement, trustMeasurements } from './trust/measurements.ts';
 
 export interface ProxyCommand {
   readonly bench: 'proxy';
@@ -22,16 +23,29 @@ export interface GossipCommand {
   readonly only: readonly Measurement[];
 }
 
-export type BenchCommand = ProxyCommand | GossipCommand;
+export interface TrustCommand {
+  readonly bench: 'trust';
+  readonly json: string | null;
+  /** How many trustees, each number measured by itself. */
+  readonly sizes: readonly number[];
+  readonly rounds: number;
+  /** In the order in which they run. */
+  readonly only: readonly TrustMeasurement[];
+}
+
+export type BenchCommand = ProxyCommand | GossipCommand | TrustCommand;
 
 const usage =
   'usage: npm run bench -- proxy [--seconds N] [--rounds N] [--json FILE] | ' +
-  `gossip [--n 10,30] [--only ${measurements.join(',')}] [--rounds N] [--json FILE]`;
+  `gossip [--n 10,30] [--only ${measurements.join(',')}] [--rounds N] [--json FILE] | ` +
+  `trust [--n 3,5,7] [--only ${trustMeasurements.join(',')}] [--rounds N] [--json FILE]`;
 const longestSeconds = 600;
 const mostRounds = 100;
 /** Two would leave nobody to ask for an indirect probe; each host has a network 10.77.N.0/24 of its own. */
 const leastAgents = 3;
 const mostAgents = 200;
+/** So many share a root by default, of as many hosts or one more. */
+const trusteeCounts = [3, 5, 7];
 
 /** The command, or one line that says why it cannot be run. */
 export function readArguments(args: readonly string[]): BenchCommand | { readonly misuse: string } {
@@ -51,8 +65,9 @@ export function readArguments(args: readonly string[]): BenchCommand | { readonl
     if (bench === undefined || others.length > 0) return { misuse: usage };
     if (bench === 'proxy') return proxyCommand(values);
     if (bench === 'gossip') return gossipCommand(values);
-    if (['trust', 'policy'].includes(bench))
-      return { misuse: `this version has no ${bench} benchmark, only proxy and gossip` };
+    if (bench === 'trust') return trustCommand(values);
+    if (bench === 'policy')
+      return { misuse: 'this version has no policy benchmark, only proxy, gossip and trust' };
     return { misuse: `no benchmark is called ${bench}; ${usage}` };
   } catch (error) {
     return { misuse: (error as Error).message };
@@ -68,7 +83,7 @@ interface Flags {
 }
 
 function proxyCommand(flags: Flags): ProxyCommand {
-  refuse('proxy', 'gossip', { '--n': flags.n, '--only': flags.only });
+  refuse('proxy', 'gossip and trust', { '--n': flags.n, '--only': flags.only });
   return {
     bench: 'proxy',
     json: flags.json ?? null,
@@ -85,7 +100,21 @@ function gossipCommand(flags: Flags): GossipCommand {
     json: flags.json ?? null,
     sizes: [...new Set(sizes)],
     rounds: wholeNumber('--rounds', flags.rounds ?? '1', 1, mostRounds),
-    only: flags.only === undefined ? measurements : chosen(flags.only),
+    only: chosen(flags.only, measurements),
+  };
+}
+
+function trustCommand(flags: Flags): TrustCommand {
+  refuse('trust', 'proxy', { '--seconds': flags.seconds });
+  const sizes = (flags.n ?? trusteeCounts.join(',')).split(',').map(Number);
+  if (!sizes.every((size) => trusteeCounts.includes(size)))
+    throw new RangeError(`--n takes ${trusteeCounts.join(', ')}, not ${JSON.stringify(flags.n)}`);
+  return {
+    bench: 'trust',
+    json: flags.json ?? null,
+    sizes: [...new Set(sizes)],
+    rounds: wholeNumber('--rounds', flags.rounds ?? '3', 1, mostRounds),
+    only: chosen(flags.only, trustMeasurements),
   };
 }
 
@@ -94,12 +123,14 @@ function refuse(bench: string, other: string, flags: { readonly [flag: string]: 
     if (value !== undefined) throw new RangeError(`${flag} is for ${other}, not ${bench}`);
 }
 
-function chosen(text: string): Measurement[] {
+/** Those of `known` that are named in `text`; all where nothing is. */
+function chosen<T extends string>(text: string | undefined, known: readonly T[]): readonly T[] {
+  if (text === undefined) return known;
   const names = text.split(',');
-  const unknown = names.find((name) => !measurements.some((known) => known === name));
+  const unknown = names.find((name) => !known.some((one) => one === name));
   if (unknown !== undefined)
-    throw new RangeError(`--only takes ${measurements.join(', ')}, not ${JSON.stringify(unknown)}`);
-  return measurements.filter((known) => names.includes(known));
+    throw new RangeError(`--only takes ${known.join(', ')}, not ${JSON.stringify(unknown)}`);
+  return known.filter((one) => names.includes(one));
 }
 
 function wholeNumber(flag: string, text: string, least: number, most: number): number {

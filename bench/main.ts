@@ -1,4 +1,4 @@
-/** `npm run bench -- proxy|gossip [--json FILE] ...`: measures, prints a table, writes rows. */
+/** `npm run bench -- proxy|gossip|trust [--json FILE] ...`: measures, prints a table, writes rows. */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg } from 'node:os';
@@ -9,6 +9,7 @@ import { benchProxy, proxyBenchTools } from './proxy/proxy.ts';
 import { type Row, table } from './rows.ts';
 import { Stage } from './stage.ts';
 import { assertTools } from './tools.ts';
+import { benchTrust, trustBenchTools } from './trust/trust.ts';
 
 function complain(text: string): void {
   process.stderr.write(`bench: ${text}\n`);
@@ -29,6 +30,12 @@ function benchOf(command: BenchCommand): Bench {
       tools: proxyBenchTools,
       peer: () => firstLine('haproxy', '-v').split(' ').slice(0, 3).join(' '),
       run: (stage, say) => benchProxy(stage, command, say),
+    };
+  if (command.bench === 'trust')
+    return {
+      tools: trustBenchTools,
+      peer: () => firstLine('openssl', 'version'),
+      run: (stage, say) => benchTrust(stage, command, say),
     };
   return {
     tools: gossipBenchTools,
