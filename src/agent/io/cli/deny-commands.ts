@@ -1,6 +1,5 @@
 /** `ca deny`: hosts and certificates that are refused for good. */
 import type { Command } from 'commander';
-import { Fault } from '../../../core.ts';
 import type { DenialAnswer, DenialStatus } from '../../denial-port.ts';
 import type { MemberStatus } from '../../member-status.ts';
 import { type CommonOptions, common, type Invocation, operatorCommand, run } from './invocation.ts';
@@ -30,8 +29,7 @@ async function subjectOf(
   const isMember = members.some((member) => member.name === name || member.id === name);
   if (isMember || hostIdPattern.test(name)) return { host: name };
   const serial = serialIn(name);
-  if (serial !== null) return { serial };
-  throw new Fault('refused', `there is no host ${name}, and it is no serial number`);
+  return serial === null ? { host: name } : { serial };
 }
 
 function named({ name, host, serial }: DenialStatus): string {
@@ -85,5 +83,8 @@ export function addDenyCommands(ca: Command): void {
     .option('--reason <text>', 'why, for those who list it', reason, '')
     .option('--force', 'even if too few trustees are left to sign certificates')
     .action(deny);
-  common(command.command('list').description('who and what is denied')).action(list);
+  // The command above takes the options of this one before it can, wherever they stand.
+  common(command.command('list').description('who and what is denied')).action((_own, given: Command) =>
+    list(given.optsWithGlobals()),
+  );
 }

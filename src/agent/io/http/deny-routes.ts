@@ -16,10 +16,11 @@ export const denyBody = Type.Object(
   { additionalProperties: false },
 );
 
-/** A host by its name, if it is in the catalog, or else by its id, whose records may long be gone. */
+/** A host by its name, if it is in the catalog or was denied, or else by its id, whose records may long be gone. */
 function hostNamed(context: ApiContext, name: string): HostId {
-  const found = hostOf(context, name)?.id ?? (isHex(name, 32) ? name : undefined);
-  if (found !== undefined) return found;
+  const denied = context.agent.denials().find((one) => one.host !== null && one.name === name)?.host;
+  const found = hostOf(context, name)?.id ?? denied ?? (isHex(name, 32) ? name : null);
+  if (found !== null) return found;
   throw new Fault('unknown-host', `there is no host ${name}`, { field: 'host' });
 }
 
