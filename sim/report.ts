@@ -4,6 +4,7 @@ import type { Plan } from './plan.ts';
 import type { RunReport } from './run.ts';
 import { readableMs, Samples } from './statistics.ts';
 import { distributionPlot } from './svg.ts';
+import type { TrustCounters } from './trust-ledger.ts';
 
 /** The measurements of a run, each a bag of numbers. */
 const bags = ['convergence', 'delivery', 'detection', 'ejection', 'bytesPerHost'] as const;
@@ -93,7 +94,22 @@ export function summaryLine(rows: readonly Row[], realMs: number): string {
     `converge ${middleAndMost(gather(kept, 'convergence'))}`,
     `detect ${middleAndMost(gather(kept, 'detection'))}`,
     `false downs ${kept.reduce((sum, { report }) => sum + report.falseDowns, 0)}`,
+    ...trustSummary(kept),
   ].join('  ');
+}
+
+/** What became of roots: nothing where none was shared. */
+function trustSummary(kept: readonly Kept[]): string[] {
+  const reports = kept.map(({ report }) => report).filter(({ trust }) => trust.epochs > 0);
+  if (reports.length === 0) return [];
+  const sum = (what: keyof TrustCounters): number =>
+    reports.reduce((total, { trust }) => total + trust[what], 0);
+  const certified = reports.flatMap(({ certifiedMs }) => (certifiedMs === null ? [] : [certifiedMs]));
+  return [
+    `certified after ${middleAndMost(Samples.of(certified))}`,
+    `${sum('roots')} roots, ${sum('epochs')} epochs, ${sum('byQuorum')} certificates by a quorum`,
+    `${reports.length - certified.length} without a quorum in the end`,
+  ];
 }
 
 function middleAndMost(samples: Samples): string {

@@ -120,12 +120,12 @@ class Runner {
     return this.world.now - startedAt;
   }
 
-  /** Plays the timeline, with all faults and actions. */
+  /** Plays the timeline, with all faults and actions; what was to come after its end never comes. */
   play(): void {
     const startedAt = this.world.now;
     this.flock.ledger.measuring = true;
     for (const { atMs, step } of this.plan.timeline)
-      this.world.at(startedAt + atMs, () => this.flock.apply(step));
+      if (atMs < this.plan.activeMs) this.world.at(startedAt + atMs, () => this.flock.apply(step));
     this.runWithSweeps(startedAt + this.plan.activeMs);
   }
 

@@ -2,7 +2,20 @@
 import { type Random, randomInt } from '../../src/core.ts';
 import type { LinkQuality } from '../links.ts';
 import { attacks, type Plan, type Scenario, type TimedStep } from '../plan.ts';
-import { allOf, background, basePlan, deathOf, forAWhile, ordinaryBounds, sample } from './common.ts';
+import {
+  allOf,
+  background,
+  basePlan,
+  deathOf,
+  forAWhile,
+  founderRoot,
+  ordinaryBounds,
+  sample,
+  sharedRoot,
+} from './common.ts';
+
+/** Real threshold cryptography doubles what a run costs. */
+const sharedRootRate = 0.3;
 
 /** A kind of fault is on in a given run or not, so that runs differ in kind and not only in detail. */
 type Fault = (plan: Plan, random: Random) => TimedStep[];
@@ -37,7 +50,8 @@ export const swarm: Scenario = {
     const writes = background(hosts, plan.activeMs, 300 + randomInt(random, 3_000), random);
     const chosen = faults.filter(() => random.next() < 0.5);
     const mix = [lateJoins, ...chosen].flatMap((fault) => fault(plan, random));
-    return { ...plan, timeline: [...writes, ...mix] };
+    const trust = random.next() < sharedRootRate ? sharedRoot : founderRoot;
+    return { ...plan, trust, timeline: [...writes, ...mix] };
   },
 };
 

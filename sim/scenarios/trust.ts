@@ -52,7 +52,8 @@ function deaths(hosts: number, random: Random): TimedStep[] {
   for (let atMs = everyMs * random.next(); atMs < activeMs * 0.9; atMs += everyMs * 2 * random.next()) {
     const host = randomInt(random, hosts);
     const awayMs = random.next() < 0.3 ? 15_000 + random.next() * 30_000 : random.next() * 6_000;
-    steps.push(...forAWhile(atMs, awayMs, deathOf(host, random), { do: 'restart', host }));
+    const lastsMs = Math.min(awayMs, activeMs * 0.95 - atMs);
+    steps.push(...forAWhile(atMs, lastsMs, deathOf(host, random), { do: 'restart', host }));
   }
   return steps;
 }
