@@ -5,6 +5,7 @@
 import type { TrustCommand } from '../arguments.ts';
 import type { Row } from '../rows.ts';
 import type { Stage } from '../stage.ts';
+import { measureHandshakes } from './handshake.ts';
 import type { TrustMeasurement } from './measurements.ts';
 import { measurePure } from './pure.ts';
 
@@ -13,9 +14,10 @@ export const trustBenchTools = ['openssl'];
 
 type Say = (text: string) => void;
 
-export async function benchTrust(_stage: Stage, command: TrustCommand, say: Say): Promise<Row[]> {
+export async function benchTrust(stage: Stage, command: TrustCommand, say: Say): Promise<Row[]> {
   const measures: { readonly [name in TrustMeasurement]?: () => Promise<Row[]> } = {
     pure: async () => measurePure(command.rounds, say),
+    handshake: () => measureHandshakes(stage, command.rounds, say),
   };
   const rows: Row[] = [];
   for (const name of command.only) rows.push(...((await measures[name]?.()) ?? []));
