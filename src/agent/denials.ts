@@ -13,6 +13,7 @@ import type { CaStatus } from './ca-port.ts';
 import type { PolicyWrite } from './commands.ts';
 import type { DenialAnswer, DenialStatus, Deny } from './denial-port.ts';
 import { DENY } from './kinds.ts';
+import type { Finding } from './port.ts';
 
 /** In force at a time. Every proxy of the mesh holds them all. */
 export const maxDenials = 16_384;
@@ -70,6 +71,21 @@ function refuseHost(host: HostId, { self, trust, ca }: DenyContext, force: boole
         'Wait until other hosts have taken the seats of those denied before, or force it',
       { field: 'host' },
     );
+}
+
+/** What a denied host that has heard of it can say for itself; nobody listens to it but whoever is on it. */
+export function denialFindings(trust: TrustState, self: HostId): Finding[] {
+  const denial = trust.denials.ofHost(self);
+  if (denial === undefined) return [];
+  const reason = denial.reason === '' ? '' : `: ${denial.reason}`;
+  return [
+    {
+      grade: 'critical',
+      subject: 'this host',
+      detail: `an operator denied it at ${new Date(denial.at).toISOString()}${reason}`,
+      hint: 'it is out of the mesh for good: set it up anew, with an empty data directory and another token',
+    },
+  ];
 }
 
 /** The newest first. */

@@ -2,6 +2,7 @@
 import type { ListenerConflict } from '../proxy/config.ts';
 import type { DataPlaneStats } from '../proxy/dataplane.ts';
 import type { AgentCore } from './core.ts';
+import { denialFindings } from './denials.ts';
 import { shortId } from './kinds.ts';
 import { forcedDeparture } from './member-status.ts';
 import type { Finding } from './port.ts';
@@ -33,6 +34,7 @@ const expiryWarningMs = 10 * 60_000;
 export function diagnose(core: AgentCore, facts: ShellFacts, now: number): Finding[] {
   const findings = [
     ...rootKeyFindings(facts),
+    ...denialFindings(core.trust, core.self),
     ...membershipFindings(core),
     ...detourFindings(core),
     ...claimFindings(core),

@@ -90,6 +90,11 @@ export class RootStanding implements CustodianContext {
     return this.options.presence.aliveSince(host) !== null;
   }
 
+  /** Null while it is here. */
+  absentSince(host: HostId): Millis | null {
+    return this.options.presence.absentSince(host);
+  }
+
   trusteeView(now: Millis): TrusteeView {
     const candidates = this.options.trust.admitted().map((admission) => this.candidate(admission));
     return { candidates, rotateGeneration: this.rotateGeneration(now), refreshEpoch: null };

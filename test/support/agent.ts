@@ -266,6 +266,8 @@ export class MemoryAgent implements AgentPort {
     const until = host === null ? this.now() + 1000 : null;
     const status = { host, serial, name, reason, at: this.now(), until, by: operator.publicKey };
     this.denialList.unshift(status);
+    this.catalog.touch('denials');
+    this.changed();
     return { ...status, changed: true };
   }
   denials(): readonly DenialStatus[] {

@@ -116,6 +116,7 @@ export class Agent {
         conflicts: this.config?.conflicts ?? [],
         damagedEntries: store.counters.damaged,
         missingRootKey,
+        damagedShares: shares.damaged,
         loopLagMs: this.lag.worstMs(),
         membershipLagMs: this.transport?.stats().thread.lagMs ?? 0,
         slowestWritesMs: this.writes.quantileMs(0.99, this.now()),
@@ -166,6 +167,7 @@ export class Agent {
       const shares = await Shares.open({ dataDir, hostKey, trustDomain: genesis.trustDomain, log });
       agent = new Agent(settings, log, store, shares, core, belonging.missingRootKey);
       await agent.takeOff(hostKey.seed, belonging.admission);
+      agent.logMissingKey(belonging.missingRootKey);
       agent.operatorTokenPath = belonging.operatorTokenPath;
       return agent;
     } catch (error) {
@@ -209,6 +211,13 @@ export class Agent {
     this.applyConfig();
     await this.port.synchronised(synchroniseWithinMs);
     await this.applied;
+  }
+
+  /** Once a quorum holds the root, nobody needs the founder's any more. */
+  private logMissingKey(file: string | null): void {
+    if (file === null || this.core.trust.bundle.active().generation > 0) return;
+    const detail = 'no service gets a certificate until it is restored';
+    this.log.error({ file, detail }, 'root-key-missing');
   }
 
   private get identityFolder(): string {
@@ -434,14 +443,9 @@ async function isStored(store: Store, slot: string): Promise<boolean> {
 
 /** What an operator would not guess from how the agent was started. */
 function logBelonging(belonging: Belonging, settings: AgentSettings, log: Logger): void {
-  const { name, failures, missingRootKey } = belonging;
+  const { name, failures } = belonging;
   if (name !== settings.name) log.warn({ name, asked: settings.name }, 'name-kept-from-admission');
   for (const { message } of failures) log.warn({ detail: message }, 'join-address-failed');
-  if (missingRootKey !== null)
-    log.error(
-      { file: missingRootKey, detail: 'no service gets a certificate until it is restored' },
-      'root-key-missing',
-    );
 }
 
 function hostValue(settings: AgentSettings, name: string) {

@@ -5,6 +5,7 @@ import { type DataPlaneStats, latencyBoundsMs, type TrafficRow } from '../../pro
 import type { AgentCore } from '../core.ts';
 import { deltaLatencyText, gossipMetrics } from './gossip-metrics.ts';
 import { type Add, byName, type Counts, histogramLines, single } from './samples.ts';
+import { issuanceText, trustMetrics } from './trust-metrics.ts';
 
 /** What is counted of the connections between agents. */
 export interface TransportCounts {
@@ -52,27 +53,8 @@ export function metricsExporter(sources: MetricSources): () => Promise<string> {
   return async () =>
     (await registry.metrics()) +
     latencyText(sources.dataPlane()?.traffic ?? []) +
+    issuanceText(sources) +
     deltaLatencyText(sources.core.gossip.stats().deltaLatency);
-}
-
-function trustMetrics(add: Add, { core, now }: MetricSources): void {
-  add(
-    'gauge',
-    'starling_certificate_expiry_seconds',
-    'Time left until a service’s certificate expires; negative once it has.',
-    ['service'],
-    () =>
-      core
-        .identities(now())
-        .map(({ service, notAfter }) => ({ labels: { service }, value: (notAfter - now()) / 1000 })),
-  );
-  add(
-    'gauge',
-    'starling_certificate_problems',
-    'Services whose certificate is missing or could not be renewed.',
-    [],
-    () => single(core.identities(now()).filter(({ problem }) => problem !== null).length),
-  );
 }
 
 const pair = ({ reporter, source, destination }: TrafficRow) => ({ reporter, source, destination });

@@ -153,6 +153,8 @@ export class LocalPort implements AgentPort {
   }
 
   ready(): { readonly ready: boolean; readonly reason: string } {
+    if (this.options.core.trust.isDenied(this.self.id))
+      return { ready: false, reason: 'an operator denied this host: it is out of the mesh for good' };
     if (!this.options.core.isSynchronised())
       return { ready: false, reason: 'the mesh’s records have not arrived yet' };
     if (this.storeProblem !== null) return { ready: false, reason: this.storeProblem };

@@ -20,15 +20,23 @@ export interface SharesOptions {
 export class Shares implements WritableSecrets {
   /** What the disk held at the start; the engine has them. */
   readonly names: readonly ShareName[];
+  /** How many more it held that could not be read. */
+  readonly damaged: number;
   private readonly store: SecretStore;
   private readonly engine: EngineThread;
   private readonly log: Logger;
   private report: (report: EngineReport) => void = () => {};
 
-  private constructor(store: SecretStore, secrets: readonly SecretToKeep[], options: SharesOptions) {
+  private constructor(
+    store: SecretStore,
+    secrets: readonly SecretToKeep[],
+    damaged: number,
+    options: SharesOptions,
+  ) {
     const { hostKey, trustDomain, log } = options;
     this.store = store;
     this.log = log;
+    this.damaged = damaged;
     this.names = secrets.map(({ name }) => name);
     const data = { seed: hostKey.seed, trustDomain, timings: defaultEngineTimings };
     this.engine = new EngineThread(data, (report) => this.report(report));
@@ -44,7 +52,7 @@ export class Shares implements WritableSecrets {
     const { secrets, damaged } = await store.load();
     for (const { name, fault } of damaged)
       options.log.error({ share: name.slice(0, 8), detail: fault.message }, 'share-damaged');
-    return new Shares(store, secrets, options);
+    return new Shares(store, secrets, damaged.length, options);
   }
 
   /** Who is told what the engine says. */

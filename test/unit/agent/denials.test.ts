@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
 import type { DenialAnswer } from '../../../src/agent/denial-port.ts';
-import { listDenials } from '../../../src/agent/denials.ts';
+import { denialFindings, listDenials } from '../../../src/agent/denials.ts';
 import { ed25519Signer, encodeJson, Fault, type Signer } from '../../../src/core.ts';
 import { encodeRecord } from '../../../src/gossip/codec.ts';
 import { encodeDelta } from '../../../src/gossip/dissemination.ts';
@@ -87,6 +87,7 @@ test('it gets no certificate, from nobody, and others get theirs', () => {
   deny(first, third);
   third.register('more');
   flock.run(5000);
+  assert.deepEqual(denialFindings(third.core.trust, third.id), [], 'nobody told it');
   // Not cut off by the network, but by the others.
   third.isCut = false;
   third.kill();
@@ -221,9 +222,15 @@ test('an operator is stopped from denying so many trustees that nobody can sign,
     () => deny(first, second),
     (error) => error instanceof Fault && /trustees would be left/.test(error.message),
   );
-  assert.equal(deny(first, second, { force: true }).changed, true);
+  assert.equal(deny(first, second, { force: true, reason: 'lost' }).changed, true);
   flock.run(1000);
   assert.equal(first.core.isAdmitted(second.id), false);
+  const record = first.core.gossip.replica.get(`policy/deny/host/${second.id}`)!;
+  second.feed({ type: 'delta', bytes: encodeDelta([record.bytes]) });
+  const [finding] = denialFindings(second.core.trust, second.id);
+  assert.match(finding!.detail, /an operator denied it at .*Z: lost$/);
+  assert.ok(second.logs.some(({ event }) => event === 'host-denied'));
+  assert.throws(() => second.register('more'), { code: 'name-not-granted' });
 });
 
 test('a founder who holds the root alone is not denied by mistake', () => {

@@ -12,6 +12,7 @@ const well: ShellFacts = {
   storeProblem: null,
   damagedEntries: 0,
   missingRootKey: null,
+  damagedShares: 0,
   loopLagMs: 0,
   membershipLagMs: 0,
   slowestWritesMs: null,
@@ -42,6 +43,7 @@ test('every finding says what to do about it, the worst first', () => {
     storeProblem: 'no space left',
     damagedEntries: 2,
     missingRootKey: '/var/lib/starling/root-g0.seed',
+    damagedShares: 2,
     loopLagMs: 201,
     membershipLagMs: 202,
     slowestWritesMs: 300,
@@ -54,6 +56,7 @@ test('every finding says what to do about it, the worst first', () => {
       'critical listener inbound',
       'critical listener vip/api',
       'critical store',
+      'warning share',
       'warning disk',
       'warning store',
       'warning definitions',
@@ -95,7 +98,7 @@ test('a certificate that does not come is critical, with the reason and whom to 
   const found = diagnose(second.core, well, flock.now).find(({ subject }) => subject === 'identity api');
   assert.equal(found?.grade, 'critical');
   assert.match(found?.detail ?? '', /cannot be reached/);
-  assert.match(found?.hint ?? '', /founding host/);
+  assert.match(found?.hint ?? '', /come from first/);
 });
 
 test('a certificate that lasts long enough makes a failed renewal a warning', () => {

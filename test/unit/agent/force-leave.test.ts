@@ -17,6 +17,7 @@ const well: ShellFacts = {
   storeProblem: null,
   damagedEntries: 0,
   missingRootKey: null,
+  damagedShares: 0,
   loopLagMs: 0,
   membershipLagMs: 0,
   slowestWritesMs: null,

@@ -364,6 +364,31 @@ test('ca rotate says what will happen, waits if asked, and names who is waited f
   api.agent.caParts = {};
 });
 
+test('ca log says what was signed and who witnessed it, and --verify whose log can be believed', async () => {
+  const entry = { digest: 'd', serial: 'ab', notBefore: 0, requester: selfId, requesterName: 'two' };
+  const subject = 'spiffe://flock.test/ns/default/dc/dc1/svc/web';
+  const source = { id: selfId, sequence: 2, entries: 2, problem: null };
+  api.agent.caLog = {
+    entries: [{ ...entry, subject, at: 1_700_000_000_000, notAfter: 0, witnesses: ['one', 'three'] }],
+    sources: [{ ...source, name: 'one' }],
+    alarms: [],
+  };
+  assert.match(await done('ca', 'log', '--host', 'two'), /svc\/web +- +two +one,three$/m);
+  assert.match(await done('ca', 'log', '--verify'), /^one +2 +2 +leads to its signed head$/m);
+  const { caLog } = api.agent;
+  const lost = { ...source, name: 'three', sequence: null, entries: 0, problem: 'no-answer' };
+  const alarm = { id: selfId, name: 'one', detail: 'signed two heads', evidence: '' };
+  api.agent.caLog = { ...caLog, sources: [...caLog.sources, lost], alarms: [alarm] };
+  const plain = await cli('ca', 'log');
+  assert.equal(plain.code, 0);
+  assert.match(plain.stderr, /not read to the end: three/);
+  const verified = await cli('ca', 'log', '--verify');
+  assert.equal(verified.code, 1);
+  assert.match(verified.stdout, /^three +- +0 +did not answer in time$/m);
+  assert.match(verified.stdout, /^one signed two heads$/m);
+  assert.equal(JSON.parse((await cli('ca', 'log', '--verify', '--json')).stdout).alarms.length, 1);
+});
+
 test('ca, stat and completion answer', async () => {
   assert.match(await done('ca', 'status'), /flock\.test/);
   assert.match(await done('stat'), /^SOURCE +DESTINATION/);

@@ -30,6 +30,7 @@ function portOf(host: FlockHost): LocalPort {
       conflicts: [],
       damagedEntries: 0,
       missingRootKey: null,
+      damagedShares: 0,
       loopLagMs: 0,
       membershipLagMs: 0,
       slowestWritesMs: null,
@@ -229,4 +230,29 @@ test('an agent without a data plane has metrics all the same', async () => {
   const text = await exporter(first, () => null)();
   assert.match(text, /starling_proxy_connections 0\n/);
   assert.doesNotMatch(text, /starling_requests_total\{/);
+});
+
+test('metrics tell how certificates came, who holds the root, and whether they can sign', async () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  second.register('api');
+  flock.run(1000);
+  first.isCut = true;
+  second.register('web');
+  flock.run(20_000);
+  const text = await exporter(second, () => null)();
+  for (const line of [
+    'starling_issuance_total{code="issued"} 1',
+    'starling_issuance_duration_milliseconds_count 1',
+    'starling_issuance_duration_milliseconds_bucket{le="10"} 1',
+    'starling_ca_epoch 0',
+    'starling_ca_trustees 1',
+    'starling_ca_trustees_alive 0',
+    'starling_ca_quorum 0',
+    'starling_ca_share_held 0',
+    'starling_ca_roots{state="active"} 1',
+    'starling_ca_log_equivocations 0',
+  ])
+    assert.ok(text.includes(`${line}\n`), line);
+  assert.match(text, /^starling_issuance_total\{code="unreachable"\} [1-9]/m);
 });
