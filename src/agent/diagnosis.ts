@@ -1,8 +1,9 @@
 /** The agent's diagnosis of itself: what is wrong, how bad it is, and what to do about it. Pure. */
+import type { HostId } from '../core.ts';
 import type { ListenerConflict } from '../proxy/config.ts';
 import type { DataPlaneStats } from '../proxy/dataplane.ts';
+import { caFindings } from './ca-findings.ts';
 import type { AgentCore } from './core.ts';
-import { denialFindings } from './denials.ts';
 import { shortId } from './kinds.ts';
 import { forcedDeparture } from './member-status.ts';
 import type { Finding } from './port.ts';
@@ -17,6 +18,8 @@ export interface ShellFacts {
   readonly damagedEntries: number;
   /** Where the founder's root key ought to be, when it is not there; null else. */
   readonly missingRootKey: string | null;
+  /** Shares of root keys on disk that could not be read. */
+  readonly damagedShares: number;
   /** How late timers fire, milliseconds, the worst of the last minute. */
   readonly loopLagMs: number;
   /** The same of the thread that speaks for this host to the others' probes. */
@@ -28,19 +31,16 @@ export interface ShellFacts {
 const lagWarningMs = 200;
 /** A sync to a disk that is well takes a few milliseconds. */
 const slowWriteMs = 200;
-const expiryWarningMs = 10 * 60_000;
 
 /** Findings, the worst first; a single `ok` when there is nothing to say. */
 export function diagnose(core: AgentCore, facts: ShellFacts, now: number): Finding[] {
   const findings = [
-    ...rootKeyFindings(facts),
-    ...denialFindings(core.trust, core.self),
+    ...trustFindings(core, facts, now),
     ...membershipFindings(core),
     ...detourFindings(core),
     ...claimFindings(core),
     ...departureFindings(core, now),
     ...clockFindings(core),
-    ...certificateFindings(core, now),
     ...maintenanceFindings(core),
     ...listenerFindings(facts.dataPlane),
     ...facts.conflicts.map(({ id, address, port, takenBy }) =>
@@ -203,35 +203,11 @@ function lagFindings(core: AgentCore, { loopLagMs, membershipLagMs }: ShellFacts
   return findings;
 }
 
-function rootKeyFindings({ missingRootKey }: ShellFacts): Finding[] {
-  if (missingRootKey === null) return [];
-  return [
-    finding(
-      'critical',
-      'root key',
-      `${missingRootKey} is gone: no service of the mesh gets a certificate or a renewal`,
-      'restore the file from a backup, with mode 600, and restart this agent',
-    ),
-  ];
-}
-
-function certificateFindings(core: AgentCore, now: number): Finding[] {
-  const findings: Finding[] = [];
-  for (const { service, problem, notAfter } of core.identities(now)) {
-    if (problem === null) continue;
-    const left = notAfter - now;
-    const grade = left <= expiryWarningMs ? 'critical' : 'warning';
-    const until = left > 0 ? `; the present one lasts until ${new Date(notAfter).toISOString()}` : '';
-    findings.push(
-      finding(
-        grade,
-        `identity ${service}`,
-        `${problem}${until}`,
-        'certificates come from the founding host: is its agent up, reachable, and in possession of the root key?',
-      ),
-    );
-  }
-  return findings;
+/** Of the root, of those who hold it, and of this host's certificates. */
+function trustFindings({ credentials }: AgentCore, facts: ShellFacts, now: number): Finding[] {
+  if (credentials === null) return [];
+  const absentSince = (host: HostId) => credentials.standing.absentSince(host);
+  return caFindings({ ...facts, ca: credentials.ca(now), alarms: credentials.alarms(), absentSince }, now);
 }
 
 /** Meant by somebody, and easily forgotten by everybody. */
