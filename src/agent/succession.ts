@@ -6,6 +6,7 @@ import type { HostId, Millis, Random, Signer, Verify } from '../core.ts';
 import { EpochAgreement } from '../trust/epoch/agreement.ts';
 import type { CryptoReport, ShareName } from '../trust/epoch/crypto-port.ts';
 import { genesisEpoch } from '../trust/epoch/descriptor.ts';
+import { asksForView } from '../trust/epoch/message.ts';
 import type { TrusteePolicy } from '../trust/epoch/policy.ts';
 import type { EpochEffect, EpochTimings } from '../trust/epoch/port.ts';
 import { emptyView, type TrusteeView } from '../trust/epoch/rules.ts';
@@ -52,13 +53,7 @@ export class Succession {
   wake(now: Millis): AgentEffect[] {
     const due = this.nextWake();
     if (due === null || now < due) return [];
-    // Only a trustee judges who else should be one.
-    const view = this.agreement.status().isTrustee ? this.options.view(now) : emptyView;
-    return [
-      ...this.step({ type: 'view', view }, now),
-      ...this.step({ type: 'wake' }, now),
-      ...this.catchUp(now),
-    ];
+    return [...this.look(now), ...this.step({ type: 'wake' }, now), ...this.catchUp(now)];
   }
 
   /** What leads to a later epoch was asked for when its record came, and the question or the answer was lost. */
@@ -67,8 +62,16 @@ export class Succession {
     return record === null ? [] : this.record(record, now);
   }
 
+  /** Only a trustee judges who else should be one. */
+  private look(now: Millis): AgentEffect[] {
+    const view = this.agreement.status().isTrustee ? this.options.view(now) : emptyView;
+    return this.step({ type: 'view', view }, now);
+  }
+
+  /** Others are judged by what is seen now: what they act on may have come only just, here as there. */
   frame(from: HostId, bytes: Uint8Array, now: Millis): AgentEffect[] {
-    return this.step({ type: 'message', from, bytes }, now);
+    const looked = asksForView(bytes) ? this.look(now) : [];
+    return [...looked, ...this.step({ type: 'message', from, bytes }, now)];
   }
 
   crypto(report: CryptoReport, now: Millis): AgentEffect[] {

@@ -115,6 +115,13 @@ export class Acceptor {
     if (this.lease?.ballot !== ballot) this.lease = { leader, ballot, since: now };
   }
 
+  /** Its leader gave up: another may go at once, and it only after a while, as if its time had run out. */
+  released(leader: HostId, ballot: number, now: Millis): void {
+    if (this.lease?.leader !== leader || this.lease.ballot !== ballot) return;
+    const since = Math.min(this.lease.since, now - this.timings.leaseMs);
+    this.lease = { leader, ballot, since };
+  }
+
   prepare(
     from: HostId,
     { ballot }: Of<'prepare'>,

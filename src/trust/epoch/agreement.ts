@@ -224,6 +224,9 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
         return [];
       case 'ready':
         return this.participant.onReady(from, message, now);
+      case 'released':
+        if (message.epoch === here + 1) this.office.acceptor.released(from, message.ballot, now);
+        return [];
       case 'prepare':
       case 'start':
       case 'propose':
@@ -284,8 +287,7 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
       case 'accepted':
         return this.mail(this.leader.onAccepted(from, message, now));
       case 'refused':
-        this.leader.onRefused(from, message, now);
-        return [];
+        return this.mail(this.leader.onRefused(from, message, now));
     }
   }
 
@@ -302,10 +304,11 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
         return session.kind === 'sign' ? [] : this.participant.onEstablished(session.plan, report);
       case 'signed':
         return this.onSigned(session, report.signature);
-      case 'failed':
-        if (session.kind === 'sign' && session.coordinator === this.office.self)
-          this.leader.fail(`signature: ${report.detail}`, now);
-        return this.participant.onFailed(session, report);
+      case 'failed': {
+        const isOwn = session.kind === 'sign' && session.coordinator === this.office.self;
+        const posts = isOwn ? this.leader.fail(`signature: ${report.detail}`, now) : [];
+        return [...this.mail(posts), ...this.participant.onFailed(session, report)];
+      }
     }
   }
 

@@ -117,8 +117,9 @@ export class Leader {
     return this.posts(this.attempt);
   }
 
-  /** Gives up; the pause grows with each failure in a row, and is never twice the same. */
-  fail(reason: string, now: Millis, leastPauseMs = 0): void {
+  /** Gives up, and lets others go; the pause grows with each failure in a row, and is never twice the same. */
+  fail(reason: string, now: Millis, leastPauseMs = 0): Post[] {
+    const { attempt } = this;
     this.attempt = null;
     this.lastFailure = reason;
     this.failures++;
@@ -126,6 +127,9 @@ export class Leader {
     const pauseMs = Math.min(maxPauseMs, resendMs * 2 ** Math.min(this.failures, 16));
     const jitter = 0.5 + this.options.random.next();
     this.notBefore = now + Math.min(maxPauseMs, leastPauseMs) + pauseMs * jitter;
+    if (attempt === null) return [];
+    const { epoch, members } = this.electorate;
+    return members.map((to) => ({ to, message: { type: 'released', epoch, ballot: attempt.ballot } }));
   }
 
   /** Sends again what was not answered, goes on with what there is, or gives up. */
@@ -136,8 +140,7 @@ export class Leader {
       return this.proposeDealt(attempt, attempt.phase, now);
     if (now >= attempt.deadline) {
       if (attempt.phase.name === 'deal') this.suspectSilent(attempt.phase);
-      this.fail(`no answer in time (${attempt.phase.name})`, now);
-      return [];
+      return this.fail(`no answer in time (${attempt.phase.name})`, now);
     }
     if (now < attempt.resendAt) return [];
     attempt.resendAt = now + this.options.timings.resendMs;
@@ -340,9 +343,9 @@ export class Leader {
   }
 
   /** Gives up once those who go along are too few; a single one cannot end a ballot by saying no. */
-  onRefused(from: HostId, message: Of<'refused'>, now: Millis): void {
+  onRefused(from: HostId, message: Of<'refused'>, now: Millis): Post[] {
     const { attempt } = this;
-    if (attempt === null || message.ballot !== attempt.ballot) return;
+    if (attempt === null || message.ballot !== attempt.ballot) return [];
     const { phase } = attempt;
     attempt.refusals.set(from, message);
     this.highestBallot = Math.max(this.highestBallot, this.believable(message.promised));
@@ -356,10 +359,10 @@ export class Leader {
       hopeless = refused(dealers) > 0 || refused(trustees) > trustees.length - needed;
       if (dealers.includes(from)) this.unreliable.add(from);
     }
-    if (!hopeless) return;
+    if (!hopeless) return [];
     let waitMs = 0;
     for (const { retryAfterMs } of attempt.refusals.values()) waitMs = Math.max(waitMs, retryAfterMs);
-    this.fail(`refused: ${message.code} (${phase.name})`, now, waitMs);
+    return this.fail(`refused: ${message.code} (${phase.name})`, now, waitMs);
   }
 
   /** A ballot that another trustee names, if following it cannot lead too far up. */

@@ -82,7 +82,9 @@ export type EpochMessage =
   /** Which epochs are there after this one? */
   | { readonly type: 'ask'; readonly epoch: number }
   /** Epoch records, oldest first, that lead to the latest. */
-  | { readonly type: 'records'; readonly epoch: number; readonly records: readonly Uint8Array[] };
+  | { readonly type: 'records'; readonly epoch: number; readonly records: readonly Uint8Array[] }
+  /** My ballot came to nothing: follow another. */
+  | { readonly type: 'released'; readonly epoch: number; readonly ballot: number };
 
 export type EpochMessageType = EpochMessage['type'];
 
@@ -103,6 +105,7 @@ const types: readonly EpochMessageType[] = [
   'relayed',
   'ask',
   'records',
+  'released',
 ];
 
 /** The largest message of the cryptography: a round of key generation, or of a complaint with its evidence. */
@@ -211,6 +214,9 @@ function writeBody(writer: ByteWriter, message: EpochMessage): void {
       writer.varint(message.records.length);
       for (const record of message.records) writer.bytes(record);
       return;
+    case 'released':
+      writer.varint(message.ballot);
+      return;
   }
 }
 
@@ -276,6 +282,8 @@ function readBody(reader: ByteReader, type: EpochMessageType, epoch: number): Ep
       const records = Array.from({ length: count }, () => Uint8Array.from(reader.bytes(maxRecordBytes)));
       return { type, epoch, records };
     }
+    case 'released':
+      return { type, epoch, ballot: reader.varint(maxBallot) };
   }
 }
 
@@ -283,6 +291,12 @@ export function encodeMessage(message: EpochMessage): Uint8Array {
   const writer = new ByteWriter().u8(format).u8(types.indexOf(message.type)).varint(message.epoch);
   writeBody(writer, message);
   return writer.done();
+}
+
+/** Whether whoever gets this message answers by what it sees of the mesh. */
+export function asksForView(bytes: Uint8Array): boolean {
+  const type = types[bytes[1] ?? types.length];
+  return type === 'start' || type === 'propose';
 }
 
 /** Throws `Fault('malformed')`. Signatures are for whoever acts on the message to check. */

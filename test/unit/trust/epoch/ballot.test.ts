@@ -218,6 +218,20 @@ test('a ballot that a quorum follows is left to finish, and its leader then lets
   assert.equal(prepare(8, now + 31_000).type, 'promise');
 });
 
+test('once its leader says that a ballot came to nothing another may go at once, and nobody else can say so', () => {
+  const [acceptor] = acceptors();
+  const prepare = (ballot: number, at: number) =>
+    acceptor!.prepare(electorate.leaderOf(ballot), { type: 'prepare', epoch: 2, ballot }, true, at);
+  prepare(4, now);
+  acceptor!.follow(electorate.leaderOf(4), 4, now);
+  acceptor!.released(electorate.leaderOf(5), 4, now + 1000);
+  acceptor!.released(electorate.leaderOf(4), 7, now + 1000);
+  assert.equal(prepare(5, now + 1000).type, 'refused', 'neither another leader nor another ballot');
+  acceptor!.released(electorate.leaderOf(4), 4, now + 1000);
+  assert.equal(prepare(7, now + 7000).type, 'refused', 'the same leader once more');
+  assert.equal(prepare(8, now + 1000).type, 'promise');
+});
+
 test('no leader can use up the ballots by skipping most of them', () => {
   const [acceptor] = acceptors();
   const ballot = electorate.ballotAbove(2 ** 40, trustees[0]!);
