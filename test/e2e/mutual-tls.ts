@@ -12,6 +12,7 @@ interface Roots {
 /** What answered, and by which of its names the server was proven. */
 export interface MutualAnswer {
   readonly status: number;
+  readonly body: string;
   readonly serverNames: string;
 }
 
@@ -53,7 +54,7 @@ export async function callMutually(
     socket.once('close', () => {
       const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(received)?.[1] ?? 0);
       if (status === 0) fail(new Error(`no HTTP answer: ${JSON.stringify(received.slice(0, 100))}`));
-      else done({ status, serverNames });
+      else done({ status, serverNames, body: received.slice(received.indexOf('\r\n\r\n') + 4) });
     });
   });
 }
@@ -76,8 +77,8 @@ export class MutualLoad {
       const all = targets();
       const target = all[this.sent++ % all.length]!;
       try {
-        const { status } = await callMutually(source, caller, target, service);
-        if (status !== 200) this.failures.push(`${target.name}: ${status}`);
+        const { status, body } = await callMutually(source, caller, target, service);
+        if (status !== 200) this.failures.push(`${target.name}: ${status} ${body}`);
       } catch (error) {
         this.failures.push(`${target.name}: ${(error as Error).message}`);
       }

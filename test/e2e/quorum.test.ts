@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before } from 'node:test';
 import { type Bird, Flock, until } from '../../demo/flock.ts';
-import { apiPort, registerApi, registerWeb, startService } from './mesh.ts';
+import { registerWeb, startService } from './mesh.ts';
 import {
   believedBy,
   caOf,
@@ -15,6 +15,7 @@ import {
   joinWith,
   SteadyLoad,
   scene,
+  serveApi,
   tell,
   untilBelieved,
   untilReachable,
@@ -32,9 +33,8 @@ before(async () => {
   [founder, second] = (await home.start(hostsFrom(51, 2))) as [Bird, Bird];
   earlyToken = await home.token('--role', 'agent');
   await startService(home, 'web', `${founder.address}:9000`);
-  await startService(home, 'api', `${second.address}:${apiPort}`);
   await registerWeb(home, founder, 'api');
-  await registerApi(home, second);
+  await serveApi(home, second);
   await founder.json('intention', 'create', 'web', 'api', '--allow', ...home.operator());
   await untilReachable(founder);
 });
@@ -55,8 +55,7 @@ scene(
     assert.ok(hasGenesisKey(founder));
     third = await joinWith(home, hostsFrom(53, 1)[0]!, await home.token());
     const joinedAt = performance.now();
-    await startService(home, 'api', `${third.address}:${apiPort}`);
-    await registerApi(home, third);
+    await serveApi(home, third);
     await untilBelieved(trustees(), /g1\*$/, 60_000);
     const activeAfterMs = performance.now() - joinedAt;
     await untilBelieved(trustees(), /^g1\*$/, 60_000);

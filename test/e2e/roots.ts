@@ -6,7 +6,7 @@ import { type Bird, type BirdOptions, type Flock, until } from '../../demo/flock
 import { Load, type LoadReport } from '../../demo/load.ts';
 import type { CaStatus } from '../../src/agent/ca-port.ts';
 import { rootSeedFile } from '../../src/trust/io/keys.ts';
-import { curl, register, upstreamPort } from './mesh.ts';
+import { apiPort, curl, register, startService, upstreamPort } from './mesh.ts';
 import { MutualLoad } from './mutual-tls.ts';
 
 /** Certificates of two minutes are renewed within ten seconds of a change of roots, those of twelve hours in sixty. */
@@ -92,6 +92,12 @@ export async function certify(flock: Flock, bird: Bird, service: string, withinM
   return until(`${service} on ${bird.name} has a certificate`, withinMs, async () => {
     return (await identityProblem(bird, service)) === null;
   });
+}
+
+/** `api` without a check: what a busy machine makes of one is not what these tests are about. */
+export async function serveApi(flock: Flock, bird: Bird): Promise<void> {
+  await startService(flock, 'api', `${bird.address}:${apiPort}`);
+  await register(flock, bird, { name: 'api', address: bird.address, port: apiPort });
 }
 
 export async function untilReachable(web: Bird, withinMs = 10_000): Promise<void> {
