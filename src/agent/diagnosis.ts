@@ -4,6 +4,7 @@ import type { ListenerConflict } from '../proxy/config.ts';
 import type { DataPlaneStats } from '../proxy/dataplane.ts';
 import { caFindings } from './ca-findings.ts';
 import type { AgentCore } from './core.ts';
+import { denialFindings } from './denials.ts';
 import { shortId } from './kinds.ts';
 import { forcedDeparture } from './member-status.ts';
 import type { Finding } from './port.ts';
@@ -36,6 +37,7 @@ const slowWriteMs = 200;
 export function diagnose(core: AgentCore, facts: ShellFacts, now: number): Finding[] {
   const findings = [
     ...trustFindings(core, facts, now),
+    ...denialFindings(core.trust, core.self),
     ...membershipFindings(core),
     ...detourFindings(core),
     ...claimFindings(core),
