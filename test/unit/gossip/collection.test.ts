@@ -5,6 +5,7 @@ import { Collection, followAfterMs } from '../../../src/gossip/collection.ts';
 import type { Member, MemberState } from '../../../src/gossip/port.ts';
 import { type Record, slotOf } from '../../../src/gossip/record.ts';
 import { Replica } from '../../../src/gossip/replica.ts';
+import { eraseOps } from '../../../src/gossip/stored.ts';
 import { idleSigner, makeRecord } from './records.ts';
 
 const hour = 3_600_000;
@@ -13,8 +14,13 @@ const self = idleSigner('self').publicKey;
 const idOf = (name: string): HostId => idleSigner(name).publicKey;
 
 /** A collection over a mesh whose members are in these states since `start`. */
-function collectionOf(states: { readonly [name: string]: MemberState }, records: readonly Record[]) {
-  const replica = new Replica();
+function collectionOf(
+  states: { readonly [name: string]: MemberState },
+  records: readonly Record[],
+  expelled: readonly string[] = [],
+) {
+  const expiryOf = ({ key }: Record) => (key.startsWith('until-') ? start + Number(key.slice(6)) : null);
+  const replica = new Replica({ expiryOf });
   for (const record of records) replica.join(record);
   const members = new Map<HostId, Member>();
   for (const [name, state] of Object.entries(states))
@@ -25,6 +31,7 @@ function collectionOf(states: { readonly [name: string]: MemberState }, records:
     firstVersion: 2 ** 32,
     member: (id) => members.get(id),
     members: () => members.values(),
+    expelledSince: (id) => (expelled.some((name) => idOf(name) === id) ? start : null),
   });
   collection.begin(start);
   /** Wakes at every deadline until `until`; what was collected, with the time of it. */
@@ -106,4 +113,29 @@ test('an author that the mesh has forgotten repeats what still holds, above the 
   assert.deepEqual(at(held, 9, later), [{ record: held, floor: 9 }]);
   assert.deepEqual(at(gone, 9, later), []);
   assert.deepEqual(at(held, 2 ** 52, later), []);
+});
+
+test('a host that was expelled is collected as the dead are, though it is no member', () => {
+  const expelled = service('expelled');
+  const [only, ...later] = collectionOf({}, [expelled, service('stranger')], ['expelled']).run(
+    start + 100 * hour,
+  );
+  assert.deepEqual([only?.at, only?.records, later], [start + 24 * hour, [expelled], []]);
+});
+
+test('policy that is over is forgotten at the full hour after, history and all, and leaves no trace in the store', () => {
+  const policy = (key: string, hlc: number) =>
+    makeRecord({ author: 'operator', scope: 'policy', kind: 'deny', key, version: hlc, hlc });
+  const over = policy(`until-${hour / 2}`, 2);
+  const records = [policy(over.key, 1), over, policy(`until-${3 * hour}`, 3), policy('for-good', 4)];
+  const { replica, run } = collectionOf({}, records);
+  const [first, second, ...later] = run(start + 100 * hour);
+  assert.deepEqual([first?.at, first?.records], [start + hour, [over]]);
+  assert.deepEqual([second?.at, second?.records], [start + 3 * hour, [records[2]]]);
+  assert.deepEqual(later, []);
+  assert.deepEqual([...replica.records()], [records[3]]);
+  assert.equal(replica.totalBytes, records[3]!.text.length);
+  const none = new Map<HostId, number>();
+  const erased = eraseOps({ records: [over], floors: none, deadFloors: none }).map(({ key }) => key);
+  assert.deepEqual(erased, [`record/${slotOf(over)}`, `history/${slotOf(over)}`]);
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Fellowship } from '../../../src/gossip/fellowship.ts';
-import { departureKind } from '../../../src/gossip/lifecycle.ts';
+import { denialKind, departureKind } from '../../../src/gossip/lifecycle.ts';
 import { noMembershipStats } from '../../../src/gossip/membership-stats.ts';
 import type { GossipEffect, Member } from '../../../src/gossip/port.ts';
 import type { Record } from '../../../src/gossip/record.ts';
@@ -56,6 +56,15 @@ const lifecycle = (author: string, state: string, incarnation: number, version =
   makeRecord({ author, kind: 'lifecycle', key: '', version, value: { state, incarnation } });
 const departure = (host: string, incarnation: number): Record =>
   makeRecord({ author: 'operator', scope: 'policy', kind: departureKind, key: host, value: { incarnation } });
+const denial = (host: string, more: Partial<Record> = {}): Record =>
+  makeRecord({
+    author: 'operator',
+    scope: 'policy',
+    kind: denialKind,
+    key: `host/${host}`,
+    hlc: 7 * 1024,
+    ...more,
+  });
 const member = (id: string, state: Member['state'], incarnation: number): Member => ({
   id,
   state,
@@ -248,4 +257,59 @@ test('a goodbye leaves room for refutations on their way, and is outdated only b
   assert.equal(fellowship.isGoodbyeOutdated, true);
   assert.ok(fellowship.goodbye().incarnation > incarnation + 1);
   assert.equal(fellowship.isGoodbyeOutdated, false);
+});
+
+test('a denied host is expelled, and is no member again whatever it says and whoever passes that on', () => {
+  const bench = new Bench();
+  bench.note(admission('alice'), admission('bob'));
+  bench.report({ type: 'member', member: member(alice, 'alive', 3), was: 'alive' });
+  bench.takeEffects();
+  bench.note(denial(alice));
+  const effects = bench.takeEffects();
+  assert.deepEqual(
+    effects.map(({ type }) => type),
+    ['alarm', 'swim', 'member', 'expel'],
+  );
+  assert.deepEqual(effects[1], { type: 'swim', order: { type: 'remove', id: alice } });
+  assert.ok(
+    effects[2]?.type === 'member' && effects[2].member.state === 'left' && effects[2].was === 'alive',
+  );
+  assert.deepEqual(effects[3], { type: 'expel', peer: alice });
+  assert.deepEqual([bench.fellowship.expelledSince(alice), bench.fellowship.expelledSince(bob)], [7, null]);
+  bench.note(admission('alice', 2), lifecycle('alice', 'active', 9));
+  bench.report({ type: 'member', member: member(alice, 'alive', 9), was: 'alive' });
+  assert.equal(bench.fellowship.list.get(alice), undefined);
+  assert.ok(bench.takeEffects().every(({ type }) => type !== 'member'));
+  assert.ok(bench.fellowship.list.get(bob) !== undefined);
+});
+
+test('a denial that came before the host, or with it, keeps it out as well', () => {
+  for (const records of [
+    [denial(alice), admission('alice')],
+    [admission('alice'), denial(alice)],
+  ]) {
+    const together = new Bench();
+    together.note(...records);
+    assert.equal(together.fellowship.list.get(alice), undefined);
+    const apart = new Bench();
+    for (const record of records) apart.note(record);
+    assert.equal(apart.fellowship.list.get(alice), undefined);
+  }
+});
+
+test('nobody is expelled by what is no denial of a host, and an agent does not expel itself', () => {
+  const bench = new Bench();
+  bench.note(admission('alice'));
+  bench.note(denial(self));
+  const effects = bench.takeEffects();
+  assert.ok(effects.some((effect) => effect.type === 'alarm' && effect.subject === self));
+  assert.ok(effects.every(({ type }) => type !== 'expel'));
+  bench.note(
+    denial(alice, { kind: 'other' }),
+    denial(alice, { key: alice }),
+    denial(alice, { key: `serial/${alice}` }),
+    denial(alice, { scope: 'host' }),
+    makeRecord({ scope: 'policy', kind: denialKind, key: `host/${alice}`, deleted: true }),
+  );
+  assert.ok(bench.fellowship.list.get(alice) !== undefined);
 });
