@@ -185,7 +185,8 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   /** Until the sponsor's own records have arrived, the joiner takes its word for where to fetch them, no more. */
   private unprovenSponsor(): HostId | null {
     const sponsor = this.options.sponsor;
-    return sponsor !== null && this.catalog.host(sponsor.id) === undefined ? sponsor.id : null;
+    if (sponsor === null || this.trust.isDenied(sponsor.id)) return null;
+    return this.catalog.host(sponsor.id) === undefined ? sponsor.id : null;
   }
 
   addressOf(host: HostId): { address: string; port: number } | null {

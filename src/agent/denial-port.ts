@@ -30,4 +30,6 @@ export interface DenialStatus {
 /** What `deny` answers; not `changed` when it was denied before. */
 export interface DenialAnswer extends DenialStatus {
   readonly changed: boolean;
+  /** Whether it is a host with a seat among the trustees: it may keep its share of the root when the seat is taken. */
+  readonly trustee: boolean;
 }

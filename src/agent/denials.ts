@@ -37,7 +37,9 @@ export function deny(
   const { denied, reason, operator, force } = command;
   const { trust } = context;
   const known = knownDenial(denied, trust);
-  if (known !== undefined) return { write: null, value: { ...statusOf(known, trust), changed: false } };
+  const trustee = context.ca().trustees.some(({ id }) => denied.type === 'host' && id === denied.host);
+  if (known !== undefined)
+    return { write: null, value: { ...statusOf(known, trust), changed: false, trustee } };
   if (denied.type === 'host') refuseHost(denied.host, context, force);
   if (trust.denials.count >= maxDenials)
     throw new Fault(
@@ -48,7 +50,8 @@ export function deny(
     throw new Fault('malformed', `must have at most ${maxReasonLength} characters`, { field: 'reason' });
   const denial = createDenial(denied, reason, Math.floor(now));
   const write = { kind: DENY, key: denialKey(denied), value: denialValue(denial), operator };
-  return { write, value: { ...statusOf({ ...denial, by: operator.publicKey }, trust), changed: true } };
+  const status = statusOf({ ...denial, by: operator.publicKey }, trust);
+  return { write, value: { ...status, changed: true, trustee } };
 }
 
 function knownDenial(denied: Denied, { denials }: TrustState): SignedDenial | undefined {

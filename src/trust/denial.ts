@@ -40,6 +40,8 @@ const reasonPattern = /^[^\p{Cc}]*$/u;
 const serialPattern = /^(?:[0-9a-f]{2}){1,20}$/;
 /** How long a certificate that was valid at a denial may still be, by whatever clock. */
 export const serialDenialMs: Millis = maxTtlMs + 2 * clockSkewMs;
+/** A logical clock is ahead of its host's by as much as others' clocks are allowed to be, and its host's may be off. */
+const maxBacklogMs: Millis = 2 * clockSkewMs;
 /** Replicas forget at the full hour, all at once; until then what is over is held like the rest. */
 const hourMs = 3_600_000;
 
@@ -133,7 +135,7 @@ function readDenial({ scope, kind, key, deleted, value }: SignedStatement): Deni
 export function checkDenial(statement: SignedStatement, now: Millis): void {
   if (statement.deleted) throw new Fault('denial-permanent', 'a denial is never taken back');
   const denial = parseDenial(statement.value, statement.key);
-  if (Math.abs(denial.at - wallClock(statement.hlc)) > clockSkewMs)
+  if (Math.abs(denial.at - wallClock(statement.hlc)) > maxBacklogMs)
     throw new Fault('denial-antedated', 'a denial begins when it is written');
   if (isOver(denial, now)) throw new Fault('denial-over', 'no certificate of this number is valid any more');
 }

@@ -261,14 +261,14 @@ export class MemoryAgent implements AgentPort {
     const host = denied.type === 'host' ? denied.host : null;
     const serial = denied.type === 'serial' ? denied.serial : null;
     const known = this.denialList.find((one) => one.host === host && one.serial === serial);
-    if (known !== undefined) return { ...known, changed: false };
+    if (known !== undefined) return { ...known, changed: false, trustee: false };
     const name = host === null ? '' : (this.catalog.host(host)?.value.name ?? '');
     const until = host === null ? this.now() + 1000 : null;
     const status = { host, serial, name, reason, at: this.now(), until, by: operator.publicKey };
     this.denialList.unshift(status);
     this.catalog.touch('denials');
     this.changed();
-    return { ...status, changed: true };
+    return { ...status, changed: true, trustee: name === 'two' };
   }
   denials(): readonly DenialStatus[] {
     return this.denialList;

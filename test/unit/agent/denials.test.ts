@@ -63,6 +63,7 @@ test('a denied host is out of the catalog, of membership, of every configuration
   const others = hosts.filter((host) => host !== seated);
   const answer = deny(first, seated, { reason: 'its disk was stolen' });
   assert.deepEqual([answer.name, answer.changed, answer.until], [seated.name, true, null]);
+  assert.equal(answer.trustee, true);
   flock.run(2000);
   for (const host of others) {
     assert.equal(host.core.catalog.host(seated.id), undefined);
@@ -134,6 +135,17 @@ test('a machine set up anew takes the name of the denied host, with a key and a 
   anew.start();
   flock.run(5000);
   assert.equal(first.core.catalog.hostNamed(third.name)?.id, anew.id);
+});
+
+test('who joined through a host that is denied since goes on without it', () => {
+  const { flock, first } = Flock.founded();
+  const token = flock.token(first);
+  const second = flock.join('second', first, token);
+  const third = flock.join('third', second, token, 1);
+  deny(first, second);
+  flock.run(5000);
+  assert.equal(third.core.isAdmitted(second.id), false);
+  assert.ok(third.core.isSynchronised());
 });
 
 test('what a denied host says counts nowhere, and replicas are alike whenever each heard of it', () => {

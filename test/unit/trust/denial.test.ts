@@ -99,8 +99,8 @@ test('what is no denial, is taken back, antedated or over does not enter', () =>
   for (const [denied, value] of malformed)
     assert.equal(codeOf(withValue(denied, value)), 'denial-malformed', JSON.stringify(value));
   assert.equal(codeOf(statement(ofHost, { key: 'host/x' })), 'denial-malformed');
-  assert.equal(codeOf(statement(ofHost, { hlc: hlcOf(at + 3 * 60_000) })), 'denial-antedated');
-  assert.equal(codeOf(statement(ofHost, { hlc: hlcOf(at - 3 * 60_000) })), 'denial-antedated');
+  assert.equal(codeOf(statement(ofHost, { hlc: hlcOf(at + 5 * 60_000) })), 'denial-antedated');
+  assert.equal(codeOf(statement(ofHost, { hlc: hlcOf(at - 5 * 60_000) })), 'denial-antedated');
   const overAt = at + serialDenialMs + hour;
   assert.equal(codeOf(statement(ofSerial), overAt), 'denial-over');
   assert.equal(codeOf(statement(ofHost), overAt), null);

@@ -37,11 +37,16 @@ function named({ name, host, serial }: DenialStatus): string {
   return name === '' ? `host ${host}` : `host ${printable(name)} (${host.slice(0, 8)})`;
 }
 
+/** One share signs nothing; two hosts' shares of one time might. */
+function shareHint({ trustee }: DenialAnswer): string {
+  return trustee ? '\nit held a share of the root: see that it is replaced, `starling ca rotate`' : '';
+}
+
 function told(answer: DenialAnswer): string {
   if (!answer.changed) return `${named(answer)} was denied before, at ${new Date(answer.at).toISOString()}`;
   return answer.host === null
     ? `${named(answer)} is denied; the service that has it gets another`
-    : `${named(answer)} is denied for good; to come back it needs a new key and a new token`;
+    : `${named(answer)} is denied for good; to come back it needs a new key and a new token${shareHint(answer)}`;
 }
 
 async function deny(name: string, options: DenyOptions): Promise<void> {
