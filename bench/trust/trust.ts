@@ -6,8 +6,10 @@ import type { TrustCommand } from '../arguments.ts';
 import type { Row } from '../rows.ts';
 import type { Stage } from '../stage.ts';
 import { measureHandshakes } from './handshake.ts';
+import { measureIssuance } from './issue.ts';
 import type { TrustMeasurement } from './measurements.ts';
 import { measurePure } from './pure.ts';
+import { measureSuccession } from './succession.ts';
 
 /** Programs that must be installed. */
 export const trustBenchTools = ['openssl'];
@@ -15,11 +17,13 @@ export const trustBenchTools = ['openssl'];
 type Say = (text: string) => void;
 
 export async function benchTrust(stage: Stage, command: TrustCommand, say: Say): Promise<Row[]> {
-  const measures: { readonly [name in TrustMeasurement]?: () => Promise<Row[]> } = {
+  const measures: { readonly [name in TrustMeasurement]: () => Promise<Row[]> } = {
     pure: async () => measurePure(command.rounds, say),
+    issue: () => measureIssuance(stage, command.sizes, command.rounds, say),
+    succession: () => measureSuccession(stage, command.rounds, say),
     handshake: () => measureHandshakes(stage, command.rounds, say),
   };
   const rows: Row[] = [];
-  for (const name of command.only) rows.push(...((await measures[name]?.()) ?? []));
+  for (const name of command.only) rows.push(...(await measures[name]()));
   return rows;
 }
