@@ -6,6 +6,7 @@
  */
 import type { HostId, Millis, Random } from '../core.ts';
 import type { AgentEffect } from './effects.ts';
+import type { Knowledge } from './knowledge.ts';
 
 /** First and longest wait before the sponsor is dialled again; it doubles, jittered by half. */
 const firstWaitMs = 250;
@@ -19,6 +20,18 @@ export interface Standing {
   readonly arrived: boolean;
   /** Whether membership chose the sponsor as a neighbour. */
   readonly isNeighbour: boolean;
+}
+
+/**
+ * Until the sponsor's own records have arrived, the joiner takes its word for where to fetch them, no more. Null
+ * once they have, and for a sponsor that is denied, whose records are never taken in.
+ */
+export function unprovenSponsor(
+  sponsor: HostId | undefined,
+  { catalog, trust }: Pick<Knowledge, 'catalog' | 'trust'>,
+): HostId | null {
+  if (sponsor === undefined || trust.isDenied(sponsor)) return null;
+  return catalog.host(sponsor) === undefined ? sponsor : null;
 }
 
 export class Approach {

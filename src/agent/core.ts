@@ -23,7 +23,7 @@ import type { TrusteePolicy } from '../trust/epoch/policy.ts';
 import { finalityOf } from '../trust/finality.ts';
 import type { Genesis } from '../trust/genesis.ts';
 import type { TrustState } from '../trust/state.ts';
-import { Approach, type Standing } from './approach.ts';
+import { Approach, type Standing, unprovenSponsor } from './approach.ts';
 import type { OwnBind } from './binds.ts';
 import { isCaQuestion } from './ca-port.ts';
 import type { Catalog } from './catalog.ts';
@@ -182,11 +182,8 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     return this.trust.isAdmitted(host) || host === this.unprovenSponsor();
   }
 
-  /** Until the sponsor's own records have arrived, the joiner takes its word for where to fetch them, no more. */
   private unprovenSponsor(): HostId | null {
-    const sponsor = this.options.sponsor;
-    if (sponsor === null || this.trust.isDenied(sponsor.id)) return null;
-    return this.catalog.host(sponsor.id) === undefined ? sponsor.id : null;
+    return unprovenSponsor(this.options.sponsor?.id, this.knowledge);
   }
 
   addressOf(host: HostId): { address: string; port: number } | null {
