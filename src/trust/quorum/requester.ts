@@ -255,7 +255,7 @@ export class QuorumRequester implements Machine<RequesterInput, RequesterEffect>
   }
 
   private unreachable(host: HostId, now: Millis): void {
-    const refused: Refused = { code: 'unreachable', message: 'cannot be reached', retryAfterMs: 0 };
+    const refused: Refused = { code: 'unreachable', message: '', retryAfterMs: 0 };
     for (const signing of [...this.signings.values()]) {
       const seat = seatOf(signing.task.epoch.plan.trustees, host);
       if (seat === null || !signing.isWaitingFor(seat)) continue;

@@ -156,6 +156,15 @@ test('when those who refuse do not agree why, the failure counts what they said'
   assert.ok(reply.type === 'refused' && reply.code === 'quorum-lost' && reply.requestId === 7);
 });
 
+test('that nobody can be reached is not their word but a lost quorum, and says so', () => {
+  const { court, state } = courtOf(2, 3);
+  ask(court, state);
+  for (const host of court.hosts.slice(0, 2)) court.feed({ type: 'unreachable', host });
+  const failed = court.outcomes.find((effect) => effect.type === 'failed');
+  assert.equal(failed?.code, 'quorum-lost');
+  assert.equal(failed.message, '2 trustees must sign, and 1 are left (2 unreachable)');
+});
+
 test('many requests at once are worked through a few at a time, and beyond 64 told to come back', () => {
   const { court, state } = courtOf(2, 3, founder);
   const task = leafTask(frame(), state.bundle, court.self.publicKey);
