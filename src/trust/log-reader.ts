@@ -37,7 +37,7 @@ export interface LogReaderOptions {
 
 /** Reads at once: each holds a few megabytes at worst. */
 export const maxReads = 4;
-/** Logs of one read: trustees present and past. */
+/** Logs of one read: trustees present and past. Those beyond it are said to be `not-asked`. */
 export const maxLogsRead = 32;
 const answerWithinMs = 3000;
 const readWithinMs = 15_000;
@@ -98,9 +98,10 @@ export class LogReader implements Machine<LogReaderInput, LogReaderEffect> {
   private begin(readId: number, trustees: readonly HostId[], now: Millis): void {
     if (this.reads.size >= maxReads)
       throw new Fault('overloaded', `${maxReads} readings of the logs are under way; try again`);
-    const walks = trustees.slice(0, maxLogsRead).map((trustee) => new LogWalk(trustee));
+    const walks = trustees.map((trustee) => new LogWalk(trustee));
     this.reads.set(readId, { walks, deadline: now + readWithinMs });
-    for (const walk of walks) this.ask(readId, walk, now);
+    for (const walk of walks.slice(0, maxLogsRead)) this.ask(readId, walk, now);
+    for (const walk of walks.slice(maxLogsRead)) walk.fail('not-asked');
   }
 
   private ask(readId: number, walk: LogWalk, now: Millis): void {

@@ -1,4 +1,4 @@
-/** One trustee's issuance log as it is read page by page, from its signed head backwards; nothing is taken unchecked. */
+/** One trustee's issuance log as it is read page by page, from its signed head backwards, each page checked. */
 import { Fault, type HostId, type Verify } from '../core.ts';
 import { emptyHead, type IssuanceEntry, maxLogEntries } from './issuance-log.ts';
 import type { LogAnswer } from './log-message.ts';
@@ -10,7 +10,10 @@ export class LogWalk {
   head: SignedHead | null = null;
   /** In order, and leading to `head`. */
   entries: IssuanceEntry[] = [];
-  /** Why it is not read to its end: `no-answer`, `unreachable`, `busy`, `head-forged`, `log-broken`, `malformed`. */
+  /**
+   * Why it is not read to its end: `no-answer`, `unreachable`, `busy`, `not-asked`, `head-forged`, `log-broken`,
+   * `malformed`.
+   */
   problem: string | null = null;
   isOver = false;
 

@@ -45,6 +45,17 @@ test('root, the agent and its socket change the host; a service its own user; th
     }
 });
 
+test('a key is read by those who may be the service, on its host, and no token opens it', () => {
+  const demand: Demand = { type: 'key', services: [ownerless, owned] };
+  for (const operator of [false, true])
+    for (const [who, caller] of Object.entries(callers)) {
+      const refusal = refusalOf(caller, demand, { agentUid, operator });
+      assert.equal(refusal === null, ['root', 'agent', 'unix', 'owner'].includes(who), who);
+    }
+  const nobodys: Demand = { type: 'key', services: [ownerless] };
+  assert.notEqual(refusalOf(callers.unknown!, nobodys, { agentUid, operator: false }), null);
+});
+
 test('an operator may everything from everywhere', () => {
   for (const caller of Object.values(callers))
     for (const demand of Object.values(demands))

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
 import type { SignedChain } from '../../../src/agent/ca-port.ts';
+import { leafTopic } from '../../../src/agent/port.ts';
 import { Fault } from '../../../src/core.ts';
 import { createCsr } from '../../../src/trust/csr.ts';
 import { standardPolicy } from '../../../src/trust/epoch/policy.ts';
@@ -90,4 +91,21 @@ test('without a quorum a request to sign is refused, and how requests ended is c
     [...outcomes.values()].reduce((sum, count) => sum + count, 0),
     2,
   );
+});
+
+test('whoever waits for a service’s certificate hears of each that comes, and when there is none any more', () => {
+  const { flock, first } = Flock.founded();
+  const { catalog } = first.core;
+  const index = () => catalog.indexOf(leafTopic('web'));
+  const before = index();
+  first.register('web');
+  flock.run(1000);
+  const issued = index();
+  assert.ok(issued > before);
+  flock.run(7 * 3_600_000);
+  const renewed = index();
+  assert.ok(renewed > issued);
+  first.command({ type: 'deregister-service', id: 'web' });
+  flock.run(1000);
+  assert.ok(index() > renewed);
 });

@@ -12,7 +12,7 @@ import {
   type LogAnswer,
   maxPageEntries,
 } from '../../../src/trust/log-message.ts';
-import { LogReader, type LogReaderEffect, maxReads } from '../../../src/trust/log-reader.ts';
+import { LogReader, type LogReaderEffect, maxLogsRead, maxReads } from '../../../src/trust/log-reader.ts';
 import { genesis, signerOf, startedAt } from './mesh.ts';
 
 const reader = signerOf('reader').publicKey;
@@ -163,6 +163,17 @@ test('heads that are forged and pages that do not lead to them are nothing', () 
     [['log-broken', maxPageEntries]],
     'what was checked before stays',
   );
+});
+
+test('logs beyond what one reading takes are named, not left out', () => {
+  const desk = new Desk();
+  const trustees = Array.from(
+    { length: maxLogsRead + 2 },
+    (_, i) => desk.trustee(`t${i}`, logOf(1)).publicKey,
+  );
+  desk.read(1, trustees);
+  const problems = desk.outcomes.get(1)!.map(({ problem }) => problem);
+  assert.deepEqual(problems.slice(-3), [null, 'not-asked', 'not-asked']);
 });
 
 test('nobody can answer for another, and so many readings are under way at most', () => {

@@ -198,6 +198,7 @@ const problemTexts: { readonly [problem: string]: string } = {
   'no-answer': 'did not answer in time',
   unreachable: 'cannot be reached',
   busy: 'was asked too often',
+  'not-asked': 'was not asked: too many logs for one reading',
   'head-forged': 'shows a head that it did not sign',
   'log-broken': 'shows entries that do not lead to its head',
   malformed: 'shows entries that cannot be read',

@@ -28,8 +28,6 @@ const sentences: readonly (readonly [prefix: string, sentence: string])[] = [
   ['/v1/discovery-chain', 'Discovery chains are not compiled by this version.'],
   ['/v1/exported-services', 'Exported services are not offered: the mesh is one.'],
   ['/v1/internal', 'Paths under /v1/internal are not an interface.'],
-  ['/v1/agent/connect/ca/leaf', 'Leaf certificates are not handed out by this version.'],
-  ['/v1/agent/connect/authorize', 'Authorisation is asked with /v1/connect/intentions/check.'],
   ['/v1/agent/reload', 'Definitions on disk are watched; there is nothing to reload.'],
   ['/v1/agent/monitor', "Logs are written to the agent's standard output."],
   ['/v1/agent/token', 'ACL tokens are not offered; operators hold keys.'],
