@@ -195,7 +195,7 @@ export class Court {
       {
         admissionOf: (id) => state.admissionOf(id),
         mayServe: (id, service) => state.mayServe(id, service),
-        isDenied: () => false,
+        isDenied: (id) => state.isDenied(id),
       },
       saved,
     );

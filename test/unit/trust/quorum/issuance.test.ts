@@ -3,6 +3,7 @@ import { createPublicKey, type KeyObject, sign, X509Certificate } from 'node:cry
 import { test } from 'node:test';
 import { ed25519Verify, type HostId, seededRandom } from '../../../../src/core.ts';
 import { createCsr } from '../../../../src/trust/csr.ts';
+import { createDenial } from '../../../../src/trust/denial.ts';
 import {
   bitString,
   booleanTrue,
@@ -108,6 +109,31 @@ test('trustees sign what they rebuild, whatever a coordinator would rather have 
   assert.equal(court.outcome('swapped'), 'quorum-lost');
   for (const { log } of court.trustees.values())
     for (const entry of log.latest(10)) assert.equal(entry.digest, digestOf(honest.message));
+});
+
+test('nobody gets a certificate that names another host, behind which it could hide from a denial', () => {
+  const { court, state } = courtOf(2, 3);
+  const hidden = leafTask(frame(), state.bundle, founder.publicKey);
+  court.sign('hidden', hidden.purpose, hidden.message);
+  court.finish();
+  assert.equal(court.outcome('hidden'), 'quorum-lost');
+  const own = leafTask(frame(), state.bundle, host.publicKey);
+  for (const { log } of court.trustees.values())
+    for (const entry of log.latest(10)) assert.equal(entry.digest, digestOf(own.message));
+});
+
+test('a denied host gets no certificate, though it was one round away from it', () => {
+  const { court, state } = courtOf(2, 3);
+  const denied = { type: 'host', host: host.publicKey } as const;
+  const denial = { ...createDenial(denied, '', court.now), by: founder.publicKey };
+  court.tamper = (message) => {
+    state.denials.apply(denial);
+    return [message];
+  };
+  ask(court, state);
+  court.finish();
+  assert.equal(court.outcome('api'), 'denied');
+  for (const { log } of court.trustees.values()) assert.deepEqual(log.latest(10), []);
 });
 
 test('nonces promised for one purpose sign no other', () => {
