@@ -50,5 +50,6 @@ test('a frame is opened in the room it was sealed for', () => {
 
 test('an empty frame is malformed, and one for a room of a later version is told from it', () => {
   assert.throws(() => open(new Uint8Array(0)), hasCode('malformed'));
-  for (const tag of [0, 200, 255]) assert.throws(() => open(new Uint8Array([tag, 1])), hasCode('unknown-room'));
+  for (const tag of [0, 200, 255])
+    assert.throws(() => open(new Uint8Array([tag, 1])), hasCode('unknown-room'));
 });
