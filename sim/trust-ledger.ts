@@ -3,7 +3,7 @@
  * which certificates they keep. What may never be is a `Violation` at the moment it happens.
  */
 import { hash } from 'node:crypto';
-import { ed25519Verify, type HostId } from '../src/core.ts';
+import { ed25519Verify, type HostId, type Millis } from '../src/core.ts';
 import type { StoreOp } from '../src/gossip/port.ts';
 import { certificatesOfPem, parseCertificate } from '../src/trust/certificate.ts';
 import { genesisShare } from '../src/trust/epoch/crypto-port.ts';
@@ -14,9 +14,9 @@ import type { Genesis } from '../src/trust/genesis.ts';
 import type { EngineOrder, EngineReport } from '../src/trust/quorum/engine-port.ts';
 import { decodeSigningMessage } from '../src/trust/quorum/signing-message.ts';
 import { backdateMs } from '../src/trust/root.ts';
+import type { TrustState } from '../src/trust/state.ts';
 import type { SavedIdentity } from '../src/trust/svid.ts';
 import { verifySvidProfile } from '../src/trust/svid-profile.ts';
-import type { Host } from './host.ts';
 import { Violation } from './violation.ts';
 import type { World } from './world.ts';
 
@@ -44,9 +44,18 @@ export function noTrustCounters(): TrustCounters {
   return { certificates: 0, byQuorum: 0, epochs: 0, roots: 0 };
 }
 
+/** A host as the ledger sees it. */
+export interface Keeper {
+  readonly number: number;
+  readonly name: string;
+  readonly id: HostId;
+  readonly now: Millis;
+  readonly agent: { readonly trust: TrustState } | null;
+}
+
 export class TrustLedger {
   readonly counters: TrustCounters = { ...noTrustCounters(), roots: 1 };
-  private readonly world: World;
+  private readonly world: Pick<World, 'elapsedMs'>;
   private readonly longestMs: number;
   private readonly epochs = new Map<number, EpochDescriptor>();
   private readonly rootKeys = new Map<number, HostId>();
@@ -58,7 +67,7 @@ export class TrustLedger {
   private readonly sessions = new Map<string, string>();
   private readonly kept = new Map<string, Kept>();
 
-  constructor(world: World, svidTtlMs: number) {
+  constructor(world: Pick<World, 'elapsedMs'>, svidTtlMs: number) {
     this.world = world;
     this.longestMs = svidTtlMs + backdateMs;
   }
@@ -86,14 +95,14 @@ export class TrustLedger {
     return this.kept.get(certPem);
   }
 
-  wrote(host: Host, ops: readonly StoreOp[]): void {
+  wrote(host: Keeper, ops: readonly StoreOp[]): void {
     for (const op of ops)
       if (op.type === 'put' && op.key.startsWith(recordPrefix))
         this.entered(host, decodeRecord(op.value).descriptor);
   }
 
   /** Never two successors of one epoch, and none that too few signed for. */
-  private entered(host: Host, descriptor: EpochDescriptor): void {
+  private entered(host: Keeper, descriptor: EpochDescriptor): void {
     this.founded(host.agent!.trust.genesis);
     const { epoch, generation } = descriptor.plan;
     const known = this.epochs.get(epoch);
@@ -112,7 +121,7 @@ export class TrustLedger {
       this.demandQuorum(statementOf(descriptor), [before], `epoch ${epoch}`);
   }
 
-  ordered(host: Host, order: EngineOrder): void {
+  ordered(host: Keeper, order: EngineOrder): void {
     if (order.type === 'contribute' && order.share !== genesisShare)
       this.exchanges.set(`${host.number}/${order.exchange}`, `${order.share} ${digestOf(order.message)}`);
     if (order.type !== 'begin' || order.session.kind !== 'sign') return;
@@ -122,7 +131,7 @@ export class TrustLedger {
     if (share !== null && coordinator === host.id) this.add(subject, host);
   }
 
-  reported(host: Host, report: EngineReport): void {
+  reported(host: Keeper, report: EngineReport): void {
     const asked =
       report.type === 'contributed' ? this.exchanges.get(`${host.number}/${report.exchange}`) : undefined;
     if (asked !== undefined) this.add(asked, host);
@@ -131,7 +140,7 @@ export class TrustLedger {
     if (subject !== undefined && decodeSigningMessage(report.bytes).type === 'share') this.add(subject, host);
   }
 
-  private add(subject: string, host: Host): void {
+  private add(subject: string, host: Keeper): void {
     const lenders = this.lenders.get(subject) ?? new Set<HostId>();
     this.lenders.set(subject, lenders.add(host.id));
   }
@@ -147,7 +156,7 @@ export class TrustLedger {
   }
 
   /** Never a certificate that the rules forbid. `granted`: whether this host may have it. */
-  certified(host: Host, { service, certPem }: SavedIdentity, granted: boolean): void {
+  certified(host: Keeper, { service, certPem }: SavedIdentity, granted: boolean): void {
     const known = this.kept.get(certPem);
     const agent = host.agent;
     if (known !== undefined || agent === null) return;
@@ -163,6 +172,9 @@ export class TrustLedger {
     const isBelieved = agent.trust.bundle.believed().some((root) => root.generation === generation);
     if (generation === null || !isBelieved)
       this.violate('certificate', `${host.name} keeps one of root ${generation}, which it does not believe`);
+    // Of a mesh that was prepared, one certificate stands for all hosts of a service.
+    if (generation > 0 && svid.host !== host.id)
+      this.violate('certificate', `${host.name} keeps a certificate of ${svid.host ?? 'no host'}`);
     if (generation > 0)
       this.demandQuorum(leaf!.tbs, this.epochsOf(generation), `the certificate of ${host.name}`);
     const issuers = [generation, ...links.map((link) => this.issuerOf(link))];
