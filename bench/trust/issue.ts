@@ -10,7 +10,7 @@ import { pemOf } from '../../src/trust/x509.ts';
 import { cpuMicroseconds } from '../processes.ts';
 import { type Row, row } from '../rows.ts';
 import type { Stage } from '../stage.ts';
-import { quantile } from '../statistics.ts';
+import { median, quantile } from '../statistics.ts';
 import { earlierIssuanceMs, earlierIssuancesPerSecond, earlierPrototype } from './earlier.ts';
 import { TrustMesh, thresholds } from './mesh.ts';
 import { PlainAuthority, plainSigning } from './plain-signing.ts';
@@ -28,6 +28,9 @@ const burstLanes = 4;
 const settleMs = 3000;
 /** The shortest that there is: nothing of them is left when the next root comes. */
 const ttl = '10s';
+/** The same agents and requests, before the root passes to a quorum: what sharing it costs shows beside it. */
+const oneHolder = 'starling, root on one host';
+const oneHolderSize = '1/1';
 
 export async function measureIssuance(
   stage: Stage,
@@ -38,7 +41,8 @@ export async function measureIssuance(
   const tally = new Tally();
   const latencies = new Map<string, number[]>();
   const plain = await PlainAuthority.found(stage);
-  for (let round = 1; round <= rounds; round++)
+  for (let round = 1; round <= rounds; round++) {
+    let oneHolderCpuMs = 0;
     for (const trustees of [1, ...sizes]) {
       const mesh = await TrustMesh.found(stage);
       try {
@@ -46,11 +50,16 @@ export async function measureIssuance(
         const bench = new IssuanceBench(stage, mesh, trustees, plain);
         const times = latencies.get(bench.size) ?? [];
         latencies.set(bench.size, times);
-        await bench.measure(tally, times, (text) => say(`round ${round}, ${bench.size}: ${text}`));
+        const cpuMs = await bench.measure(tally, times, (text) =>
+          say(`round ${round}, ${bench.size}: ${text}`),
+        );
+        if (trustees === 1) oneHolderCpuMs = cpuMs;
+        else bench.compareCpu(tally, cpuMs, oneHolder, oneHolderCpuMs);
       } finally {
         await mesh.stop();
       }
     }
+  }
   return [...latencyRows(latencies), ...tally.rows()];
 }
 
@@ -67,17 +76,21 @@ async function seat(stage: Stage, mesh: TrustMesh, trustees: number): Promise<vo
   await stage.pause(settleMs);
 }
 
-/** Of all rounds together, for a 99th percentile wants many. */
+/** Of all rounds together, for a 99th percentile wants many; beside those of the same agents with one holder. */
 function latencyRows(latencies: ReadonlyMap<string, number[]>): Row[] {
-  const metric = (name: string, size: string, value: number, peerValue?: number): Row =>
-    row({
-      ...{ bench: 'trust', subject: 'starling', metric: `${name}-${size}`, unit: 'ms', value },
-      ...(peerValue === undefined ? {} : { peer: earlierPrototype, peerValue }),
-    });
-  return [...latencies].flatMap(([size, values]) => [
-    metric('issuance-p50', size, quantile(values, 0.5), earlierIssuanceMs[size]),
-    metric('issuance-p99', size, quantile(values, 0.99)),
-  ]);
+  return [...latencies].flatMap(([size, values]) =>
+    [0.5, 0.99].flatMap((share) => {
+      const of = (all: readonly number[]): number => quantile(all, share);
+      const metric = `issuance-p${share * 100}-${size}`;
+      const common = { bench: 'trust', subject: 'starling', metric, unit: 'ms', value: of(values) };
+      const single = { peer: oneHolder, peerValue: of(latencies.get(oneHolderSize)!) };
+      const earlierMs = share === 0.5 ? earlierIssuanceMs[size] : undefined;
+      const earlier = earlierMs === undefined ? [] : [{ peer: earlierPrototype, peerValue: earlierMs }];
+      return size === oneHolderSize
+        ? [row(common)]
+        : [single, ...earlier].map((peer) => row({ ...common, ...peer }));
+    }),
+  );
 }
 
 class IssuanceBench {
@@ -101,17 +114,24 @@ class IssuanceBench {
     this.plain = plain;
   }
 
-  async measure(tally: Tally, latencies: number[], say: Say): Promise<void> {
+  /** Resolves with the CPU milliseconds that a certificate cost all of them together, one asked for after another. */
+  async measure(tally: Tally, latencies: number[], say: Say): Promise<number> {
     await this.prepare();
+    for (const bird of this.birds) for (let i = 0; i < warmUp; i++) await this.timed(bird);
     const idle = await this.idleShares();
-    for (let i = 0; i < warmUp; i++) await this.timed();
-    for (let block = 0; block < blocks; block++) await this.block(tally, latencies, idle);
+    const cpuMs: number[] = [];
+    for (let block = 0; block < blocks; block++) cpuMs.push(await this.block(tally, latencies, idle));
     const rate = await this.burst(tally);
     say(
       `p50 ${quantile(latencies, 0.5).toFixed(1)} ms, p99 ${quantile(latencies, 0.99).toFixed(1)} ms of ` +
         `${latencies.length}; ${rate.toFixed(1)} a second; ${this.failed} failed`,
     );
-    this.add(tally, 'issuances-failed', '', this.failed);
+    this.add(tally, 'issuances-failed', 'requests', this.failed);
+    return median(cpuMs);
+  }
+
+  compareCpu(tally: Tally, value: number, peer: string, peerValue: number): void {
+    tally.add({ metric: `issuance-cpu-all-${this.size}`, unit: 'ms CPU', value, peer, peerValue });
   }
 
   private async prepare(): Promise<void> {
@@ -119,7 +139,7 @@ class IssuanceBench {
     if (isTrustee || trustees.length !== this.trustees.length)
       throw new Error('the host that is to ask has a seat among the trustees');
     const identity = { trustDomain, datacenter: 'dc1', service: 'bench' };
-    const count = warmUp + blocks * blockLength + burstPerHost * this.birds.length;
+    const count = blocks * blockLength + (warmUp + burstPerHost) * this.birds.length;
     for (let i = 0; i < count; i++) {
       const { csr } = await makeLeafKey(formatSpiffeId(identity), dnsNamesOf(identity));
       this.requests.push(pemOf(csr, 'CERTIFICATE REQUEST'));
@@ -145,7 +165,7 @@ class IssuanceBench {
     tally: Tally,
     latencies: number[],
     [idleAsker, idleTrustees]: readonly [number, number],
-  ): Promise<void> {
+  ): Promise<number> {
     const csr = this.requests.at(-1)!;
     const before = this.cpuMs();
     const begin = performance.now();
@@ -166,7 +186,8 @@ class IssuanceBench {
     );
     this.add(tally, 'issuance-cpu-asker', 'ms CPU', askerMs);
     this.add(tally, 'issuance-cpu-signing-trustee', 'ms CPU', trusteesMs / this.threshold);
-    this.add(tally, 'issuance-cpu-all', 'ms CPU', askerMs + trusteesMs, plain.cpuMs);
+    this.compareCpu(tally, askerMs + trusteesMs, plainSigning, plain.cpuMs);
+    return askerMs + trusteesMs;
   }
 
   private add(tally: Tally, metric: string, unit: string, value: number, peerValue?: number): void {
@@ -195,12 +216,12 @@ class IssuanceBench {
 
   private async askOften(bird: Bird): Promise<number> {
     let left = burstPerHost;
-    let issued = 0;
+    const times: number[] = [];
     const lane = async (): Promise<void> => {
-      while (left-- > 0) issued += (await this.timed(bird)).length;
+      while (left-- > 0) times.push(...(await this.timed(bird)));
     };
     await Promise.all(Array.from({ length: burstLanes }, lane));
-    return issued;
+    return times.length;
   }
 
   /** How long a host took to answer with a certificate; nothing when it refused. */
