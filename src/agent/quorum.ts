@@ -231,6 +231,8 @@ export class Quorum {
         return this.sendTo(effect.to, 'quorumAnswer', effect.bytes);
       case 'engine':
         return effect;
+      case 'logged':
+        return { type: 'input', input: { type: 'epoch', event: effect } };
       case 'persist':
         return { ...effect, then: effect.then.map((released) => this.trusteeEffect(released)) };
     }

@@ -139,7 +139,10 @@ export class IssuanceLog {
     if (entry.sequence > (this.durable?.sequence ?? 0)) this.durable = entry;
   }
 
-  /** Adds an entry; the oldest goes once there are `capacity`. */
+  /**
+   * Adds an entry; the oldest goes once there are `capacity`. Those before it that are not known to be on disk are
+   * written again: a write of theirs may have failed, and a log with a gap is no log.
+   */
   append(content: IssuanceContent): {
     readonly entry: IssuanceEntry;
     readonly ops: readonly IssuerStoreOp[];
@@ -149,9 +152,16 @@ export class IssuanceLog {
     const bytes = encodeEntry(unhashed);
     const entry: IssuanceEntry = { ...unhashed, hash: hashOf(bytes) };
     this.push(entry);
-    const ops: IssuerStoreOp[] = [{ type: 'put', key: logKey(sequence), value: bytes }];
+    const ops: IssuerStoreOp[] = this.entries
+      .slice(this.indexAfter(this.durable?.sequence ?? 0))
+      .map((one) => ({ type: 'put', key: logKey(one.sequence), value: encodeEntry(one) }));
     if (sequence > this.capacity) ops.push({ type: 'delete', key: logKey(sequence - this.capacity) });
     return { entry, ops };
+  }
+
+  /** Where entries after a number begin. */
+  private indexAfter(sequence: number): number {
+    return Math.max(0, sequence + 1 - (this.entries[0]?.sequence ?? 1));
   }
 
   private restore(bytes: Uint8Array): void {

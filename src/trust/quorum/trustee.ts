@@ -40,6 +40,8 @@ export type TrusteeEffect =
   /** A `QuorumAnswer`. May be lost. `to` may be this host itself. */
   | { readonly type: 'send'; readonly to: HostId; readonly bytes: Uint8Array }
   | { readonly type: 'engine'; readonly order: EngineOrder }
+  /** The log is on disk up to this entry: to be confirmed there. */
+  | { readonly type: 'logged'; readonly entry: IssuanceEntry }
   /** Only when `ops` are durable, release `then`. Persists are carried out in the order they came. */
   | {
       readonly type: 'persist';
@@ -73,8 +75,6 @@ interface Exchange {
   readonly from: HostId;
   readonly request: QuorumRequest;
   readonly deadline: Millis;
-  /** Of a contribution: what was logged before it. */
-  readonly entry: IssuanceEntry | null;
 }
 
 /** A host with many services starts with a request for each; afterwards renewals come hours apart. */
@@ -160,7 +160,7 @@ export class QuorumTrustee implements Machine<TrusteeInput, TrusteeEffect> {
     const { office } = this.decide(from, request, now);
     if (this.pledges.size >= maxNonces)
       throw new Fault('nonces-exhausted', 'too many promised nonces are waiting to be used');
-    const exchange = this.begin(from, request, null, now);
+    const exchange = this.begin(from, request, now);
     const { shareName: share } = office;
     return [{ type: 'engine', order: { type: 'offer', exchange, requester: from, share } }];
   }
@@ -194,14 +194,17 @@ export class QuorumTrustee implements Machine<TrusteeInput, TrusteeEffect> {
     purposes.remember(purpose, verdict);
     const order: EngineOrder = {
       type: 'contribute',
-      exchange: this.begin(from, request, entry, now),
+      exchange: this.begin(from, request, now),
       requester: from,
       share: office.shareName,
       nonceId,
       commitments,
       message: verdict.message,
     };
-    const then: TrusteeEffect[] = [{ type: 'engine', order }];
+    const then: TrusteeEffect[] = [
+      { type: 'logged', entry },
+      { type: 'engine', order },
+    ];
     return [{ type: 'persist', ops: [...ops, ...verdict.ops], sync: true, then }];
   }
 
@@ -224,9 +227,9 @@ export class QuorumTrustee implements Machine<TrusteeInput, TrusteeEffect> {
     return { office, verdict };
   }
 
-  private begin(from: HostId, request: QuorumRequest, entry: IssuanceEntry | null, now: Millis): number {
+  private begin(from: HostId, request: QuorumRequest, now: Millis): number {
     const exchange = ++this.lastExchange;
-    this.exchanges.set(exchange, { from, request, entry, deadline: now + engineTimeoutMs });
+    this.exchanges.set(exchange, { from, request, deadline: now + engineTimeoutMs });
     return exchange;
   }
 
@@ -235,10 +238,8 @@ export class QuorumTrustee implements Machine<TrusteeInput, TrusteeEffect> {
     const exchange = this.exchanges.get(report.exchange);
     if (exchange === undefined) return [];
     this.exchanges.delete(report.exchange);
-    const { from, request, entry } = exchange;
+    const { from, request } = exchange;
     const { requestId, attempt } = request;
-    // The engine was told to sign once the entry was durable, so by now it is.
-    if (entry !== null) this.options.log.confirm(entry);
     if (report.type === 'declined') return [refusal(from, request, report.code, report.detail, 0)];
     assert((report.type === 'offered') === (request.type === 'ask'), 'the engine answers what it was told');
     if (report.type === 'contributed')

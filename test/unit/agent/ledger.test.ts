@@ -166,3 +166,27 @@ test('two heads of one sequence in the gossip are found out by whoever sees both
   second.feed({ type: 'delta', bytes: encodeDelta([record.bytes]) });
   assert.equal(second.core.credentials?.alarms().length, 1);
 });
+
+test('what the disk refused for a while leaves no gap in the log that it keeps', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  second.register('a');
+  flock.run(1000);
+  first.disk = 'failing';
+  second.register('b');
+  flock.run(3000);
+  assert.equal(second.identities.has('b'), false, 'nothing leaves that is not on disk');
+  first.disk = 'working';
+  flock.run(30_000);
+  assert.ok(second.identities.has('b'));
+  first.kill();
+  first.start();
+  flock.run(5000);
+  assert.equal(
+    first.logs.some(({ level }) => level === 'error'),
+    false,
+  );
+  const [source] = logAt(second).sources.filter(({ name }) => name === 'first');
+  assert.equal(source?.problem, null);
+  assert.ok(source.entries >= 3);
+});

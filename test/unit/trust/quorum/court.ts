@@ -271,7 +271,8 @@ export class Court {
       else if (effect.type === 'engine') {
         bench.orders.push(effect.order.type);
         for (const report of bench.engine.step(effect.order, this.now)) this.report(bench, report);
-      } else this.write(bench, effect);
+      } else if (effect.type === 'logged') bench.log.confirm(effect.entry);
+      else this.write(bench, effect);
     }
   }
 
