@@ -71,7 +71,16 @@ export class Credentials {
     this.presence = new Presence(startedAt);
     this.presence.note(self, 'alive', startedAt);
     const agreement = () => this.succession.agreement;
-    this.standing = new RootStanding({ self, trust, facts, catalog, presence: this.presence, agreement });
+    const { settleMs, replaceAfterMs } = agent.trustees;
+    this.standing = new RootStanding({
+      self,
+      trust,
+      facts,
+      catalog,
+      presence: this.presence,
+      leaveGraceMs: Math.max(settleMs, replaceAfterMs / 10),
+      agreement,
+    });
     this.succession = new Succession({
       ...agent,
       self,

@@ -17,6 +17,8 @@ export interface RootStandingOptions {
   readonly facts: TrustFacts;
   readonly catalog: Catalog;
   readonly presence: Presence;
+  /** A trustee that left is given this long to come back before its seat is another's: most leave to restart. */
+  readonly leaveGraceMs: Millis;
   /** Known once the agreement is made, which is made with this. */
   readonly agreement: () => EpochAgreement;
 }
@@ -96,22 +98,23 @@ export class RootStanding implements CustodianContext {
   }
 
   trusteeView(now: Millis): TrusteeView {
-    const candidates = this.options.trust.admitted().map((admission) => this.candidate(admission));
+    const candidates = this.options.trust.admitted().map((admission) => this.candidate(admission, now));
     return { candidates, rotateGeneration: this.rotateGeneration(now), refreshEpoch: null };
   }
 
-  private candidate(admission: Admission): Candidate {
-    const { catalog, presence, trust } = this.options;
+  private candidate(admission: Admission, now: Millis): Candidate {
+    const { catalog, leaveGraceMs, presence, trust } = this.options;
     const { host, admittedAt, founder, grantId } = admission;
     const entry = catalog.host(host);
+    const absentSince = presence.absentSince(host);
     return {
       host,
       admittedAt,
       zone: entry?.value.zone ?? '',
       eligible: founder || trust.grant(grantId)?.roles.includes('trustee') === true,
       aliveSince: presence.aliveSince(host),
-      absentSince: presence.absentSince(host),
-      gone: entry?.state === 'left',
+      absentSince,
+      gone: entry?.state === 'left' && absentSince !== null && now >= absentSince + leaveGraceMs,
     };
   }
 

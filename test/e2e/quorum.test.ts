@@ -21,6 +21,8 @@ import {
   untilReachable,
 } from './roots.ts';
 
+/** Seats stay whose they are while their hosts restart: an absent trustee has ten minutes. */
+const flags = ['--trustee-settle', '2s', '--svid-ttl', '2m'];
 const home = new Flock();
 /** Hosts without services, of which one is killed while the key is made. */
 const other = new Flock();
@@ -30,7 +32,7 @@ let third: Bird;
 /** Made while the first root signed, for a host that comes after it has gone. */
 let earlyToken: string;
 before(async () => {
-  [founder, second] = (await home.start(hostsFrom(51, 2))) as [Bird, Bird];
+  [founder, second] = (await home.start(hostsFrom(51, 2, flags))) as [Bird, Bird];
   earlyToken = await home.token('--role', 'agent');
   await startService(home, 'web', `${founder.address}:9000`);
   await registerWeb(home, founder, 'api');
@@ -53,7 +55,7 @@ scene(
     const load = new SteadyLoad(founder, () => apis);
     assert.equal(await believedBy(founder), 'g0*');
     assert.ok(hasGenesisKey(founder));
-    third = await joinWith(home, hostsFrom(53, 1)[0]!, await home.token());
+    third = await joinWith(home, hostsFrom(53, 1, flags)[0]!, await home.token());
     const joinedAt = performance.now();
     await serveApi(home, third);
     await untilBelieved(trustees(), /g1\*$/, 60_000);
@@ -99,7 +101,7 @@ scene(
   'who comes later learns of the roots and is certified by the trustees, also by a token from before',
   () => home,
   async (t) => {
-    const [one, two] = hostsFrom(54, 2);
+    const [one, two] = hostsFrom(54, 2, flags);
     const late = await joinWith(home, one!, earlyToken);
     const later = await joinWith(home, two!, await home.token('--role', 'agent'));
     for (const bird of [late, later]) {
@@ -117,6 +119,7 @@ scene(
   () => home,
   async (t) => {
     const [, , , late] = home.birds as [Bird, Bird, Bird, Bird];
+    const { epoch } = await caOf(founder);
     const serving = new Set([second, third]);
     const load = new SteadyLoad(founder, () => [...serving]);
     for (const bird of [second, third]) {
@@ -141,6 +144,7 @@ scene(
       const all = await Promise.all(trustees().map(caOf));
       return all.every(({ holdsShare, trustees: seats }) => holdsShare && seats.length === 3);
     });
+    assert.equal((await caOf(founder)).epoch, epoch, 'nobody lost its seat');
   },
 );
 
@@ -162,7 +166,7 @@ scene(
   'a trustee that is killed while the key is made delays it, and takes part when it is back',
   () => other,
   async (t) => {
-    const [one, , three] = (await other.start(hostsFrom(56, 3))) as [Bird, Bird, Bird];
+    const [one, , three] = (await other.start(hostsFrom(56, 3, flags))) as [Bird, Bird, Bird];
     await until('shares are being made', 30_000, async () => shareFiles(one) + shareFiles(three) > 0);
     await three.program!.stop('SIGKILL');
     const { epoch } = await caOf(one);
@@ -175,5 +179,29 @@ scene(
       return all.every(({ holdsShare, threshold }) => holdsShare && threshold === 2) && !hasGenesisKey(one);
     });
     await certify(other, three, 'after-the-kill');
+  },
+);
+
+scene(
+  'a rotation comes to its end although the trustee that leads it is killed in its midst',
+  () => other,
+  async (t) => {
+    const [one, two] = other.birds as [Bird, Bird];
+    await one.json('ca', 'rotate', ...other.operator());
+    const began = performance.now();
+    // The first seat leads first; by then two keys are held, the one in force and the one that is made.
+    await until('shares are being made', 30_000, async () => shareFiles(one) + shareFiles(two) > 2);
+    await one.program!.stop('SIGKILL');
+    t.diagnostic(`killed in epoch ${(await caOf(two)).epoch}`);
+    await one.start();
+    await untilBelieved(other.birds, /g2\*$/, 120_000);
+    t.diagnostic(`g2 signs ${(performance.now() - began).toFixed(0)} ms after it was asked for`);
+    await untilBelieved(other.birds, /^g2\*$/, 60_000);
+    await until('all have one share, of the new key', 30_000, async () => {
+      const all = await Promise.all(other.birds.map(caOf));
+      return all.every(({ holdsShare, generation }) => holdsShare && generation === 2);
+    });
+    for (const bird of other.birds) assert.equal(shareFiles(bird), 1, bird.name);
+    await certify(other, two, 'after-the-rotation');
   },
 );
