@@ -124,6 +124,8 @@ export interface Bounds {
   readonly convergeMs: number;
   /** From the mending of all faults until everybody has the certificates it should have, from one root. */
   readonly certifyMs: number;
+  /** How long a service may be without a valid certificate while a quorum is within its host's reach. */
+  readonly lackMs: number;
 }
 
 export interface Scenario {

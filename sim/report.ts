@@ -70,6 +70,7 @@ export function line(row: Row): string {
     `detect ${middleAndMost(report.detection)}`,
     `agreed after ${readableMs(report.agreedMs)}`,
     `certified after ${readableMs(report.certifiedMs)}`,
+    `without for ${readableMs(report.longestLackMs)}`,
     `${report.trust.roots} roots, ${report.trust.epochs} epochs, ${report.trust.certificates} certificates`,
     `${kilobytes(report.bytesPerHost.quantile(0.5))} a host`,
     ...(report.falseDowns > 0 ? [`false downs ${report.falseDowns}`] : []),
@@ -107,6 +108,7 @@ function trustSummary(kept: readonly Kept[]): string[] {
   const certified = reports.flatMap(({ certifiedMs }) => (certifiedMs === null ? [] : [certifiedMs]));
   return [
     `certified after ${middleAndMost(Samples.of(certified))}`,
+    `without for ${middleAndMost(Samples.of(reports.map(({ longestLackMs }) => longestLackMs)))}`,
     `${sum('roots')} roots, ${sum('epochs')} epochs, ${sum('byQuorum')} certificates by a quorum`,
     `${reports.length - certified.length} without a quorum in the end`,
   ];

@@ -37,6 +37,8 @@ export interface RunReport {
   readonly agreedMs: number;
   /** From then until everybody had its certificates, all of one root; null where too few trustees were left. */
   readonly certifiedMs: number | null;
+  /** The longest that a service was without a certificate while a quorum was within reach. */
+  readonly longestLackMs: number;
   readonly trust: TrustCounters;
   readonly convergence: Samples;
   readonly delivery: Samples;
@@ -77,6 +79,7 @@ export function run(options: RunOptions): RunReport {
     formedMs,
     agreedMs,
     certifiedMs,
+    longestLackMs: runner.longestLackMs,
     trust: flock.trust.counters,
     convergence: flock.ledger.convergence,
     delivery: flock.ledger.delivery,
@@ -108,7 +111,11 @@ class Runner {
     this.plan = plan;
     this.scenario = scenario;
     this.checkers = new Checkers(flock, scenario.bounds, rememberingVerify());
-    this.trust = new TrustCheckers(flock, scenario.bounds.certifyMs);
+    this.trust = new TrustCheckers(flock, scenario.bounds.lackMs);
+  }
+
+  get longestLackMs(): number {
+    return this.trust.longestLackMs;
   }
 
   /** Starts all hosts and waits until every one knows every other. */

@@ -129,6 +129,7 @@ class ScaleRun implements LightMeshWatcher {
       formedMs: settleMs,
       agreedMs: 0,
       certifiedMs: null,
+      longestLackMs: 0,
       trust: noTrustCounters(),
       convergence: this.convergence,
       delivery: this.delivery,

@@ -16,16 +16,18 @@ const togetherMs = 30_000;
 
 export class TrustCheckers {
   private readonly flock: Flock;
-  private readonly certifyMs: number;
+  private readonly lackMs: number;
   /** Since when a host could have had its certificates, by number. */
   private readonly ableSince = new Map<number, number>();
   /** Since when a service of a host is without one, `<number>/<service>`. */
   private readonly lackingSince = new Map<string, number>();
   private readonly rootKeys = new Map<string, HostId>();
+  /** The longest that anybody was without a certificate that it could have had. */
+  longestLackMs = 0;
 
-  constructor(flock: Flock, certifyMs: number) {
+  constructor(flock: Flock, lackMs: number) {
     this.flock = flock;
-    this.certifyMs = certifyMs;
+    this.lackMs = lackMs;
   }
 
   /** Everything that must hold at any moment. */
@@ -139,7 +141,8 @@ export class TrustCheckers {
       const lackingSince = this.lackingSince.get(key) ?? now;
       this.lackingSince.set(key, lackingSince);
       const lackedMs = now - Math.max(lackingSince, ableSince);
-      if (lackedMs > this.certifyMs)
+      this.longestLackMs = Math.max(this.longestLackMs, lackedMs);
+      if (lackedMs > this.lackMs)
         this.violate(
           'uncertified',
           `${host.name} has had no certificate for ${service} for ${Math.round(lackedMs)} ms: ${this.problemOf(host, service)}`,

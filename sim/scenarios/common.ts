@@ -9,7 +9,8 @@ export const ordinaryBounds: Bounds = {
   detectMs: 15_000,
   falseDownMs: 10_000,
   convergeMs: 20_000,
-  certifyMs: 120_000,
+  certifyMs: 60_000,
+  lackMs: 30_000,
 };
 
 /** What a run of a minute or two sees of what otherwise takes hours. */

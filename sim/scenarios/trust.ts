@@ -47,7 +47,7 @@ function growing(hosts: number, random: Random): Plan {
 
 /** One host is gone for a while, with its disk as it was at the last sync or a little later; or for good. */
 function deaths(hosts: number, random: Random): TimedStep[] {
-  const everyMs = 8_000 + random.next() * 20_000;
+  const everyMs = 1_500 + random.next() ** 2 * 25_000;
   const steps: TimedStep[] = [];
   for (let atMs = everyMs * random.next(); atMs < activeMs * 0.9; atMs += everyMs * 2 * random.next()) {
     const host = randomInt(random, hosts);
@@ -91,6 +91,22 @@ function slowDisks(hosts: number, random: Random): TimedStep[] {
   }));
 }
 
+/** Packets pass one way only, until the next partition is mended. */
+function oneWayCuts(hosts: number, random: Random): TimedStep[] {
+  const from = randomInt(random, hosts);
+  const to = (from + 1 + randomInt(random, hosts - 1)) % hosts;
+  const cut = { do: 'cut-one-way', from, to } as const;
+  return forAWhile(random.next() * activeMs * 0.8, random.next() * 20_000, cut, { do: 'mend' });
+}
+
+/** By up to half of what the mesh takes for an honest difference. */
+function clockSteps(hosts: number, random: Random): TimedStep[] {
+  return sample(allOf(hosts), 2, random).map((host) => ({
+    atMs: Math.floor(random.next() * activeMs),
+    step: { do: 'clock-step', host, byMs: Math.floor((random.next() - 0.5) * 55_000) },
+  }));
+}
+
 function departures(hosts: number, random: Random): TimedStep[] {
   const host = 1 + randomInt(random, hosts - 1);
   const steps = forAWhile(
@@ -111,7 +127,7 @@ function rotations(hosts: number, random: Random): TimedStep[] {
   }));
 }
 
-const faults = [deaths, partitions, pauses, slowDisks, departures] as const;
+const faults = [deaths, partitions, oneWayCuts, pauses, slowDisks, clockSteps, departures] as const;
 
 export const trust: Scenario = {
   name: 'trust',

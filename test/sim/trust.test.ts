@@ -48,7 +48,7 @@ test('a trustee that lies is named, and keeps nobody from certificates', () => {
 const threeHosts: Scenario = {
   name: 'three',
   summary: 'three hosts share a root',
-  bounds: { ...ordinaryBounds, certifyMs: 30_000 },
+  bounds: ordinaryBounds,
   plan: (hosts, random) => ({
     ...basePlan(hosts, random, 500),
     trust: { ...sharedRoot, svidTtlMs: 60_000 },
