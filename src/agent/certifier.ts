@@ -31,6 +31,8 @@ export interface CertifierOptions {
   readonly log: IssuanceLog;
   /** What the store held under `issuerPrefix`. */
   readonly issued: readonly (readonly [key: string, value: Uint8Array])[];
+  /** Over how long the hosts of this mesh spread what all of them ask for at once. */
+  readonly renewalSpreadMs: () => Millis;
   /** A service has another certificate now, or none any more. */
   readonly changed: (service: string) => void;
   /** Has the trustees of the active root answer a request frame of the keeper. */
@@ -60,6 +62,7 @@ export class Certifier {
       verify,
       random,
       ttlMs,
+      renewalSpreadMs: options.renewalSpreadMs,
     });
     this.petitions = new Petitions({
       ...options,

@@ -38,6 +38,9 @@ export function isCredential(key: string): boolean {
   return key.startsWith(issuerPrefix) || key.startsWith(epochPrefix);
 }
 
+/** When another root signs: a few services a host then make some ten certificates a second, whoever signs them. */
+const renewalSpreadPerHostMs = 300;
+
 export class Credentials {
   readonly log: IssuanceLog;
   readonly standing: RootStanding;
@@ -102,6 +105,7 @@ export class Credentials {
       log,
       issued,
       changed: (service) => knowledge.catalog.touch(leafTopic(service)),
+      renewalSpreadMs: () => catalog.presentHosts().length * renewalSpreadPerHostMs,
       askQuorum: (frame, now) => this.quorum.requestLeaf(frame, now),
     });
     this.quorum = new Quorum({

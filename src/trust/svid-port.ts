@@ -70,6 +70,8 @@ export interface SvidOptions {
   readonly random: Random;
   /** Lifetime asked for. */
   readonly ttlMs: number;
+  /** Over how long hosts spread what all of them ask for at once: longer where there are more of them. */
+  readonly renewalSpreadMs: () => Millis;
 }
 
 /** One service's identity as status pages show it. */

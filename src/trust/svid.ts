@@ -317,19 +317,17 @@ export class SvidKeeper implements Machine<SvidInput, SvidEffect> {
     return Math.max(renewAt, now + firstBackoffMs);
   }
 
-  /** What another root signed is renewed within a minute; who waits for one of another root asks at once. */
+  /** What another root signed is renewed before long; who waits for one of another root asks at once. */
   private bundleChanged(now: Millis): SvidEffect[] {
     const active = this.options.bundle.active();
     const effects: SvidEffect[] = [];
+    const spreadMs = Math.min(this.options.renewalSpreadMs(), this.options.ttlMs / 12);
     for (const entry of this.entries.values()) {
       const isAskedInVain = entry.key !== null && entry.askedOf !== active.generation;
       if ((entry.phase === 'reply' || entry.phase === 'backoff') && isAskedInVain)
         effects.push(...this.start(entry, now));
       else if (entry.phase === 'held' && entry.held?.root !== active.publicKey)
-        entry.deadline = Math.min(
-          entry.deadline,
-          now + this.options.random.next() * Math.min(60_000, this.options.ttlMs / 12),
-        );
+        entry.deadline = Math.min(entry.deadline, now + this.options.random.next() * spreadMs);
     }
     return effects;
   }

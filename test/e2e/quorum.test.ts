@@ -22,7 +22,7 @@ import {
 } from './roots.ts';
 
 /** Seats stay whose they are while their hosts restart: an absent trustee has ten minutes. */
-const flags = ['--trustee-settle', '2s', '--svid-ttl', '2m'];
+const flags = ['--trustee-settle', '2s'];
 const home = new Flock();
 /** Hosts without services, of which one is killed while the key is made. */
 const other = new Flock();

@@ -333,7 +333,12 @@ test('a keeper of identities takes any inputs in any order, and always knows wha
       const { bundle } = foundedState();
       const options = { trustDomain, datacenter: 'dc1', bundle, verify: ed25519Verify, ttlMs: 12 * hour };
       const isDenied = () => seed % 3 === 0;
-      const keeper = new SvidKeeper({ ...options, isDenied, random: seededRandom(seed) });
+      const keeper = new SvidKeeper({
+        ...options,
+        isDenied,
+        renewalSpreadMs: () => 60_000,
+        random: seededRandom(seed),
+      });
       let now = startedAt;
       let wanted: readonly string[] = [];
       for (const [one, pause] of inputs) {

@@ -27,6 +27,7 @@ type Effect<T extends SvidEffect['type']> = Extract<SvidEffect, { type: T }>;
 
 /** A keeper with a driver of its own: a virtual clock, real keys, and an issuer that can be switched off. */
 class Bench {
+  spreadMs = 60_000;
   readonly state = foundedState();
   readonly keeper: SvidKeeper;
   readonly identities: Effect<'identity'>[] = [];
@@ -61,6 +62,7 @@ class Bench {
       verify: ed25519Verify,
       random: seededRandom(seed),
       ttlMs: ttl,
+      renewalSpreadMs: () => this.spreadMs,
     });
   }
 
@@ -356,6 +358,17 @@ test('when another root becomes active, certificates of the old one are renewed 
   assert.ok(seen.length > 0);
   assert.match(bench.problem()!, /^wrong-root: /);
   assert.ok(bench.identities[0]!.notAfter > bench.now);
+});
+
+test('where hosts are few they renew sooner, for nobody has to wait for the others', () => {
+  const bench = started();
+  const before = bench.requestedAt.length;
+  bench.spreadMs = 900;
+  bench.state.bundle.learn(nextRootKeys);
+  for (const one of [nextRootStatement(), turnOfRoot(1, 'active')]) bench.state.apply(one);
+  bench.feed({ type: 'bundle-changed' });
+  bench.run(bench.now + 900);
+  assert.equal(bench.requestedAt.length, before + 1);
 });
 
 test('who waits for a certificate of a root that signs no more asks for one of the next at once', () => {

@@ -68,6 +68,7 @@ for (const [threshold, count] of [
       verify: ed25519Verify,
       random: seededRandom(1),
       ttlMs: hour,
+      renewalSpreadMs: () => 60_000,
     });
     keeper.step({ type: 'services', services: ['api'] }, court.now);
     const keyPem = key.export({ type: 'pkcs8', format: 'pem' }).toString();
