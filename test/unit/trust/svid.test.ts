@@ -368,7 +368,7 @@ test('where hosts are few they renew sooner, for nobody has to wait for the othe
   for (const one of [nextRootStatement(), turnOfRoot(1, 'active')]) bench.state.apply(one);
   bench.feed({ type: 'bundle-changed' });
   bench.run(bench.now + 900);
-  assert.equal(bench.requestedAt.length, before + 1);
+  assert.ok(bench.requestedAt.length > before);
 });
 
 test('who waits for a certificate of a root that signs no more asks for one of the next at once', () => {
