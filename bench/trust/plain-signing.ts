@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Stage } from '../stage.ts';
 
-export const plainSigning = 'openssl x509 -req';
+export const plainSigning = 'openssl x509 -req, a process each';
 const signaturesPerBatch = 10;
 
 export class PlainAuthority {
