@@ -108,14 +108,10 @@ export class TrustCheckers {
   }
 
   /** The root of the certificate that the proxy presents for a service; null for none, or one that has expired. */
-  private generationOf({ agent, config, now }: Host, service: string): number | null {
-    const held = agent!
-      .credentials()
-      ?.identities()
-      .find((one) => one.service === service);
+  private generationOf({ config, now }: Host, service: string): number | null {
     const presented = config?.identities.find((one) => one.service === service);
-    if (held === undefined || held.notAfter <= now || presented?.certPem !== held.certPem) return null;
-    return this.flock.trust.certificate(held.certPem)?.generation ?? null;
+    const known = presented === undefined ? undefined : this.flock.trust.certificate(presented.certPem);
+    return known === undefined || known.notAfter <= now ? null : known.generation;
   }
 
   private problemOf({ agent, now }: Host, service: string): string | null {
