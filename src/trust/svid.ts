@@ -317,17 +317,23 @@ export class SvidKeeper implements Machine<SvidInput, SvidEffect> {
     return Math.max(renewAt, now + firstBackoffMs);
   }
 
-  /** What another root signed is renewed before long; who waits for one of another root asks at once. */
+  /**
+   * What another root signed is renewed before long, and at once where nobody believes that root any more, as
+   * after a long absence; who waits for one of another root asks at once.
+   */
   private bundleChanged(now: Millis): SvidEffect[] {
     const active = this.options.bundle.active();
+    const believed = new Set(this.options.bundle.believed().map(({ publicKey }) => publicKey));
     const effects: SvidEffect[] = [];
     const spreadMs = Math.min(this.options.renewalSpreadMs(), this.options.ttlMs / 12);
     for (const entry of this.entries.values()) {
       const isAskedInVain = entry.key !== null && entry.askedOf !== active.generation;
       if ((entry.phase === 'reply' || entry.phase === 'backoff') && isAskedInVain)
         effects.push(...this.start(entry, now));
-      else if (entry.phase === 'held' && entry.held?.root !== active.publicKey)
-        entry.deadline = Math.min(entry.deadline, now + this.options.random.next() * spreadMs);
+      else if (entry.phase === 'held' && entry.held !== null && entry.held.root !== active.publicKey) {
+        const waitMs = believed.has(entry.held.root) ? this.options.random.next() * spreadMs : 0;
+        entry.deadline = Math.min(entry.deadline, now + waitMs);
+      }
     }
     return effects;
   }

@@ -371,6 +371,19 @@ test('where hosts are few they renew sooner, for nobody has to wait for the othe
   assert.ok(bench.requestedAt.length > before);
 });
 
+test('what a root signed that nobody believes any more is renewed at once, however many hosts there are', () => {
+  const bench = started();
+  const before = bench.requestedAt.length;
+  bench.spreadMs = hour;
+  bench.state.bundle.learn(nextRootKeys);
+  for (const one of [nextRootStatement(), turnOfRoot(1, 'active'), turnOfRoot(0, 'retired')])
+    bench.state.apply(one);
+  bench.feed({ type: 'bundle-changed' });
+  const { now } = bench;
+  bench.run(now);
+  assert.deepEqual(bench.requestedAt.slice(before), [now]);
+});
+
 test('who waits for a certificate of a root that signs no more asks for one of the next at once', () => {
   const bench = new Bench();
   bench.issuer = 'silent';
