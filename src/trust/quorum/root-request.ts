@@ -93,8 +93,9 @@ export interface ToSign {
 }
 
 /**
- * Throws a `Fault` to refuse: `not-a-trustee`, `clock-skew`, `root-unknown`, `bad-ttl`, `root-not-linked`.
- * Certifies what the epochs have decided, so it needs no more trust in who asks.
+ * Throws a `Fault` to refuse: `not-a-trustee`, `clock-skew`, `root-unknown`, `bad-ttl`, `root-not-linked`,
+ * `root-known`. Certifies what the epochs have decided, and once: a trustee that could have a root in use certified
+ * again, for a minute, could end it everywhere.
  */
 export function judgeRootRequest(
   request: RootRequest,
@@ -108,6 +109,8 @@ export function judgeRootRequest(
     throw new Fault('bad-ttl', 'a root lives a minute to ten years');
   if (subject !== issuer && subject !== issuer + 1)
     throw new Fault('root-not-linked', 'a root certifies itself and the next one, nothing else');
+  if (context.root(subject) !== undefined)
+    throw new Fault('root-known', `root g${subject} has its certificates already`);
   const message = rootTbs(request, context);
   if (message === undefined)
     throw new Fault('root-unknown', `the epoch of root g${subject} is not known here yet`);
