@@ -33,6 +33,8 @@ export class TrustCheckers {
   /** Everything that must hold at any moment. */
   sweep(): void {
     const awake = this.flock.awake().filter((host) => host.isReady && !this.flock.isLiar(host));
+    const numbers = new Set(awake.map(({ number }) => number));
+    for (const number of [...this.ableSince.keys()]) if (!numbers.has(number)) this.ableSince.delete(number);
     for (const host of awake) this.certified(host);
     for (const host of awake) this.believed(host, awake);
   }
