@@ -162,9 +162,15 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
     const effects = [...this.sessions.wake(now), ...this.mail(this.leader.wake(now))];
     if (now >= this.reviewAt) {
       this.reviewAt = now + this.office.options.timings.reviewMs;
-      return [...effects, ...this.askAround(), ...this.consider(now)];
+      return [...effects, ...this.writeAgain(), ...this.askAround(), ...this.consider(now)];
     }
     return this.attemptAt !== null && now >= this.attemptAt ? [...effects, ...this.consider(now)] : effects;
+  }
+
+  /** A write has failed, or takes its time: nothing may come that writes what it held, or says what it released. */
+  private writeAgain(): EpochEffect[] {
+    if (this.office.backlog.isEmpty) return [];
+    return [this.office.persist([this.office.entered(), ...this.office.publication()])];
   }
 
   /** Whoever expects an epoch asks for its record: the one that made it may have died before it told anybody. */
@@ -224,6 +230,8 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
         return [];
       case 'ready':
         return this.participant.onReady(from, message, now);
+      case 'written':
+        return this.participant.onWritten(from, message);
       case 'released':
         if (message.epoch === here + 1) this.office.acceptor.released(from, message.ballot, now);
         return [];

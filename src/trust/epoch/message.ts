@@ -84,7 +84,9 @@ export type EpochMessage =
   /** Epoch records, oldest first, that lead to the latest. */
   | { readonly type: 'records'; readonly epoch: number; readonly records: readonly Uint8Array[] }
   /** My ballot came to nothing: follow another. */
-  | { readonly type: 'released'; readonly epoch: number; readonly ballot: number };
+  | { readonly type: 'released'; readonly epoch: number; readonly ballot: number }
+  /** To oneself: what was to be kept is durable up to this write of this host's present life. */
+  | { readonly type: 'written'; readonly epoch: number; readonly write: number };
 
 export type EpochMessageType = EpochMessage['type'];
 
@@ -106,6 +108,7 @@ const types: readonly EpochMessageType[] = [
   'ask',
   'records',
   'released',
+  'written',
 ];
 
 /** The largest message of the cryptography: a round of key generation, or of a complaint with its evidence. */
@@ -217,6 +220,9 @@ function writeBody(writer: ByteWriter, message: EpochMessage): void {
     case 'released':
       writer.varint(message.ballot);
       return;
+    case 'written':
+      writer.varint(message.write);
+      return;
   }
 }
 
@@ -284,6 +290,8 @@ function readBody(reader: ByteReader, type: EpochMessageType, epoch: number): Ep
     }
     case 'released':
       return { type, epoch, ballot: reader.varint(maxBallot) };
+    case 'written':
+      return { type, epoch, write: reader.varint() };
   }
 }
 

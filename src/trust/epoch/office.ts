@@ -4,6 +4,7 @@
  */
 import { Fault, type HostId, type Millis } from '../../core.ts';
 import { Acceptor, type AcceptorState, freshAcceptor } from './acceptor.ts';
+import { Backlog } from './backlog.ts';
 import { EpochChain } from './chain.ts';
 import { genesisShare, type ShareName } from './crypto-port.ts';
 import type { EpochDescriptor, EpochPlan } from './descriptor.ts';
@@ -40,6 +41,7 @@ export class Office {
   readonly self: HostId;
   readonly chain: EpochChain;
   readonly holdings: Holdings = new Holdings();
+  readonly backlog: Backlog = new Backlog();
   /** Secrets that nothing names: kept just before a crash, or not shredded just after it. */
   readonly orphans: readonly ShareName[];
   /** Shares that were durable once and are not there now. */
@@ -121,14 +123,22 @@ export class Office {
     return [{ type: 'publish', epoch: this.current.plan.epoch, bytes: record.bytes }];
   }
 
-  /** Everything that must survive, written before `then`, which rests on it, happens. */
+  /**
+   * Everything that must survive, written before `then`, which rests on it, happens. A write may fail: what the
+   * state needs beside itself goes with each until one is known to be durable.
+   */
   persist(
     then: readonly EpochEffect[],
     more: { readonly ops?: readonly EpochStoreOp[]; readonly secrets?: readonly SecretToKeep[] } = {},
   ): EpochEffect {
-    const value = this.holdings.encode(this.acceptor.state);
-    const ops: EpochStoreOp[] = [...(more.ops ?? []), { type: 'put', key: stateKey, value }];
-    return { type: 'persist', ops, secrets: more.secrets ?? [], sync: true, then };
+    const { backlog, holdings } = this;
+    backlog.add(more.ops ?? [], more.secrets ?? []);
+    const isConfirmed = backlog.isEmpty;
+    const { write, ops, secrets } = backlog.next(holdings.names());
+    ops.push({ type: 'put', key: stateKey, value: holdings.encode(this.acceptor.state) });
+    if (isConfirmed) return { type: 'persist', ops, secrets, sync: true, then };
+    const written = sendTo(this.self, { type: 'written', epoch: this.electorate.epoch, write });
+    return { type: 'persist', ops, secrets, sync: true, then: [written, ...then] };
   }
 
   /** A refusal rests on nothing; every other answer leaves after what it says is durable. */

@@ -109,12 +109,11 @@ export class Participant {
     return this.sessions.begin(awaited, participants, plan.epoch, deadline, now);
   }
 
-  /** Says that the share is durable; `then` happens with it, once `secrets` are. */
+  /** Says that the share is durable, once it is: until it is known to be, it is written again with this. */
   private acknowledge(
     to: HostId,
     descriptor: EpochDescriptor,
     secrets: readonly SecretToKeep[] = [],
-    then: readonly EpochEffect[] = [],
   ): EpochEffect {
     const { electorate, options } = this.office;
     const { epoch } = electorate;
@@ -125,7 +124,7 @@ export class Participant {
       options.signer,
     );
     const ack = sendTo(to, { type: 'ack', epoch, voucher, descriptor });
-    return this.office.persist([ack, ...then], { secrets });
+    return this.office.persist([ack], { secrets });
   }
 
   /** This host's share is made: kept, and then acknowledged; or, if its epoch is in force already, used. */
@@ -134,17 +133,23 @@ export class Participant {
     if (!plan.trustees.includes(self)) return [];
     const descriptor = describeEpoch(plan, report.rootKey, report.outcome);
     const secrets = [{ name: descriptor.session, bytes: report.secret }];
-    const kept: EpochEffect = { type: 'crypto', order: { type: 'kept', session: report.session } };
     if (descriptor.hash === current.hash) {
       if (this.office.share() !== null) return [];
       holdings.hold(descriptor);
-      return [this.office.persist([this.office.entered(), kept], { secrets })];
+      return [this.office.persist([this.office.entered()], { secrets })];
     }
     if (plan.epoch !== electorate.epoch) return this.sessions.end(report.session);
     checkSuccessor(descriptor, current);
     if (holdings.pending.some((epoch) => epoch.session === descriptor.session)) return [];
     holdings.pending.push(descriptor);
-    return [this.acknowledge(electorate.leaderOf(plan.ballot), descriptor, secrets, [kept])];
+    return [this.acknowledge(electorate.leaderOf(plan.ballot), descriptor, secrets)];
+  }
+
+  /** What was to be kept is durable: the cryptography may tell others to count on the shares among it. */
+  onWritten(from: HostId, { write }: Of<'written'>): EpochEffect[] {
+    if (from !== this.office.self) return [];
+    const kept = this.office.backlog.confirm(write).filter((name) => this.sessions.has(name));
+    return kept.map((session) => ({ type: 'crypto', order: { type: 'kept', session } }));
   }
 
   /** The cryptography gave up here; whoever broke its protocol is named, and the leader told. */

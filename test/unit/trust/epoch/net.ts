@@ -66,7 +66,7 @@ export interface Disk {
   readonly sessions: Set<string>;
 }
 
-type Persist = Extract<EpochEffect, { type: 'persist' }>;
+export type Persist = Extract<EpochEffect, { type: 'persist' }>;
 
 interface Host {
   readonly index: number;
@@ -96,6 +96,8 @@ export class EpochNet {
   now: Millis = startedAt;
   loss = 0;
   duplication = 0;
+  /** Which writes the disk refuses (it is full): nothing of them is there afterwards, and the next may succeed. */
+  refusesWrite: (host: HostId, persist: Persist) => boolean = () => false;
   /** Which side of a split each host is on. */
   sides: number[];
   rotateGeneration: number | null = null;
@@ -302,6 +304,7 @@ export class EpochNet {
     host.syncedAt = Math.max(host.syncedAt, this.now) + 1 + this.random.next() * 15;
     this.later(host, host.syncedAt - this.now, () => {
       host.unsynced.shift();
+      if (this.refusesWrite(host.id, effect)) return;
       this.write(host, effect);
       for (const then of effect.then) this.carryOut(host, then);
     });
@@ -399,6 +402,7 @@ export class EpochNet {
   heal(): void {
     this.loss = 0;
     this.duplication = 0;
+    this.refusesWrite = () => false;
     this.sides = this.hosts.map(() => 0);
     for (const host of this.hosts) this.start(host.index);
   }
