@@ -1,5 +1,5 @@
 /** Reads the state of the mesh's certificate authority from what this host knows. Pure; changes nothing. */
-import type { HostId } from '../core.ts';
+import type { HostId, Millis } from '../core.ts';
 import type { BundledRoot } from '../trust/bundle.ts';
 import type { EpochStatus } from '../trust/epoch/agreement.ts';
 import type { TrustState } from '../trust/state.ts';
@@ -11,6 +11,7 @@ import type { RootStanding } from './root-standing.ts';
 import type { TrustFacts } from './trust-facts.ts';
 
 export interface CaSources {
+  readonly now: Millis;
   readonly self: HostId;
   readonly trust: TrustState;
   readonly catalog: Catalog;
@@ -41,7 +42,7 @@ export function caStatus(sources: CaSources): CaStatus {
   const alive = trustees.filter((trustee) => trustee.alive).length;
   return {
     trustDomain: trust.genesis.trustDomain,
-    roots: trust.bundle.all().map((root) => rootOf(root, standing)),
+    roots: trust.bundle.all().map((root) => rootOf(root, standing, sources.now)),
     epoch: plan.epoch,
     generation: plan.generation,
     threshold: plan.threshold,
@@ -57,10 +58,10 @@ export function caStatus(sources: CaSources): CaStatus {
   };
 }
 
-function rootOf(root: BundledRoot, standing: RootStanding): CaRoot {
+function rootOf(root: BundledRoot, standing: RootStanding, now: Millis): CaRoot {
   const { generation, state, notBefore, notAfter, activeSince } = root;
   const turn = state === 'next' ? 'active' : state === 'old' ? 'retired' : null;
-  const waitingFor = turn === null ? [] : standing.waitingFor(generation, turn);
+  const waitingFor = turn === null ? [] : standing.waitingFor(generation, turn, now);
   return { generation, state, active: state === 'active', notBefore, notAfter, activeSince, waitingFor };
 }
 

@@ -3,12 +3,13 @@
  * and the issuing machine of `src/trust`, tied to the agent's frames and store. Whether the founder or a quorum
  * of trustees issues is decided here and nowhere else.
  */
-import { earliest, Fault, type HostId, type Millis, type Random, type Signer, type Verify } from '../core.ts';
+import { earliest, Fault, type HostId, type Millis, type Random, type Verify } from '../core.ts';
 import type { IdentityView } from '../proxy/view.ts';
 import { decodeIssueReply, type IssueReply } from '../trust/issuance.ts';
 import type { IssuanceLog } from '../trust/issuance-log.ts';
 import { type IssuerEffect, RootIssuer } from '../trust/issuer.ts';
 import type { LeafRules } from '../trust/leaf-rules.ts';
+import type { SoleKey } from '../trust/sole-key.ts';
 import type { TrustState } from '../trust/state.ts';
 import { type SavedIdentity, type SvidEffect, type SvidInput, SvidKeeper } from '../trust/svid.ts';
 import type { SignCsr } from './ca-port.ts';
@@ -25,8 +26,8 @@ export interface CertifierOptions {
   readonly verify: Verify;
   readonly random: Random;
   readonly ttlMs: number;
-  /** The key of the genesis root; null on every host but the founder. */
-  readonly rootSigner: Signer | null;
+  /** The key of the genesis root, dropped when that signs no more; null on every host but the founder. */
+  readonly rootSigner: SoleKey | null;
   readonly rules: LeafRules;
   readonly log: IssuanceLog;
   /** What the store held under `issuerPrefix`. */
@@ -70,7 +71,7 @@ export class Certifier {
       ask: (requestId, frame, now) => this.ask(requestId, frame, now),
     });
     const { root } = trust.genesis;
-    this.issuer = rootSigner === null ? null : new RootIssuer({ root, signer: rootSigner, rules, log });
+    this.issuer = rootSigner === null || rootSigner.isDropped ? null : new RootIssuer({ root, signer: rootSigner, rules, log });
   }
 
   nextWake(): Millis | null {
@@ -105,7 +106,10 @@ export class Certifier {
   }
 
   bundleChanged(now: Millis): AgentEffect[] {
-    if (this.options.trust.bundle.active().generation > 0) this.issuer = null;
+    if (this.options.trust.bundle.active().generation > 0) {
+      this.issuer = null;
+      this.options.rootSigner?.drop();
+    }
     return this.keep({ type: 'bundle-changed' }, now);
   }
 
@@ -163,6 +167,12 @@ export class Certifier {
   oldestRootInUse(): number {
     const oldest = this.keeper.oldestRootInUse();
     return Math.min(oldest, this.petitions.oldestRootInUse() ?? oldest);
+  }
+
+  /** When the last certificate in use expires, of an agent or of somebody else's key; 0 where there is none. */
+  lastExpiry(): Millis {
+    const ends = [...this.held.values()].map(({ notAfter }) => notAfter);
+    return Math.max(this.petitions.lastExpiry(), ...ends);
   }
 
   /** Identities in use, by service. */

@@ -81,6 +81,7 @@ export class Credentials {
       facts,
       catalog,
       presence: this.presence,
+      rootLifetimeMs: agent.rootTtlMs,
       leaveGraceMs: Math.max(settleMs, replaceAfterMs / 10),
       agreement,
     });
@@ -208,7 +209,9 @@ export class Credentials {
     const presented = new Set(identities.map(({ certPem }) => certPem));
     const isCurrent = this.certifier.identities().every(({ certPem }) => presented.has(certPem));
     // What it presents still is older than what this host has.
-    if (isCurrent) this.quorum.acknowledge({ believes, uses: this.certifier.oldestRootInUse() }, now);
+    if (!isCurrent) return;
+    const uses = this.certifier.oldestRootInUse();
+    this.quorum.acknowledge({ believes, uses, lastsUntil: this.certifier.lastExpiry() }, now);
   }
 
   setServices(services: readonly string[], now: Millis): AgentEffect[] {
@@ -244,6 +247,7 @@ export class Credentials {
     const { agent, knowledge } = this.options;
     return caStatus({
       ...knowledge,
+      now,
       self: agent.signer.publicKey,
       facts: knowledge.trustFacts,
       standing: this.standing,

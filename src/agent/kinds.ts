@@ -55,6 +55,8 @@ export interface TrustAckValue {
   readonly believes: readonly number[];
   /** Certificates that this host still presents come from this root or later ones. */
   readonly uses: number;
+  /** When the last of them expires; 0 where there is none. */
+  readonly lastsUntil: number;
 }
 
 /** The value of a `trust-head` record. */

@@ -93,6 +93,11 @@ export class Petitions {
     return oldest;
   }
 
+  /** When the last of those certificates expires; 0 where there is none. */
+  lastExpiry(): Millis {
+    return Math.max(0, ...this.inUse.values());
+  }
+
   /** Throws `Fault`: `overloaded`, and those of `parseCsr` with the field `csr`. */
   begin(request: number, { csr, ttlMs }: SignCsr, now: Millis): AgentEffect[] {
     if (this.waiting.size >= maxPetitions)

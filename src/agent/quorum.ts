@@ -52,7 +52,6 @@ export interface QuorumOptions {
   readonly succession: Succession;
   readonly rules: LeafRules;
   readonly log: IssuanceLog;
-  readonly rootTtlMs: number;
   /** What became of a request for a certificate: a reply frame for the `SvidKeeper`. */
   readonly leafAnswered: (reply: Uint8Array, now: Millis) => AgentEffect[];
   /** Another root's key is known: what was refused for lack of it may enter now. */
@@ -74,7 +73,7 @@ export class Quorum {
   private retiredUpTo = -1;
 
   constructor(options: QuorumOptions) {
-    const { standing, random, trust, log, rules, rootTtlMs } = options;
+    const { standing, random, trust, log, rules } = options;
     this.options = options;
     const judges: [number, PurposeJudge][] = [
       [leafTag, new LeafJudge(rules, trust.bundle)],
@@ -84,7 +83,7 @@ export class Quorum {
     this.trustee = new QuorumTrustee({ purposes: new Purposes(new Map(judges)), log, context: standing });
     const firstId = randomInt(random, 2 ** 31);
     this.requester = new QuorumRequester({ timings: defaultRequesterTimings, firstId });
-    this.custodian = new Custodian({ random, context: standing, rootLifetimeMs: rootTtlMs });
+    this.custodian = new Custodian({ random, context: standing });
     this.rootsKnown();
   }
 

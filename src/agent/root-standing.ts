@@ -7,6 +7,7 @@ import { maxTtlMs } from '../trust/leaf-rules.ts';
 import type { CustodianContext } from '../trust/quorum/custodian.ts';
 import type { Turn } from '../trust/root-record.ts';
 import type { Admission, TrustState } from '../trust/state.ts';
+import { clockSkewMs } from '../trust/statement.ts';
 import type { Catalog } from './catalog.ts';
 import type { Presence } from './presence.ts';
 import type { TrustFacts } from './trust-facts.ts';
@@ -17,6 +18,7 @@ export interface RootStandingOptions {
   readonly facts: TrustFacts;
   readonly catalog: Catalog;
   readonly presence: Presence;
+  readonly rootLifetimeMs: Millis;
   /** A trustee that left is given this long to come back before its seat is another's: most leave to restart. */
   readonly leaveGraceMs: Millis;
   /** Known once the agreement is made, which is made with this. */
@@ -29,12 +31,14 @@ const rotateAfterPart = 2 / 3;
 export class RootStanding implements CustodianContext {
   readonly mesh: string;
   readonly longestLeafMs: Millis = maxTtlMs;
+  readonly rootLifetimeMs: Millis;
   private readonly options: RootStandingOptions;
   private lastRequestId = 0;
 
   constructor(options: RootStandingOptions) {
     this.options = options;
     this.mesh = options.trust.genesis.hash;
+    this.rootLifetimeMs = options.rootLifetimeMs;
   }
 
   nameOf(generation: number) {
@@ -66,16 +70,35 @@ export class RootStanding implements CustodianContext {
     return ++this.lastRequestId;
   }
 
-  waitingFor(generation: number, turn: Turn): string[] {
-    const { catalog, facts, trust } = this.options;
-    const names: string[] = [];
-    for (const { id, state, value } of catalog.allHosts()) {
-      if ((state !== 'alive' && state !== 'suspect') || !trust.isAdmitted(id)) continue;
-      const ack = facts.ackOf(id);
-      const isDone = turn === 'active' ? ack?.believes.includes(generation) : (ack?.uses ?? 0) > generation;
-      if (!isDone) names.push(value.name);
-    }
-    return names;
+  waitingFor(generation: number, turn: Turn, now: Millis): string[] {
+    const { catalog, trust } = this.options;
+    return catalog
+      .allHosts()
+      .filter(({ id, state }) => state !== 'left' && trust.isAdmitted(id))
+      .filter(({ id }) =>
+        turn === 'active' ? this.mayDisbelieve(id, generation, now) : this.mayPresent(id, generation, now),
+      )
+      .map(({ value }) => value.name);
+  }
+
+  /** Whoever is away for longer learns of the root before it is called by anybody. */
+  private mayDisbelieve(host: HostId, generation: number, now: Millis): boolean {
+    return (
+      this.wasHereLately(host, now) && this.options.facts.ackOf(host)?.believes.includes(generation) !== true
+    );
+  }
+
+  /** A host that is away comes back with the certificates that it had: as long as they last, they are believed. */
+  private mayPresent(host: HostId, generation: number, now: Millis): boolean {
+    const ack = this.options.facts.ackOf(host);
+    if (ack === undefined) return this.wasHereLately(host, now);
+    return ack.uses <= generation && (this.isHere(host) || now <= ack.lastsUntil + clockSkewMs);
+  }
+
+  private wasHereLately(host: HostId, now: Millis): boolean {
+    const { leaveGraceMs, presence } = this.options;
+    const since = presence.absentSince(host);
+    return since === null || now < since + leaveGraceMs;
   }
 
   /** How many other trustees of an epoch are here; of one that this host holds a share of. */
@@ -86,6 +109,11 @@ export class RootStanding implements CustodianContext {
       .find((share) => share.epoch === epoch);
     const trustees = (office && agreement().ofGeneration(office.generation)?.plan.trustees) ?? [];
     return trustees.filter((host) => host !== self && this.isHere(host)).length;
+  }
+
+  isQuorumHere(generation: number): boolean {
+    const plan = this.options.agreement().ofGeneration(generation)?.plan;
+    return plan !== undefined && plan.trustees.filter((host) => this.isHere(host)).length >= plan.threshold;
   }
 
   isHere(host: HostId): boolean {

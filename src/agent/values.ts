@@ -7,6 +7,7 @@ import { Compile } from 'typebox/compile';
 import { Fault, ipVersion, parseJson } from '../core.ts';
 import type { Record } from '../gossip/record.ts';
 import { maxRecordBytes as maxEpochRecordBytes } from '../trust/epoch/record.ts';
+import { latestTime } from '../trust/fields.ts';
 import { maxGeneration } from '../trust/root-record.ts';
 import { maxHeadBytes } from '../trust/transparency.ts';
 import {
@@ -112,7 +113,11 @@ const trustEpoch = Type.Object({
     pattern: '^[A-Za-z0-9+/]*={0,2}$',
   }),
 });
-const trustAck = Type.Object({ believes: Type.Array(generation, { maxItems: 64 }), uses: generation });
+const trustAck = Type.Object({
+  believes: Type.Array(generation, { maxItems: 64 }),
+  uses: generation,
+  lastsUntil: Type.Integer({ minimum: 0, maximum: latestTime }),
+});
 const trustHead = Type.Object({
   head: Type.String({ maxLength: Math.ceil(maxHeadBytes / 3) * 4, pattern: '^[A-Za-z0-9+/]*={0,2}$' }),
 });

@@ -6,6 +6,7 @@ import { ByteWriter, encodeJson, Fault, type HostId, type Millis, type Verify } 
 import { certificatesOfPem } from './certificate.ts';
 import { Fields } from './fields.ts';
 import { isCertifiedBy, type Root, readRoot } from './root.ts';
+import { type SignedStatement, trustRootKind } from './statement.ts';
 import type { RootName } from './x509.ts';
 
 /** A root's certificates; record key `g<generation>`. From generation 1 on: that of 0 is in the genesis. */
@@ -41,6 +42,20 @@ const pemText = /^[\x20-\x7e\n]*$/;
 const maxPemLength = 8192;
 const keyPattern = /^g(0|[1-9]\d{0,4})(?:\/(active|retired))?$/;
 const code = 'trust-root-malformed';
+
+/**
+ * How strongly a statement holds its slot, before anybody's clock is compared; see `Finality`. A root's
+ * certificates that link it to the one before are not replaced by some that do not. 0 for everything else.
+ */
+export function rootFinality({ scope, kind, key, deleted, value }: SignedStatement): number {
+  if (scope !== 'policy' || kind !== trustRootKind || deleted || key.includes('/')) return 0;
+  try {
+    return Fields.parse(value, code).has('crossPem') ? 2 : 1;
+  } catch (error) {
+    if (error instanceof Fault) return 0;
+    throw error;
+  }
+}
 
 export function rootKey(generation: number): string {
   return `g${generation}`;

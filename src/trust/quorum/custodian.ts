@@ -45,8 +45,6 @@ export type CustodianEffect =
 export interface CustodianOptions {
   readonly random: Random;
   readonly context: CustodianContext;
-  /** How long a root is made to last. */
-  readonly rootLifetimeMs: number;
 }
 
 export interface CustodianContext extends RootContext {
@@ -54,6 +52,8 @@ export interface CustodianContext extends RootContext {
   generation(): number;
   /** This host's place among its trustees, from 0 on; null where it is none. */
   seat(): number | null;
+  /** Whether enough of those are here who sign with the key of a generation. */
+  isQuorumHere(generation: number): boolean;
   /** Unique among this host's requests for signatures. */
   nextRequestId(): number;
 }
@@ -81,7 +81,7 @@ const reviewMs = 2000;
 /** So much later each further seat acts. */
 const staggerMs = 4000;
 const retryMs = 5000;
-/** After so many failures a root goes without the certificate of the one before: its holders may be gone. */
+/** After so many failures a root goes without the certificate of the one before; after one if its holders are away. */
 const crossAttempts = 6;
 
 export class Custodian implements Machine<CustodianInput, CustodianEffect> {
@@ -139,13 +139,12 @@ export class Custodian implements Machine<CustodianInput, CustodianEffect> {
     const { context } = this.options;
     const [latest, active] = [context.generation(), context.activeGeneration()];
     this.problem = null;
-    for (let generation = 1; generation <= latest; generation++)
-      if (context.root(generation) === undefined && context.nameOf(generation) !== undefined)
-        return { type: 'introduce', generation };
+    // One that a later one has overtaken before it became active never signs anything, and needs no certificates.
+    if (latest > active && context.root(latest) === undefined)
+      return { type: 'introduce', generation: latest };
     for (let generation = 0; generation <= latest; generation++) {
       if (generation === active) continue;
       const isOver = generation < active && context.root(generation)?.state !== 'old';
-      // A generation that a later one has overtaken before it became active never signs anything.
       const turn = generation < active ? 'retired' : generation === latest ? 'active' : null;
       if (isOver || turn === null) continue;
       this.problem = objectionToTurn(generation, turn, context, now);
@@ -169,13 +168,14 @@ export class Custodian implements Machine<CustodianInput, CustodianEffect> {
   }
 
   private beginIntroduction(task: Task, now: Millis): CustodianEffect[] {
-    const { context, rootLifetimeMs: lifetimeMs } = this.options;
+    const { context } = this.options;
+    const { rootLifetimeMs: lifetimeMs } = context;
     const subject = task.generation;
     const parts: Part[] = [];
     const effects: CustodianEffect[] = [];
-    for (const what of this.crossFailures < crossAttempts
-      ? (['self', 'cross'] as const)
-      : ['self' as const]) {
+    const attempts = context.isQuorumHere(subject - 1) ? crossAttempts : 1;
+    const wanted = this.crossFailures < attempts ? (['self', 'cross'] as const) : (['self'] as const);
+    for (const what of wanted) {
       const issuer = what === 'self' ? subject : subject - 1;
       const request: RootRequest = { issuer, subject, issuedAt: wholeSeconds(now), lifetimeMs };
       const message = rootTbs(request, context);

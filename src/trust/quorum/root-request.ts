@@ -29,8 +29,13 @@ export interface RootContext {
   activeGeneration(): number;
   /** Whether a host may ask for such signatures: a trustee of the epoch in force. */
   isTrustee(host: HostId): boolean;
-  /** Names of live hosts that are not known to believe (`active`), or to have let go of (`retired`), a root. */
-  waitingFor(generation: number, turn: Turn): readonly string[];
+  /**
+   * Names of hosts that would be harmed: `active`: they are here, or were a moment ago, and are not known to
+   * believe the root; `retired`: they may present what it signed, wherever they are.
+   */
+  waitingFor(generation: number, turn: Turn, now: Millis): readonly string[];
+  /** How long a root is made to last here; other hosts may be set up for half or twice of it. */
+  readonly rootLifetimeMs: number;
   /** The longest that a certificate for a service may last. */
   readonly longestLeafMs: number;
 }
@@ -105,12 +110,16 @@ export function judgeRootRequest(
 ): ToSign {
   refuseUnlessTimely(request.issuedAt, from, context, now);
   const { issuer, subject, lifetimeMs } = request;
-  if (lifetimeMs < minRootLifetimeMs || lifetimeMs > maxRootLifetimeMs)
-    throw new Fault('bad-ttl', 'a root lives a minute to ten years');
   if (subject !== issuer && subject !== issuer + 1)
     throw new Fault('root-not-linked', 'a root certifies itself and the next one, nothing else');
   if (context.root(subject) !== undefined)
     throw new Fault('root-known', `root g${subject} has its certificates already`);
+  const { rootLifetimeMs } = context;
+  if (lifetimeMs < rootLifetimeMs / 2 || lifetimeMs > rootLifetimeMs * 2)
+    throw new Fault(
+      'bad-ttl',
+      `a root of ${lifetimeMs} ms is not signed here, where --root-ttl is ${rootLifetimeMs} ms`,
+    );
   const message = rootTbs(request, context);
   if (message === undefined)
     throw new Fault('root-unknown', `the epoch of root g${subject} is not known here yet`);
@@ -147,15 +156,15 @@ export function objectionToTurn(
   context: RootContext,
   now: Millis,
 ): string | null {
-  const waiting = context.waitingFor(generation, turn);
+  const waiting = context.waitingFor(generation, turn, now);
   if (waiting.length === 0) return null;
   // What it signed has expired, whoever may not have said so.
   const since = context.root(context.activeGeneration())?.activeSince ?? now;
   if (turn === 'retired' && now > since + context.longestLeafMs + clockSkewMs) return null;
   const shown = waiting.slice(0, 8).join(', ') + (waiting.length > 8 ? ', …' : '');
   return turn === 'active'
-    ? `${waiting.length} live hosts do not believe root g${generation} yet: ${shown}`
-    : `${waiting.length} live hosts may still use root g${generation}: ${shown}`;
+    ? `${waiting.length} hosts do not believe root g${generation} yet: ${shown}`
+    : `${waiting.length} hosts may still use root g${generation}: ${shown}`;
 }
 
 function refuseUnlessTimely(at: Millis, from: HostId, context: RootContext, now: Millis): void {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
 import { standardPolicy } from '../../../src/trust/epoch/policy.ts';
-import { Flock, type FlockHost } from '../../support/flock.ts';
+import { Flock, type FlockHost, operator } from '../../support/flock.ts';
 
 /** A mesh of so many hosts, each with a service of its own name. */
 function grown(count: number): { flock: Flock; hosts: FlockHost[] } {
@@ -34,5 +34,25 @@ test('three hosts make a root that none of them has, and retire the one that the
     assert.match(issuerOf(host), /g1/);
     assert.equal(host.core.credentials?.epochStatus().current.plan.threshold, 2);
     assert.equal(host.secrets.size, 1);
+  }
+});
+
+test('a root is believed as long as a host that is away may come back with a certificate of it', () => {
+  const { flock, hosts } = grown(4);
+  const [first, , , away] = hosts as [FlockHost, FlockHost, FlockHost, FlockHost];
+  flock.run(90_000);
+  assert.deepEqual(rootsOf(first), ['g0 retired', 'g1 active']);
+  away.isCut = true;
+  flock.run(60_000);
+  first.command({ type: 'rotate-root', operator });
+  flock.run(120_000);
+  assert.deepEqual(rootsOf(first), ['g0 retired', 'g1 old', 'g2 active']);
+  const waiting = first.core.credentials?.ca(flock.now).roots.flatMap(({ waitingFor }) => waitingFor);
+  assert.deepEqual(waiting, ['host-3']);
+  away.isCut = false;
+  flock.run(120_000);
+  for (const host of hosts) {
+    assert.deepEqual(rootsOf(host), ['g0 retired', 'g1 retired', 'g2 active']);
+    assert.match(issuerOf(host), /g2/);
   }
 });

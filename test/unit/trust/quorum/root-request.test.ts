@@ -23,6 +23,7 @@ const context: RootContext = {
   activeGeneration: () => bundle.active().generation,
   isTrustee: (host) => host === founder.publicKey,
   waitingFor: () => [],
+  rootLifetimeMs: hour,
   longestLeafMs: hour,
 };
 
@@ -50,4 +51,10 @@ test('a root that is to come is certified, by itself and by the one before, for 
 test('no trustee has a root that is known certified anew, to last shorter or longer', () => {
   for (const lifetimeMs of [60_000, 9 * 365 * 24 * hour])
     for (const issuer of [0, 1]) assert.equal(codeOf({ issuer, subject: 1, lifetimeMs }), 'root-known');
+});
+
+test('how long a root lasts is what this host is set up for, within a factor of two', () => {
+  for (const lifetimeMs of [hour / 2, hour, 2 * hour]) assert.equal(codeOf({ lifetimeMs }), null);
+  for (const lifetimeMs of [60_000, hour / 2 - 1, 2 * hour + 1])
+    assert.equal(codeOf({ lifetimeMs }), 'bad-ttl');
 });
