@@ -14,6 +14,7 @@ import { genesisShare } from '../src/trust/epoch/crypto-port.ts';
 import type { Genesis } from '../src/trust/genesis.ts';
 import { ThresholdEngine } from '../src/trust/quorum/engine.ts';
 import { defaultEngineTimings } from '../src/trust/quorum/run.ts';
+import { SoleKey } from '../src/trust/sole-key.ts';
 import { type JoinToken, parseToken } from '../src/trust/token.ts';
 import type { Host } from './host.ts';
 import { Joiner } from './joiner.ts';
@@ -141,7 +142,7 @@ export class Births {
       random: this.world.random(`agent/${host.number}/${papers.epoch}`),
       epoch: papers.epoch,
       genesis: papers.genesis,
-      rootSigner: papers.rootSigner,
+      rootSigner: papers.rootSigner === null ? null : new SoleKey(papers.rootSigner),
       domain: 'mesh',
       vipRange,
       inbound: { address: host.address, port: inboundPort },

@@ -66,10 +66,15 @@ const pkcs8Prefix = Buffer.from('302e020100300506032b657004220420', 'hex');
 /** DER of an Ed25519 public key (RFC 8410, section 4) up to its 32 bytes. */
 const spkiPrefix = Buffer.from('302a300506032b6570032100', 'hex');
 
-/** The signer behind a 32-byte Ed25519 seed (RFC 8032). The seed itself is not kept. */
+/**
+ * The signer behind a 32-byte Ed25519 seed (RFC 8032). The seed itself is not kept; OpenSSL's copy is wiped when
+ * the signer is collected as garbage.
+ */
 export function ed25519Signer(seed: Uint8Array): Signer {
   assert(seed.length === 32, 'an Ed25519 seed has 32 bytes');
-  const key = createPrivateKey({ key: Buffer.concat([pkcs8Prefix, seed]), format: 'der', type: 'pkcs8' });
+  const der = Buffer.concat([pkcs8Prefix, seed]);
+  const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+  der.fill(0);
   const spki = createPublicKey(key).export({ format: 'der', type: 'spki' });
   return {
     publicKey: spki.subarray(spkiPrefix.length).toString('hex'),

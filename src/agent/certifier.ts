@@ -71,7 +71,10 @@ export class Certifier {
       ask: (requestId, frame, now) => this.ask(requestId, frame, now),
     });
     const { root } = trust.genesis;
-    this.issuer = rootSigner === null || rootSigner.isDropped ? null : new RootIssuer({ root, signer: rootSigner, rules, log });
+    this.issuer =
+      rootSigner === null || rootSigner.isDropped
+        ? null
+        : new RootIssuer({ root, signer: rootSigner, rules, log });
   }
 
   nextWake(): Millis | null {

@@ -22,6 +22,7 @@ import { expiryOf } from '../trust/denial.ts';
 import type { TrusteePolicy } from '../trust/epoch/policy.ts';
 import { finalityOf } from '../trust/finality.ts';
 import type { Genesis } from '../trust/genesis.ts';
+import type { SoleKey } from '../trust/sole-key.ts';
 import type { TrustState } from '../trust/state.ts';
 import { Approach, type Standing, unprovenSponsor } from './approach.ts';
 import type { OwnBind } from './binds.ts';
@@ -55,8 +56,8 @@ export interface AgentOptions {
   /** How often this data directory was opened: grows with every start, durable before this is made. */
   readonly epoch: number;
   readonly genesis: Genesis;
-  /** The key of the genesis root; null on every host but the founder. */
-  readonly rootSigner: Signer | null;
+  /** The key of the genesis root, dropped when that signs no more; null on every host but the founder. */
+  readonly rootSigner: SoleKey | null;
   readonly domain: string;
   readonly vipRange: VipRange;
   readonly inbound: MeshView['inbound'];

@@ -21,6 +21,7 @@ import { founderPolicy, type TrusteePolicy } from '../../src/trust/epoch/policy.
 import { ThresholdEngine } from '../../src/trust/quorum/engine.ts';
 import type { EngineReport } from '../../src/trust/quorum/engine-port.ts';
 import { defaultEngineTimings } from '../../src/trust/quorum/run.ts';
+import { SoleKey } from '../../src/trust/sole-key.ts';
 import type { SavedIdentity } from '../../src/trust/svid.ts';
 import { type JoinToken, parseToken } from '../../src/trust/token.ts';
 import {
@@ -101,7 +102,7 @@ export class FlockHost {
       random: seededRandom(this.epoch * 1000 + this.flock.hosts.indexOf(this)),
       epoch: this.epoch,
       genesis,
-      rootSigner: this.id === founder.publicKey ? rootSigner : null,
+      rootSigner: this.id === founder.publicKey ? new SoleKey(rootSigner) : null,
       domain: 'mesh',
       vipRange: parseVipRange('127.64.0.0/16'),
       inbound: { address: this.address, port: 21000 },

@@ -8,7 +8,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import Type from 'typebox';
 import { Compile } from 'typebox/compile';
-import { ed25519Verify, Fault, type Millis, messageOf, parseJson, type Signer } from '../../core.ts';
+import { ed25519Verify, Fault, type Millis, messageOf, parseJson } from '../../core.ts';
 import { decodeRecord } from '../../gossip/codec.ts';
 import { slotOf } from '../../gossip/record.ts';
 import { type AdmissionValue, parseAdmission } from '../../trust/admission.ts';
@@ -24,6 +24,7 @@ import {
   type StoredKey,
   writeSecret,
 } from '../../trust/io/keys.ts';
+import { SoleKey } from '../../trust/sole-key.ts';
 import { type JoinToken, parseToken } from '../../trust/token.ts';
 import { GRANT, HOST } from '../kinds.ts';
 import type { AgentSettings, SocketAddress } from '../settings.ts';
@@ -34,7 +35,7 @@ export interface Belonging {
   /** The name that this host was admitted under; it keeps it for good. */
   readonly name: string;
   readonly genesis: Genesis;
-  readonly rootSigner: Signer | null;
+  readonly rootSigner: SoleKey | null;
   /** The signed `admission` record of a host that joined. */
   readonly admission: Uint8Array | null;
   readonly sponsor: Sponsor | null;
@@ -154,7 +155,9 @@ async function resume(
 }
 
 async function resumeFounder(dataDir: string, hostKey: StoredKey, genesis: Genesis): Promise<Belonging> {
-  const rootSigner = (await loadRootKey(dataDir))?.signer ?? null;
+  const root = await loadRootKey(dataDir);
+  root?.seed.fill(0);
+  const rootSigner = root === null ? null : new SoleKey(root.signer);
   return {
     hostKey,
     name: genesis.founderName,
@@ -230,6 +233,7 @@ async function found(settings: AgentSettings, now: Millis): Promise<Belonging> {
   const hostKey = await loadOrCreateHostKey(dataDir);
   const operator = await loadOrCreateOperatorToken(dataDir);
   const root = await loadOrCreateRootKey(dataDir);
+  root.seed.fill(0);
   const genesis = createGenesis(
     {
       trustDomain: `${randomBytes(8).toString('hex')}.${settings.domain}`,
@@ -246,7 +250,7 @@ async function found(settings: AgentSettings, now: Millis): Promise<Belonging> {
     hostKey,
     name: settings.name,
     genesis,
-    rootSigner: root.signer,
+    rootSigner: new SoleKey(root.signer),
     admission: null,
     sponsor: null,
     operatorTokenPath: operator.path,

@@ -1,8 +1,9 @@
 /** This host's shares of root keys: on disk, and in the engine that alone uses them. */
 import { messageOf } from '../../core.ts';
-import type { ShareName } from '../../trust/epoch/crypto-port.ts';
+import { genesisShare, type ShareName } from '../../trust/epoch/crypto-port.ts';
 import type { SecretToKeep } from '../../trust/epoch/port.ts';
 import { EngineThread } from '../../trust/io/engine-thread.ts';
+import { collectGarbage } from '../../trust/io/garbage.ts';
 import type { StoredKey } from '../../trust/io/keys.ts';
 import { SecretStore } from '../../trust/io/secret-store.ts';
 import type { EngineOrder, EngineReport } from '../../trust/quorum/engine-port.ts';
@@ -25,6 +26,9 @@ export class Shares implements WritableSecrets {
   private readonly store: SecretStore;
   private readonly engine: EngineThread;
   private readonly log: Logger;
+  /** Arrays of secrets that are durable. */
+  private readonly wiped = new WeakSet<Uint8Array>();
+  private lastKept: Promise<void> = Promise.resolve();
   private report: (report: EngineReport) => void = () => {};
 
   private constructor(
@@ -64,13 +68,29 @@ export class Shares implements WritableSecrets {
     this.engine.order(order);
   }
 
+  /** Wipes the secrets once they are durable: the engine has its own copy. What failed stays, for another try. */
   keep(secrets: readonly SecretToKeep[]): Promise<void> {
-    return this.store.keep(secrets);
+    const kept = this.lastKept.then(() => this.keepNew(secrets));
+    // Whoever asked for it hears of its failure.
+    this.lastKept = kept.catch(() => {});
+    return kept;
+  }
+
+  /** A write that was under way when an earlier one became durable has the same secrets again, wiped by then. */
+  private async keepNew(secrets: readonly SecretToKeep[]): Promise<void> {
+    const fresh = secrets.filter(({ bytes }) => !this.wiped.has(bytes));
+    await this.store.keep(fresh);
+    for (const { bytes } of fresh) {
+      bytes.fill(0);
+      this.wiped.add(bytes);
+    }
   }
 
   /** Where that fails, the next start finds shares that nothing names, and tries again. */
   shred(names: readonly ShareName[]): void {
     this.engine.order({ type: 'forget', names });
+    // The founder's key was in use on this thread too, and nothing here refers to it any more.
+    if (names.includes(genesisShare)) setImmediate(collectGarbage);
     this.store
       .shred(names)
       .catch((error: unknown) => this.log.error({ detail: messageOf(error) }, 'share-not-shredded'));

@@ -2,9 +2,11 @@
 import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert, ed25519Signer, ed25519Verify, type Millis } from '../../core.ts';
+import { genesisShare } from '../epoch/crypto-port.ts';
 import { type EngineInput, ThresholdEngine } from '../quorum/engine.ts';
 import type { EngineReport } from '../quorum/engine-port.ts';
 import type { EngineThreadData, FromEngineThread, ToEngineThread } from './engine-messages.ts';
+import { collectGarbage } from './garbage.ts';
 
 assert(parentPort !== null, 'this is the entry of a worker thread');
 const parent = parentPort;
@@ -58,4 +60,5 @@ parent.on('message', (message: ToEngineThread) => {
   const { order } = message;
   feed(order);
   if (order.type === 'hold') order.secret.fill(0);
+  if (order.type === 'forget' && order.names.includes(genesisShare)) setImmediate(collectGarbage);
 });

@@ -144,11 +144,16 @@ export async function loadOrCreateSeed(path: string): Promise<StoredKey> {
 
 /** As `loadOrCreateSeed`, null when there is none. */
 export async function loadSeed(path: string): Promise<StoredKey | null> {
+  const seed = await readSeed(path);
+  return seed === null ? null : { signer: ed25519Signer(seed), seed, created: false };
+}
+
+/** The seed alone, for its reader to wipe. Throws as `loadOrCreateSeed`; null when there is none. */
+export async function readSeed(path: string): Promise<Uint8Array | null> {
   const seed = await readSecret(path);
-  if (seed === null) return null;
-  if (seed.length !== seedBytes)
+  if (seed !== null && seed.length !== seedBytes)
     throw new Fault('secret-damaged', `${path} does not hold a key: restore it from a backup`);
-  return { signer: ed25519Signer(seed), seed, created: false };
+  return seed;
 }
 
 /** This host's key: who it is. */
@@ -156,12 +161,12 @@ export function loadOrCreateHostKey(dataDir: string): Promise<StoredKey> {
   return loadOrCreateSeed(join(dataDir, hostSeedFile));
 }
 
-/** The key of root generation 0, made where the mesh is founded. */
+/** The key of root generation 0, made where the mesh is founded. Its seed is the caller's to wipe. */
 export function loadOrCreateRootKey(dataDir: string): Promise<StoredKey> {
   return loadOrCreateSeed(join(dataDir, rootSeedFile));
 }
 
-/** The key of root generation 0 where it is held; null on every other host. */
+/** The key of root generation 0 where it is held; null on every other host. Its seed is the caller's to wipe. */
 export function loadRootKey(dataDir: string): Promise<StoredKey | null> {
   return loadSeed(join(dataDir, rootSeedFile));
 }

@@ -11,15 +11,7 @@ import { Fault, type HostId, messageOf } from '../../core.ts';
 import { genesisShare, type ShareName } from '../epoch/crypto-port.ts';
 import type { SecretToKeep } from '../epoch/port.ts';
 import { maxSecretBytes, openSecret, sealKeyBytes, sealNonceBytes, sealSecret } from '../frost/sealing.ts';
-import {
-  codeOf,
-  loadRootKey,
-  makeFolder,
-  readSecret,
-  rootSeedFile,
-  syncFolder,
-  writeSecret,
-} from './keys.ts';
+import { codeOf, makeFolder, readSecret, readSeed, rootSeedFile, syncFolder, writeSecret } from './keys.ts';
 
 export const sharesFolder = 'shares';
 const dataSuffix = '.share';
@@ -119,11 +111,11 @@ export class SecretStore {
     return store;
   }
 
-  /** The whole ones, and those that are damaged: never throws for a single file. */
+  /** The whole ones, to be wiped by the caller, and those that are damaged: never throws for a single file. */
   load(): Promise<LoadedSecrets> {
     return this.inTurn(async () => {
       const loaded: LoadedSecrets = { secrets: [], damaged: [] };
-      await this.take(loaded, genesisShare, () => this.genesisSeed());
+      await this.take(loaded, genesisShare, () => readSeed(join(this.dataDir, rootSeedFile)));
       for (const name of await this.names()) await this.take(loaded, name, () => this.read(name));
       return loaded;
     });
@@ -180,11 +172,6 @@ export class SecretStore {
       if (!(error instanceof Fault)) throw error;
       loaded.damaged.push({ name, fault: error });
     }
-  }
-
-  private async genesisSeed(): Promise<Uint8Array | null> {
-    const stored = await loadRootKey(this.dataDir);
-    return stored === null ? null : Uint8Array.from(stored.seed);
   }
 
   /** Null where a part is missing. */

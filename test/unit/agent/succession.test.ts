@@ -14,6 +14,7 @@ test('a host that cannot reach any trustee when it hears of their epoch follows 
   flock.run(120_000);
   const epoch = first.core.credentials!.epochStatus().current.plan.epoch;
   assert.ok(epoch >= 1, `the root is shared: epoch ${epoch}`);
+  assert.ok(first.core.options.rootSigner?.isDropped, 'and the founder has forgotten the one it held');
   const late = flock.admit('late', first, plain);
   // It hears all that the mesh has to say; what it asks trustees is lost.
   late.loses = (frame) => open(frame).room === 'epoch';
