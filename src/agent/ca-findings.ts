@@ -1,5 +1,5 @@
 /** What is wrong with the root, with those who hold it and with this host's certificates, and what to do. Pure. */
-import type { HostId, Millis } from '../core.ts';
+import type { Fault, HostId, Millis } from '../core.ts';
 import { backdateMs } from '../trust/root.ts';
 import type { CaLogAlarm, CaRoot, CaStatus } from './ca-port.ts';
 import type { Finding } from './port.ts';
@@ -14,6 +14,8 @@ export interface CaFindingSources {
   readonly missingRootKey: string | null;
   /** Shares of root keys on this host's disk that cannot be read. */
   readonly damagedShares: number;
+  /** What of this host's part in the root cannot be used; see `Credentials`. */
+  readonly damage: readonly Fault[];
 }
 
 /** A trustee that is away for less may be about to be heard of for the first time. */
@@ -28,6 +30,7 @@ const expiryWithoutQuorumMs = 3_600_000;
 export function caFindings(sources: CaFindingSources, now: Millis): Finding[] {
   return [
     ...alarmFindings(sources.alarms),
+    ...damageFindings(sources),
     ...rootKeyFindings(sources),
     ...trusteeFindings(sources, now),
     ...shareFindings(sources),
@@ -59,6 +62,21 @@ function alarmFindings(alarms: readonly CaLogAlarm[]): Finding[] {
       'it hides what it signed, or runs on an old copy of its disk: see starling ca log --verify; if in doubt deny ' +
         'the host and rotate the root',
     ),
+  );
+}
+
+/** None of it comes back by itself, and with an old copy of its disk this host would say other than it said. */
+function damageFindings({ damage, ca }: CaFindingSources): Finding[] {
+  const anew =
+    ca.trustees.length > 1
+      ? 'restore no old copy of its disk: run starling leave there, move the data directory aside and have the ' +
+        'host join anew; another takes its seat, and no root can be replaced before'
+      : 'no other host holds the root, and none can be given a part of it: found the mesh anew, before its ' +
+        'certificates or its root expire';
+  return damage.map(({ code, message }) =>
+    code === 'epoch-state-broken'
+      ? finding('critical', 'trustee state', `${message}; this host takes no part as a trustee`, anew)
+      : finding('critical', 'issuance log', `${message}; this host signs no certificates`, anew),
   );
 }
 

@@ -2,7 +2,7 @@
  * All that has to do with certificates on this host: those of its services, and its part in the root that they
  * come from. Puts the parts together and says which of them an input is for. Pure.
  */
-import { earliest, type HostId, type Millis } from '../core.ts';
+import { earliest, Fault, type HostId, type Millis } from '../core.ts';
 import type { Member } from '../gossip/port.ts';
 import type { ProxyConfig } from '../proxy/config.ts';
 import type { IdentityView } from '../proxy/view.ts';
@@ -54,7 +54,7 @@ export class Credentials {
   /** What the data plane serves by. */
   private inForce: ProxyConfig | null = null;
 
-  /** Throws `Fault`: `issuance-log-broken`, `trustee-policy`, `epoch-state-broken`. */
+  /** Throws `Fault('trustee-policy')`. */
   constructor(options: CredentialsOptions) {
     const { agent, knowledge, saved, startedAt } = options;
     const { trust, catalog, trustFacts: facts } = knowledge;
@@ -62,7 +62,7 @@ export class Credentials {
     this.options = options;
     const kept = saved.entries.map(({ key, value }) => [key, value] as const);
     const issued = kept.filter(([key]) => key.startsWith(issuerPrefix));
-    this.log = new IssuanceLog(issued);
+    this.log = openLog(issued);
     const rules = new LeafRules(
       {
         admissionOf: (host) => trust.admissionOf(host),
@@ -147,7 +147,23 @@ export class Credentials {
 
   /** Takes up what was saved before this start. */
   restore(now: Millis): AgentEffect[] {
-    return this.certifier.restore(this.options.saved.identities, now);
+    const damaged = this.damage.map(
+      ({ code, message }): AgentEffect => ({
+        type: 'log',
+        level: 'error',
+        event: code,
+        fields: { detail: message },
+      }),
+    );
+    return [...damaged, ...this.certifier.restore(this.options.saved.identities, now)];
+  }
+
+  /**
+   * What of this host's part in the root cannot be used: `epoch-state-broken`, where it is no trustee any more;
+   * `issuance-log-broken`, where it signs nothing.
+   */
+  get damage(): readonly Fault[] {
+    return [this.succession.damage, this.log.problem].filter((fault) => fault !== null);
   }
 
   frame(room: Exclude<EnvelopeRoom, 'gossip'>, from: HostId, bytes: Uint8Array, now: Millis): AgentEffect[] {
@@ -260,5 +276,15 @@ export class Credentials {
   /** Of the succession of trustees, as people are shown it. */
   epochStatus(): EpochStatus {
     return this.succession.agreement.status();
+  }
+}
+
+/** A log that cannot be read keeps this host from signing, and from nothing else. */
+function openLog(saved: Iterable<readonly [key: string, value: Uint8Array]>): IssuanceLog {
+  try {
+    return new IssuanceLog(saved);
+  } catch (error) {
+    if (!(error instanceof Fault) || error.code !== 'issuance-log-broken') throw error;
+    return IssuanceLog.closed(error);
   }
 }

@@ -209,7 +209,9 @@ function lagFindings(core: AgentCore, { loopLagMs, membershipLagMs }: ShellFacts
 function trustFindings({ credentials }: AgentCore, facts: ShellFacts, now: number): Finding[] {
   if (credentials === null) return [];
   const absentSince = (host: HostId) => credentials.standing.absentSince(host);
-  return caFindings({ ...facts, ca: credentials.ca(now), alarms: credentials.alarms(), absentSince }, now);
+  const alarms = credentials.alarms();
+  const { damage } = credentials;
+  return caFindings({ ...facts, ca: credentials.ca(now), alarms, damage, absentSince }, now);
 }
 
 /** Meant by somebody, and easily forgotten by everybody. */

@@ -109,8 +109,12 @@ export class Ledger {
     this.options.write([{ kind: TRUST_HEAD, key: '', value }], now);
   }
 
-  /** A request for a page of this host's log. Throws `Fault('malformed')`. */
+  /**
+   * A request for a page of this host's log. Throws `Fault('malformed')`. Where the log cannot be read there is no
+   * answer: the head of an empty one would be a second story.
+   */
   request(from: HostId, bytes: Uint8Array, now: Millis): AgentEffect[] {
+    if (this.options.log.problem !== null) return [];
     return [{ type: 'send', to: from, bytes: seal('logAnswer', this.keeper.answer(from, bytes, now)) }];
   }
 
@@ -208,14 +212,18 @@ export class Ledger {
   private merged({ requester }: Reading, others: readonly LogWalk[], now: Millis): CaLog {
     const { self, log } = this.options;
     const own = log.before(0, maxLogEntries);
-    const head = this.keeper.head(now);
+    const problem = log.problem?.message ?? null;
+    const head = problem === null ? this.keeper.head(now) : null;
     const logs = [
-      { trustee: self, head, entries: own, problem: null },
+      { trustee: self, head, entries: own, problem },
       ...others.map(({ trustee, head, entries, problem }) => ({ trustee, head, entries, problem })),
     ];
     const sources = logs
       // Most hosts never were trustees, and have nothing to show.
-      .filter(({ trustee, entries }) => trustee !== self || entries.length > 0 || this.isTrustee(self))
+      .filter(
+        ({ trustee, entries, problem }) =>
+          trustee !== self || problem !== null || entries.length > 0 || this.isTrustee(self),
+      )
       .map(
         ({ trustee, head, entries, problem }): CaLogSource => ({
           id: trustee,

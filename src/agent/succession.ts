@@ -2,7 +2,7 @@
  * The succession of epochs in the agent: the agreement of trustees tied to the agent's frames, store, engine
  * and records, and what this host sees of the mesh as the agreement needs it. Pure.
  */
-import type { HostId, Millis, Random, Signer, Verify } from '../core.ts';
+import { Fault, type HostId, type Millis, type Random, type Signer, type Verify } from '../core.ts';
 import { EpochAgreement } from '../trust/epoch/agreement.ts';
 import type { CryptoReport, ShareName } from '../trust/epoch/crypto-port.ts';
 import { genesisEpoch } from '../trust/epoch/descriptor.ts';
@@ -34,16 +34,16 @@ export interface SuccessionOptions {
 
 export class Succession {
   readonly agreement: EpochAgreement;
+  /** Why this host takes no part but to follow: what it promised cannot be read any more. Null where it does. */
+  readonly damage: Fault | null;
   private readonly options: SuccessionOptions;
 
-  /** Throws `Fault`: `trustee-policy`, `epoch-state-broken`. */
+  /** Throws `Fault('trustee-policy')`. */
   constructor(options: SuccessionOptions) {
-    const { genesis } = options;
     this.options = options;
-    this.agreement = new EpochAgreement({
-      ...options,
-      genesis: genesisEpoch(genesis.hash, genesis.founder, genesis.root.publicKey, genesis.createdAt),
-    });
+    const { agreement, damage } = agree(options);
+    this.agreement = agreement;
+    this.damage = damage;
   }
 
   nextWake(): Millis | null {
@@ -116,5 +116,18 @@ export class Succession {
       case 'shred':
         return effect;
     }
+  }
+}
+
+/** With what was saved; withdrawn, where that does not fit together. */
+function agree(options: SuccessionOptions): Pick<Succession, 'agreement' | 'damage'> {
+  const { hash, founder, root, createdAt } = options.genesis;
+  const whole = { ...options, genesis: genesisEpoch(hash, founder, root.publicKey, createdAt) };
+  try {
+    return { agreement: new EpochAgreement(whole), damage: null };
+  } catch (error) {
+    if (!(error instanceof Fault) || error.code !== 'epoch-state-broken') throw error;
+    const agreement = new EpochAgreement({ ...whole, secrets: [], withdrawn: true });
+    return { agreement, damage: error };
   }
 }

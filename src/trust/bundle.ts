@@ -23,6 +23,9 @@ export interface BundledRoot extends LinkedRoot {
   readonly activeSince: Millis | null;
 }
 
+/** A root has three statements, and is replaced after months. */
+const maxUnproven = 256;
+
 /**
  * Roots by generation, from the genesis root on; maintained from `trust-root` records, whatever their order.
  * Which key a generation has is known from the chain of epochs, so no certificate of another key gets in.
@@ -34,6 +37,8 @@ export class TrustBundle {
   private readonly roots = new Map<number, LinkedRoot>();
   private readonly activeAt = new Map<number, Millis>();
   private readonly retired = new Set<number>();
+  /** By key: statements that were let in once, of roots whose keys are not known here any more, or not yet. */
+  private readonly unproven = new Map<string, SignedStatement>();
 
   constructor(genesis: Genesis, verify: Verify) {
     this.genesis = genesis;
@@ -46,6 +51,9 @@ export class TrustBundle {
   /** The keys of all generations that the chain of epochs has proven, from 0 on. */
   learn(keys: ReadonlyMap<number, HostId>): void {
     this.keys = keys;
+    const waiting = [...this.unproven.values()];
+    this.unproven.clear();
+    for (const statement of waiting) this.apply(statement);
   }
 
   /** What names a generation's root; undefined until the chain of epochs here has its key. */
@@ -84,8 +92,12 @@ export class TrustBundle {
     return readRootCertificates(value, name, before, this.verify);
   }
 
-  /** Takes over a statement; one that cannot be read here (from another version) changes nothing. */
+  /**
+   * Takes over a statement, once the key of its root is known; one that cannot be read here (from another version)
+   * changes nothing.
+   */
   apply(statement: SignedStatement): void {
+    this.unproven.delete(statement.key);
     if (statement.deleted) return;
     try {
       const read = this.read(statement);
@@ -94,6 +106,8 @@ export class TrustBundle {
       else this.activeAt.set(read.generation, read.at);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
+      if (error.code === 'trust-root-unproven' && this.unproven.size < maxUnproven)
+        this.unproven.set(statement.key, statement);
     }
   }
 

@@ -111,6 +111,7 @@ export class IssuanceLog {
   private readonly capacity: number;
   private readonly entries: IssuanceEntry[] = [];
   private durable: IssuanceEntry | undefined;
+  private unusable: Fault | null = null;
 
   /**
    * With what the store held under `issuerPrefix`, in the order of its keys. Throws
@@ -123,6 +124,23 @@ export class IssuanceLog {
     this.capacity = capacity;
     for (const [key, value] of saved) if (key.startsWith(logPrefix)) this.restore(value);
     this.durable = this.head;
+  }
+
+  /** In the place of a log that cannot be read: nothing is added, so nothing is signed. */
+  static closed(problem: Fault): IssuanceLog {
+    const log = new IssuanceLog();
+    log.unusable = problem;
+    return log;
+  }
+
+  /** Why nothing can be added; null where it can. */
+  get problem(): Fault | null {
+    return this.unusable;
+  }
+
+  /** Throws `Fault('issuance-log-broken')` where nothing can be added. */
+  checkUsable(): void {
+    if (this.unusable !== null) throw new Fault(this.unusable.code, this.unusable.message);
   }
 
   get head(): IssuanceEntry | undefined {
@@ -141,12 +159,13 @@ export class IssuanceLog {
 
   /**
    * Adds an entry; the oldest goes once there are `capacity`. Those before it that are not known to be on disk are
-   * written again: a write of theirs may have failed, and a log with a gap is no log.
+   * written again: a write of theirs may have failed, and a log with a gap is no log. Throws as `checkUsable`.
    */
   append(content: IssuanceContent): {
     readonly entry: IssuanceEntry;
     readonly ops: readonly IssuerStoreOp[];
   } {
+    this.checkUsable();
     const sequence = (this.head?.sequence ?? 0) + 1;
     const unhashed = { ...content, sequence, previous: this.head?.hash ?? emptyHead };
     const bytes = encodeEntry(unhashed);

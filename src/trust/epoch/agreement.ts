@@ -256,6 +256,7 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
 
   private onQuestion(from: HostId, message: Question, now: Millis): EpochEffect[] {
     const { acceptor } = this.office;
+    if (this.office.isWithdrawn) return this.decline(from, message);
     switch (message.type) {
       case 'prepare':
         return this.office.reply(from, acceptor.prepare(from, message, this.office.share() !== null, now));
@@ -268,6 +269,14 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
       case 'sign':
         return this.participant.onSign(from, message, now);
     }
+  }
+
+  /** Binds nobody to anything, and lets the leader count on others. */
+  private decline(from: HostId, message: Question): EpochEffect[] {
+    if (message.type === 'sign') return [];
+    const { ballot } =
+      message.type === 'start' ? message.plan : message.type === 'accept' ? message.lock : message;
+    return [sendTo(from, this.office.acceptor.refuse(ballot, 'withdrawn'))];
   }
 
   private propose(from: HostId, message: Of<'propose'>, now: Millis): EpochMessage {

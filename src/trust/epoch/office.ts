@@ -31,6 +31,12 @@ function recordKey(epoch: number): string {
   return `${recordPrefix}${String(epoch).padStart(16, '0')}`;
 }
 
+/** Oldest first. */
+function recordsOf(saved: ReadonlyMap<string, Uint8Array>): Uint8Array[] {
+  const keys = [...saved.keys()].filter((key) => key.startsWith(recordPrefix)).sort();
+  return keys.map((key) => saved.get(key)!);
+}
+
 /** A message as an effect. */
 export function sendTo(to: HostId, message: EpochMessage): EpochEffect {
   return { type: 'send', to, bytes: encodeMessage(message) };
@@ -39,6 +45,7 @@ export function sendTo(to: HostId, message: EpochMessage): EpochEffect {
 export class Office {
   readonly options: EpochOptions;
   readonly self: HostId;
+  readonly isWithdrawn: boolean;
   readonly chain: EpochChain;
   readonly holdings: Holdings = new Holdings();
   readonly backlog: Backlog = new Backlog();
@@ -54,6 +61,7 @@ export class Office {
   constructor(options: EpochOptions) {
     this.options = options;
     this.self = options.signer.publicKey;
+    this.isWithdrawn = options.withdrawn === true;
     this.chain = new EpochChain(options.genesis, options.verify);
     const secrets = [...options.secrets];
     const state = this.restore(new Map(options.saved), secrets);
@@ -65,6 +73,10 @@ export class Office {
   }
 
   private restore(saved: ReadonlyMap<string, Uint8Array>, secrets: readonly ShareName[]): AcceptorState {
+    if (this.isWithdrawn) {
+      this.salvageChain(saved);
+      return freshAcceptor(this.chain.latest.plan.epoch + 1);
+    }
     try {
       this.restoreChain(saved);
       const epoch = this.chain.latest.plan.epoch + 1;
@@ -87,11 +99,24 @@ export class Office {
   }
 
   private restoreChain(saved: ReadonlyMap<string, Uint8Array>): void {
-    for (const key of [...saved.keys()].filter((name) => name.startsWith(recordPrefix)).sort()) {
-      const record = decodeRecord(saved.get(key)!);
+    for (const bytes of recordsOf(saved)) {
+      const record = decodeRecord(bytes);
       const verdict = this.chain.judge(record);
       if (verdict !== 'next' && verdict !== 'leap') throw new Fault('malformed', 'a record out of order');
       this.chain.add(record);
+    }
+  }
+
+  /** Each record proves itself: those that are whole name the roots that this host goes on believing. */
+  private salvageChain(saved: ReadonlyMap<string, Uint8Array>): void {
+    for (const bytes of recordsOf(saved)) {
+      try {
+        const record = decodeRecord(bytes);
+        const verdict = this.chain.judge(record);
+        if (verdict === 'next' || verdict === 'leap') this.chain.add(record);
+      } catch (error) {
+        if (!(error instanceof Fault)) throw error;
+      }
     }
   }
 
@@ -100,7 +125,7 @@ export class Office {
   }
 
   get isTrustee(): boolean {
-    return this.electorate.has(this.self);
+    return !this.isWithdrawn && this.electorate.has(this.self);
   }
 
   /** This host's share of the key in force. */
@@ -131,6 +156,7 @@ export class Office {
     then: readonly EpochEffect[],
     more: { readonly ops?: readonly EpochStoreOp[]; readonly secrets?: readonly SecretToKeep[] } = {},
   ): EpochEffect {
+    if (this.isWithdrawn) return { type: 'persist', ops: [], secrets: [], sync: true, then };
     const { backlog, holdings } = this;
     backlog.add(more.ops ?? [], more.secrets ?? []);
     const isConfirmed = backlog.isEmpty;

@@ -103,6 +103,12 @@ export interface EpochOptions {
   readonly saved: Iterable<readonly [key: string, value: Uint8Array]>;
   /** Which secrets the store of secrets held; `genesisShare` where this host holds the genesis root. */
   readonly secrets: Iterable<ShareName>;
+  /**
+   * Follows the chain and takes no other part, whatever seat it has: for a host that does not know any more what it
+   * promised. It takes up what is whole of the chain and nothing else, and writes nothing, so that it knows of its
+   * loss at the next start too.
+   */
+  readonly withdrawn?: boolean;
 }
 
 /** Every key the agreement writes to the store begins with this. */

@@ -119,7 +119,7 @@ export class QuorumTrustee implements Machine<TrusteeInput, TrusteeEffect> {
 
   /**
    * Codes of refusals: `malformed-request`, `rate-limited`, `epoch-unknown`, `isolated`, `wrong-root`,
-   * `trustee-busy`, `unknown-purpose`, `nonce-unknown`, `engine-silent`, and those of judges and of the engine.
+   * `trustee-busy`, `unknown-purpose`, `nonce-unknown`, `engine-silent`, `issuance-log-broken`, and those of judges and of the engine.
    */
   step(input: TrusteeInput, now: Millis): readonly TrusteeEffect[] {
     switch (input.type) {
@@ -214,6 +214,7 @@ export class QuorumTrustee implements Machine<TrusteeInput, TrusteeEffect> {
     { epoch, purpose }: QuorumRequest,
     now: Millis,
   ): { readonly office: Office; readonly verdict: Verdict } {
+    this.options.log.checkUsable();
     const office = this.offices.get(epoch);
     if (office === undefined)
       throw new Fault('epoch-unknown', `no share of the key of epoch ${epoch} is held here`);

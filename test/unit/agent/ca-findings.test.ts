@@ -29,6 +29,7 @@ function findings(host: FlockHost, more: More = {}): Finding[] {
     alarms: more.alarms ?? [],
     missingRootKey: more.missingRootKey ?? null,
     damagedShares: more.damagedShares ?? 0,
+    damage: credentials.damage,
     ca: { ...credentials.ca(host.flock.now), ...more.ca },
     absentSince: (id: string) => credentials.standing.absentSince(id),
   };
