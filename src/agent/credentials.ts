@@ -93,7 +93,7 @@ export class Credentials {
       saved: kept.filter(([key]) => key.startsWith(epochPrefix)),
       secrets: saved.secrets,
       view: (now) => this.standing.trusteeView(now),
-      laterRecord: (epoch) => facts.laterEpochRecord(epoch, agent.random),
+      laterRecord: (epoch, now) => facts.laterEpochRecord(epoch, now, agent.random),
     });
     const { succession, standing, log } = this;
     this.certifier = new Certifier({
@@ -129,6 +129,7 @@ export class Credentials {
       facts,
       log,
       trustees: () => agreement().current.plan.trustees,
+      trusteesEver: () => agreement().trustees(),
       write: (own, now) => options.write(own, [], now),
     });
   }

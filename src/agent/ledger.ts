@@ -46,6 +46,8 @@ export interface LedgerOptions {
   readonly log: IssuanceLog;
   /** Who signs now. */
   readonly trustees: () => readonly HostId[];
+  /** Who signs now or ever did, as far as is known here. */
+  readonly trusteesEver: () => ReadonlySet<HostId>;
   readonly write: (own: readonly OwnWrite[], now: Millis) => void;
 }
 
@@ -126,9 +128,11 @@ export class Ledger {
     return this.read({ type: 'unreachable', host }, now);
   }
 
-  /** Records were applied: some may tell of heads. */
+  /** Records were applied: some may tell of heads. Who never signed for the mesh has no log to follow. */
   recordsApplied(): AgentEffect[] {
-    return this.options.facts.takeHeads().flatMap(([host, value]) => {
+    const { facts, trusteesEver } = this.options;
+    if (!facts.hasHeads) return [];
+    return facts.takeHeads(trusteesEver()).flatMap(([host, value]) => {
       try {
         const head = decodeHead(Buffer.from(value.head, 'base64'));
         if (head.trustee !== host) throw new Fault('head-forged', 'a host told of the head of another');
@@ -144,13 +148,15 @@ export class Ledger {
   ask(request: number, { host }: ReadCaLog, now: Millis): AgentEffect[] {
     const requester = host === null ? null : this.hostOf(host);
     const readId = ++this.lastReading;
+    // Of trustees that this host has learnt of since they told of their heads.
+    const alarms = this.recordsApplied();
     const { self, trustees, catalog } = this.options;
     const past = this.book.trustees().filter((id) => (catalog.host(id)?.state ?? 'left') !== 'left');
     const others = new Set([...trustees(), ...past]);
     others.delete(self);
     this.readings.set(readId, { request, requester });
     try {
-      return this.read({ type: 'read', readId, trustees: [...others] }, now);
+      return [...alarms, ...this.read({ type: 'read', readId, trustees: [...others] }, now)];
     } catch (error) {
       this.readings.delete(readId);
       throw error;
@@ -174,11 +180,19 @@ export class Ledger {
       return [{ type: 'send', to: effect.to, bytes: seal('logRequest', effect.bytes) }];
     const reading = this.readings.get(effect.readId)!;
     this.readings.delete(effect.readId);
-    const alarms = effect.logs.flatMap((walk) => this.audited(walk));
-    return [
-      ...alarms,
-      { type: 'reply', request: reading.request, value: this.merged(reading, effect.logs, now) },
-    ];
+    return this.concluded(reading, effect.logs, now);
+  }
+
+  /** Whoever asked is answered, though it be with what went wrong. */
+  private concluded(reading: Reading, logs: readonly LogWalk[], now: Millis): AgentEffect[] {
+    const { request } = reading;
+    try {
+      const alarms = logs.flatMap((walk) => this.audited(walk));
+      return [...alarms, { type: 'reply', request, value: this.merged(reading, logs, now) }];
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      return [{ type: 'fail', request, fault: error }];
+    }
   }
 
   /** Holds what a trustee showed against what it, or others of it, showed before. */

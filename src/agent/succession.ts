@@ -29,14 +29,29 @@ export interface SuccessionOptions {
   /** What this host sees of the mesh now. */
   readonly view: (now: Millis) => TrusteeView;
   /** The record of a later epoch than this that some host tells of; null where none does. */
-  readonly laterRecord: (epoch: number) => Uint8Array | null;
+  readonly laterRecord: (epoch: number, now: Millis) => Uint8Array | null;
 }
+
+/** Any host can send what is wrong as often as it likes: of one fault by one host the log has a line this often. */
+const alarmEveryMs = 60_000;
+/** Faults by host that had a line within that time; any other is not logged while there are so many. */
+const maxAlarms = 256;
+
+interface Alarmed {
+  readonly at: Millis;
+  /** How often it came again since, for the next line to tell. */
+  held: number;
+}
+
+type Of<T extends EpochEffect['type']> = Extract<EpochEffect, { type: T }>;
 
 export class Succession {
   readonly agreement: EpochAgreement;
   /** Why this host takes no part but to follow: what it promised cannot be read any more. Null where it does. */
   readonly damage: Fault | null;
   private readonly options: SuccessionOptions;
+  /** By code and subject, the oldest first. */
+  private readonly alarmed = new Map<string, Alarmed>();
 
   /** Throws `Fault('trustee-policy')`. */
   constructor(options: SuccessionOptions) {
@@ -58,7 +73,7 @@ export class Succession {
 
   /** What leads to a later epoch was asked for when its record came, and the question or the answer was lost. */
   private catchUp(now: Millis): AgentEffect[] {
-    const record = this.options.laterRecord(this.agreement.current.plan.epoch);
+    const record = this.options.laterRecord(this.agreement.current.plan.epoch, now);
     return record === null ? [] : this.record(record, now);
   }
 
@@ -89,33 +104,49 @@ export class Succession {
   }
 
   private step(input: Parameters<EpochAgreement['step']>[0], now: Millis): AgentEffect[] {
-    return this.agreement.step(input, now).map((effect) => this.outward(effect));
+    return this.agreement.step(input, now).flatMap((effect) => this.outward(effect, now));
   }
 
-  private outward(effect: EpochEffect): AgentEffect {
+  private outward(effect: EpochEffect, now: Millis): AgentEffect[] {
     switch (effect.type) {
       case 'send': {
         const bytes = seal('epoch', effect.bytes);
         if (effect.to === this.options.self)
-          return { type: 'input', input: { type: 'frame', from: effect.to, bytes } };
-        return { type: 'send', to: effect.to, bytes };
+          return [{ type: 'input', input: { type: 'frame', from: effect.to, bytes } }];
+        return [{ type: 'send', to: effect.to, bytes }];
       }
       case 'persist':
-        return { ...effect, then: effect.then.map((released) => this.outward(released)) };
+        return [{ ...effect, then: effect.then.flatMap((released) => this.outward(released, now)) }];
       case 'crypto':
-        return { type: 'engine', order: effect.order };
+        return [{ type: 'engine', order: effect.order }];
       case 'publish':
-        return { type: 'input', input: { type: 'epoch', event: effect } };
+        return [{ type: 'input', input: { type: 'epoch', event: effect } }];
       case 'entered':
-        return { type: 'input', input: { type: 'epoch', event: { type: 'entered' } } };
-      case 'alarm': {
-        const { code, subject, detail } = effect;
-        const fields = { subject: shortId(subject), detail };
-        return { type: 'log', level: 'warn', event: `epoch-${code}`, fields };
-      }
+        return [{ type: 'input', input: { type: 'epoch', event: { type: 'entered' } } }];
+      case 'alarm':
+        return this.alarm(effect, now);
       case 'shred':
-        return effect;
+        return [effect];
     }
+  }
+
+  private alarm({ code, subject, detail }: Of<'alarm'>, now: Millis): AgentEffect[] {
+    // Of this host's own shares, each is another matter.
+    const key = code === 'share-lost' ? `${code} ${detail}` : `${code} ${subject}`;
+    const last = this.alarmed.get(key);
+    if (last !== undefined && now < last.at + alarmEveryMs) {
+      last.held++;
+      return [];
+    }
+    this.alarmed.delete(key);
+    for (const [oldest, { at }] of this.alarmed) {
+      if (now < at + alarmEveryMs) break;
+      this.alarmed.delete(oldest);
+    }
+    if (this.alarmed.size >= maxAlarms) return [];
+    this.alarmed.set(key, { at: now, held: 0 });
+    const fields = { subject: shortId(subject), detail, heldBack: last?.held ?? 0 };
+    return [{ type: 'log', level: 'warn', event: `epoch-${code}`, fields }];
   }
 }
 

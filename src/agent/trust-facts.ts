@@ -1,16 +1,30 @@
 /** What records say of roots beyond their certificates: who believes which, who knows of which epoch. Pure. */
-import { type HostId, type Random, randomInt } from '../core.ts';
+import { type HostId, type Millis, type Random, randomInt } from '../core.ts';
 import type { RootRotationValue, TrustAckValue, TrustEpochValue, TrustHeadValue } from './kinds.ts';
+
+/** One host's word of an epoch that leads nowhere is asked about again after so long at first, then twice as long. */
+const firstPauseMs = 5_000;
+const longestPauseMs = 300_000;
+
+/** When a host may be asked about again, and how long after that. */
+interface Pause {
+  readonly until: Millis;
+  readonly nextMs: Millis;
+}
 
 export class TrustFacts {
   /** The last root that an operator wants replaced; null while none does. */
   rotateGeneration: number | null = null;
   private readonly acks = new Map<HostId, TrustAckValue>();
   private readonly epochs = new Map<HostId, TrustEpochValue>();
+  /** Of hosts that tell of epochs which this host has not reached. */
+  private readonly pauses = new Map<HostId, Pause>();
   /** Epoch records that came since they were last taken, by who told of them. */
   private readonly news = new Map<HostId, Uint8Array>();
   /** Heads of issuance logs that came since they were last taken, by whose log it is. */
   private heads: (readonly [HostId, TrustHeadValue])[] = [];
+  /** The last head of each host that was not known to have been a trustee when it came. */
+  private readonly strangersHeads = new Map<HostId, TrustHeadValue>();
 
   /** `value` null: the host no longer says so. */
   acknowledged(host: HostId, value: TrustAckValue | null): void {
@@ -25,6 +39,7 @@ export class TrustFacts {
   toldOfEpoch(host: HostId, value: TrustEpochValue | null): void {
     if (value === null) {
       this.epochs.delete(host);
+      this.pauses.delete(host);
       this.news.delete(host);
       return;
     }
@@ -36,10 +51,20 @@ export class TrustFacts {
     return this.epochs.get(host)?.epoch ?? null;
   }
 
-  /** What one of those said who know of a later epoch than this, each as likely as the others; null for nobody. */
-  laterEpochRecord(epoch: number, random: Random): Uint8Array | null {
-    const later = [...this.epochs.values()].filter((value) => value.epoch > epoch);
-    return later.length === 0 ? null : Buffer.from(later[randomInt(random, later.length)]!.record, 'base64');
+  /**
+   * What one of those said who know of a later epoch than this, each as likely as the others; null for nobody. Who
+   * was chosen is let be for a while, longer each time, until this host has reached the epoch that it told of.
+   */
+  laterEpochRecord(epoch: number, now: Millis, random: Random): Uint8Array | null {
+    const later: (readonly [HostId, TrustEpochValue])[] = [];
+    for (const [host, value] of this.epochs)
+      if (value.epoch <= epoch) this.pauses.delete(host);
+      else if ((this.pauses.get(host)?.until ?? now) <= now) later.push([host, value]);
+    if (later.length === 0) return null;
+    const [host, { record }] = later[randomInt(random, later.length)]!;
+    const pauseMs = this.pauses.get(host)?.nextMs ?? firstPauseMs;
+    this.pauses.set(host, { until: now + pauseMs, nextMs: Math.min(2 * pauseMs, longestPauseMs) });
+    return Buffer.from(record, 'base64');
   }
 
   /** Epoch records that are news, each of which proves itself or is nothing. */
@@ -51,13 +76,28 @@ export class TrustFacts {
 
   toldOfHead(host: HostId, value: TrustHeadValue | null): void {
     if (value !== null) this.heads.push([host, value]);
+    else this.strangersHeads.delete(host);
   }
 
-  /** Heads that are news, each of which proves itself or is nothing. */
-  takeHeads(): (readonly [HostId, TrustHeadValue])[] {
-    const heads = this.heads;
+  get hasHeads(): boolean {
+    return this.heads.length > 0 || this.strangersHeads.size > 0;
+  }
+
+  /**
+   * Heads of these hosts that are news, each of which proves itself or is nothing. The last one of each other host
+   * stays: it may be known to be a trustee only later.
+   */
+  takeHeads(of: ReadonlySet<HostId>): (readonly [HostId, TrustHeadValue])[] {
+    const taken: (readonly [HostId, TrustHeadValue])[] = [];
+    for (const host of of) {
+      const value = this.strangersHeads.get(host);
+      if (value !== undefined && this.strangersHeads.delete(host)) taken.push([host, value]);
+    }
+    for (const [host, value] of this.heads)
+      if (of.has(host)) taken.push([host, value]);
+      else this.strangersHeads.set(host, value);
     this.heads = [];
-    return heads;
+    return taken;
   }
 
   /** Operators asked for another root than this; what was asked for once stays asked for. */

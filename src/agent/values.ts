@@ -6,7 +6,10 @@ import Type, { type Static, type TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { Fault, ipVersion, parseJson } from '../core.ts';
 import type { Record } from '../gossip/record.ts';
-import { maxRecordBytes as maxEpochRecordBytes } from '../trust/epoch/record.ts';
+import {
+  decodeRecord as decodeEpochRecord,
+  maxRecordBytes as maxEpochRecordBytes,
+} from '../trust/epoch/record.ts';
 import { latestTime } from '../trust/fields.ts';
 import { maxGeneration } from '../trust/root-record.ts';
 import { maxHeadBytes } from '../trust/transparency.ts';
@@ -154,9 +157,16 @@ const guards: [
 ] = [true, true, true, true, true, true, true, true, true];
 void guards;
 
+/** Whether its root signed it is for the chain of epochs to say. */
+function checkEpoch({ epoch, record }: TrustEpochValue): void {
+  const { plan } = decodeEpochRecord(Buffer.from(record, 'base64')).descriptor;
+  if (plan.epoch !== epoch)
+    throw new Fault('malformed', `trust-epoch/record is of epoch ${plan.epoch}, not ${epoch}`);
+}
+
 /**
  * The value of a record of a kind that this agent reads: null for a tombstone. Throws `Fault('malformed')`
- * when it is not of its kind's shape, or says it is another slot's.
+ * when it is not of its kind's shape, or says it is another slot's or another epoch's.
  */
 export function decodeValue(record: Record): unknown {
   if (record.deleted) return null;
@@ -171,6 +181,7 @@ export function decodeValue(record: Record): unknown {
   }
   if (record.kind === SERVICE && (value as ServiceDefinition).id !== record.key)
     throw new Fault('malformed', 'service/id is not the key of its record');
+  if (record.kind === TRUST_EPOCH) checkEpoch(value as TrustEpochValue);
   if (record.kind === HOST && ipVersion((value as HostValue).address) === 0)
     throw new Fault('malformed', 'host/address is not an IP address');
   return value;

@@ -77,6 +77,11 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
     return this.office.chain.ofGeneration(generation);
   }
 
+  /** Every host that is or was a trustee, as far as the chain here tells. */
+  trustees(): Set<HostId> {
+    return this.office.chain.trustees();
+  }
+
   /** The root key of every generation that the chain here has proven. */
   rootKeys(): Map<number, HostId> {
     return this.office.chain.keys();

@@ -97,6 +97,12 @@ export class EpochChain {
     return all.findLast(({ plan }) => plan.generation === generation);
   }
 
+  /** Every trustee of an epoch that is kept; those of the reshares between are not known any more. */
+  trustees(): Set<HostId> {
+    const all = [this.genesis, ...this.kept.map(({ descriptor }) => descriptor)];
+    return new Set(all.flatMap(({ plan }) => plan.trustees));
+  }
+
   /** The root key of every generation, from the genesis on. */
   keys(): Map<number, HostId> {
     const keys = new Map([[0, this.genesis.rootKey]]);

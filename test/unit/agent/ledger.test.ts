@@ -4,7 +4,9 @@ import { test } from 'node:test';
 import type { CaLog } from '../../../src/agent/ca-port.ts';
 import { open, seal } from '../../../src/agent/envelope.ts';
 import { TRUST_HEAD } from '../../../src/agent/kinds.ts';
-import { ed25519Verify, encodeJson, Fault } from '../../../src/core.ts';
+import { Ledger } from '../../../src/agent/ledger.ts';
+import { TrustFacts } from '../../../src/agent/trust-facts.ts';
+import { ed25519Verify, encodeJson, Fault, type Signer, seededRandom } from '../../../src/core.ts';
 import { encodeRecord } from '../../../src/gossip/codec.ts';
 import { encodeDelta } from '../../../src/gossip/dissemination.ts';
 import { standardPolicy } from '../../../src/trust/epoch/policy.ts';
@@ -12,6 +14,7 @@ import { digestOf, IssuanceLog, noDigest } from '../../../src/trust/issuance-log
 import { LogKeeper } from '../../../src/trust/log-keeper.ts';
 import { decodeEquivocation, encodeHead, provesEquivocation } from '../../../src/trust/transparency.ts';
 import { Flock, type FlockHost, genesis } from '../../support/flock.ts';
+import { signerOf } from '../trust/mesh.ts';
 
 function mesh(count: number): { flock: Flock; hosts: FlockHost[] } {
   const { flock, first } = Flock.founded(standardPolicy);
@@ -189,4 +192,59 @@ test('what the disk refused for a while leaves no gap in the log that it keeps',
   const [source] = logAt(second).sources.filter(({ name }) => name === 'first');
   assert.equal(source?.problem, null);
   assert.ok(source.entries >= 3);
+});
+
+test('a host that never was a trustee has no log to follow, whatever head it tells of', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  const head = new LogKeeper(genesis.hash, second.signer, new IssuanceLog()).head(flock.now);
+  const write = {
+    kind: TRUST_HEAD,
+    key: '',
+    value: { head: Buffer.from(encodeHead(head)).toString('base64') },
+  };
+  const record = encodeRecord(
+    { scope: 'host', ...write, version: 1, hlc: flock.now * 1024, value: encodeJson(write.value) },
+    second.signer,
+  );
+  first.feed({ type: 'delta', bytes: encodeDelta([record.bytes]) });
+  assert.ok([...first.core.gossip.replica.ofAuthor(second.id)].some(({ kind }) => kind === TRUST_HEAD));
+  second.kill();
+  flock.run(1000);
+  assert.deepEqual(
+    logAt(first).sources.map(({ name }) => name),
+    ['first'],
+  );
+});
+
+test('whoever reads the logs of more trustees than can be followed is told so', () => {
+  const { flock, first } = Flock.founded();
+  const { trust, catalog } = first.core;
+  const others = Array.from({ length: 257 }, (_, i) => signerOf(`trustee ${i}`));
+  const facts = new TrustFacts();
+  const last = others.at(-1)!;
+  const ledger = new Ledger({
+    self: first.id,
+    signer: first.signer,
+    verify: ed25519Verify,
+    random: seededRandom(1),
+    trust,
+    catalog,
+    facts,
+    log: new IssuanceLog(),
+    trustees: () => [last.publicKey],
+    trusteesEver: () => new Set(others.map(({ publicKey }) => publicKey)),
+    write: () => {},
+  });
+  const keeperOf = (signer: Signer) => new LogKeeper(genesis.hash, signer, new IssuanceLog());
+  for (const signer of others.slice(0, -1)) {
+    const head = encodeHead(keeperOf(signer).head(flock.now));
+    facts.toldOfHead(signer.publicKey, { head: Buffer.from(head).toString('base64') });
+  }
+  assert.deepEqual(ledger.recordsApplied(), []);
+  const [asked] = ledger.ask(7, { type: 'read-ca-log', host: null }, flock.now);
+  assert.ok(asked?.type === 'send' && asked.to === last.publicKey);
+  const answer = keeperOf(last).answer(first.id, open(asked.bytes).payload, flock.now);
+  const [told] = ledger.answer(last.publicKey, answer, flock.now);
+  assert.ok(told?.type === 'fail' && told.request === 7 && told.fault.code === 'too-many-logs');
 });

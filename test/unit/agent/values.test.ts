@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CHECK, CHECK_DEFINITION, HOST, SERVICE } from '../../../src/agent/kinds.ts';
+import { CHECK, CHECK_DEFINITION, HOST, SERVICE, TRUST_EPOCH } from '../../../src/agent/kinds.ts';
 import { decodeValue } from '../../../src/agent/values.ts';
 import { Fault } from '../../../src/core.ts';
+import { genesisEpoch } from '../../../src/trust/epoch/descriptor.ts';
+import { createRecord } from '../../../src/trust/epoch/record.ts';
 import { checkOf, definitionOf, hostValue } from '../../support/agent.ts';
 import { KnownMesh, recordOf } from '../../support/records.ts';
+import { founder, genesis } from '../trust/mesh.ts';
 
 const host = hostValue('one', '10.0.0.1');
 const service = definitionOf({ name: 'web', checks: [checkOf({ id: 'c' })] });
@@ -86,4 +89,17 @@ test('an admitted host’s nonsense hides what it overwrites, is reported, and i
   mesh.apply(recordOf({ kind: HOST, author, value: host, version: 3 }));
   assert.deepEqual(mesh.knowledge.catalog.serviceNames(), ['web']);
   assert.equal(mesh.knowledge.catalog.hostNamed('one')?.state, 'alive');
+});
+
+test('what is told of an epoch is a record of that epoch, or nothing', () => {
+  const first = genesisEpoch(genesis.hash, founder.publicKey, genesis.root.publicKey, genesis.createdAt);
+  const { bytes } = createRecord(first, [], new Uint8Array(64));
+  const record = Buffer.from(bytes).toString('base64');
+  assert.deepEqual(decodeValue(recordOf({ kind: TRUST_EPOCH, value: { epoch: 0, record } })), {
+    epoch: 0,
+    record,
+  });
+  assert.match(malformed(TRUST_EPOCH, '', { epoch: 2 ** 50, record }), /of epoch 0, not/);
+  for (const junk of ['', 'anVuaw==', `${record.slice(0, -8)}`])
+    malformed(TRUST_EPOCH, '', { epoch: 2 ** 50, record: junk });
 });
