@@ -3,6 +3,7 @@
  * for long, whoever belongs to the mesh is believed by all others, and once the faults are over everything
  * that is to change about roots and trustees does.
  */
+import type { CaRoot } from '../src/agent/ca-port.ts';
 import type { HostId } from '../src/core.ts';
 import { certificatesOfPem, ed25519KeyOf, parseCertificate } from '../src/trust/certificate.ts';
 import { genesisShare } from '../src/trust/epoch/crypto-port.ts';
@@ -90,9 +91,12 @@ export class TrustCheckers {
     const active = agent.trust.bundle.active();
     if (active.generation !== latest.plan.generation)
       return `root g${active.generation} is active at ${name}: ${agent.credentials()!.ca(host.now).waiting}`;
-    const other = agent.trust.bundle.believed().find(({ state }) => state !== 'active');
+    const other = agent
+      .credentials()!
+      .ca(host.now)
+      .roots.find((root) => this.isOverdue(root));
     if (other !== undefined)
-      return `root g${other.generation} is ${other.state} at ${name}: ${agent.credentials()!.ca(host.now).waiting}`;
+      return `root g${other.generation} is ${other.state} at ${name}, waiting for ${other.waitingFor.join()}`;
     const asked = agent.rotationAsked();
     if (asked !== null && asked >= active.generation && latest.plan.threshold > 1)
       return `${name} was asked to replace root g${asked}, and has g${active.generation}`;
@@ -101,6 +105,14 @@ export class TrustCheckers {
       if (generation === active.generation) return null;
       return `${name} has ${generation === null ? 'no certificate' : `one of g${generation}`} for ${service}: ${this.problemOf(host, service)}`;
     });
+  }
+
+  /** Whether a root should be the active one, or gone; one that absent hosts may come back with rightly stays. */
+  private isOverdue({ state, waitingFor }: CaRoot): boolean {
+    if (state === 'active' || state === 'retired') return false;
+    const isAway = (name: string): boolean =>
+      this.flock.hosts.some((host) => host.name === name && host.state !== 'running');
+    return state === 'next' || waitingFor.length === 0 || !waitingFor.every(isAway);
   }
 
   /** Those it is known to have. */
