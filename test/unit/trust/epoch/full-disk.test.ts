@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { EpochAgreement } from '../../../../src/trust/epoch/agreement.ts';
 import { decodeMessage, encodeMessage } from '../../../../src/trust/epoch/message.ts';
 import { standardPolicy, type TrusteePolicy } from '../../../../src/trust/epoch/policy.ts';
+import { defaultTimings } from '../../../../src/trust/epoch/port.ts';
 import { EpochNet, type Persist } from './net.ts';
+import { standInSigner, standInVerify } from './stand-in.ts';
 
 const policy: TrusteePolicy = { ...standardPolicy, replaceAfterMs: 60_000, settleMs: 5000 };
 
@@ -129,4 +132,47 @@ test('what another host says of this one’s disk is not believed', () => {
   assert.ok(net.isSettled());
   assert.ok(victim!.disk.secrets.has(net.latest.session));
   assert.deepEqual(net.alarms, []);
+});
+
+test('a host that does not know what it promised follows, declines every question and writes nothing', () => {
+  const net = new EpochNet({ seed: 25, hosts: 5, policy });
+  net.run(60_000);
+  const [host, other] = net.hosts;
+  const { current } = net.hosts[0]!.machine!;
+  const machine = new EpochAgreement({
+    signer: standInSigner('host-0'),
+    verify: standInVerify,
+    random: net.random,
+    genesis: net.genesis,
+    policy,
+    timings: defaultTimings,
+    saved: [...host!.disk.store].filter(([key]) => key !== 'epoch/state'),
+    secrets: [],
+    withdrawn: true,
+  });
+  assert.equal(machine.current.hash, current.hash);
+  assert.deepEqual([machine.status().isTrustee, machine.status().share], [false, null]);
+  machine.step({ type: 'wake' }, net.now);
+  const { trustees, epoch } = current.plan;
+  for (let ballot = 5; ballot < 10; ballot++) {
+    const bytes = encodeMessage({ type: 'prepare', epoch: epoch + 1, ballot });
+    for (const from of trustees) {
+      const effects = machine.step({ type: 'message', from, bytes }, net.now);
+      const answers = effects.map((effect) => effect.type === 'send' && decodeMessage(effect.bytes));
+      assert.deepEqual(
+        answers.map((answer) => answer && answer.type === 'refused' && answer.code),
+        ['withdrawn'],
+      );
+    }
+  }
+  // The others go on without it, and it follows them.
+  net.crash(0);
+  net.refreshEpoch = epoch;
+  net.run(60_000);
+  assert.ok(net.latest.plan.epoch > epoch);
+  const record = [...other!.disk.store].filter(([key]) => key.startsWith('epoch/record/')).at(-1)![1];
+  const effects = machine.step({ type: 'record', bytes: record }, net.now);
+  assert.equal(machine.current.hash, other!.machine!.current.hash);
+  for (const effect of effects)
+    if (effect.type === 'persist') assert.deepEqual([effect.ops, effect.secrets], [[], []]);
 });
