@@ -228,7 +228,10 @@ export class Credentials {
     // What it presents still is older than what this host has.
     if (!isCurrent) return;
     const uses = this.certifier.oldestRootInUse();
-    this.quorum.acknowledge({ believes, uses, lastsUntil: this.certifier.lastExpiry() }, now);
+    // Rounded up, so that not every renewal is told to all.
+    const stepMs = Math.ceil(this.options.agent.svidTtlMs / 2);
+    const lastsUntil = Math.ceil(this.certifier.lastExpiry() / stepMs) * stepMs;
+    this.quorum.acknowledge({ believes, uses, lastsUntil }, now);
   }
 
   setServices(services: readonly string[], now: Millis): AgentEffect[] {
