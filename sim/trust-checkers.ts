@@ -31,9 +31,9 @@ export class TrustCheckers {
     this.lackMs = lackMs;
   }
 
-  /** Everything that must hold at any moment. */
+  /** Everything that must hold at any moment, for those whose key nobody else has. */
   sweep(): void {
-    const awake = this.flock.awake().filter((host) => host.isReady && !this.flock.isLiar(host));
+    const awake = this.flock.awake().filter((host) => host.isReady && !this.flock.isCompromised(host));
     const numbers = new Set(awake.map(({ number }) => number));
     for (const number of [...this.ableSince.keys()]) if (!numbers.has(number)) this.ableSince.delete(number);
     for (const host of awake) this.certified(host);
