@@ -1,6 +1,8 @@
 /** Looks for secrets where none should be: in files, and in the memory of other processes. */
+
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 
 /** A secret of some bytes, as little-endian numbers are kept, in every way a program is likely to hold it. */
 export function formsOf(littleEndian: Uint8Array): Map<string, Buffer> {
@@ -64,8 +66,11 @@ export interface MemorySearch {
   readonly bytesRead: number;
 }
 
-/** Null where the memory of other processes is not ours to read. */
-export function findInMemory(pid: number, forms: ReadonlyMap<string, Buffer>): MemorySearch | null {
+/** Null where the memory of other processes is not ours to read. Connections are served meanwhile. */
+export async function findInMemory(
+  pid: number,
+  forms: ReadonlyMap<string, Buffer>,
+): Promise<MemorySearch | null> {
   let memory: number;
   try {
     memory = openSync(`/proc/${pid}/mem`, 'r');
@@ -77,7 +82,8 @@ export function findInMemory(pid: number, forms: ReadonlyMap<string, Buffer>): M
   const chunk = Buffer.alloc(chunkBytes);
   let bytesRead = 0;
   try {
-    for (const [from, to] of regionsOf(pid))
+    for (const [from, to] of regionsOf(pid)) {
+      await setImmediate();
       for (let at = from; at < to; at += chunkBytes - overlapBytes) {
         const count = readUpTo(memory, chunk, at, Math.min(chunkBytes, to - at));
         bytesRead += count;
@@ -86,6 +92,7 @@ export function findInMemory(pid: number, forms: ReadonlyMap<string, Buffer>): M
           for (const form of formsIn(bytes, forms)) found.add(form);
         if (at + chunkBytes >= to) break;
       }
+    }
   } finally {
     closeSync(memory);
     // What was found is not left lying about here.

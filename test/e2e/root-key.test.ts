@@ -28,7 +28,7 @@ let foundWhileInUse: readonly string[] | null = null;
 before(async () => {
   birds = await flock.start(hostsFrom(101, 3));
   genesisSeed = readFileSync(join(birds[0]!.dataDir, rootSeedFile));
-  const search = findInMemory(agentOf(birds[0]!), formsOf(genesisSeed));
+  const search = await findInMemory(agentOf(birds[0]!), formsOf(genesisSeed));
   // Its engine has it for as long as the file is there.
   if (hasGenesisKey(birds[0]!)) foundWhileInUse = search?.found ?? null;
   await untilBelieved(birds, /^g1\*$/, 90_000);
@@ -86,7 +86,7 @@ scene(
       for (const share of shares)
         assert.deepEqual(findInFolder(bird.dataDir, share), [], 'shares are encrypted');
       const pid = agentOf(bird);
-      const memory = findInMemory(pid, forms);
+      const memory = await findInMemory(pid, forms);
       if (memory === null) {
         t.diagnostic('the memory of other processes cannot be read here: only disks were searched');
         continue;
@@ -94,11 +94,15 @@ scene(
       t.diagnostic(`${bird.name}: ${memory.bytesRead >> 20} MB of memory`);
       assert.deepEqual(memory.found, []);
       assert.ok(memory.bytesRead > 30 << 20);
-      assert.deepEqual(findInMemory(pid, formsOf(genesisSeed))!.found, [], 'the genesis key is forgotten');
+      assert.deepEqual(
+        (await findInMemory(pid, formsOf(genesisSeed)))!.found,
+        [],
+        'the genesis key is forgotten',
+      );
       // What shows that the search finds what is there: its own share, and nobody else's.
       for (const [of, share] of shares.entries())
         assert.equal(
-          findInMemory(pid, share)!.found.length > 0,
+          (await findInMemory(pid, share))!.found.length > 0,
           of === i,
           `share of ${birds[of]!.name} in ${bird.name}`,
         );
@@ -136,7 +140,7 @@ scene(
       const program = new Program(process.execPath, ['-e', script], { KEY: key.toString('hex') });
       try {
         await program.line('holds it', 10_000);
-        const memory = findInMemory(program.pid, forms);
+        const memory = await findInMemory(program.pid, forms);
         if (memory !== null) assert.ok(memory.found.includes(expected), `${what}: ${memory.found.join()}`);
       } finally {
         await program.stop();
