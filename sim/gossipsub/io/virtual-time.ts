@@ -8,7 +8,7 @@ import type { World } from '../../world.ts';
 /** The real one, by which everything that is ready runs before virtual time goes on. */
 const { setImmediate } = globalThis;
 
-/** As far as anybody here asks Node's timers for more than to be cancelled. */
+/** Nobody here does more with a timer of Node’s than cancel it. */
 class VirtualTimer {
   isOver = false;
 

@@ -13,7 +13,7 @@ const sealVersion = 1;
 const tagBytes = 16;
 const sealTag = 'starling-sealed-secret-1\0';
 
-/** What a sealed secret is: opening it as anything else fails. */
+/** What a sealed secret is, and whose: it opens as nothing else. */
 export interface SealContext {
   readonly name: string;
   /** Whose it is. */
