@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { diagnose } from '../../../src/agent/diagnosis.ts';
 import { standardPolicy } from '../../../src/trust/epoch/policy.ts';
 import { Flock, type FlockHost } from '../../support/flock.ts';
+import { well } from '../../support/shell-facts.ts';
 
 const policy = { ...standardPolicy, settleMs: 5000, replaceAfterMs: 60_000 };
 
@@ -29,19 +30,7 @@ function status(host: FlockHost) {
 }
 
 function criticalSubjects(host: FlockHost): string[] {
-  const facts = {
-    dataPlane: null,
-    conflicts: [],
-    fileProblems: [],
-    storeProblem: null,
-    damagedEntries: 0,
-    missingRootKey: null,
-    damagedShares: 0,
-    loopLagMs: 0,
-    membershipLagMs: 0,
-    slowestWritesMs: null,
-  };
-  return diagnose(host.core, facts, host.flock.now)
+  return diagnose(host.core, well, host.flock.now)
     .filter(({ grade }) => grade === 'critical')
     .map(({ subject }) => subject);
 }

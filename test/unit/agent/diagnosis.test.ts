@@ -4,19 +4,7 @@ import { diagnose, type ShellFacts } from '../../../src/agent/diagnosis.ts';
 import { shortId } from '../../../src/agent/kinds.ts';
 import type { SwimStats } from '../../../src/gossip/swim-port.ts';
 import { Flock, type FlockHost } from '../../support/flock.ts';
-
-const well: ShellFacts = {
-  dataPlane: null,
-  conflicts: [],
-  fileProblems: [],
-  storeProblem: null,
-  damagedEntries: 0,
-  missingRootKey: null,
-  damagedShares: 0,
-  loopLagMs: 0,
-  membershipLagMs: 0,
-  slowestWritesMs: null,
-};
+import { well } from '../../support/shell-facts.ts';
 
 const findings = (host: FlockHost, facts: Partial<ShellFacts> = {}) =>
   diagnose(host.core, { ...well, ...facts }, host.flock.now).map(

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { diagnose, type ShellFacts } from '../../../src/agent/diagnosis.ts';
+import { diagnose } from '../../../src/agent/diagnosis.ts';
 import { shortId } from '../../../src/agent/kinds.ts';
 import { forcedDeparture } from '../../../src/agent/member-status.ts';
 import type { ForcedLeave } from '../../../src/agent/port.ts';
@@ -9,19 +9,7 @@ import { encodeRecord } from '../../../src/gossip/codec.ts';
 import { encodeDelta } from '../../../src/gossip/dissemination.ts';
 import { departureKind } from '../../../src/gossip/lifecycle.ts';
 import { Flock, type FlockHost, operator, signerOf } from '../../support/flock.ts';
-
-const well: ShellFacts = {
-  dataPlane: null,
-  conflicts: [],
-  fileProblems: [],
-  storeProblem: null,
-  damagedEntries: 0,
-  missingRootKey: null,
-  damagedShares: 0,
-  loopLagMs: 0,
-  membershipLagMs: 0,
-  slowestWritesMs: null,
-};
+import { well } from '../../support/shell-facts.ts';
 
 function three(): { flock: Flock; first: FlockHost; second: FlockHost; third: FlockHost } {
   const { flock, first } = Flock.founded();
