@@ -170,6 +170,7 @@ function intentionsOfEntry(stored: StoredEntry): IntentionView[] {
     source: Name,
     destination: stored.name,
     action: Action,
+    permissions: null,
     rule,
   }));
 }

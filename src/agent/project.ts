@@ -3,6 +3,7 @@
  * Every list is sorted, so that equal knowledge gives an equal view.
  */
 import type { HostId } from '../core.ts';
+import { noPolicy } from '../proxy/policy-defaults.ts';
 import type {
   IdentityView,
   InstanceView,
@@ -51,6 +52,7 @@ export function project(input: ProjectionInput): MeshView {
     services: names.map((name) => serviceView(input, name)).filter((service) => service.instances.length > 0),
     local: localInstances(input),
     intentions: input.intentions,
+    policy: noPolicy,
     identities: input.identities,
     roots: input.roots,
     denied: input.denied,

@@ -8,17 +8,18 @@ import { byCodeUnit } from '../core.ts';
 import type {
   CallerRule,
   Cluster,
+  Destination,
   Endpoint,
   InboundService,
   ListenerConflict,
   OutboundListener,
   ProxyConfig,
+  Route,
 } from './config.ts';
 import { rulesFor } from './intentions.ts';
+import { defaultBalance, defaultConnectTimeoutMs, defaultUpstream, noTimeouts } from './policy-defaults.ts';
 import type { IdentityView, InstanceView, LocalInstance, MeshView, ServiceView } from './view.ts';
 
-/** How long a connection to another host's proxy may take, milliseconds; Consul's default. */
-export const defaultConnectTimeoutMs = 5000;
 /** A host that is not suspected gets this many times the share of a suspected one, weight for weight. */
 export const trustedShare = 10;
 
@@ -26,6 +27,7 @@ export const trustedShare = 10;
 export function compile(view: MeshView): ProxyConfig {
   const services = [...view.services].sort((a, b) => byCodeUnit(a.name, b.name));
   const local = [...view.local].sort((a, b) => byCodeUnit(a.id, b.id));
+  const compiled = clusters(view, services, local);
   const { outbound, conflicts } = separate(view, listeners(view, services, local));
   return {
     trustDomain: view.trustDomain,
@@ -39,7 +41,16 @@ export function compile(view: MeshView): ProxyConfig {
     },
     outbound,
     conflicts,
-    clusters: clusters(view, services, local),
+    destinations: compiled.map(destination),
+    callers: serviceNames(local).map((service) => ({
+      service,
+      outbound: noTimeouts,
+      upstreams: defaultUpstream,
+      overrides: [],
+    })),
+    clusters: compiled,
+    accessLog: null,
+    tracing: null,
     identities: view.identities.map(identity).sort((a, b) => byCodeUnit(a.service, b.service)),
     roots: [...new Set(view.roots)].sort(byCodeUnit),
     denied: {
@@ -88,7 +99,12 @@ function cluster(view: MeshView, service: ServiceView): Cluster {
   const near = service.instances.filter((instance) => instance.datacenter === view.datacenter);
   const ready = near.filter(inRotation);
   return {
+    id: service.name,
     service: service.name,
+    subset: '',
+    datacenter: view.datacenter,
+    balance: defaultBalance,
+    failover: [],
     protocol: service.protocol,
     sni: sniOf(service.name, view.datacenter, view.trustDomain),
     spiffeId: spiffeIdOf(service.name, view.datacenter, view.trustDomain),
@@ -96,6 +112,25 @@ function cluster(view: MeshView, service: ServiceView): Cluster {
     endpoints: endpoints(ready),
     outOfRotation: near.length - ready.length,
   };
+}
+
+/** Everything that is asked for by this name goes to the service of this name. */
+function destination({ service, protocol, id }: Cluster): Destination {
+  const everything: Route = {
+    rule: '',
+    match: null,
+    split: [{ weight: 10_000, cluster: id, rule: '', requestHeaders: null, responseHeaders: null }],
+    prefixRewrite: null,
+    timeouts: { requestMs: null, idleMs: null, perTryMs: null },
+    retry: null,
+    hedge: null,
+    requestHeaders: null,
+    responseHeaders: null,
+    mirror: null,
+    fault: null,
+    redirect: null,
+  };
+  return { service, protocol, routes: [everything] };
 }
 
 /** Weight 0 is how a definition says that instances in a warning state get nothing. */
@@ -149,6 +184,7 @@ function inboundServices(
       const ready = here.filter(inRotation);
       return {
         service: name,
+        subset: '',
         sni: sniOf(name, view.datacenter, view.trustDomain),
         spiffeId: spiffeIdOf(name, view.datacenter, view.trustDomain),
         protocol: services.find((service) => service.name === name)?.protocol ?? ('auto' as const),
@@ -156,6 +192,10 @@ function inboundServices(
         outOfRotation: here.length - ready.length,
         rules: rulesFor(name, view.intentions),
         defaultAction: view.defaultIntention,
+        maxConnections: 0,
+        rateLimits: null,
+        connectTimeoutMs: 0,
+        requestTimeoutMs: 0,
       };
     })
     .sort((a, b) => byCodeUnit(a.sni, b.sni));

@@ -1,10 +1,89 @@
 /** The compiled configuration of one host's data plane: what `compile` makes and a data plane applies. */
 import type { HostId } from '../core.ts';
+import type {
+  AccessLogPolicy,
+  BalancePolicy,
+  FaultPolicy,
+  HeaderEdits,
+  HedgePolicy,
+  HttpRedirect,
+  PermissionPolicy,
+  RateLimitsPolicy,
+  RequestMatch,
+  RetryPolicy,
+  TimeoutPolicy,
+  TracingPolicy,
+  UpstreamOverride,
+  UpstreamPolicy,
+} from './policy.ts';
 import type { IdentityView, Protocol } from './view.ts';
 
-/** Where traffic for one service goes: one endpoint per host that has an instance in rotation. */
-export interface Cluster {
+/**
+ * What callers may ask for by name, and what becomes of a request for it: a discovery chain, flattened. The
+ * routes are tried in order; the last one matches everything. Byte streams take the last.
+ */
+export interface Destination {
   readonly service: string;
+  readonly protocol: Protocol;
+  readonly routes: readonly Route[];
+}
+
+export interface Route {
+  /** The record it comes from, such as `service-router/api`, and which of its routes; '' is the default. */
+  readonly rule: string;
+  /** Null matches everything. */
+  readonly match: RequestMatch | null;
+  /** Weights are hundredths of a percent, their sum 10,000; one entry where nothing is split. */
+  readonly split: readonly SplitTarget[];
+  readonly prefixRewrite: string | null;
+  readonly timeouts: RouteTimeouts;
+  readonly retry: RetryPolicy | null;
+  readonly hedge: HedgePolicy | null;
+  readonly requestHeaders: HeaderEdits | null;
+  readonly responseHeaders: HeaderEdits | null;
+  readonly mirror: { readonly cluster: string; readonly percent: number } | null;
+  readonly fault: FaultPolicy | null;
+  /** Where it is not null, nothing is forwarded. */
+  readonly redirect: HttpRedirect | null;
+}
+
+/** Milliseconds, null where policy says nothing: then the caller's `outbound` timeouts hold, then defaults. */
+export interface RouteTimeouts {
+  readonly requestMs: number | null;
+  readonly idleMs: number | null;
+  readonly perTryMs: number | null;
+}
+
+export interface SplitTarget {
+  readonly weight: number;
+  /** The id of a cluster. */
+  readonly cluster: string;
+  /** Which record split, '' for none. */
+  readonly rule: string;
+  readonly requestHeaders: HeaderEdits | null;
+  readonly responseHeaders: HeaderEdits | null;
+}
+
+/** How one service of this host calls, whatever its destination. */
+export interface CallerPolicy {
+  readonly service: string;
+  readonly outbound: TimeoutPolicy;
+  readonly upstreams: UpstreamPolicy;
+  /** Sorted by destination. */
+  readonly overrides: readonly UpstreamOverride[];
+}
+
+/** Where traffic for one service, or a subset of it, goes: one endpoint per host with an instance in rotation. */
+export interface Cluster {
+  /** `api`, `v2.api`, `api@dc2` or `v2.api@dc2`. */
+  readonly id: string;
+  readonly service: string;
+  /** '' for the whole service. */
+  readonly subset: string;
+  readonly datacenter: string;
+  readonly balance: BalancePolicy;
+  /** Ids of clusters that take over, in order, when this one has no endpoint that can serve. */
+  readonly failover: readonly string[];
   readonly protocol: Protocol;
   /** TLS server name of the service's inbound listener, and the identity the server must prove. */
   readonly sni: string;
@@ -47,9 +126,11 @@ export interface OutboundListener {
   readonly destination: string | null;
 }
 
-/** What the inbound listener does for one local service. */
+/** What the inbound listener does for one local service, or a subset of it. */
 export interface InboundService {
   readonly service: string;
+  /** '' for the whole service. */
+  readonly subset: string;
   readonly sni: string;
   readonly spiffeId: string;
   readonly protocol: Protocol;
@@ -59,6 +140,13 @@ export interface InboundService {
   readonly rules: readonly SourceRule[];
   /** Applied when no rule matches. */
   readonly defaultAction: 'allow' | 'deny';
+  /** Counted over all entries of one service together; 0 is without limit. */
+  readonly maxConnections: number;
+  /** Kept over all entries of one service together. */
+  readonly rateLimits: RateLimitsPolicy | null;
+  /** Between the proxy and the application, milliseconds; 0 leaves the default. */
+  readonly connectTimeoutMs: number;
+  readonly requestTimeoutMs: number;
 }
 
 export interface LocalEndpoint {
@@ -71,7 +159,10 @@ export interface LocalEndpoint {
 export interface SourceRule {
   /** A service name, or `*`. */
   readonly source: string;
+  /** What happens where there are no permissions. */
   readonly action: 'allow' | 'deny';
+  /** The first that matches decides, none that matches denies; null for a rule of layer 4. */
+  readonly permissions: readonly PermissionPolicy[] | null;
   readonly rule: string;
 }
 
@@ -110,7 +201,13 @@ export interface ProxyConfig {
   /** Sorted by id. */
   readonly conflicts: readonly ListenerConflict[];
   /** Sorted by service; every destination of a listener is among them. */
+  readonly destinations: readonly Destination[];
+  /** Sorted by service: the services of this host, as callers. */
+  readonly callers: readonly CallerPolicy[];
+  /** Sorted by id; every cluster that a route, a mirror or a failover names is among them. */
   readonly clusters: readonly Cluster[];
+  readonly accessLog: AccessLogPolicy | null;
+  readonly tracing: TracingPolicy | null;
   /** Sorted by service. */
   readonly identities: readonly IdentityView[];
   readonly roots: readonly string[];

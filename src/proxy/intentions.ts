@@ -26,10 +26,10 @@ export function rulesFor(destination: string, intentions: readonly IntentionView
     .sort(byPrecedence);
   const rules: SourceRule[] = [];
   const decided = new Set<string>();
-  for (const { source, action, rule } of matching) {
+  for (const { source, action, permissions, rule } of matching) {
     if (decided.has(source)) continue;
     decided.add(source);
-    rules.push({ source, action, rule });
+    rules.push({ source, action, permissions, rule });
     if (source === wildcard) break;
   }
   return rules;

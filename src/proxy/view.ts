@@ -4,6 +4,7 @@
  * producer so that equal meshes give equal views.
  */
 import type { HostId } from '../core.ts';
+import type { PermissionPolicy, PolicyView } from './policy.ts';
 
 export type Protocol = 'auto' | 'tcp' | 'http' | 'http2' | 'grpc';
 
@@ -59,11 +60,13 @@ export interface UpstreamView {
   readonly bindPort: number;
 }
 
-/** One service intention at L4. Wildcard `*` is allowed on either side. */
+/** One service intention. Wildcard `*` is allowed on either side. */
 export interface IntentionView {
   readonly source: string;
   readonly destination: string;
   readonly action: 'allow' | 'deny';
+  /** At layer 7; then `action` is `deny`. Null at layer 4. */
+  readonly permissions: readonly PermissionPolicy[] | null;
   /** Which record says so, for counters, logs and explanations: `service-intentions/<destination>`. */
   readonly rule: string;
 }
@@ -90,6 +93,7 @@ export interface MeshView {
   readonly services: readonly ServiceView[];
   readonly local: readonly LocalInstance[];
   readonly intentions: readonly IntentionView[];
+  readonly policy: PolicyView;
   readonly identities: readonly IdentityView[];
   /** PEM certificates of every root in the trust bundle. */
   readonly roots: readonly string[];

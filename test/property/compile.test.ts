@@ -16,6 +16,7 @@ const intention: fc.Arbitrary<IntentionView> = fc
   .record({ source: party, destination: party, action })
   .map((drawn) => ({
     ...drawn,
+    permissions: null,
     rule: `service-intentions/${drawn.destination}`,
   }));
 

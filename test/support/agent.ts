@@ -2,6 +2,7 @@
  * An agent's face without an agent: a real catalog and policy store, fed by records as the core feeds them,
  * behind the port that the API, the DNS server and the CLI talk to. Alone in its mesh unless hosts are added.
  */
+
 import { createHash } from 'node:crypto';
 import type { CaLog, CaStatus, SignCsr, SignedChain } from '../../src/agent/ca-port.ts';
 import { Catalog, type HostEntry, type Topic } from '../../src/agent/catalog.ts';
@@ -36,6 +37,7 @@ import { rotateRoot } from '../../src/agent/rotation.ts';
 import { Fault, type HostId } from '../../src/core.ts';
 import type { MemberState } from '../../src/gossip/port.ts';
 import type { DataPlaneStats } from '../../src/proxy/dataplane.ts';
+import { noPolicy } from '../../src/proxy/policy-defaults.ts';
 import type { IdentityView, MeshView } from '../../src/proxy/view.ts';
 import type { OperatorStanding } from '../../src/trust/authority.ts';
 import { parseCsr } from '../../src/trust/csr.ts';
@@ -212,6 +214,7 @@ export class MemoryAgent implements AgentPort {
       })),
       local: [],
       intentions: [],
+      policy: noPolicy,
       identities: [],
       roots: [],
       denied: { hosts: [], serials: [] },

@@ -7,6 +7,7 @@ import { seededRandom } from '../../src/core.ts';
 import type { Cluster, InboundService, OutboundListener, ProxyConfig } from '../../src/proxy/config.ts';
 import type { DataPlane, TrafficRow } from '../../src/proxy/dataplane.ts';
 import { createDataPlane, type DataPlaneOptions } from '../../src/proxy/io/embedded.ts';
+import { defaultBalance } from '../../src/proxy/policy-defaults.ts';
 import type { IdentityView } from '../../src/proxy/view.ts';
 import { createTestAuthority, spiffeIdOf, type TestAuthority, verifyTestPeer } from './pki.ts';
 
@@ -42,7 +43,11 @@ export function emptyConfig(): ProxyConfig {
     zone: 'a',
     inbound: { address: '127.0.0.1', port: 0, services: [] },
     outbound: [],
+    destinations: [],
+    callers: [],
     clusters: [],
+    accessLog: null,
+    tracing: null,
     identities: [],
     roots: [testAuthority().rootPem],
     denied: { hosts: [], serials: [] },
@@ -57,6 +62,7 @@ export function inboundService(
 ): InboundService {
   return {
     service,
+    subset: '',
     sni: sniOf(service),
     spiffeId: spiffeIdOf(trustDomain, service),
     protocol: 'auto',
@@ -64,13 +70,22 @@ export function inboundService(
     outOfRotation: 0,
     rules: [],
     defaultAction: 'allow',
+    maxConnections: 0,
+    rateLimits: null,
+    connectTimeoutMs: 0,
+    requestTimeoutMs: 0,
     ...more,
   };
 }
 
 export function cluster(service: string, ports: readonly number[], more: Partial<Cluster> = {}): Cluster {
   return {
+    id: service,
     service,
+    subset: '',
+    datacenter: 'dc1',
+    balance: defaultBalance,
+    failover: [],
     protocol: 'auto',
     sni: sniOf(service),
     spiffeId: spiffeIdOf(trustDomain, service),

@@ -11,6 +11,7 @@ function intention(text: string): IntentionView {
     source: source!,
     destination: destination!,
     action: action as 'allow' | 'deny',
+    permissions: null,
     rule: `service-intentions/${destination}`,
   };
 }

@@ -1,4 +1,5 @@
 /** Builders of views for tests of the compiler: a small mesh in which every field can be overridden. */
+import { noPolicy } from '../../../src/proxy/policy-defaults.ts';
 import type { InstanceView, LocalInstance, MeshView, ServiceView } from '../../../src/proxy/view.ts';
 
 export function instanceView(host: string, fields: Partial<InstanceView> = {}): InstanceView {
@@ -55,6 +56,7 @@ export function meshView(fields: Partial<MeshView> = {}): MeshView {
     services: [],
     local: [],
     intentions: [],
+    policy: noPolicy,
     identities: [],
     roots: [],
     denied: { hosts: [], serials: [] },

@@ -24,8 +24,8 @@ import { createTestAuthority, spiffeIdOf, verifyTestPeer } from '../../../suppor
 const get = 'GET / HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n';
 const denyWeb: Partial<InboundService> = {
   rules: [
-    { source: 'web', action: 'deny', rule: 'service-intentions/api' },
-    { source: '*', action: 'allow', rule: 'service-intentions/*' },
+    { source: 'web', action: 'deny', permissions: null, rule: 'service-intentions/api' },
+    { source: '*', action: 'allow', permissions: null, rule: 'service-intentions/*' },
   ],
 };
 

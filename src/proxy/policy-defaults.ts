@@ -1,0 +1,38 @@
+/** What holds where no config entry says anything. */
+import type { BalancePolicy, PolicyView, TimeoutPolicy, UpstreamLimits, UpstreamPolicy } from './policy.ts';
+
+/** A mesh in which nobody has written anything. */
+export const noPolicy: PolicyView = {
+  proxyDefaults: null,
+  defaults: [],
+  routers: [],
+  splitters: [],
+  resolvers: [],
+};
+
+/** Says nothing about any timeout. */
+export const noTimeouts: TimeoutPolicy = { requestMs: null, idleMs: null, perTryMs: null, connectMs: null };
+
+/** How long a connection to another host's proxy may take, milliseconds; Consul's default. */
+export const defaultConnectTimeoutMs = 5000;
+
+const noLimits: UpstreamLimits = { maxConnections: 0, maxPendingRequests: 0, maxConcurrentRequests: 0 };
+
+/** No limits, no ejection, no breaker. */
+export const defaultUpstream: UpstreamPolicy = {
+  limits: noLimits,
+  passiveHealth: null,
+  breaker: null,
+  connectTimeoutMs: null,
+};
+
+/** Two choices by latency, in this host's zone while it has room. */
+export const defaultBalance: BalancePolicy = {
+  method: 'p2c',
+  choiceCount: 2,
+  ringHash: { minimumRingSize: 1024, maximumRingSize: 8192 },
+  hash: [],
+  zoneAware: true,
+  slowStartMs: 0,
+  panicPercent: 0,
+};
