@@ -11,6 +11,14 @@ export type RefusalReason =
   | 'connect-failure'
   | 'upstream-reset'
   | 'timeout'
+  /** A token bucket at the callee is empty. */
+  | 'rate-limited'
+  /** Too many requests or connections at once, by a limit of the caller's or the callee's. */
+  | 'overflow'
+  /** The destination fails so often that nothing is sent for a while. */
+  | 'circuit-open'
+  /** Policy asked for a failure. */
+  | 'fault'
   | 'bad-request'
   | 'bad-response';
 
