@@ -63,6 +63,9 @@ export abstract class Cluster {
   /** Whether this agent sees all alive now. */
   protected abstract seesAll(host: number): Promise<boolean>;
 
+  /** Whether this agent does nothing any more that only follows from a join. */
+  protected abstract isSettled(host: number): Promise<boolean>;
+
   /** What a line of an agent's output says, if anything. */
   protected abstract factIn(line: string): Fact | null;
 
@@ -114,6 +117,16 @@ export abstract class Cluster {
     return Math.max(...times) - sinceMs;
   }
 
+  /** Resolves once no agent is busy with what follows from a join; then idling is idling. */
+  async settled(): Promise<void> {
+    const deadlineMs = performance.now() + settleWithinMs;
+    for (const host of this.hosts)
+      while (!(await this.isSettled(host))) {
+        if (performance.now() > deadlineMs) throw new Error(`the agent of host ${host} does not settle`);
+        await this.pause(doubtfulPauseMs);
+      }
+  }
+
   /** An agent is asked often only once its own output makes it likely that it has seen all: asking costs it. */
   private async convergedAt(host: number, deadlineMs: number): Promise<number> {
     for (;;) {
@@ -143,6 +156,7 @@ export abstract class Cluster {
 }
 
 const joinWithinMs = 240_000;
+const settleWithinMs = 300_000;
 const pauseMs = 20;
 /** How often an agent is asked that seems not to have seen all. */
 const doubtfulPauseMs = 2000;

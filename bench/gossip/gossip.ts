@@ -82,6 +82,7 @@ async function measureCluster(
   for (const reason of new Set(join.gaveUp)) say(`gave up: ${reason}`);
   if (only.includes('join')) figures.joins.push(join);
   if (only.length === 1 && only[0] === 'join') return;
+  await cluster.settled();
   await cluster.pause(settleMs + settlePerAgentMs * cluster.size);
   if (only.includes('idle') || only.includes('change')) await idleAndChange(cluster, only, figures, say);
   for (const loss of ['kill', 'stop', 'cut'] as const)

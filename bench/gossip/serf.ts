@@ -82,6 +82,11 @@ export class SerfCluster extends Cluster {
     return this.hasHeardOfAll(host);
   }
 
+  /** Whoever has joined has nothing else to do. */
+  protected async isSettled(): Promise<boolean> {
+    return true;
+  }
+
   private async rpc(host: number): Promise<SerfRpc> {
     let rpc = this.connections.get(host);
     if (rpc === undefined) {

@@ -118,6 +118,14 @@ export class StarlingCluster extends Cluster {
     return (JSON.parse(body) as { members: { alive: number } }).members.alive === this.size;
   }
 
+  /** The root is shared by as many trustees as so many hosts have, and the ones before it are gone. */
+  protected async isSettled(host: number): Promise<boolean> {
+    const { body } = await this.apis[host]!.ask('/v1/mesh/ca');
+    const { rotation, trustees } = JSON.parse(body) as { rotation: string; trustees: unknown[] };
+    const wanted = [7, 5, 3].find((count) => count <= this.size) ?? 1;
+    return rotation === 'none' && trustees.length === wanted;
+  }
+
   /** One blocking query on every agent, which its answer alone ends. */
   private async watch(writer: number, label: string): Promise<void> {
     if (!this.statuses.has(writer)) await this.addCheck(writer);
