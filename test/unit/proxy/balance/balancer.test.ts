@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { seededRandom } from '../../../src/core.ts';
-import { Balancer, connectPenaltyMs, maxConnectPenaltyMs } from '../../../src/proxy/balance.ts';
+import { seededRandom } from '../../../../src/core.ts';
+import { Balancer } from '../../../../src/proxy/balance/balancer.ts';
+import { connectPenaltyMs, maxConnectPenaltyMs } from '../../../../src/proxy/balance/endpoint.ts';
 
 function balancer(weights: { [id: string]: number }, seed = 1): Balancer {
   const made = new Balancer(seededRandom(seed));
@@ -76,14 +77,14 @@ test('connect failures in a row are avoided for longer each time, up to a bound,
     failConnect(made, 'bad', now);
     now += maxConnectPenaltyMs;
   }
-  assert.equal(made.get('bad')!.avoided(now), false);
+  assert.equal(made.get('bad')!.isFit(now), true);
   failConnect(made, 'bad', now);
-  assert.equal(made.get('bad')!.avoided(now + maxConnectPenaltyMs - 1), true);
+  assert.equal(made.get('bad')!.isFit(now + maxConnectPenaltyMs - 1), false);
   made.get('bad')!.begin(now);
   made.get('bad')!.end(now, 'ok');
-  assert.equal(made.get('bad')!.avoided(now), false);
+  assert.equal(made.get('bad')!.isFit(now), true);
   failConnect(made, 'bad', now);
-  assert.equal(made.get('bad')!.avoided(now + connectPenaltyMs), false);
+  assert.equal(made.get('bad')!.isFit(now + connectPenaltyMs), true);
 });
 
 test('a burst of connects that fail together counts as one failure', () => {
@@ -91,7 +92,7 @@ test('a burst of connects that fail together counts as one failure', () => {
   const bad = made.get('bad')!;
   for (let i = 0; i < 50; i++) bad.begin(0);
   for (let i = 0; i < 50; i++) bad.end(0, 'connect-failure');
-  assert.equal(bad.avoided(connectPenaltyMs), false);
+  assert.equal(bad.isFit(connectPenaltyMs), true);
   assert.equal(bad.inflight, 0);
 });
 

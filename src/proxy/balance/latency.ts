@@ -1,0 +1,29 @@
+/**
+ * How slow an endpoint was lately, pessimistically: a peak counts at once, and fades as better answers come or
+ * as time passes (peak EWMA, from Twitter's Finagle, `com.twitter.finagle.loadbalancer.p2c.PeakEwma`).
+ */
+import type { Millis } from '../../core.ts';
+
+/** What was seen so long ago weighs 1/e. */
+export const latencyMemoryMs = 10_000;
+/** Fading is worked out for a reading only when it is worth more than a percent. */
+const negligibleMs = latencyMemoryMs / 100;
+
+export class PeakLatency {
+  private valueMs = 0;
+  private seenAt: Millis = 0;
+
+  /** One answer took so long. */
+  observe(now: Millis, latencyMs: number): void {
+    const kept = Math.exp(Math.min(this.seenAt - now, 0) / latencyMemoryMs);
+    const faded = this.valueMs * kept;
+    this.valueMs = latencyMs > faded ? latencyMs : faded + latencyMs * (1 - kept);
+    this.seenAt = now;
+  }
+
+  /** Milliseconds; 0 is "nobody knows": an endpoint that is not asked any more is forgiven, and asked again. */
+  read(now: Millis): number {
+    const ageMs = now - this.seenAt;
+    return ageMs < negligibleMs ? this.valueMs : this.valueMs * Math.exp(-ageMs / latencyMemoryMs);
+  }
+}
