@@ -1,6 +1,6 @@
 /** Keeps the proxy's configuration in step with what the agent knows: project, compile, compare. Pure. */
 import type { HostId, Millis } from '../core.ts';
-import { compile, configEquals } from '../proxy/compile.ts';
+import { compile, configEquals } from '../proxy/compile/compile.ts';
 import type { ProxyConfig } from '../proxy/config.ts';
 import type { IdentityView, MeshView } from '../proxy/view.ts';
 import type { TrustState } from '../trust/state.ts';

@@ -1,4 +1,4 @@
-import { compile } from '../../../src/proxy/compile.ts';
+import { compile } from '../../../src/proxy/compile/compile.ts';
 import type { MeshView } from '../../../src/proxy/view.ts';
 import { goldenSuite } from '../../golden/golden.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { compile, configEquals, trustedShare } from '../../../src/proxy/compile.ts';
+import { compile, configEquals, trustedShare } from '../../../src/proxy/compile/compile.ts';
 import type { CallerRule } from '../../../src/proxy/config.ts';
 import type { InstanceView, LocalInstance } from '../../../src/proxy/view.ts';
 import { instanceView, localInstance, meshView, serviceView } from './views.ts';

@@ -4,7 +4,7 @@
  *
  * Passes: 1 clusters, 2 inbound services, 3 listeners, 4 port conflicts, 5 identities, roots and who is denied.
  */
-import { byCodeUnit } from '../core.ts';
+import { byCodeUnit } from '../../core.ts';
 import type {
   CallerRule,
   Cluster,
@@ -15,10 +15,10 @@ import type {
   OutboundListener,
   ProxyConfig,
   Route,
-} from './config.ts';
-import { rulesFor } from './intentions.ts';
-import { defaultBalance, defaultConnectTimeoutMs, defaultUpstream, noTimeouts } from './policy-defaults.ts';
-import type { IdentityView, InstanceView, LocalInstance, MeshView, ServiceView } from './view.ts';
+} from '../config.ts';
+import { rulesFor } from '../intentions.ts';
+import { defaultBalance, defaultConnectTimeoutMs, defaultUpstream, noTimeouts } from '../policy-defaults.ts';
+import type { IdentityView, InstanceView, LocalInstance, MeshView, ServiceView } from '../view.ts';
 
 /** A host that is not suspected gets this many times the share of a suspected one, weight for weight. */
 export const trustedShare = 10;
