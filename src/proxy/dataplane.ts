@@ -1,5 +1,7 @@
 /** The interface between the agent and whatever carries traffic on this host. */
 import type { ProxyConfig } from './config.ts';
+import type { HistogramCounts } from './observe/histogram.ts';
+import type { Outcome } from './observe/outcomes.ts';
 
 /** Why a request or connection was not served as asked; the names are stable, they are metric labels. */
 export type RefusalReason =
@@ -22,29 +24,83 @@ export type RefusalReason =
   | 'bad-request'
   | 'bad-response';
 
-/** One row of traffic counters; all counts since the data plane started. */
+/** One row of traffic counters; all counts since the data plane started. Plain data: rows of workers can be added. */
 export interface TrafficRow {
   /** `source`: counted where the caller is; `destination`: counted where the callee is. */
   readonly reporter: 'source' | 'destination';
   readonly source: string;
   readonly destination: string;
-  readonly protocol: 'http' | 'tcp';
-  /** HTTP requests by status class (index 1 to 5; 0 is unused); TCP connections at index 2. */
+  readonly protocol: 'http' | 'grpc' | 'tcp';
+  /** The rule of the route taken, '' for the default. */
+  readonly route: string;
+  /** The subset that served, '' for the whole service. */
+  readonly subset: string;
+  /** SPIFFE IDs; '' where not known. */
+  readonly sourcePrincipal: string;
+  readonly destinationPrincipal: string;
+  /**
+   * Requests by status class, index 1 to 5; TCP connections that ended, at index 2 or 5. Index 0 is for answers of
+   * which too many kinds were seen to tell them apart. What gRPC says failed counts as 4xx or 5xx.
+   */
   readonly byClass: readonly number[];
+  /** The same in detail: every status, flags and gRPC status by itself. */
+  readonly responses: readonly (Outcome & { readonly count: number })[];
   readonly refused: Readonly<Partial<{ [reason in RefusalReason]: number }>>;
   /** Which rule denied, how often. */
   readonly deniedBy: Readonly<{ [rule: string]: number }>;
+  /** TCP connections that began. */
+  readonly opened: number;
   readonly retries: number;
+  /** Copies of requests sent to a mirror. */
+  readonly mirrored: number;
   readonly bytesSent: number;
   readonly bytesReceived: number;
-  /** Cumulative histogram of request durations over `latencyBoundsMs`, then the sum in milliseconds. */
-  readonly latencyBuckets: readonly number[];
-  readonly latencySumMs: number;
+  /** Over `durationLayout`, in microseconds. */
+  readonly durations: HistogramCounts;
+  /** Over `sizeLayout`, in bytes; of HTTP alone. */
+  readonly requestSizes: HistogramCounts;
+  readonly responseSizes: HistogramCounts;
+  /** What of `byClass` and `durations` came in the last `overMs`, half a minute to a minute. */
+  readonly recent: {
+    readonly overMs: number;
+    readonly byClass: readonly number[];
+    readonly durations: HistogramCounts;
+  };
 }
 
-export const latencyBoundsMs: readonly number[] = [
-  0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000,
-];
+/** One endpoint as one caller of this host sees it. */
+export interface EndpointStatus {
+  readonly source: string;
+  /** The id of a cluster, such as `v2.api`; the service alone for endpoints on this host. */
+  readonly cluster: string;
+  readonly endpoint: string;
+  /** What people know it by. */
+  readonly name: string;
+  /** Requests and connections there now. */
+  readonly inFlight: number;
+  /** What the balancer expects, milliseconds; null before there was an answer. */
+  readonly latencyMs: number | null;
+  readonly weight: number;
+  /** Taken out by outlier detection, now and how often ever. */
+  readonly ejected: boolean;
+  readonly ejections: number;
+}
+
+/** One circuit breaker as one caller of this host has it. */
+export interface BreakerStatus {
+  readonly source: string;
+  readonly cluster: string;
+  readonly state: 'closed' | 'open' | 'half-open';
+  /** How often it opened. */
+  readonly opened: number;
+}
+
+/** Records of single requests that were lost, for there was no room: traffic is never held up by them. */
+export interface ObservationLosses {
+  readonly logLines: number;
+  readonly spans: number;
+  readonly tapEvents: number;
+}
 
 export interface ListenerStatus {
   readonly id: string;
@@ -69,6 +125,9 @@ export interface DataPlaneStats {
   /** TLS handshakes on the inbound port that failed, by reason code. */
   readonly handshakeFailures: Readonly<{ [code: string]: number }>;
   readonly deniedPeers: readonly DeniedPeerCount[];
+  readonly endpoints?: readonly EndpointStatus[];
+  readonly breakers?: readonly BreakerStatus[];
+  readonly lost?: ObservationLosses;
 }
 
 export interface DataPlane {

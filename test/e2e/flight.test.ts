@@ -29,7 +29,7 @@ test('a service without an intention is refused with 403 and counted, and passes
   await until('the refusal is counted where it was refused', 2000, async () => {
     const counts = await Promise.all(
       [mesh.two, mesh.three].map((bird) =>
-        metric(bird, 'starling_refused_total', 'source="web"', 'destination="api"', 'reason="denied"'),
+        metric(bird, 'starling_proxy_refused_total', 'source="web"', 'destination="api"', 'reason="denied"'),
       ),
     );
     return counts[0]! + counts[1]! > 0;
@@ -120,7 +120,7 @@ test('a TCP service is reset without an intention and relayed with one', async (
     await until('the bytes come back', 1500, async () => (await ask()).received === 'PING not http\r\n');
     await until('the reset was counted', 2000, async () => {
       return (
-        (await metric(mesh.three, 'starling_refused_total', 'destination="echo"', 'reason="denied"')) > 0
+        (await metric(mesh.three, 'starling_proxy_refused_total', 'destination="echo"', 'reason="denied"')) > 0
       );
     });
   } finally {

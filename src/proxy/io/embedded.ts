@@ -40,7 +40,7 @@ class EmbeddedDataPlane implements DataPlane {
     this.prompt = promptDeadlines(now);
     this.plane = {
       context: { now, random: options.random, deadlines: this.slow, promptDeadlines: this.prompt },
-      traffic: new TrafficTable(),
+      traffic: new TrafficTable(now),
       peers: new Peers(options.verifyPeer, options.log),
       log: options.log,
       uidOfSocket: options.uidOfSocket ?? socketOwners(),

@@ -1,7 +1,5 @@
-/** `members`, `check`, `stat`, `leave`: the mesh and this agent in it. */
+/** `members`, `check`, `leave`: the mesh and this agent in it. */
 import type { Command } from 'commander';
-import type { DataPlaneStats, TrafficRow } from '../../../proxy/dataplane.ts';
-import { latencyBoundsMs } from '../../../proxy/dataplane.ts';
 import type { MemberStatus } from '../../member-status.ts';
 import type { Finding, ForcedLeave } from '../../port.ts';
 import { type CommonOptions, common, operatorCommand, run, segment } from './invocation.ts';
@@ -71,61 +69,6 @@ function findingText({ grade, subject, detail, hint }: Finding): string {
   return hint === '' ? line : `${line}\n          -> ${printable(hint)}`;
 }
 
-/** Upper bound in milliseconds of the bucket that a quantile falls in; null without requests. */
-export function quantileMs(row: Pick<TrafficRow, 'latencyBuckets'>, quantile: number): number | null {
-  const total = row.latencyBuckets.at(-1) ?? 0;
-  if (total === 0) return null;
-  const at = row.latencyBuckets.findIndex((count) => count >= total * quantile);
-  return latencyBoundsMs[at] ?? Number.POSITIVE_INFINITY;
-}
-
-function latency(row: TrafficRow, quantile: number): string {
-  const bound = quantileMs(row, quantile);
-  if (bound === null) return '-';
-  return Number.isFinite(bound) ? `<=${bound}ms` : `>${latencyBoundsMs.at(-1)}ms`;
-}
-
-function trafficRow(row: TrafficRow): (string | Cell)[] {
-  const total = row.byClass.reduce((sum, count) => sum + count, 0);
-  const refused = Object.values(row.refused).reduce((sum, count) => sum + (count ?? 0), 0);
-  const failed = row.byClass[5] ?? 0;
-  return [
-    printable(row.source === '' ? '-' : row.source),
-    printable(row.destination),
-    row.reporter,
-    row.protocol,
-    String(total),
-    { text: String(failed), tone: failed > 0 ? 'bad' : 'plain' },
-    { text: String(refused), tone: refused > 0 ? 'warn' : 'plain' },
-    String(row.retries),
-    latency(row, 0.5),
-    latency(row, 0.99),
-  ];
-}
-
-async function stat(options: CommonOptions): Promise<void> {
-  await run(options, async (invocation) => {
-    const stats = await invocation.client.get<DataPlaneStats | null>('/v1/mesh/stat');
-    invocation.show(stats, () => {
-      if (stats === null) return 'this agent runs no proxy';
-      const header = [
-        'SOURCE',
-        'DESTINATION',
-        'SEEN BY',
-        'PROTOCOL',
-        'REQUESTS',
-        '5XX',
-        'REFUSED',
-        'RETRIES',
-        'P50',
-        'P99',
-      ];
-      return table(header, stats.traffic.map(trafficRow));
-    });
-    return 0;
-  });
-}
-
 async function leave(options: CommonOptions): Promise<void> {
   await run(options, async (invocation) => {
     await invocation.client.call('PUT', '/v1/agent/leave');
@@ -152,7 +95,6 @@ async function forceLeave(name: string, options: CommonOptions): Promise<void> {
 export function addMeshCommands(program: Command): void {
   common(program.command('members').description('list the hosts of the mesh')).action(members);
   common(program.command('check').description("the agent's diagnosis of itself")).action(check);
-  common(program.command('stat').description("traffic through this host's proxy")).action(stat);
   operatorCommand(program.command('force-leave').argument('<host>', 'its name or id', notEmpty))
     .description('say for a host that cannot any more that it left; one that is alive refutes it')
     .action(forceLeave);

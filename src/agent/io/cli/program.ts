@@ -7,6 +7,7 @@ import { addCompletionCommand } from './completion.ts';
 import { addMeshCommands } from './mesh-commands.ts';
 import { addPolicyCommands } from './policy-commands.ts';
 import { addServiceCommands } from './service-commands.ts';
+import { addTrafficCommands } from './traffic-commands.ts';
 import { addTrustCommands } from './trust-commands.ts';
 
 const misuse = 2;
@@ -19,6 +20,7 @@ export function buildProgram(version: string): Command {
     .configureOutput({ outputError: (message, write) => write(`starling: ${oneLine(message)}\n`) });
   program.command('agent').description('run the agent of this host; see starling agent --help');
   addMeshCommands(program);
+  addTrafficCommands(program);
   addServiceCommands(program);
   addPolicyCommands(program);
   addTrustCommands(program);

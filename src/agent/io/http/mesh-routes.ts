@@ -8,6 +8,7 @@ import type { HostEntry } from '../../catalog.ts';
 import { parseDurationBetween } from '../../duration.ts';
 import { memberStatuses } from '../../member-status.ts';
 import { maxTokenTtlMs, minTokenTtlMs } from '../../port.ts';
+import { trafficReport } from '../../traffic.ts';
 import {
   type Answer,
   type ApiContext,
@@ -106,8 +107,11 @@ export const meshRoutes: readonly Route[] = [
   {
     ...starlingRead,
     path: '/v1/mesh/stat',
-    summary: 'Traffic counted by the proxy of this host, by source and destination',
-    answer: ({ agent }) => json(agent.dataPlane()),
+    summary: 'Traffic through the proxy of this host, by source and destination; what was denied, by rule',
+    answer: ({ agent }) => {
+      const stats = agent.dataPlane();
+      return json(stats === null ? null : trafficReport(stats));
+    },
   },
   {
     ...starlingRead,

@@ -3,7 +3,8 @@ import { type TestContext, test } from 'node:test';
 import { metricsExporter } from '../../../../src/agent/io/metrics.ts';
 import { LocalPort } from '../../../../src/agent/io/port.ts';
 import { Fault } from '../../../../src/core.ts';
-import { type DataPlaneStats, latencyBoundsMs } from '../../../../src/proxy/dataplane.ts';
+import type { DataPlaneStats } from '../../../../src/proxy/dataplane.ts';
+import { TrafficCounter } from '../../../../src/proxy/stats.ts';
 import { definitionOf } from '../../../support/agent.ts';
 import { Flock, type FlockHost } from '../../../support/flock.ts';
 
@@ -121,23 +122,21 @@ test('who waits for the mesh’s records is told when they come, or that they di
   await inTime;
 });
 
-const row = {
-  reporter: 'source',
-  source: 'web',
-  destination: 'api',
-  protocol: 'http',
-  byClass: [0, 0, 5, 0, 2, 0],
-  refused: { denied: 1 },
-  deniedBy: { 'service-intentions/"x"\n': 1 },
-  retries: 3,
-  bytesSent: 10,
-  bytesReceived: 20,
-  latencyBuckets: [...latencyBoundsMs.map(() => 3), 7],
-  latencySumMs: 12.5,
-} as const;
+/** What a row counts after five requests that went well, two that were denied, and three retries. */
+function countedRow(protocol: 'http' | 'tcp') {
+  const counter = new TrafficCounter('source', 'web', 'api', protocol);
+  for (let served = 0; served < 5; served++) counter.finished(200, 3, 0, 100, 1000);
+  for (let denied = 0; denied < 2; denied++)
+    counter.finished(403, 0.4, counter.refuse('denied', 'service-intentions/"x"\n'), 100, 90);
+  counter.opened();
+  counter.retries = 3;
+  counter.bytesSent = 10;
+  counter.bytesReceived = 20;
+  return counter.row(1000);
+}
 
 const dataPlane: DataPlaneStats = {
-  traffic: [row, { ...row, protocol: 'tcp', byClass: [0, 0, 4, 0, 0, 0] }],
+  traffic: [countedRow('http'), countedRow('tcp')],
   listeners: [
     { id: 'inbound', address: '10.0.0.1', port: 1, error: null },
     { id: 'outbound', address: '127.0.0.1', port: 2, error: 'EACCES' },
@@ -175,11 +174,9 @@ test('metrics are Prometheus’ text, read at the moment of the scrape, and neve
   const text = await scrape();
   for (const line of [
     'starling_members{state="alive"} 1',
-    'starling_requests_total{reporter="source",source="web",destination="api",class="2xx"} 5',
-    'starling_requests_total{reporter="source",source="web",destination="api",class="4xx"} 2',
-    'starling_tcp_connections_total{reporter="source",source="web",destination="api"} 4',
-    'starling_retries_total{reporter="source",source="web",destination="api"} 6',
-    'starling_denied_total{reporter="source",source="web",destination="api",rule="service-intentions/\\"x\\"\\n"} 2',
+    'starling_proxy_retries_total{reporter="source",source="web",destination="api"} 6',
+    'starling_proxy_denied_total{reporter="source",source="web",destination="api",rule="service-intentions/\\"x\\"\\n"} 4',
+    'starling_proxy_refused_total{reporter="source",source="web",destination="api",reason="denied"} 4',
     'starling_listener_up{listener="outbound"} 0',
     'starling_handshake_failures_total{reason="svid-expired"} 2',
     'starling_blocking_queries 4',
@@ -195,9 +192,6 @@ test('metrics are Prometheus’ text, read at the moment of the scrape, and neve
     'starling_delta_latency_milliseconds_bucket{le="+Inf"} 0',
     'starling_delta_latency_milliseconds_count 0',
     'starling_certificate_problems 0',
-    'starling_request_duration_milliseconds_bucket{reporter="source",source="web",destination="api",le="10000"} 3',
-    'starling_request_duration_milliseconds_bucket{reporter="source",source="web",destination="api",le="+Inf"} 7',
-    'starling_request_duration_milliseconds_count{reporter="source",source="web",destination="api"} 7',
   ])
     assert.ok(text.includes(`${line}\n`), line);
   assert.match(text, /starling_certificate_expiry_seconds\{service="web"\} 43\d{3}/);
@@ -206,9 +200,9 @@ test('metrics are Prometheus’ text, read at the moment of the scrape, and neve
 test('every line is a comment or a sample with a number, and every counter is named a total', async () => {
   const { first } = Flock.founded();
   const text = await exporter(first, () => dataPlane)();
-  for (const line of text.split('\n').filter((one) => one.includes('starling_')))
+  for (const line of text.split('\n').filter((one) => /starling_|istio_/.test(one)))
     assert.match(line, /^(# (HELP|TYPE) \w+ .+|\w+(\{.*\})? -?[\d.e+-]+)$/);
-  const types = [...text.matchAll(/# TYPE (starling_\w+) (\w+)/g)];
+  const types = [...text.matchAll(/# TYPE ((?:starling|istio)_\w+) (\w+)/g)];
   assert.ok(types.length > 20);
   for (const [, name, type] of types) assert.equal(type === 'counter', name?.endsWith('_total'), name);
 });
@@ -229,7 +223,7 @@ test('an agent without a data plane has metrics all the same', async () => {
   const { first } = Flock.founded();
   const text = await exporter(first, () => null)();
   assert.match(text, /starling_proxy_connections 0\n/);
-  assert.doesNotMatch(text, /starling_requests_total\{/);
+  assert.doesNotMatch(text, /istio_requests_total\{/);
 });
 
 test('metrics tell how certificates came, who holds the root, and whether they can sign', async () => {
