@@ -1,4 +1,5 @@
 /** `/v1/agent`: this host, its services and its membership, as Consul's clients ask. */
+
 import { byCodeUnit, Fault } from '../../../core.ts';
 import { type Demand, refusalOfReplacement } from '../../access.ts';
 import { worse } from '../../catalog.ts';
@@ -12,8 +13,10 @@ import {
   nodeMeta,
   nodeUuid,
 } from '../../consul.ts';
+import { agentServiceShape, memberShape } from '../../consul-shapes.ts';
 import { parseDefinition } from '../../definition.ts';
 import type { CheckStatus, ServiceDefinition } from '../../kinds.ts';
+import { rows, values } from './filtered.ts';
 import {
   type Answer,
   type ApiContext,
@@ -165,12 +168,14 @@ export const agentRoutes: readonly Route[] = [
     ...consulRead,
     path: '/v1/agent/members',
     summary: 'Every host of the mesh, those that left included',
+    filter: { shape: memberShape, keep: rows },
     answer: ({ agent }) => json(agent.catalog.allHosts().map(memberJson)),
   },
   {
     ...consulRead,
     path: '/v1/agent/services',
     summary: 'Services registered on this host, by id',
+    filter: { shape: agentServiceShape, keep: values },
     answer: ({ agent }) => {
       const entries = [...(agent.catalog.host(agent.self.id)?.services.values() ?? [])];
       return json(Object.fromEntries(entries.map((entry) => [entry.definition.id, agentServiceJson(entry)])));

@@ -3,7 +3,9 @@
 import { byCodeUnit, type HostId } from '../../../core.ts';
 import type { HostEntry, ServiceEntry } from '../../catalog.ts';
 import { catalogServiceJson, nodeJson, nodeMeta, serviceJson, sidecarJson } from '../../consul.ts';
+import { catalogServiceShape, nodeShape, serviceShape } from '../../consul-shapes.ts';
 import { byNearness } from '../../nearness.ts';
+import { below, rows, values } from './filtered.ts';
 import { type ApiContext, type ApiRequest, datacenterOf, hostOf, json, type Route } from './route.ts';
 
 /** Whether a host carries every `?node-meta=key:value` asked for. */
@@ -104,6 +106,7 @@ export const catalogRoutes: readonly Route[] = [
     summary: 'Hosts that have not left',
     query: listQuery,
     topic: () => 'nodes',
+    filter: { shape: nodeShape, keep: rows },
     answer: (context, request) => json(hostsOf(context, request).map(nodeJson)),
   },
   {
@@ -120,6 +123,7 @@ export const catalogRoutes: readonly Route[] = [
     summary: 'Instances of a service, whatever their health',
     query: [...listQuery, 'tag'],
     topic: serviceTopic,
+    filter: { shape: catalogServiceShape, keep: rows },
     answer: (context, request) =>
       json(instancesOf(context, request).map((entry) => catalogServiceJson(entry, serviceJson(entry)))),
   },
@@ -129,6 +133,7 @@ export const catalogRoutes: readonly Route[] = [
     summary: 'Where clients with an SVID dial the instances of a service',
     query: [...listQuery, 'tag'],
     topic: serviceTopic,
+    filter: { shape: catalogServiceShape, keep: rows },
     answer: (context, request) =>
       json(
         instancesOf(context, request)
@@ -141,6 +146,7 @@ export const catalogRoutes: readonly Route[] = [
     path: '/v1/catalog/node/:node',
     summary: 'One host and its services by id; null when there is none',
     topic: hostTopic,
+    filter: { shape: serviceShape, keep: below('Services', values) },
     answer: (context, request) => {
       const host = hostOf(context, request.params.node!);
       if (host === undefined) return json(null);
@@ -153,6 +159,7 @@ export const catalogRoutes: readonly Route[] = [
     path: '/v1/catalog/node-services/:node',
     summary: 'One host and its services as a list; null when there is none',
     topic: hostTopic,
+    filter: { shape: serviceShape, keep: below('Services', rows) },
     answer: (context, request) => {
       const host = hostOf(context, request.params.node!);
       if (host === undefined) return json(null);

@@ -1,11 +1,14 @@
 /** `/v1/agent/check`: checks of this host, and the results that applications report for theirs. */
+
 import { Fault } from '../../../core.ts';
 import type { Demand } from '../../access.ts';
 import { type CheckEntry, hostCheckId } from '../../catalog.ts';
 import { parseCheckRegistration } from '../../check-definition.ts';
 import { checkDefinitionOf, checkJson } from '../../consul.ts';
+import { checkShape } from '../../consul-shapes.ts';
 import { Fields } from '../../fields.ts';
 import type { CheckStatus, ServiceDefinition } from '../../kinds.ts';
+import { values } from './filtered.ts';
 import { type Answer, type ApiContext, type ApiRequest, bodyJson, json, type Route, text } from './route.ts';
 
 /** Longest output an application may report, UTF-16 code units. */
@@ -66,6 +69,7 @@ export const checkRoutes: readonly Route[] = [
     access: 'read',
     path: '/v1/agent/checks',
     summary: 'Checks of this host and its services, by id',
+    filter: { shape: checkShape, keep: values },
     answer: ({ agent }) => {
       const host = agent.catalog.host(agent.self.id);
       if (host === undefined) return json({});

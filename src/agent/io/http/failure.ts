@@ -8,6 +8,8 @@ const statusByCode: { readonly [code: string]: number } = {
   'not-a-ttl-check': 400,
   'unknown-role': 400,
   'bad-query': 400,
+  'invalid-filter': 400,
+  'invalid-regex': 400,
   unsupported: 400,
   denied: 403,
   'foreign-host': 403,

@@ -3,7 +3,9 @@
 import { Fault } from '../../../core.ts';
 import type { CheckEntry, HostEntry } from '../../catalog.ts';
 import { allChecksOf, checkJson, healthJson, serviceJson, sidecarJson } from '../../consul.ts';
+import { checkShape, healthShape } from '../../consul-shapes.ts';
 import { hostsOf, hostTopic, instancesOf, listQuery, serviceTopic } from './catalog-routes.ts';
+import { rows } from './filtered.ts';
 import { type ApiContext, type ApiRequest, hostOf, json, type Route, switchedOn } from './route.ts';
 
 const consulRead = { method: 'GET', style: 'consul', access: 'read' } as const;
@@ -35,6 +37,7 @@ export const healthRoutes: readonly Route[] = [
     summary: 'Instances of a service with their checks',
     query: [...listQuery, 'tag', 'passing'],
     topic: serviceTopic,
+    filter: { shape: healthShape, keep: rows },
     answer: (context, request) =>
       json(
         healthy(context, request).map((entry) =>
@@ -48,6 +51,7 @@ export const healthRoutes: readonly Route[] = [
     summary: 'Where clients with an SVID dial the instances of a service, with their checks',
     query: [...listQuery, 'tag', 'passing'],
     topic: serviceTopic,
+    filter: { shape: healthShape, keep: rows },
     answer: (context, request) =>
       json(
         healthy(context, request)
@@ -61,6 +65,7 @@ export const healthRoutes: readonly Route[] = [
     summary: 'Checks of the instances of a service',
     query: listQuery,
     topic: serviceTopic,
+    filter: { shape: checkShape, keep: rows },
     answer: (context, request) =>
       json(
         instancesOf(context, request).flatMap((entry) =>
@@ -73,6 +78,7 @@ export const healthRoutes: readonly Route[] = [
     path: '/v1/health/node/:node',
     summary: 'Every check of a host and its services',
     topic: hostTopic,
+    filter: { shape: checkShape, keep: rows },
     answer: (context, request) => {
       const host = hostOf(context, request.params.node!);
       if (host === undefined) return json([]);
@@ -85,6 +91,7 @@ export const healthRoutes: readonly Route[] = [
     summary: 'Checks in a state: any, passing, warning or critical',
     query: listQuery,
     topic: () => 'checks',
+    filter: { shape: checkShape, keep: rows },
     answer: (context, request) => {
       const { state } = request.params;
       if (!states.has(state!))

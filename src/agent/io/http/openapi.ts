@@ -22,7 +22,11 @@ function parameters(route: Route): object[] {
     required: true,
     schema: { type: 'string' },
   }));
-  const names = [...(route.query ?? []), ...(route.topic === undefined ? [] : blockingQuery)];
+  const names = [
+    ...(route.query ?? []),
+    ...(route.filter === undefined ? [] : ['filter']),
+    ...(route.topic === undefined ? [] : blockingQuery),
+  ];
   return [...inPath, ...names.map((name) => ({ name, in: 'query', schema: { type: 'string' } }))];
 }
 

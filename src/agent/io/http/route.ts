@@ -1,10 +1,12 @@
 /** What one path of the local API is: a row of the route table, from which the server and its document come. */
 import type { TSchema } from 'typebox';
 import { Fault, type HostId, parseJson, type Signer } from '../../../core.ts';
+import type { Shape } from '../../../proxy/filter/shape.ts';
 import type { Authority, Caller, Demand } from '../../access.ts';
 import type { HostEntry, ServiceEntry, Topic } from '../../catalog.ts';
 import type { AgentPort } from '../../port.ts';
 import type { EventStreams } from './event-stream.ts';
+import type { Keep } from './filtered.ts';
 
 /** What handlers may use beside the request. */
 export interface ApiContext {
@@ -56,6 +58,8 @@ export interface Route {
   readonly bodySchema?: TSchema;
   /** What a blocking query of this path waits for; without it the path never blocks. */
   readonly topic?: (context: ApiContext, request: ApiRequest) => Topic;
+  /** What `?filter` chooses from; without it the path takes none. */
+  readonly filter?: { readonly shape: Shape; readonly keep: Keep };
   /** The present hash of what is answered, for paths that can also block by `?hash=`. */
   readonly hash?: (context: ApiContext, request: ApiRequest) => string;
   readonly answer: (context: ApiContext, request: ApiRequest) => Answer | Promise<Answer>;

@@ -21,6 +21,7 @@ import { configRoutes } from './config-routes.ts';
 import { denyRoutes } from './deny-routes.ts';
 import { EventStreams } from './event-stream.ts';
 import { isOurs, lineOf, statusOf } from './failure.ts';
+import { filtered, filterOf } from './filtered.ts';
 import { healthRoutes } from './health-routes.ts';
 import { intentionRoutes } from './intention-routes.ts';
 import { meshRoutes } from './mesh-routes.ts';
@@ -198,8 +199,8 @@ class Api {
   private async handle(route: Route, raw: FastifyRequest, reply: FastifyReply): Promise<unknown> {
     const request = await this.admit(route, raw);
     const { context } = this;
+    const filter = filterOf(route, request);
     if (route.topic !== undefined) {
-      refuseFilter(request);
       const topic = route.topic(context, request);
       const outcome = await waitForChange({
         route,
@@ -212,10 +213,10 @@ class Api {
       });
       if (outcome === 'gone') return reply.hijack();
       const index = context.agent.catalog.indexOf(topic);
-      return this.send(reply, request, await route.answer(context, request), index);
+      const answer = filtered(route, await route.answer(context, request), filter);
+      return this.send(reply, request, answer, index);
     }
-    if (route.method === 'GET' && route.style === 'consul') refuseFilter(request);
-    const answer = await route.answer(context, request);
+    const answer = filtered(route, await route.answer(context, request), filter);
     return this.send(reply, request, answer, context.agent.catalog.index);
   }
 
@@ -329,14 +330,6 @@ function wrongMethods(): { readonly path: string; readonly allowed: string[]; re
     allowed: [...allowed],
     refused: ['GET', 'PUT', 'POST', 'DELETE'].filter((method) => !allowed.has(method)),
   }));
-}
-
-/** A filter that is not applied would hand out rows the caller asked not to see. */
-function refuseFilter(request: ApiRequest): void {
-  if (request.query.has('filter'))
-    throw new Fault('unsupported', 'filter expressions are not supported; filter the answer yourself', {
-      field: 'filter',
-    });
 }
 
 function asFault(error: unknown): Fault {

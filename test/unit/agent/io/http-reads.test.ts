@@ -91,11 +91,40 @@ test('near sorts by round trip, this host first', async () => {
   );
 });
 
-test('a filter is refused, never ignored', async () => {
-  for (const path of ['/v1/health/service/api', '/v1/catalog/nodes', '/v1/agent/services']) {
-    const reply = await api.call('GET', `${path}?filter=Node==one`);
-    assert.equal(reply.status, 400, path);
-    assert.match(reply.text, /filter/);
+test('filters let through the rows that match, in lists and in maps', async () => {
+  const namesOf = async (path: string, filter: string): Promise<unknown> => {
+    const body = await read<unknown>(`${path}?filter=${encodeURIComponent(filter)}`);
+    if (!Array.isArray(body)) return Object.keys(body as object);
+    return body.map(({ Node }: { Node: string | { Node: string } }) =>
+      typeof Node === 'string' ? Node : Node.Node,
+    );
+  };
+  assert.deepEqual(await namesOf('/v1/health/service/api', 'Service.Meta.shard == "7"'), ['two']);
+  assert.deepEqual(await namesOf('/v1/health/connect/api', 'Node.Meta.zone != z2'), ['one']);
+  assert.deepEqual(await namesOf('/v1/catalog/service/api', '"v1" in ServiceTags'), ['one']);
+  assert.deepEqual(await namesOf('/v1/catalog/nodes', 'Meta.zone == z2 or Node matches "^on"'), [
+    'one',
+    'two',
+  ]);
+  assert.deepEqual(await namesOf('/v1/health/state/any', 'CheckID != serfHealth'), []);
+  assert.deepEqual(await namesOf('/v1/agent/services', 'Port == 9001'), ['api']);
+  assert.deepEqual(await namesOf('/v1/agent/services', 'Tags is empty'), []);
+  const node = await read<{ Services: object }>('/v1/catalog/node/two?filter=Service==batch');
+  assert.deepEqual(Object.keys(node.Services), ['batch']);
+  assert.equal(await read('/v1/catalog/node/nobody?filter=Service==batch'), null);
+});
+
+test('a filter that means nothing is refused, never ignored', async () => {
+  for (const [path, problem] of [
+    ['/v1/health/service/api?filter=Service.Mete.shard==7', /Selector "Service.Mete.shard" is not valid/],
+    ['/v1/health/service/api?filter=Service.Port+matches+x', /Service.Port/],
+    ['/v1/catalog/nodes?filter=Node+==', /./],
+    ['/v1/catalog/services?filter=Node==one', /takes no filter/],
+    ['/v1/health/state/any?index=1&filter=((((', /./],
+  ] as const) {
+    const { status, text } = await api.call('GET', path);
+    assert.equal(status, 400, path);
+    assert.match(text, problem);
   }
 });
 
