@@ -1,6 +1,8 @@
 /** What was asked for on the command line. */
 import { parseArgs } from 'node:util';
 import { type Measurement, measurements } from './gossip/measurements.ts';
+import { type ProxyMeasurement, proxyMeasurements } from './proxy/measurements.ts';
+import { type PeerName, peerNames } from './proxy/peer-names.ts';
 import { type TrustMeasurement, trustMeasurements } from './trust/measurements.ts';
 
 export interface ProxyCommand {
@@ -10,6 +12,9 @@ export interface ProxyCommand {
   /** Length of each measurement. */
   readonly seconds: number;
   readonly rounds: number;
+  /** In the order in which they run. */
+  readonly only: readonly ProxyMeasurement[];
+  readonly peers: readonly PeerName[];
 }
 
 export interface GossipCommand {
@@ -36,7 +41,8 @@ export interface TrustCommand {
 export type BenchCommand = ProxyCommand | GossipCommand | TrustCommand;
 
 const usage =
-  'usage: npm run bench -- proxy [--seconds N] [--rounds N] [--json FILE] | ' +
+  'usage: npm run bench -- proxy [--seconds N] [--rounds N] [--json FILE] ' +
+  `[--only ${proxyMeasurements.join(',')}] [--peers ${peerNames.join(',')}] | ` +
   `gossip [--n 10,30] [--only ${measurements.join(',')}] [--rounds N] [--json FILE] | ` +
   `trust [--n 3,5,7] [--only ${trustMeasurements.join(',')}] [--rounds N] [--json FILE]`;
 const longestSeconds = 600;
@@ -59,6 +65,7 @@ export function readArguments(args: readonly string[]): BenchCommand | { readonl
         rounds: { type: 'string' },
         n: { type: 'string' },
         only: { type: 'string' },
+        peers: { type: 'string' },
       },
     });
     const [bench, ...others] = positionals;
@@ -80,32 +87,35 @@ interface Flags {
   readonly rounds?: string | undefined;
   readonly n?: string | undefined;
   readonly only?: string | undefined;
+  readonly peers?: string | undefined;
 }
 
 function proxyCommand(flags: Flags): ProxyCommand {
-  refuse('proxy', 'gossip and trust', { '--n': flags.n, '--only': flags.only });
+  refuse('proxy', 'gossip and trust', { '--n': flags.n });
   return {
     bench: 'proxy',
     json: flags.json ?? null,
     seconds: wholeNumber('--seconds', flags.seconds ?? '5', 1, longestSeconds),
     rounds: wholeNumber('--rounds', flags.rounds ?? '3', 1, mostRounds),
+    only: chosen('--only', flags.only, proxyMeasurements),
+    peers: chosen('--peers', flags.peers, peerNames),
   };
 }
 
 function gossipCommand(flags: Flags): GossipCommand {
-  refuse('gossip', 'proxy', { '--seconds': flags.seconds });
+  refuse('gossip', 'proxy', { '--seconds': flags.seconds, '--peers': flags.peers });
   const sizes = (flags.n ?? '30').split(',').map((text) => wholeNumber('--n', text, leastAgents, mostAgents));
   return {
     bench: 'gossip',
     json: flags.json ?? null,
     sizes: [...new Set(sizes)],
     rounds: wholeNumber('--rounds', flags.rounds ?? '1', 1, mostRounds),
-    only: chosen(flags.only, measurements),
+    only: chosen('--only', flags.only, measurements),
   };
 }
 
 function trustCommand(flags: Flags): TrustCommand {
-  refuse('trust', 'proxy', { '--seconds': flags.seconds });
+  refuse('trust', 'proxy', { '--seconds': flags.seconds, '--peers': flags.peers });
   const sizes = (flags.n ?? trusteeCounts.join(',')).split(',').map(Number);
   if (!sizes.every((size) => trusteeCounts.includes(size)))
     throw new RangeError(`--n takes ${trusteeCounts.join(', ')}, not ${JSON.stringify(flags.n)}`);
@@ -114,7 +124,7 @@ function trustCommand(flags: Flags): TrustCommand {
     json: flags.json ?? null,
     sizes: [...new Set(sizes)],
     rounds: wholeNumber('--rounds', flags.rounds ?? '3', 1, mostRounds),
-    only: chosen(flags.only, trustMeasurements),
+    only: chosen('--only', flags.only, trustMeasurements),
   };
 }
 
@@ -124,12 +134,12 @@ function refuse(bench: string, other: string, flags: { readonly [flag: string]: 
 }
 
 /** Those of `known` that are named in `text`; all where nothing is. */
-function chosen<T extends string>(text: string | undefined, known: readonly T[]): readonly T[] {
+function chosen<T extends string>(flag: string, text: string | undefined, known: readonly T[]): readonly T[] {
   if (text === undefined) return known;
   const names = text.split(',');
   const unknown = names.find((name) => !known.some((one) => one === name));
   if (unknown !== undefined)
-    throw new RangeError(`--only takes ${known.join(', ')}, not ${JSON.stringify(unknown)}`);
+    throw new RangeError(`${flag} takes ${known.join(', ')}, not ${JSON.stringify(unknown)}`);
   return known.filter((one) => names.includes(one));
 }
 

@@ -5,6 +5,7 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 import { type BenchCommand, readArguments } from './arguments.ts';
 import { benchGossip, gossipBenchTools } from './gossip/gossip.ts';
 import { isIsolated, runIsolated } from './gossip/isolation.ts';
+import { matrix } from './proxy/comparison.ts';
 import { benchProxy, proxyBenchTools } from './proxy/proxy.ts';
 import { type Row, table } from './rows.ts';
 import { Stage } from './stage.ts';
@@ -22,6 +23,8 @@ interface Bench {
   /** The peer's name and version. */
   peer(): string;
   run(stage: Stage, say: Say): Promise<Row[]>;
+  /** The rows for people. */
+  print(rows: readonly Row[]): string;
 }
 
 function benchOf(command: BenchCommand): Bench {
@@ -30,17 +33,20 @@ function benchOf(command: BenchCommand): Bench {
       tools: proxyBenchTools,
       peer: () => firstLine('haproxy', '-v').split(' ').slice(0, 3).join(' '),
       run: (stage, say) => benchProxy(stage, command, say),
+      print: matrix,
     };
   if (command.bench === 'trust')
     return {
       tools: trustBenchTools,
       peer: () => firstLine('openssl', 'version'),
       run: (stage, say) => benchTrust(stage, command, say),
+      print: table,
     };
   return {
     tools: gossipBenchTools,
     peer: () => `serf ${firstLine('serf', 'version')}`,
     run: (stage, say) => benchGossip(stage, command, say),
+    print: table,
   };
 }
 
@@ -78,7 +84,7 @@ async function measure(command: BenchCommand): Promise<number> {
     });
   try {
     const rows = await bench.run(stage, complain);
-    process.stdout.write(`${machine}\n\n${table(rows)}\n`);
+    process.stdout.write(`${machine}\n\n${bench.print(rows)}\n`);
     if (command.json !== null) writeFileSync(command.json, `${JSON.stringify(rows, null, 2)}\n`);
   } catch (error) {
     if (interrupted === null) throw error;

@@ -8,7 +8,8 @@ export interface Row {
   readonly peer: string;
   readonly metric: string;
   readonly unit: string;
-  readonly value: number;
+  /** Null where the subject cannot do what was to be measured. */
+  readonly value: number | null;
   readonly peerValue: number | null;
   /** value / peerValue: below 1 is better for cost and time. Null without a peer or with a peer of zero or less. */
   readonly ratio: number | null;
@@ -20,8 +21,8 @@ export interface Measured {
   readonly peer?: string;
   readonly metric: string;
   readonly unit: string;
-  readonly value: number;
-  readonly peerValue?: number;
+  readonly value: number | null;
+  readonly peerValue?: number | null;
 }
 
 /** Completes a row with its ratio. */
@@ -31,8 +32,8 @@ export function row(measured: Measured): Row {
 }
 
 /** A difference of two measurements can come out at or below zero by noise; dividing by it would mislead. */
-function ratioOf(value: number, peerValue: number | null): number | null {
-  return peerValue === null || peerValue <= 0 ? null : value / peerValue;
+function ratioOf(value: number | null, peerValue: number | null): number | null {
+  return value === null || peerValue === null || peerValue <= 0 ? null : value / peerValue;
 }
 
 /** Three significant digits below 1000, whole numbers from there on; `-` for nothing. */

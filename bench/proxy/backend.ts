@@ -1,9 +1,11 @@
-/** The application behind every proxy: nginx with two static files, as cheap a server as there is. */
+/** The applications behind every proxy, each as cheap a server as there is: nginx with static files, a source of bytes. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Program } from '../../demo/flock.ts';
 import { assertFree, assertOwned } from '../processes.ts';
 import type { Stage } from '../stage.ts';
+import { head, httpOf } from './nginx.ts';
+import type { Addresses } from './subject.ts';
 
 /** What clients ask for: a reply as most API calls give, and one where copying bytes begins to tell. */
 export const replies = [
@@ -13,18 +15,33 @@ export const replies = [
 
 export type Reply = (typeof replies)[number];
 
-/** Starts nginx on `endpoint` with everything it writes inside the stage's directory. */
-export async function startBackend(stage: Stage, endpoint: string): Promise<Program> {
+/** What a gRPC client asks for, and what it gets: one message each way. */
+export const call = { path: '/bench.Echo/Call', messageBytes: 128 } as const;
+
+/** A gRPC message: not compressed, length, bytes. */
+export function grpcMessage(): Buffer {
+  const framed = Buffer.alloc(5 + call.messageBytes, 'm');
+  framed[0] = 0;
+  framed.writeUInt32BE(call.messageBytes, 1);
+  return framed;
+}
+
+const tcpSource = join(import.meta.dirname, 'tcp-source.ts');
+
+/** Starts the applications for each kind of traffic, with everything they write inside the stage's directory. */
+export async function startBackend(stage: Stage, addresses: Addresses): Promise<void> {
   const folder = join(stage.directory, 'backend');
   mkdirSync(join(folder, 'www'), { recursive: true });
   for (const { path, bytes } of replies) writeFileSync(join(folder, 'www', path), body(bytes));
+  writeFileSync(join(folder, 'www', 'message'), grpcMessage());
   const configFile = join(folder, 'nginx.conf');
-  writeFileSync(configFile, nginxConfig(folder, endpoint));
-  assertFree(endpoint);
+  writeFileSync(configFile, `${nginxConfig(folder, addresses).join('\n')}\n`);
+  for (const endpoint of Object.values(addresses)) assertFree(endpoint);
   const program = stage.start('nginx', ['-p', folder, '-c', configFile, '-e', join(folder, 'error.log')]);
-  await answering(stage, endpoint, program);
-  assertOwned(endpoint, [program.pid]);
-  return program;
+  const source = stage.start(process.execPath, [tcpSource, addresses.tcp]);
+  await answering(stage, addresses.http, program);
+  await source.line('ready', 10_000);
+  for (const kind of ['http', 'grpc'] as const) assertOwned(addresses[kind], [program.pid]);
 }
 
 /** Text that looks like a reply and does not compress to nothing. */
@@ -33,33 +50,21 @@ function body(bytes: number): string {
   return items.join('').slice(0, bytes);
 }
 
-/**
- * One process, no root needed. Connections never end by count: nginx would close one after 1000 requests by
- * default, and the proxies' reconnects would be measured.
- */
-function nginxConfig(folder: string, endpoint: string): string {
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
-  return `daemon off;
-master_process off;
-worker_processes 1;
-pid ${folder}/nginx.pid;
-error_log ${folder}/error.log warn;
-events { worker_connections 4096; }
-http {
-  access_log off;
-  ${temporary.map((name) => `${name}_temp_path ${folder}/${name};`).join('\n  ')}
-  default_type application/json;
-  keepalive_timeout 3600s;
-  keepalive_requests 1000000000;
-  open_file_cache max=16 inactive=3600s;
-  open_file_cache_valid 3600s;
-  tcp_nodelay on;
-  server {
-    listen ${endpoint} backlog=1024;
-    root ${folder}/www;
-  }
-}
-`;
+/** nginx has no gRPC service, but a file as answer to a POST and a trailer are one: a call costs it very little. */
+function nginxConfig(folder: string, { http, grpc }: Addresses): string[] {
+  return [
+    ...head(folder, false),
+    ...httpOf(folder, [
+      'default_type application/json;',
+      ...['open_file_cache max=16 inactive=3600s;', 'open_file_cache_valid 3600s;'],
+      ...['server {', `listen ${http} backlog=1024;`, `root ${folder}/www;`, '}'],
+      ...['server {', `listen ${grpc} http2 backlog=1024;`, `root ${folder}/www;`],
+      // The mirror, which goes nowhere, has the call read to its end first: some proxies take offence otherwise.
+      ...['location = /nowhere { internal; return 204; }', `location = ${call.path} {`],
+      ...['mirror /nowhere;', 'error_page 405 =200 /message;', 'rewrite ^ /message break;', '}'],
+      ...['location = /message { default_type application/grpc; add_trailer grpc-status 0; }', '}'],
+    ]),
+  ];
 }
 
 /** Resolves once both replies arrive whole through `endpoint`; rejects when `program` ends or after 10 s. */

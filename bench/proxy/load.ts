@@ -5,11 +5,13 @@ import { cpuMicroseconds } from '../processes.ts';
 import type { Stage } from '../stage.ts';
 import type { Reply } from './backend.ts';
 import { type LatencyResult, parseH2loadLog } from './h2load-log.ts';
-import { assertInPlace, type Subject } from './subject.ts';
+import { assertInPlace, assertWorked, CannotCarry, type Subject } from './subject.ts';
 import { parseWrk } from './wrk-output.ts';
 
-/** Connections the client keeps open; the load generators use one thread each. */
-export const connections = 32;
+/** Connections the client keeps open when it is paced; the load generators use one thread each. */
+const pacedConnections = 32;
+/** Of the requests asked for; with fewer answered, a latency means nothing. */
+const leastShare = 0.9;
 
 /** A request of ordinary size: what a client library and a tracer add. */
 const headers = [
@@ -20,35 +22,49 @@ const headers = [
   'x-tenant: acme-prod-eu1',
 ].flatMap((header) => ['-H', header]);
 
-/** Less CPU than this in one request is not work of a proxy: the traffic goes another way. */
-const leastCpuMicroseconds = 0.5;
-
 export interface SaturationResult {
   readonly requestsPerSecond: number;
   /** Microseconds of CPU in each proxy for one request; empty without proxies. */
   readonly cpuMicroseconds: readonly number[];
 }
 
+interface Counted {
+  readonly requests: number;
+  readonly failed: number;
+}
+
+/** Has `load` put work on the subject and divides what its proxies used by the requests answered. */
+export async function weigh<T extends Counted>(
+  subject: Subject,
+  endpoint: string,
+  load: () => Promise<T>,
+): Promise<T & { readonly cpuMicroseconds: readonly number[] }> {
+  const before = subject.proxies.map(({ pid }) => cpuMicroseconds([pid]));
+  const result = await load();
+  const cost = subject.proxies.map(
+    ({ pid }, index) => (cpuMicroseconds([pid]) - before[index]!) / result.requests,
+  );
+  assertInPlace(subject, endpoint);
+  if (result.failed > 0) throw new CannotCarry(`${result.failed} of ${result.requests} requests failed`);
+  assertWorked(subject.name, cost);
+  return { ...result, cpuMicroseconds: cost };
+}
+
 /** As many requests as go through: `wrk`, after one second to warm up that is not measured. */
 export async function saturate(
   stage: Stage,
   subject: Subject,
-  reply: Reply,
+  { reply, connections }: { readonly reply: Reply; readonly connections: number },
   seconds: number,
 ): Promise<SaturationResult> {
+  const endpoint = subject.endpoints.http!;
   const wrk = (duration: number): Promise<string> =>
     stage.run('wrk', [
       ...['-t', '1', '-c', String(connections), '-d', `${duration}s`],
-      ...[...headers, urlOf(subject, reply)],
+      ...[...headers, `http://${endpoint}${reply.path}`],
     ]);
   await wrk(1);
-  const before = subject.proxies.map(({ pid }) => cpuMicroseconds([pid]));
-  const result = parseWrk(await wrk(seconds));
-  const cost = subject.proxies.map(
-    ({ pid }, index) => (cpuMicroseconds([pid]) - before[index]!) / result.requests,
-  );
-  assertValid(subject, result, cost);
-  return { requestsPerSecond: result.requestsPerSecond, cpuMicroseconds: cost };
+  return weigh(subject, endpoint, async () => parseWrk(await wrk(seconds)));
 }
 
 /**
@@ -63,50 +79,28 @@ export async function pace(
   seconds: number,
   requestsPerSecond: number,
 ): Promise<LatencyResult> {
-  const logs = Array.from({ length: connections }, (_, index) =>
+  const endpoint = subject.endpoints.http!;
+  const logs = Array.from({ length: pacedConnections }, (_, index) =>
     join(stage.directory, `h2load-${index}.log`),
   );
-  const before = subject.proxies.map(({ pid }) => cpuMicroseconds([pid]));
-  await Promise.all(
-    logs.map((log) =>
-      stage.run('h2load', [
-        ...['--h1', '-t', '1', '-c', '1', '--rps', String(requestsPerSecond / connections)],
-        ...['-D', String(seconds), '--warm-up-time', '1', '--log-file', log],
-        ...[...headers, urlOf(subject, reply)],
-      ]),
-    ),
-  );
-  const result = parseH2loadLog(logs.map((log) => readFileSync(log, 'utf8')).join(''));
-  for (const log of logs) rmSync(log);
-  const cost = subject.proxies.map(
-    ({ pid }, index) => (cpuMicroseconds([pid]) - before[index]!) / result.requests,
-  );
-  assertValid(subject, result, cost);
-  const least = requestsPerSecond * seconds * 0.9;
-  if (result.requests < least)
-    throw new Error(
-      `${subject.name} answered ${result.requests} requests in ${seconds} s instead of ${requestsPerSecond} a second: ` +
-        'the machine is too busy for a latency to mean anything',
+  const rate = String(requestsPerSecond / pacedConnections);
+  const load = async (): Promise<LatencyResult> => {
+    await Promise.all(
+      logs.map((log) =>
+        stage.run('h2load', [
+          ...['--h1', '-t', '1', '-c', '1', '--rps', rate, '-D', String(seconds)],
+          ...['--warm-up-time', '1', '--log-file', log, ...headers, `http://${endpoint}${reply.path}`],
+        ]),
+      ),
+    );
+    const text = logs.map((log) => readFileSync(log, 'utf8')).join('');
+    for (const log of logs) rmSync(log);
+    return parseH2loadLog(text);
+  };
+  const result = await weigh(subject, endpoint, load);
+  if (result.requests < requestsPerSecond * seconds * leastShare)
+    throw new CannotCarry(
+      `${result.requests} requests in ${seconds} s instead of ${requestsPerSecond} a second`,
     );
   return result;
-}
-
-function urlOf(subject: Subject, reply: Reply): string {
-  return `http://${subject.endpoint}${reply.path}`;
-}
-
-/** Throws when the figures do not come from whole replies through the proxies under measurement. */
-function assertValid(
-  subject: Subject,
-  result: { readonly requests: number; readonly failed: number },
-  cost: readonly number[],
-): void {
-  assertInPlace(subject);
-  if (result.failed > 0)
-    throw new Error(`${result.failed} of ${result.requests} requests through ${subject.name} failed`);
-  if (cost.some((microseconds) => microseconds < leastCpuMicroseconds))
-    throw new Error(
-      `${subject.name} used ${cost.map((it) => it.toFixed(2)).join(' and ')} us of CPU a request: ` +
-        'the traffic does not reach the processes under measurement',
-    );
 }

@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- proxy`: what the embedded proxies cost, beside HAProxy doing the same and beside no proxy at
+ * `npm run bench -- proxy`: what the embedded proxies cost, beside others doing the same and beside no proxy at
  * all. All subjects run at once and take turns under load, so that a noisy moment falls on all of them; of the
  * rounds the median counts. CPU time per request is the figure to trust on a busy machine.
  */
@@ -7,109 +7,91 @@
 import { residentBytes } from '../processes.ts';
 import type { Row } from '../rows.ts';
 import type { Stage } from '../stage.ts';
-import { agentRow, measureAgent } from './agent.ts';
-import { type Reply, replies, startBackend } from './backend.ts';
-import { compare, Results } from './comparison.ts';
-import { startHaproxy } from './haproxy.ts';
-import { connections, pace, saturate } from './load.ts';
-import { startStarling } from './starling.ts';
-import type { Subject } from './subject.ts';
+import { measureAgent } from './agent.ts';
+import { startBackend } from './backend.ts';
+import { cellsOf } from './cells.ts';
+import { makeCertificates } from './certificates.ts';
+import { Results } from './comparison.ts';
+import type { ProxyMeasurement } from './measurements.ts';
+import type { PeerName } from './peer-names.ts';
+import { assertInPlace, CannotCarry, type Subject } from './subject.ts';
+import { startSubjects, wayTo } from './subjects.ts';
 
 export interface ProxyBenchOptions {
   /** Length of each measurement. */
   readonly seconds: number;
   readonly rounds: number;
+  readonly only: readonly ProxyMeasurement[];
+  readonly peers: readonly PeerName[];
 }
 
 /** Programs that must be installed. */
-export const proxyBenchTools = ['nginx', 'haproxy', 'openssl', 'wrk', 'h2load'];
+export const proxyBenchTools = ['nginx', 'haproxy', 'caddy', 'openssl', 'wrk', 'h2load'];
 
-/** Requests a second at which latency is measured: busy, and far from what any subject can carry. */
-const pacedRequestsPerSecond = 2000;
-
-const near = 41;
-const far = 42;
+/** Last octet of the address of an agent that is measured by itself. */
 const alone = 43;
-const backendPort = 9001;
-const upstreamPort = 9100;
-const haproxyPort = 9180;
-const haproxyInboundPort = 9443;
-
-export async function benchProxy(stage: Stage, options: ProxyBenchOptions, say: Say): Promise<Row[]> {
-  const agentRows = await measureAgent(stage, alone, say);
-  const backend = `127.0.1.${far}:${backendPort}`;
-  await startBackend(stage, backend);
-  const direct: Subject = { name: 'direct', endpoint: backend, proxies: [] };
-  const haproxy = await startHaproxy(stage, {
-    client: `127.0.1.${near}:${haproxyPort}`,
-    inbound: `127.0.1.${far}:${haproxyInboundPort}`,
-    backend,
-  });
-  const starling = await startStarling(stage, { near, far, upstreamPort, backendPort });
-  say(
-    `three ways to one backend: ${connections} connections, ${options.rounds} rounds of ${options.seconds} s`,
-  );
-  const results = await takeTurns(stage, [direct, starling, haproxy], options, say);
-  const loadedBytes = starling.proxies.map(({ pid }) => residentBytes(pid));
-  return [
-    ...replies.flatMap((reply) => compare(results, reply)),
-    ...agentRows,
-    agentRow('agent-rss-after-load', 'MB', Math.max(...loadedBytes) / 1e6),
-  ];
-}
+/** Idle means this long after all have started. */
+const settleMs = 5000;
 
 type Say = (text: string) => void;
 
-/** Every round, each subject is saturated and then paced with each reply; who begins moves on by one. */
+export async function benchProxy(stage: Stage, options: ProxyBenchOptions, say: Say): Promise<Row[]> {
+  const agentRows = options.only.includes('agent') ? await measureAgent(stage, alone, say) : [];
+  if (options.only.every((measurement) => measurement === 'agent')) return agentRows;
+  const certificates = await makeCertificates(stage);
+  await startBackend(stage, wayTo(0).application);
+  const subjects = await startSubjects(stage, certificates, options.peers, say);
+  const results = new Results(subjects.map(({ name }) => name));
+  const memory = options.only.includes('memory');
+  if (memory) {
+    await stage.pause(settleMs);
+    noteMemory(results, subjects, 'rss-idle');
+  }
+  await takeTurns(stage, subjects, options, results, say);
+  if (memory) noteMemory(results, subjects, 'rss-loaded');
+  return [...results.rows(), ...agentRows];
+}
+
+/** The larger of the two proxies of each subject. */
+function noteMemory(results: Results, subjects: readonly Subject[], name: string): void {
+  for (const { name: subject, proxies } of subjects) {
+    if (proxies.length === 0) continue;
+    const bytes = Math.max(...proxies.map(({ pid }) => residentBytes(pid)));
+    results.add(subject, { name, unit: 'MB', ofProxies: true }, bytes / 1e6);
+  }
+}
+
+/** Every round, each cell is measured on each subject; who begins moves on by one. */
 async function takeTurns(
   stage: Stage,
   subjects: readonly Subject[],
-  { seconds, rounds }: ProxyBenchOptions,
+  { seconds, rounds, only }: ProxyBenchOptions,
+  results: Results,
   say: Say,
-): Promise<Results> {
-  const results = new Results();
+): Promise<void> {
+  const cells = cellsOf(only);
+  say(`${subjects.length} ways, ${cells.length} measurements each, ${rounds} rounds of ${seconds} s`);
   for (let round = 0; round < rounds; round++) {
     const first = round % subjects.length;
     const order = [...subjects.slice(first), ...subjects.slice(0, first)];
-    for (const reply of replies) {
-      const sayWhere: Say = (text) => say(`round ${round + 1}, ${reply.size}, ${text}`);
-      for (const subject of order) await measureCost(stage, subject, reply, seconds, results, sayWhere);
-      for (const subject of order) await measureLatency(stage, subject, reply, seconds, results, sayWhere);
-    }
+    for (const { name, kind, measure } of cells)
+      for (const subject of order) {
+        const where = `round ${round + 1}, ${name}, ${subject.name}`;
+        if (subject.endpoints[kind] === undefined) continue;
+        try {
+          const figures = await measure(stage, subject, seconds);
+          for (const { metric, value } of figures) results.add(subject.name, metric, value);
+          say(
+            `${where}: ${figures.map(({ metric, value }) => `${value.toFixed(2)} ${metric.unit}`).join(', ')}`,
+          );
+        } catch (error) {
+          if (!(error instanceof CannotCarry)) {
+            // A proxy that ended is the better explanation of what a load generator complains about.
+            assertInPlace(subject, subject.endpoints[kind]!);
+            throw error;
+          }
+          say(`${where}: cannot: ${error.message}`);
+        }
+      }
   }
-  return results;
-}
-
-async function measureCost(
-  stage: Stage,
-  subject: Subject,
-  reply: Reply,
-  seconds: number,
-  results: Results,
-  say: Say,
-): Promise<void> {
-  const { requestsPerSecond, cpuMicroseconds } = await saturate(stage, subject, reply, seconds);
-  results.add(subject.name, reply, 'throughput', requestsPerSecond);
-  results.add(
-    subject.name,
-    reply,
-    'cpu',
-    cpuMicroseconds.reduce((sum, each) => sum + each, 0),
-  );
-  const parts = cpuMicroseconds.map((each) => each.toFixed(1)).join(' + ');
-  say(`${subject.name}: ${requestsPerSecond.toFixed(0)}/s${parts && `, CPU ${parts} us each`}`);
-}
-
-async function measureLatency(
-  stage: Stage,
-  subject: Subject,
-  reply: Reply,
-  seconds: number,
-  results: Results,
-  say: Say,
-): Promise<void> {
-  const { p50Ms, p99Ms } = await pace(stage, subject, reply, seconds, pacedRequestsPerSecond);
-  results.add(subject.name, reply, 'p50', p50Ms);
-  results.add(subject.name, reply, 'p99', p99Ms);
-  say(`${subject.name}: p50 ${p50Ms} ms, p99 ${p99Ms} ms at ${pacedRequestsPerSecond}/s`);
 }

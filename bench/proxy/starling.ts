@@ -5,52 +5,88 @@ import type { Bird, Flock } from '../../demo/flock.ts';
 import { assertFree, assertOwned } from '../processes.ts';
 import type { Stage } from '../stage.ts';
 import { answering } from './backend.ts';
-import type { Subject } from './subject.ts';
+import { withoutUnserved } from './grpc.ts';
+import { type Kind, kinds, type Subject, type Way } from './subject.ts';
 
-export interface StarlingWay {
-  /** Last octets of the two agents' addresses 127.0.1.N: beside the client, and beside the service. */
-  readonly near: number;
-  readonly far: number;
-  /** The upstream port of the client, on the near agent's address. */
-  readonly upstreamPort: number;
-  /** Port of the backend, on the far agent's address. */
-  readonly backendPort: number;
-}
+/** Last octets of the two agents' addresses 127.0.1.N: beside the client, and beside the applications. */
+export const near = 41;
+export const far = 42;
+
+/** One service for each kind of traffic. */
+export const serviceOf: { readonly [kind in Kind]: string } = {
+  http: 'bench',
+  grpc: 'bench-grpc',
+  tcp: 'bench-tcp',
+};
 
 /**
  * Client -> upstream port of the near agent -> `starling/1` over mutual TLS -> inbound port of the far agent ->
- * backend. The agents are whole: they gossip and renew while they proxy, and that is in their cost.
+ * application. The agents are whole: they gossip and renew while they proxy, and that is in their cost.
  */
-export async function startStarling(stage: Stage, way: StarlingWay): Promise<Subject> {
-  const endpoint = `127.0.1.${way.near}:${way.upstreamPort}`;
-  assertFree(endpoint);
+export async function startStarling(stage: Stage, way: Way, say: (text: string) => void): Promise<Subject> {
+  assertFree(way.client.http);
   const flock = stage.flock();
-  const [near, far] = (await flock.start([
-    { n: way.near, name: 'near' },
-    { n: way.far, name: 'far' },
+  const [nearBird, farBird] = (await flock.start([
+    { n: near, name: 'near' },
+    { n: far, name: 'far' },
   ])) as [Bird, Bird];
-  await register(flock, far, { name: 'bench', address: far.address, port: way.backendPort });
-  const upstream = {
-    destination_name: 'bench',
-    local_bind_address: near.address,
-    local_bind_port: way.upstreamPort,
-  };
-  await register(flock, near, {
-    name: 'client',
-    address: near.address,
-    port: way.backendPort,
-    connect: { sidecar_service: { proxy: { upstreams: [upstream] } } },
-  });
-  const allowed = await near.cli('intention', 'create', 'client', 'bench', '--allow', ...flock.operator());
-  if (allowed.code !== 0) throw new Error(`intention create: ${allowed.stderr.trim()}`);
-  await answering(stage, endpoint, near.program!);
-  assertOwned(`${far.address}:${far.inboundPort}`, [far.program!.pid]);
-  return { name: 'starling', endpoint, proxies: [near.program!, far.program!] };
+  const carried = await declareProtocols(flock, nearBird, say);
+  for (const kind of carried)
+    await register(flock, farBird, { name: serviceOf[kind], ...ends(way.application[kind]) });
+  await registerClient(flock, nearBird, way, carried);
+  for (const kind of carried) await allow(flock, nearBird, serviceOf[kind]);
+  const programs = [nearBird.program!, farBird.program!] as const;
+  await answering(stage, way.client.http, programs[0]);
+  assertOwned(`${farBird.address}:${farBird.inboundPort}`, [programs[1].pid]);
+  const endpoints = carried.includes('grpc')
+    ? await withoutUnserved('starling', way.client, say)
+    : { http: way.client.http, tcp: way.client.tcp };
+  return { name: 'starling', endpoints, proxies: programs };
 }
 
-async function register(flock: Flock, bird: Bird, service: object): Promise<void> {
-  const file = join(flock.directory, `${bird.name}.json`);
+interface NamedService {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+  readonly connect?: object;
+}
+
+/** Says what each service speaks. Returns the kinds whose protocol this version knows. */
+async function declareProtocols(flock: Flock, bird: Bird, say: (text: string) => void): Promise<Kind[]> {
+  const known: Kind[] = [];
+  for (const kind of kinds) {
+    const file = join(flock.directory, `defaults-${kind}.json`);
+    writeFileSync(file, JSON.stringify({ Kind: 'service-defaults', Name: serviceOf[kind], Protocol: kind }));
+    const written = await bird.cli('config', 'write', file, ...flock.operator());
+    if (written.code === 0) known.push(kind);
+    else if (kind === 'grpc') say(`starling does not serve gRPC: ${written.stderr.trim()}`);
+    else throw new Error(`config write: ${written.stderr.trim()}`);
+  }
+  return known;
+}
+
+async function registerClient(flock: Flock, bird: Bird, way: Way, carried: readonly Kind[]): Promise<void> {
+  const upstreams = carried.map((kind) => {
+    const { address, port } = ends(way.client[kind]);
+    return { destination_name: serviceOf[kind], local_bind_address: address, local_bind_port: port };
+  });
+  const connect = { sidecar_service: { proxy: { upstreams } } };
+  await register(flock, bird, { name: 'client', address: bird.address, port: 9001, connect });
+}
+
+async function allow(flock: Flock, bird: Bird, service: string): Promise<void> {
+  const allowed = await bird.cli('intention', 'create', 'client', service, '--allow', ...flock.operator());
+  if (allowed.code !== 0) throw new Error(`intention create: ${allowed.stderr.trim()}`);
+}
+
+async function register(flock: Flock, bird: Bird, service: NamedService): Promise<void> {
+  const file = join(flock.directory, `${service.name}.json`);
   writeFileSync(file, JSON.stringify({ service }));
   const result = await bird.cli('register', file);
   if (result.code !== 0) throw new Error(`register on ${bird.name}: ${result.stderr.trim()}`);
+}
+
+export function ends(endpoint: string): { address: string; port: number } {
+  const [address = '', port] = endpoint.split(':');
+  return { address, port: Number(port) };
 }

@@ -8,6 +8,10 @@ need dig dnsutils
 need openssl openssl
 need haproxy haproxy
 need nginx nginx-light
+[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing="$missing libnginx-mod-stream"
+need caddy caddy
+need redis-server redis-server
+need redis-cli redis-tools
 need wrk wrk
 need h2load nghttp2-client
 need strace strace

@@ -9,14 +9,18 @@ function misuse(...args: string[]): string {
   return command.misuse;
 }
 
-test('the proxy benchmark runs three rounds of five seconds and writes no file unless told', () => {
-  assert.deepEqual(readArguments(['proxy']), { bench: 'proxy', json: null, seconds: 5, rounds: 3 });
-  assert.deepEqual(readArguments(['proxy', '--json', 'out.json', '--seconds', '2', '--rounds', '7']), {
-    bench: 'proxy',
-    json: 'out.json',
-    seconds: 2,
-    rounds: 7,
-  });
+test('the proxy benchmark compares everybody in everything for three rounds of five seconds unless told', () => {
+  const only = ['agent', 'load', 'pace', 'grpc', 'tcp', 'memory'];
+  const peers = ['haproxy-h2', 'haproxy-h1', 'nginx', 'caddy', 'node-http2', 'starling-plane'];
+  const usual = { bench: 'proxy', json: null, seconds: 5, rounds: 3, only, peers };
+  assert.deepEqual(readArguments(['proxy']), usual);
+  const asked = readArguments(['proxy', '--json', 'out.json', '--seconds', '2', '--rounds', '7']);
+  assert.deepEqual(asked, { ...usual, json: 'out.json', seconds: 2, rounds: 7 });
+  const some = readArguments(['proxy', '--only', 'tcp,load', '--peers', 'nginx,haproxy-h2']);
+  assert.deepEqual(some, { ...usual, only: ['load', 'tcp'], peers: ['haproxy-h2', 'nginx'] });
+  assert.match(misuse('proxy', '--only', 'speed'), /--only takes agent.*not "speed"/);
+  assert.match(misuse('proxy', '--peers', 'envoy'), /--peers takes haproxy-h2.*not "envoy"/);
+  assert.match(misuse('gossip', '--peers', 'nginx'), /--peers is for proxy/);
 });
 
 test('the gossip benchmark measures everything once with thirty agents unless told', () => {

@@ -1,0 +1,11 @@
+/** With whom Starling is compared, beside the direct way; `--peers` names some of them. */
+export const peerNames = [
+  'haproxy-h2',
+  'haproxy-h1',
+  'nginx',
+  'caddy',
+  'node-http2',
+  'starling-plane',
+] as const;
+
+export type PeerName = (typeof peerNames)[number];
