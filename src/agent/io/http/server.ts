@@ -19,6 +19,7 @@ import { catalogRoutes } from './catalog-routes.ts';
 import { checkRoutes } from './check-routes.ts';
 import { configRoutes } from './config-routes.ts';
 import { denyRoutes } from './deny-routes.ts';
+import { discoveryRoutes } from './discovery-routes.ts';
 import { EventStreams } from './event-stream.ts';
 import { isOurs, lineOf, statusOf } from './failure.ts';
 import { filtered, filterOf } from './filtered.ts';
@@ -85,6 +86,7 @@ export const allRoutes: readonly Route[] = [
   ...meshRoutes,
   ...caRoutes,
   ...denyRoutes,
+  ...discoveryRoutes,
   ...operationRoutes,
 ];
 

@@ -154,6 +154,30 @@ test('connect endpoints say where a client with an SVID dials', async () => {
   assert.deepEqual(await read('/v1/catalog/connect/batch'), []);
 });
 
+test('Prometheus finds its targets, labelled as by its discovery through Consul', async () => {
+  interface Group {
+    readonly targets: readonly string[];
+    readonly labels: { readonly [name: string]: string };
+  }
+  const groups = await read<Group[]>('/v1/mesh/targets/api');
+  assert.deepEqual(
+    groups.map(({ targets }) => targets),
+    [['127.0.0.1:9001'], ['127.0.0.2:9001']],
+  );
+  const { labels } = groups[1]!;
+  assert.equal(labels.__meta_consul_service, 'api');
+  assert.equal(labels.__meta_consul_node, 'two');
+  assert.equal(labels.__meta_consul_tags, ',v2,');
+  assert.equal(labels.__meta_consul_service_metadata_shard, '7');
+  assert.equal(labels.__meta_consul_metadata_starling_id, two);
+  for (const name of Object.keys(labels)) assert.match(name, /^[a-z_][a-z0-9_]*$/i);
+  const all = await read<Group[]>('/v1/mesh/targets?tag=v1');
+  assert.deepEqual(
+    all.flatMap(({ targets }) => targets),
+    ['127.0.0.1:9001'],
+  );
+});
+
 test('hosts and their services are found by name and by id', async () => {
   const byName = await read<{ Services: object }>('/v1/catalog/node/two');
   assert.deepEqual(Object.keys(byName.Services), ['api', 'batch']);
