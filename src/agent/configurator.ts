@@ -1,11 +1,13 @@
 /** Keeps the proxy's configuration in step with what the agent knows: project, compile, compare. Pure. */
 import type { HostId, Millis } from '../core.ts';
-import { compile, configEquals } from '../proxy/compile/compile.ts';
+import { Compiler } from '../proxy/compile/compile.ts';
+import { configEquals } from '../proxy/compile/equal.ts';
 import type { ProxyConfig } from '../proxy/config.ts';
 import type { IdentityView, MeshView } from '../proxy/view.ts';
 import type { TrustState } from '../trust/state.ts';
 import type { Catalog } from './catalog.ts';
-import { intentionsOf } from './entries.ts';
+import { intentionsOf } from './entries/service-intentions.ts';
+import { policyViewOf } from './entries/view.ts';
 import type { HostValue } from './kinds.ts';
 import type { Policies } from './policy.ts';
 import { project } from './project.ts';
@@ -33,6 +35,7 @@ const longestRestMs = 500;
 export class Configurator {
   private readonly options: ConfiguratorOptions;
   private readonly vips: VipPool;
+  private readonly compiler = new Compiler();
   private latest: MeshView | null = null;
   private config: ProxyConfig | null = null;
   private rested: Millis = 0;
@@ -65,7 +68,7 @@ export class Configurator {
       inbound,
       outbound,
       catalog,
-      policy: policies,
+      policy: policyViewOf(policies),
       intentions: intentionsOf(policies.list('service-intentions')),
       vips: this.vips,
       identities,
@@ -74,7 +77,7 @@ export class Configurator {
     });
     const instances = this.latest.services.reduce((sum, service) => sum + service.instances.length, 0);
     this.rested = now + Math.min(longestRestMs, instances * restMsPerInstance);
-    const config = compile(this.latest);
+    const config = this.compiler.compile(this.latest);
     if (this.config !== null && configEquals(this.config, config)) return null;
     this.config = config;
     return config;

@@ -176,6 +176,15 @@ export interface ListenerConflict {
   readonly takenBy: string;
 }
 
+/** A stored entry that does not do what it says, such as a route to a subset that is not there. */
+export interface PolicyProblem {
+  /** The record that is to blame, such as `service-router/api`. */
+  readonly rule: string;
+  /** In Consul's spelling, such as `Routes[2].Destination.ServiceSubset`; '' is the entry as a whole. */
+  readonly field: string;
+  readonly message: string;
+}
+
 /** Peers that no connection is had with, in either direction. Both sorted. */
 export interface DeniedPeers {
   /** As certificates name the host that they were issued to. */
@@ -206,6 +215,8 @@ export interface ProxyConfig {
   readonly callers: readonly CallerPolicy[];
   /** Sorted by id; every cluster that a route, a mirror or a failover names is among them. */
   readonly clusters: readonly Cluster[];
+  /** Sorted; what such an entry leads to is a cluster without an endpoint. */
+  readonly problems: readonly PolicyProblem[];
   readonly accessLog: AccessLogPolicy | null;
   readonly tracing: TracingPolicy | null;
   /** Sorted by service. */

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { compile, configEquals } from '../../src/proxy/compile/compile.ts';
+import { compile } from '../../src/proxy/compile/compile.ts';
+import { configEquals } from '../../src/proxy/compile/equal.ts';
 import { decide, precedence, rulesFor } from '../../src/proxy/intentions.ts';
 import type { IntentionView, LocalInstance, MeshView, ServiceView } from '../../src/proxy/view.ts';
 import { instanceView, localInstance, meshView, serviceView } from '../unit/proxy/views.ts';

@@ -46,6 +46,7 @@ export function emptyConfig(): ProxyConfig {
     destinations: [],
     callers: [],
     clusters: [],
+    problems: [],
     accessLog: null,
     tracing: null,
     identities: [],

@@ -4,18 +4,13 @@
  * all the same, by writes at two places at once, shows in the configuration and degrades as `compile` says.
  */
 import { byCodeUnit } from '../../core.ts';
+import type { PolicyProblem } from '../config.ts';
 import type { PolicyView, ResolverPolicy, RoutePolicy, RouterPolicy, SplitterPolicy } from '../policy.ts';
 import { Entries, noProtocols, type Protocols } from './entries.ts';
 import { clusterIdOf } from './names.ts';
 import { failoverTargets, type Resolution, resolve, rewrite, same, type Wanted } from './resolver.ts';
 
-export interface PolicyProblem {
-  /** The record that is to blame, such as `service-router/api`. */
-  readonly rule: string;
-  /** In Consul's spelling, such as `Routes[2].Destination.ServiceSubset`; '' is the entry as a whole. */
-  readonly field: string;
-  readonly message: string;
-}
+export type { PolicyProblem };
 
 /**
  * Every problem of the policy as given, sorted. `protocols` are those that services declare themselves. A problem
