@@ -1,24 +1,37 @@
 /**
  * How many requests may be sent a second time although the first server may have acted on them, so that
- * retries never multiply the load of a failing service: a fifth of the requests of the last seconds on top,
- * and a floor for services that are seldom called (after the retry budget of Twitter's Finagle).
+ * retries never multiply the load of a failing service, and yet all that one dying host had can be asked of
+ * the others (after the retry budget of Twitter's Finagle; but what is spent comes back by requests alone, never
+ * by time: there is no pattern of requests that gets more).
+ *
+ * While every endpoint fails, retries <= 0.15 x requests + 10: from 200 requests on, never more than a fifth on
+ * top. While some endpoint is well a reserve may be used besides, and has to be earned back before anything else.
  */
 import type { Millis } from '../core.ts';
 
 /** Retries each request earns. */
-const retryShare = 0.2;
-/** Retries earned by time alone, per second. */
-const floorPerSecond = 10;
-/** What was earned fades over this time, so the balance is worth the last seconds and not the whole past. */
+export const retryShare = 0.15;
+/** Retries there are before anything is earned, ... */
+export const initialRetries = 10;
+/** ... and those that are kept for when one host fails and others are well. */
+export const reservedRetries = 90;
+const initialBalance = initialRetries + reservedRetries;
+/** What was earned beyond those fades over this time: it is worth the last seconds, not the whole past. */
 const memoryMs = 10_000;
-/** A whole host's requests in flight may fail at once, however few there were before: so it starts full. */
-const floorBalance = (floorPerSecond * memoryMs) / 1000;
 /** Fading is worked out no more often than this. */
 const settleMs = 100;
 
 export class RetryBudget {
-  private balance = floorBalance;
+  /** How many retries were not had. */
+  exhausted = 0;
+  private balance = initialBalance;
   private settledAt: Millis = 0;
+  private readonly someAreWell: () => boolean;
+
+  /** `someAreWell`: whether some endpoint serves what it is asked. */
+  constructor(someAreWell: () => boolean) {
+    this.someAreWell = someAreWell;
+  }
 
   /** A request was sent for the first time. */
   earn(now: Millis): void {
@@ -29,15 +42,19 @@ export class RetryBudget {
   /** Whether one more request may be sent a second time. */
   spend(now: Millis): boolean {
     this.settle(now);
-    if (this.balance < 1) return false;
+    const untouchable = this.balance >= reservedRetries + 1 || this.someAreWell() ? 0 : reservedRetries;
+    if (this.balance < untouchable + 1) {
+      this.exhausted++;
+      return false;
+    }
     this.balance -= 1;
     return true;
   }
 
-  /** Moves the balance towards the floor's: earning at a constant rate while fading at a constant rate. */
   private settle(now: Millis): void {
+    const surplus = this.balance - initialBalance;
     const kept = Math.exp(Math.min(this.settledAt - now, 0) / memoryMs);
-    this.balance = floorBalance + (this.balance - floorBalance) * kept;
+    if (surplus > 0) this.balance = initialBalance + surplus * kept;
     this.settledAt = now;
   }
 }

@@ -1,10 +1,9 @@
-/** The endpoints that can serve one destination: which is next, and its connections that wait for work. */
-import type { Millis } from '../core.ts';
-import type { BalancedEndpoint, Balancer } from './balance.ts';
+/** One endpoint as requests are sent to it: how to connect, and its connections that wait for work. */
 import type { EngineContext } from './engine.ts';
 import { UpstreamConnection } from './http1/upstream.ts';
-import { RetryBudget } from './retry-budget.ts';
 import type { Transport } from './transport.ts';
+
+export { UpstreamGroup } from './upstream-group.ts';
 
 /** What a connection is going to carry; the peer is told. */
 export type CarriedProtocol = 'http1' | 'tcp';
@@ -60,37 +59,5 @@ export class Upstream {
   renew(): void {
     this.generation++;
     for (const connection of this.idle.splice(0)) connection.close();
-  }
-}
-
-export class UpstreamGroup {
-  private readonly balancer: Balancer;
-  private upstreams = new Map<string, Upstream>();
-  /** For retries of what a server may have acted on; those that reached none are free. */
-  readonly retries = new RetryBudget();
-
-  constructor(balancer: Balancer) {
-    this.balancer = balancer;
-  }
-
-  /** Replaces the endpoints; those that are gone finish what they have. */
-  update(endpoints: readonly { readonly upstream: Upstream; readonly weight: number }[]): void {
-    const upstreams = new Map(endpoints.map(({ upstream }) => [upstream.id, upstream]));
-    for (const [id, upstream] of this.upstreams) if (upstreams.get(id) !== upstream) upstream.renew();
-    this.upstreams = upstreams;
-    this.balancer.update(endpoints.map(({ upstream, weight }) => ({ id: upstream.id, weight })));
-  }
-
-  /** The balancer's choice, begun; null when there is none but the excluded one. */
-  pick(now: Millis, exclude: string | undefined): BalancedEndpoint | null {
-    const choice = this.balancer.pick(now, exclude);
-    if (choice === null || choice.id === exclude) return null;
-    choice.begin(now);
-    return choice;
-  }
-
-  /** The upstream of what `pick` gave. */
-  upstreamOf(choice: BalancedEndpoint): Upstream {
-    return this.upstreams.get(choice.id)!;
   }
 }

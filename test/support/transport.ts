@@ -1,6 +1,5 @@
 /** Transports in memory and a clock that stands still, to drive the engines without sockets. */
 import { seededRandom } from '../../src/core.ts';
-import { Balancer } from '../../src/proxy/balance.ts';
 import { Deadlines } from '../../src/proxy/deadlines.ts';
 import type { EngineContext } from '../../src/proxy/engine.ts';
 import { DownstreamConnection } from '../../src/proxy/http1/downstream.ts';
@@ -86,7 +85,7 @@ export class TestEngine {
     const now = (): number => this.nowMs;
     const random = seededRandom(7);
     this.context = { now, random, deadlines: new Deadlines(), promptDeadlines: new Deadlines() };
-    this.group = new UpstreamGroup(new Balancer(random));
+    this.group = new UpstreamGroup(random);
     this.group.update(
       endpointIds.map((id) => ({ upstream: new Upstream(id, this.dialerOf(id), this.context), weight: 1 })),
     );

@@ -125,6 +125,11 @@ export class Balancer {
     return this.fitCount > 0;
   }
 
+  /** Whether some endpoint serves what it is asked: then asking again is likely to help. */
+  someAreWell(): boolean {
+    return this.all.some(({ isWell }) => isWell);
+  }
+
   /** Whether so few endpoints are in good order that health is not looked at. */
   isPanicking(now: Millis): boolean {
     if (this.rotation.isStale || now >= this.staleAt) this.refresh(now);

@@ -27,6 +27,9 @@ const minFailureLatencyMs = 5;
 /** ... and it at most, milliseconds. Else an endpoint that fails fast is the quickest of all. */
 const maxFailureLatencyMs = 10_000;
 
+/** Failures in a row after which an endpoint is not taken to be well, if only retries are at stake. */
+const unwellFailures = 3;
+
 /** What a balancer's endpoints tell it: that who is in rotation has to be worked out again. */
 export interface Rotation {
   isStale: boolean;
@@ -59,6 +62,8 @@ export class BalancedEndpoint {
   credit = 0;
   /** Failures without a success between them. */
   failuresInRow = 0;
+  /** Those of them that count towards its next ejection. */
+  strikes = 0;
   /** How often it was ejected lately. */
   ejections = 0;
   /** Until when it is ejected; in the past when it is not. */
@@ -93,6 +98,8 @@ export class BalancedEndpoint {
   end(now: Millis, outcome: Outcome, latencyMs: number = notMeasured): void {
     assert(this.inflight > 0, `end without begin on endpoint ${this.id}`);
     this.inflight -= 1;
+    if (outcome === 'ok') this.failuresInRow = 0;
+    else if (outcome !== 'abandoned') this.failuresInRow++;
     if (outcome === 'connect-failure') this.avoid(now);
     else this.learn(now, outcome, latencyMs);
     this.listener?.ended(this, now, outcome, latencyMs < 0 ? now : now - latencyMs);
@@ -142,6 +149,11 @@ export class BalancedEndpoint {
   /** Whether nothing counts against it. */
   isFit(now: Millis): boolean {
     return now >= this.avoidedUntil && now >= this.ejectedUntil;
+  }
+
+  /** Whether it serves what it is asked, as far as anybody knows. */
+  get isWell(): boolean {
+    return this.inRotation && this.failuresInRow < unwellFailures;
   }
 
   /** How long its answers took lately, milliseconds, pessimistically; 0 is not known. */

@@ -1,5 +1,4 @@
 /** One service of this host as its inbound listener serves it: who may call it, and which instances answer. */
-import { Balancer } from '../balance.ts';
 import type { InboundService, LocalEndpoint } from '../config.ts';
 import { Refusal } from '../http1/refusal.ts';
 import { type Decision, decide } from '../intentions.ts';
@@ -21,7 +20,7 @@ export class LocalService {
   constructor(config: InboundService, plane: Plane) {
     this.plane = plane;
     this.config = config;
-    this.group = new UpstreamGroup(new Balancer(plane.context.random));
+    this.group = new UpstreamGroup(plane.context.random);
     this.update(config);
   }
 

@@ -1,5 +1,4 @@
 /** The way of one local service to one service of the mesh: its endpoints, sessions and counters. */
-import { Balancer } from '../balance.ts';
 import type { Cluster, Endpoint } from '../config.ts';
 import { Refusal } from '../http1/refusal.ts';
 import type { HttpRoute } from '../http1/route.ts';
@@ -29,7 +28,7 @@ export class OutboundRoute implements HttpRoute, TcpRoute {
   constructor(source: string, cluster: Cluster, identity: ServiceContext, plane: Plane) {
     this.plane = plane;
     this.cluster = cluster;
-    this.group = new UpstreamGroup(new Balancer(plane.context.random));
+    this.group = new UpstreamGroup(plane.context.random);
     this.counter = plane.traffic.counter('source', source, cluster.service, 'http');
     this.tcpCounter = plane.traffic.counter('source', source, cluster.service, 'tcp');
     this.update(cluster, identity);

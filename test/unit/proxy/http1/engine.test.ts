@@ -119,7 +119,10 @@ test('retries of what may have been seen are bounded by the budget, those of wha
     }
     return engine.counter.retries;
   };
-  for (const reason of ['reset', 'failed'] as const) assert.equal(retriesOf(reason), 300, reason);
+  for (const reason of ['reset', 'failed'] as const) {
+    const retries = retriesOf(reason);
+    assert.ok(retries >= 150 && retries <= 170, `${retries} retries of 1000 requests: ${reason}`);
+  }
   for (const reason of unseen) assert.equal(retriesOf(reason), 1000, reason);
 });
 

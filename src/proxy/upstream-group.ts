@@ -1,0 +1,188 @@
+/**
+ * The endpoints that can serve one destination for one caller, and everything that decides whether a request
+ * goes to one of them: balancing, limits, the circuit breaker, ejection and the budget for retries.
+ */
+import type { Millis, Random } from '../core.ts';
+import { Balancer, type Locality } from './balance/balancer.ts';
+import { noHash } from './balance/chooser.ts';
+import type { BalancedEndpoint, Outcome, OutcomeListener } from './balance/endpoint.ts';
+import type { BalancePolicy, UpstreamPolicy } from './policy.ts';
+import { Breaker, type BreakerState } from './resilience/breaker.ts';
+import { Ejection, ejectedCount } from './resilience/ejection.ts';
+import { Limit } from './resilience/limit.ts';
+import { RetryBudget } from './retry-budget.ts';
+import type { Upstream } from './upstreams.ts';
+
+/** Why `pick` gave nothing; reasons of `RefusalReason`. */
+export type PickRefusal = 'no-healthy-upstream' | 'overflow' | 'circuit-open';
+
+/** What `most` of each is, is policy's `UpstreamLimits`; `requests` is kept by the group itself. */
+export interface GroupLimits {
+  readonly connections: Limit;
+  readonly pending: Limit;
+  readonly requests: Limit;
+}
+
+/** For whoever shows it. */
+export interface GroupSnapshot {
+  readonly endpoints: readonly EndpointSnapshot[];
+  /** Null without a breaker. */
+  readonly breaker: {
+    readonly state: BreakerState;
+    readonly opened: number;
+    readonly rejected: number;
+  } | null;
+  readonly inUse: LimitCounts;
+  readonly overflows: LimitCounts;
+  /** Counted since the group was made; `active` is now. */
+  readonly ejections: { readonly total: number; readonly spared: number; readonly active: number };
+  readonly retriesDenied: number;
+  /** So few endpoints are in good order that health is not looked at. */
+  readonly isPanicking: boolean;
+}
+
+export interface LimitCounts {
+  readonly connections: number;
+  readonly pending: number;
+  readonly requests: number;
+}
+
+export interface EndpointSnapshot {
+  readonly id: string;
+  readonly hostName: string;
+  readonly zone: string;
+  readonly weight: number;
+  readonly inflight: number;
+  /** 0 is not known. */
+  readonly ewmaMs: number;
+  /** Null when it is not ejected. */
+  readonly ejectedUntil: Millis | null;
+  readonly inRotation: boolean;
+}
+
+export class UpstreamGroup implements OutcomeListener {
+  /** For retries of what a server may have acted on; those that reached none are free. */
+  readonly retries: RetryBudget;
+  readonly limits: GroupLimits = { connections: new Limit(), pending: new Limit(), requests: new Limit() };
+  /** Why the last `pick` gave nothing. */
+  refusal: PickRefusal = 'no-healthy-upstream';
+  private readonly random: Random;
+  private readonly balancer: Balancer;
+  private upstreams = new Map<string, Upstream>();
+  private breaker: Breaker | null = null;
+  private ejection: Ejection | null = null;
+  /** What `breaker` and `ejection` were made from. */
+  private policy: Pick<UpstreamPolicy, 'breaker' | 'passiveHealth'> = { breaker: null, passiveHealth: null };
+
+  constructor(random: Random) {
+    this.random = random;
+    this.balancer = new Balancer(random, this);
+    this.retries = new RetryBudget(() => this.balancer.someAreWell());
+  }
+
+  /** Takes on policy, from the next pick on. What was learned stays where its policy stays as it is. */
+  configure(balance: BalancePolicy, policy: UpstreamPolicy, locality: Locality): void {
+    this.balancer.configure(balance, locality);
+    const { limits, breaker, passiveHealth } = policy;
+    this.limits.connections.most = limits.maxConnections;
+    this.limits.pending.most = limits.maxPendingRequests;
+    this.limits.requests.most = limits.maxConcurrentRequests;
+    if (!isSame(breaker, this.policy.breaker)) this.breaker = breaker === null ? null : new Breaker(breaker);
+    if (!isSame(passiveHealth, this.policy.passiveHealth))
+      this.ejection = passiveHealth === null ? null : new Ejection(passiveHealth, this.random);
+    this.policy = { breaker, passiveHealth };
+  }
+
+  /** Replaces the endpoints; those that are gone finish what they have. */
+  update(
+    endpoints: readonly { readonly upstream: Upstream; readonly weight: number; readonly zone?: string }[],
+  ): void {
+    const upstreams = new Map(endpoints.map(({ upstream }) => [upstream.id, upstream]));
+    for (const [id, upstream] of this.upstreams) if (upstreams.get(id) !== upstream) upstream.renew();
+    this.upstreams = upstreams;
+    this.balancer.update(
+      endpoints.map(({ upstream, weight, zone = '' }) => ({ id: upstream.id, weight, zone })),
+    );
+  }
+
+  /** Whether it has an endpoint in good order; if not, the next cluster in the order of failover is asked. */
+  isServing(now: Millis): boolean {
+    return this.balancer.hasFit(now);
+  }
+
+  /**
+   * The balancer's choice, begun: `end` is called on it once. Null, and `refusal` says why, when there is none
+   * but the excluded one, too much is under way, or the circuit is open.
+   */
+  pick(now: Millis, exclude: string | undefined, hash: number = noHash): BalancedEndpoint | null {
+    const choice = this.balancer.pick(now, exclude, hash);
+    if (choice === null || choice.id === exclude) return this.refused('no-healthy-upstream');
+    const { requests } = this.limits;
+    if (!requests.take()) return this.refused('overflow');
+    if (this.breaker !== null && !this.breaker.admit(now)) {
+      requests.give();
+      return this.refused('circuit-open');
+    }
+    choice.begin(now);
+    return choice;
+  }
+
+  private refused(reason: PickRefusal): null {
+    this.refusal = reason;
+    return null;
+  }
+
+  /** The upstream of what `pick` gave. */
+  upstreamOf(choice: BalancedEndpoint): Upstream {
+    return this.upstreams.get(choice.id)!;
+  }
+
+  /** Told by endpoints, also by those that are gone. */
+  ended(endpoint: BalancedEndpoint, now: Millis, outcome: Outcome, startedAt: Millis): void {
+    this.limits.requests.give();
+    this.breaker?.record(now, outcome, startedAt);
+    if (this.ejection !== null && this.balancer.get(endpoint.id) === endpoint)
+      this.ejection.record(endpoint, this.balancer.endpoints, now, outcome);
+  }
+
+  /** Not for the path of every request. */
+  snapshot(now: Millis): GroupSnapshot {
+    const { breaker, ejection, limits } = this;
+    const isPanicking = this.balancer.isPanicking(now);
+    return {
+      endpoints: this.balancer.endpoints.map((endpoint) => ({
+        id: endpoint.id,
+        hostName: this.upstreams.get(endpoint.id)!.name,
+        zone: endpoint.zone,
+        weight: endpoint.weight,
+        inflight: endpoint.inflight,
+        ewmaMs: endpoint.latencyMs(now),
+        ejectedUntil: endpoint.ejectedUntil > now ? endpoint.ejectedUntil : null,
+        inRotation: endpoint.inRotation,
+      })),
+      breaker: breaker && { state: breaker.state(now), opened: breaker.opened, rejected: breaker.rejected },
+      inUse: {
+        connections: limits.connections.inUse,
+        pending: limits.pending.inUse,
+        requests: limits.requests.inUse,
+      },
+      overflows: {
+        connections: limits.connections.overflows,
+        pending: limits.pending.overflows,
+        requests: limits.requests.overflows,
+      },
+      ejections: {
+        total: ejection?.ejected ?? 0,
+        spared: ejection?.spared ?? 0,
+        active: ejectedCount(this.balancer.endpoints, now),
+      },
+      retriesDenied: this.retries.exhausted,
+      isPanicking,
+    };
+  }
+}
+
+/** Whether two policies, plain data with the same order of fields, say the same. */
+function isSame<Policy>(a: Policy, b: Policy): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
+}
