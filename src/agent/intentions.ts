@@ -6,52 +6,58 @@ import { byCodeUnit, Fault } from '../core.ts';
 import { hlcMillis } from '../gossip/record.ts';
 import { decide, precedence, rulesFor, wildcard } from '../proxy/intentions.ts';
 import type { Json } from './consul.ts';
+import { type ParsedEntry, parseConfigEntry } from './entries/entry.ts';
+import { echoed, object, type Reading, refused, word } from './entries/form.ts';
 import {
+  checkAction,
   type IntentionSource,
+  intentionFields,
   intentionsOf,
-  type ParsedEntry,
-  parseConfigEntry,
   sourcesOf,
-} from './entries.ts';
-import { Fields } from './fields.ts';
+} from './entries/service-intentions.ts';
 import type { PolicyStore, StoredEntry } from './port.ts';
 
 const KIND = 'service-intentions';
 /** How Go writes a time that is not known. */
 const noTime = '0001-01-01T00:00:00Z';
 
-export interface IntentionWish {
-  readonly action: 'allow' | 'deny';
-  readonly description: string;
-}
+const inNames = refused('there are no namespaces or partitions but "default"', ['default']);
+const noPeers = refused('there is no peering between meshes');
+
+const wishShape = {
+  ...intentionFields,
+  SourceType: word(['consul']),
+  // They are in the query; a client that sends back what it read has them here too.
+  SourceName: echoed,
+  DestinationName: echoed,
+  ID: echoed,
+  Precedence: echoed,
+  CreatedAt: echoed,
+  UpdatedAt: echoed,
+  Hash: echoed,
+  CreateIndex: echoed,
+  ModifyIndex: echoed,
+  Meta: refused(`belongs on the ${KIND} entry of the destination`),
+  SourceNS: inNames,
+  DestinationNS: inNames,
+  SourcePartition: inNames,
+  DestinationPartition: inNames,
+  SourcePeer: noPeers,
+  SourceSamenessGroup: noPeers,
+  JWT: refused('JWT requirements are not supported'),
+};
+const wishForm = object(wishShape, { check: checkAction });
+
+/** What is wanted for one pair. */
+export type IntentionWish = Pick<Reading<typeof wishShape>, 'Action' | 'Permissions' | 'Description'>;
+
+/** What `PUT connect/intentions/exact` takes. */
+export const intentionSchema = wishForm.schema;
 
 /** Reads the body of `PUT connect/intentions/exact`. `Fault` with the field's path. */
 export function parseIntention(input: unknown): IntentionWish {
-  const fields = new Fields(input, '');
-  for (const name of [
-    'ID',
-    'SourceName',
-    'DestinationName',
-    'Precedence',
-    'CreatedAt',
-    'UpdatedAt',
-    'Hash',
-    'CreateIndex',
-    'ModifyIndex',
-  ])
-    fields.value(name);
-  for (const name of ['SourceNS', 'DestinationNS', 'SourcePartition', 'DestinationPartition'])
-    fields.unsupported(name, 'there are no namespaces or partitions but "default"', ['default']);
-  for (const name of ['SourcePeer', 'SourceSamenessGroup', 'JWT'])
-    fields.unsupported(name, 'is not supported');
-  fields.unsupported('Permissions', 'permissions by path, header or method are not supported yet');
-  fields.unsupported('Meta', `belongs on the ${KIND} entry of the destination`);
-  fields.word('SourceType', ['consul'], 'consul');
-  if (fields.string('Action', '') === '') throw fields.missing('Action', 'is required: allow or deny');
-  const action = fields.word('Action', ['allow', 'deny'] as const, 'deny');
-  const description = fields.string('Description', '', 512);
-  fields.end();
-  return { action, description };
+  const { SourceType: _, ...wish } = wishForm.read(input, '')!;
+  return wish;
 }
 
 /** The destination's entry with the source added or replaced, to be written with `put-config-entry`. */
@@ -63,10 +69,9 @@ export function upsertIntention(
 ): ParsedEntry {
   const stored = policy.get(KIND, destination);
   const others = stored === undefined ? [] : othersIn(stored, source);
-  const added = { Name: source, Action: wish.action, Description: wish.description };
   return parseConfigEntry({
     ...(stored?.entry ?? { Kind: KIND, Name: destination }),
-    Sources: [...others, added],
+    Sources: [...others, { Name: source, ...wish }],
   });
 }
 
@@ -144,7 +149,7 @@ function intentionJson(stored: StoredEntry, source: IntentionSource): Json {
     DestinationNS: 'default',
     DestinationName: stored.name,
     SourceType: 'consul',
-    Action: source.Action,
+    ...(source.Permissions === undefined ? { Action: source.Action } : { Permissions: source.Permissions }),
     Precedence: precedence(source.Name, stored.name),
     ...(Meta === undefined ? {} : { Meta }),
     CreatedAt: noTime,

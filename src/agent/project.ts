@@ -3,7 +3,7 @@
  * Every list is sorted, so that equal knowledge gives an equal view.
  */
 import type { HostId } from '../core.ts';
-import { noPolicy } from '../proxy/policy-defaults.ts';
+import type { PolicyView } from '../proxy/policy.ts';
 import type {
   IdentityView,
   InstanceView,
@@ -14,7 +14,6 @@ import type {
   ServiceView,
 } from '../proxy/view.ts';
 import type { Catalog, ServiceEntry } from './catalog.ts';
-import type { PolicyStore } from './port.ts';
 import type { VipPool } from './vips.ts';
 
 export interface ProjectionInput {
@@ -27,7 +26,7 @@ export interface ProjectionInput {
   readonly inbound: MeshView['inbound'];
   readonly outbound: MeshView['outbound'];
   readonly catalog: Catalog;
-  readonly policy: PolicyStore;
+  readonly policy: PolicyView;
   readonly intentions: readonly IntentionView[];
   readonly vips: VipPool;
   readonly identities: readonly IdentityView[];
@@ -40,6 +39,8 @@ export function project(input: ProjectionInput): MeshView {
   const { catalog } = input;
   const names = catalog.serviceNames();
   input.vips.retain(new Set(names));
+  const protocols = protocolsOf(input.policy);
+  const otherwise = input.policy.proxyDefaults?.protocol ?? 'auto';
   return {
     trustDomain: input.trustDomain,
     domain: input.domain,
@@ -49,27 +50,29 @@ export function project(input: ProjectionInput): MeshView {
     defaultIntention: input.defaultIntention,
     inbound: input.inbound,
     outbound: input.outbound,
-    services: names.map((name) => serviceView(input, name)).filter((service) => service.instances.length > 0),
+    services: names
+      .map((name) => serviceView(input, name, protocols.get(name) ?? otherwise))
+      .filter((service) => service.instances.length > 0),
     local: localInstances(input),
     intentions: input.intentions,
-    policy: noPolicy,
+    policy: input.policy,
     identities: input.identities,
     roots: input.roots,
     denied: input.denied,
   };
 }
 
-function protocolOf(policy: PolicyStore, service: string): Protocol {
-  const protocol = policy.get('service-defaults', service)?.entry.Protocol;
-  return protocol === 'tcp' || protocol === 'http' ? protocol : 'auto';
+/** By name, for every service whose `service-defaults` say one; all others speak the mesh's. */
+function protocolsOf({ defaults }: PolicyView): ReadonlyMap<string, Protocol> {
+  return new Map(defaults.map(({ service, protocol }) => [service, protocol]));
 }
 
-function serviceView(input: ProjectionInput, name: string): ServiceView {
+function serviceView(input: ProjectionInput, name: string, protocol: Protocol): ServiceView {
   const entries = input.catalog.instances(name).filter((entry) => entry.definition.inMesh);
   const port = commonPort(entries);
   return {
     name,
-    protocol: protocolOf(input.policy, name),
+    protocol,
     vip: entries.length > 0 && port !== null ? input.vips.addressOf(name) : null,
     vipPort: port,
     instances: entries.map((entry) => instanceView(input.catalog, entry)),

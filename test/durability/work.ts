@@ -4,7 +4,7 @@
  */
 
 import { parseDefinition } from '../../src/agent/definition.ts';
-import { parseConfigEntry } from '../../src/agent/entries.ts';
+import { parseConfigEntry } from '../../src/agent/entries/entry.ts';
 import { decodeJoinAnswer } from '../../src/agent/joining.ts';
 import { ADMISSION, SERVICE } from '../../src/agent/kinds.ts';
 import type { Command, CreatedToken } from '../../src/agent/port.ts';

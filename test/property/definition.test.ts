@@ -4,7 +4,8 @@ import fc from 'fast-check';
 import { goDuration } from '../../src/agent/consul.ts';
 import { parseDefinition, parseDefinitions, toConsul } from '../../src/agent/definition.ts';
 import { parseDuration } from '../../src/agent/duration.ts';
-import { intentionsOf, parseConfigEntry } from '../../src/agent/entries.ts';
+import { parseConfigEntry } from '../../src/agent/entries/entry.ts';
+import { intentionsOf } from '../../src/agent/entries/service-intentions.ts';
 import { Fault } from '../../src/core.ts';
 
 const file = { type: 'file', path: '/etc/x.json' } as const;

@@ -1,24 +1,26 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import { Catalog } from '../../../src/agent/catalog.ts';
+import { policyViewOf } from '../../../src/agent/entries/view.ts';
 import { CHECK, HOST, SERVICE, type ServiceDefinition } from '../../../src/agent/kinds.ts';
-import type { PolicyStore, StoredEntry } from '../../../src/agent/port.ts';
+import type { PolicyStore } from '../../../src/agent/port.ts';
 import { project } from '../../../src/agent/project.ts';
 import { parseVipRange, VipPool } from '../../../src/agent/vips.ts';
 import type { MemberState } from '../../../src/gossip/port.ts';
 import type { MeshView } from '../../../src/proxy/view.ts';
 import { definitionOf, hostValue } from '../../support/agent.ts';
+import { rawStoreOf, storeOf } from '../../support/policy.ts';
 
 const self = 'a'.repeat(64);
 const other = 'b'.repeat(64);
 let catalog: Catalog;
 let vips: VipPool;
-let defaults: { [service: string]: string };
+let policy: PolicyStore;
 
 beforeEach(() => {
   catalog = new Catalog();
   vips = new VipPool(parseVipRange('127.64.0.0/16'));
-  defaults = {};
+  policy = storeOf();
   addHost(self, 'one', '10.0.0.1');
   addHost(other, 'two', '10.0.0.2');
 });
@@ -43,14 +45,6 @@ function addCheck(id: string, serviceId: string, status: 'passing' | 'warning' |
 }
 
 function view(): MeshView {
-  const policy: PolicyStore = {
-    get: (kind, name) => {
-      const Protocol = kind === 'service-defaults' ? defaults[name] : undefined;
-      const stored = { kind, name, author: self, hlc: 0, createIndex: 1, modifyIndex: 1 };
-      return Protocol === undefined ? undefined : ({ ...stored, entry: { Protocol } } satisfies StoredEntry);
-    },
-    list: () => [],
-  };
   return project({
     trustDomain: 'mesh.example',
     domain: 'mesh',
@@ -61,7 +55,7 @@ function view(): MeshView {
     inbound: { address: '10.0.0.1', port: 21000 },
     outbound: null,
     catalog,
-    policy,
+    policy: policyViewOf(policy),
     intentions: [],
     vips,
     identities: [],
@@ -140,17 +134,19 @@ test('an address is given back when a service is gone everywhere, and kept while
   assert.equal(serviceOf('c')?.vip, before[0]);
 });
 
-test('a protocol that this version does not know counts as not said', () => {
+test('a service speaks what its defaults say, else what the mesh does, else anything', () => {
   add(self, 'api');
-  for (const [protocol, expected] of [
-    ['http', 'http'],
-    ['tcp', 'tcp'],
-    ['grpc', 'auto'],
-    ['', 'auto'],
-  ] as const) {
-    defaults = { api: protocol };
-    assert.equal(serviceOf('api')?.protocol, expected);
-  }
+  add(self, 'db', { port: 9001 });
+  const protocols = () => [serviceOf('api')?.protocol, serviceOf('db')?.protocol];
+  assert.deepEqual(protocols(), ['auto', 'auto']);
+  const api = { Kind: 'service-defaults', Name: 'api', Protocol: 'grpc' };
+  const global = { Kind: 'proxy-defaults', Name: 'global', Config: { protocol: 'http' } };
+  policy = storeOf(api);
+  assert.deepEqual(protocols(), ['grpc', 'auto']);
+  policy = storeOf(api, global);
+  assert.deepEqual(protocols(), ['grpc', 'http']);
+  policy = rawStoreOf({ ...api, Protocol: 'quic' });
+  assert.deepEqual(protocols(), ['auto', 'auto']);
 });
 
 test('equal meshes give equal views, whatever order they were learnt in', () => {

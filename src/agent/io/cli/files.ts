@@ -2,7 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { Fault, messageOf } from '../../../core.ts';
 import { parseDefinitions } from '../../definition.ts';
-import { type ParsedEntry, parseConfigEntry } from '../../entries.ts';
+import { type ParsedEntry, parseConfigEntry } from '../../entries/entry.ts';
 import type { ServiceDefinition } from '../../kinds.ts';
 
 const maxFileBytes = 1024 * 1024;

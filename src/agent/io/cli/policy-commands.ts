@@ -1,6 +1,6 @@
 /** `intention` and `config`: who may call whom, and the rest of the mesh-wide policy. */
 import type { Command } from 'commander';
-import { supportedKinds } from '../../entries.ts';
+import { supportedKinds } from '../../entries/entry.ts';
 import { readEntries } from './files.ts';
 import { type CommonOptions, common, operatorCommand, run, segment } from './invocation.ts';
 import { print, printable, printJson, table, tinted } from './output.ts';

@@ -7,7 +7,7 @@ import { Fault } from '../../../core.ts';
 import { grantRoles, maxGrantServices, maxGrantUses } from '../../../trust/grant.ts';
 import { idPattern } from '../../check-definition.ts';
 import { parseDuration, parseDurationBetween } from '../../duration.ts';
-import { supportedKinds } from '../../entries.ts';
+import { supportedKinds } from '../../entries/entry.ts';
 import { serviceNamePattern } from '../../kinds.ts';
 import { maxTokenTtlMs, minTokenTtlMs } from '../../port.ts';
 import { httpAddress } from '../../settings.ts';

@@ -1,7 +1,7 @@
 /** `/v1/config`: Consul's config entries, the policy that holds for the whole mesh. */
 import { Fault } from '../../../core.ts';
 import type { Json } from '../../consul.ts';
-import { parseConfigEntry, supportedKinds } from '../../entries.ts';
+import { parseConfigEntry, supportedKinds } from '../../entries/entry.ts';
 import type { StoredEntry } from '../../port.ts';
 import { type ApiContext, type ApiRequest, bodyJson, json, operatorOf, type Route } from './route.ts';
 

@@ -1,6 +1,6 @@
 /** `/v1/connect/intentions`: who may call whom, one pair at a time, over the `service-intentions` entries. */
 import { Fault } from '../../../core.ts';
-import type { ParsedEntry } from '../../entries.ts';
+import type { ParsedEntry } from '../../entries/entry.ts';
 import {
   checkIntention,
   exactIntention,

@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { parseConfigEntry } from '../../../../src/agent/entries.ts';
+import { parseConfigEntry } from '../../../../src/agent/entries/entry.ts';
 import { leafTopic } from '../../../../src/agent/port.ts';
 import { definitionOf, operatorKey, selfId } from '../../../support/agent.ts';
 import { operatorToken, startApi, type TestApi } from '../../../support/api.ts';

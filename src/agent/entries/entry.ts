@@ -1,0 +1,94 @@
+/**
+ * Consul's config entries, the mesh-wide policy: one form a kind, from which come what is accepted, what the rest of
+ * the agent knows of it, and the API's description. A policy that silently does nothing is worse than none, so
+ * whatever would is refused.
+ */
+import { maxValueBytes } from '../../gossip/record.ts';
+import { Fields, fault } from '../fields.ts';
+import type { StoredEntry } from '../port.ts';
+import type { Form, JsonSchema } from './form.ts';
+import { mesh } from './mesh.ts';
+import { proxyDefaults } from './proxy-defaults.ts';
+import { serviceDefaults } from './service-defaults.ts';
+import { serviceIntentions } from './service-intentions.ts';
+import { serviceResolver } from './service-resolver.ts';
+import { serviceRouter } from './service-router.ts';
+import { serviceSplitter } from './service-splitter.ts';
+
+/** What an entry is kept as: in normal form. */
+export interface ParsedEntry {
+  readonly kind: string;
+  readonly name: string;
+  readonly entry: StoredEntry['entry'];
+}
+
+type EntryForm = Form<{ readonly Name: string }>;
+
+export const entryForms = {
+  mesh: mesh,
+  'proxy-defaults': proxyDefaults,
+  'service-defaults': serviceDefaults,
+  'service-intentions': serviceIntentions,
+  'service-resolver': serviceResolver,
+  'service-router': serviceRouter,
+  'service-splitter': serviceSplitter,
+} as const satisfies { readonly [kind: string]: EntryForm };
+
+export type EntryKind = keyof typeof entryForms;
+
+/** Sorted. */
+export const supportedKinds: readonly string[] = Object.keys(entryForms).sort();
+
+/** Consul's other kinds, so that a refusal can tell what Starling has no use for from a typing error. */
+const foreignKinds: readonly string[] = [
+  'api-gateway',
+  'bound-api-gateway',
+  'control-plane-request-limit',
+  'exported-services',
+  'file-system-certificate',
+  'http-route',
+  'ingress-gateway',
+  'inline-certificate',
+  'jwt-provider',
+  'sameness-group',
+  'tcp-route',
+  'terminating-gateway',
+];
+
+/** The form of a kind; null for what is none. */
+export function formOf(kind: string): EntryForm | null {
+  return Object.hasOwn(entryForms, kind) ? entryForms[kind as EntryKind] : null;
+}
+
+/** `Fault` with the field's path: `unsupported-kind`, `too-large`, and the codes of `Fields` and the forms. */
+export function parseConfigEntry(input: unknown): ParsedEntry {
+  const fields = new Fields(input, '');
+  const kind = fields.required('Kind', /^[^\p{Cc}]{1,64}$/u, 'the kind of a config entry');
+  const form = formOf(kind);
+  if (form === null) {
+    const why = foreignKinds.includes(kind) ? 'has no meaning in this mesh' : 'is not a kind of config entry';
+    throw fields.fault(
+      'unsupported-kind',
+      'Kind',
+      `"${kind}" ${why}; supported: ${supportedKinds.join(', ')}`,
+    );
+  }
+  const entry = form.read(named(kind, input), '')!;
+  const bytes = Buffer.byteLength(JSON.stringify(entry));
+  if (bytes > maxValueBytes)
+    throw fault(
+      'too-large',
+      '',
+      `the entry takes ${bytes} bytes, more than the ${maxValueBytes} that are gossiped`,
+    );
+  return { kind, name: entry.Name, entry: { ...entry } };
+}
+
+/** There is one `mesh` entry, which in Consul has no name. */
+function named(kind: string, input: unknown): unknown {
+  if (kind !== 'mesh' || new Fields(input, '').has('Name')) return input;
+  return { ...(input as object), Name: 'mesh' };
+}
+
+/** What `PUT /v1/config` takes. */
+export const entrySchema: JsonSchema = { oneOf: supportedKinds.map((kind) => formOf(kind)!.schema) };

@@ -1,0 +1,329 @@
+/** `service-router`: which requests to a service go where, and how. */
+import type {
+  FaultPolicy,
+  HttpRedirect,
+  MirrorPolicy,
+  RetryCondition,
+  RetryPolicy,
+  RouteDestination,
+  RoutePolicy,
+  RouterPolicy,
+} from '../../proxy/policy.ts';
+import type { Fields } from '../fields.ts';
+import {
+  entryFields,
+  headerEdits,
+  headerEditsPolicy,
+  milliseconds,
+  optionalMilliseconds,
+  places,
+  serviceName,
+  subsetName,
+  timeout,
+} from './common.ts';
+import {
+  amount,
+  described,
+  duration,
+  flag,
+  list,
+  needed,
+  object,
+  percent,
+  type Read,
+  type Reading,
+  text,
+  word,
+} from './form.ts';
+import { requestMatch, routeMatch } from './matches.ts';
+
+const conditions = [
+  'connect-failure',
+  'refused-stream',
+  'reset',
+  '5xx',
+  'gateway-error',
+  'retriable-4xx',
+  'cancelled',
+  'deadline-exceeded',
+  'internal',
+  'resource-exhausted',
+  'unavailable',
+] as const satisfies readonly RetryCondition[];
+
+const retryOn = word(conditions, {
+  unsupported: {
+    'reset-before-request': 'is not told from other resets; use refused-stream or reset',
+    'envoy-ratelimited': 'is Envoy’s own; use RetryOnStatusCodes [429]',
+  },
+});
+
+/** What Istio retries on where only a number is said, as it is safe for most requests. */
+const defaultConditions: readonly RetryCondition[] = [
+  'connect-failure',
+  'refused-stream',
+  'unavailable',
+  'cancelled',
+];
+const defaultStatusCodes: readonly number[] = [503];
+/** Envoy's. */
+const defaultBackoffMs = 25;
+const backoffGrowth = 10;
+
+const mirror = object(
+  {
+    Service: described(serviceName, 'Where copies go; the router’s own service if it is not said.'),
+    ServiceSubset: subsetName,
+    Percent: percent(),
+    ...places,
+  },
+  {
+    empty: { refusal: 'says nothing: name a Service or a ServiceSubset' },
+    check(read, fields) {
+      if (read.Service === undefined && read.ServiceSubset === undefined)
+        throw fields.fault('missing-field', 'Service', 'name a Service or a ServiceSubset to send copies to');
+      if (read.Percent === 0)
+        throw fields.fault('without-effect', 'Percent', '0 mirrors nothing; leave Mirror out');
+    },
+  },
+);
+
+const injectedFault = object(
+  {
+    Delay: object(
+      { Duration: needed(duration({ mostMs: 3_600_000 })), Percent: percent() },
+      { check: refuseNever },
+    ),
+    Abort: object(
+      { Status: needed(amount({ least: 200, most: 599 })), Percent: percent() },
+      { check: refuseNever },
+    ),
+  },
+  { empty: { refusal: 'says nothing: give it a Delay, an Abort or both' } },
+);
+
+function refuseNever(read: { readonly Percent?: number }, fields: Fields): void {
+  if (read.Percent === 0) throw fields.fault('without-effect', 'Percent', '0 never happens; leave it out');
+}
+
+const redirect = object(
+  {
+    Status: amount({ least: 301, most: 308, zeroIsUnset: true }),
+    Host: text({ most: 253, pattern: /^[A-Za-z0-9.:[\]-]+$/, what: 'a host, with a port or without' }),
+    Path: text({ most: 2048, pattern: /^\/[^\s\p{Cc}#]*$/u, what: 'a path that starts with /' }),
+    Scheme: word(['http', 'https']),
+  },
+  {
+    empty: { refusal: 'says nothing: give it a Host, a Path or a Scheme' },
+    check(read, fields) {
+      const { Status = 301 } = read;
+      if (![301, 302, 303, 307, 308].includes(Status))
+        throw fields.fault('invalid-field', 'Status', `${Status} is none of 301, 302, 303, 307, 308`);
+      if (read.Host === undefined && read.Path === undefined && read.Scheme === undefined)
+        throw fields.fault(
+          'without-effect',
+          'Status',
+          'leads to where the request was; say Host, Path or Scheme',
+        );
+    },
+  },
+);
+
+const destinationShape = {
+  Service: serviceName,
+  ServiceSubset: subsetName,
+  ...places,
+  PrefixRewrite: text({ most: 2048, pattern: /^\/[^?#\s\p{Cc}]*$/u, what: 'a path that starts with /' }),
+  RequestTimeout: timeout,
+  IdleTimeout: timeout,
+  PerTryTimeout: described(timeout, 'From sending a try to the head of its answer.'),
+  NumRetries: amount({ least: 1, most: 100, zeroIsUnset: true }),
+  RetryOnConnectFailure: flag(),
+  RetryOn: list(retryOn, conditions.length),
+  RetryOnStatusCodes: list(amount({ least: 100, most: 599 }), 64),
+  RetryBackoff: object({
+    Base: duration({ mostMs: 60_000 }),
+    Max: duration({ mostMs: 300_000 }),
+  }),
+  Hedge: described(
+    object({ After: needed(duration({ mostMs: 60_000 })) }),
+    'A second try that starts while the first is silent; the first answer wins.',
+  ),
+  RequestHeaders: headerEdits,
+  ResponseHeaders: headerEdits,
+  Mirror: mirror,
+  Fault: injectedFault,
+  Redirect: described(redirect, 'Answered by the proxy itself instead of being forwarded.'),
+};
+
+type Destination = Reading<typeof destinationShape>;
+
+const destination = object(destinationShape, { check: checkDestination });
+
+/** What has no meaning for a request that the proxy answers itself. */
+const forwardingOnly = [
+  'Service',
+  'ServiceSubset',
+  'PrefixRewrite',
+  'RequestTimeout',
+  'IdleTimeout',
+  'PerTryTimeout',
+  'NumRetries',
+  'RetryOnConnectFailure',
+  'RetryOn',
+  'RetryOnStatusCodes',
+  'RetryBackoff',
+  'Hedge',
+  'RequestHeaders',
+  'Mirror',
+] as const satisfies readonly (keyof Destination)[];
+
+function checkDestination(read: Destination, fields: Fields): void {
+  if (read.Redirect !== undefined)
+    for (const name of forwardingOnly)
+      if (name in read)
+        throw fields.fault('conflicting-fields', name, 'has no effect on what Redirect answers');
+  const { RetryBackoff } = read;
+  if (RetryBackoff !== undefined && !hasRetries(read))
+    throw fields.fault('without-effect', 'RetryBackoff', 'nothing is retried; say NumRetries or RetryOn');
+  const { Base, Max } = RetryBackoff ?? {};
+  if (Base !== undefined && Max !== undefined && milliseconds(Max) < milliseconds(Base))
+    throw fields.fault('conflicting-fields', 'RetryBackoff', 'has a Max that is shorter than its Base');
+  for (const shorter of ['PerTryTimeout', 'Hedge'] as const) {
+    const held = shorter === 'Hedge' ? read.Hedge?.After : read.PerTryTimeout;
+    if (
+      held !== undefined &&
+      read.RequestTimeout !== undefined &&
+      milliseconds(held) >= milliseconds(read.RequestTimeout)
+    )
+      throw fields.fault(
+        'without-effect',
+        shorter,
+        `the request ends by RequestTimeout, ${read.RequestTimeout}, before`,
+      );
+  }
+}
+
+function hasRetries(read: Destination): boolean {
+  return (
+    read.NumRetries !== undefined ||
+    read.RetryOnConnectFailure === true ||
+    read.RetryOn !== undefined ||
+    read.RetryOnStatusCodes !== undefined
+  );
+}
+
+const route = object(
+  { Match: object({ HTTP: routeMatch }), Destination: destination },
+  {
+    empty: 'kept',
+    check(read, fields) {
+      const { PathExact, PathPrefix } = read.Match?.HTTP ?? {};
+      if (
+        read.Destination?.PrefixRewrite !== undefined &&
+        PathExact === undefined &&
+        PathPrefix === undefined
+      )
+        throw fields.fault(
+          'without-effect',
+          'Destination',
+          'cannot make use of PrefixRewrite without configuring either PathExact or PathPrefix',
+        );
+    },
+  },
+);
+
+export const serviceRouter = object(
+  {
+    ...entryFields('service-router', serviceName),
+    Routes: needed(list(route, 256), 'no routes: delete the entry instead'),
+  },
+  {
+    check(read, fields) {
+      const all = read.Routes.findIndex(({ Match }) => Match === undefined);
+      if (all < 0) return;
+      if (all < read.Routes.length - 1)
+        throw fields.fault(
+          'without-effect',
+          'Routes',
+          `[${all}] matches everything, so those after it never do`,
+        );
+      if (read.Routes.length === 1 && read.Routes[0]!.Destination === undefined)
+        throw fields.fault('without-effect', 'Routes', 'send everything where it goes anyway');
+    },
+  },
+);
+
+export type ServiceRouter = Read<typeof serviceRouter>;
+
+export function routerPolicy(entry: ServiceRouter): RouterPolicy {
+  return {
+    rule: `${entry.Kind}/${entry.Name}`,
+    service: entry.Name,
+    routes: entry.Routes.map(
+      ({ Match, Destination = {} }): RoutePolicy => ({
+        match: requestMatch(Match?.HTTP),
+        destination: routeDestination(Destination, entry.Name),
+      }),
+    ),
+  };
+}
+
+function routeDestination(written: Destination, router: string): RouteDestination {
+  const { Mirror, Hedge } = written;
+  return {
+    service: written.Service ?? '',
+    subset: written.ServiceSubset ?? '',
+    prefixRewrite: written.PrefixRewrite ?? null,
+    timeouts: {
+      requestMs: optionalMilliseconds(written.RequestTimeout),
+      idleMs: optionalMilliseconds(written.IdleTimeout),
+      perTryMs: optionalMilliseconds(written.PerTryTimeout),
+      connectMs: null,
+    },
+    retry: hasRetries(written) ? retryPolicy(written) : null,
+    hedge: Hedge === undefined ? null : { afterMs: milliseconds(Hedge.After) },
+    requestHeaders: headerEditsPolicy(written.RequestHeaders),
+    responseHeaders: headerEditsPolicy(written.ResponseHeaders),
+    mirror: Mirror === undefined ? null : mirrorPolicy(Mirror, router),
+    fault: faultPolicy(written.Fault),
+    redirect: redirectPolicy(written.Redirect),
+  };
+}
+
+function retryPolicy(written: Destination): RetryPolicy {
+  const on = new Set<RetryCondition>(written.RetryOn);
+  if (written.RetryOnConnectFailure) on.add('connect-failure');
+  const unsaid = on.size === 0 && written.RetryOnStatusCodes === undefined;
+  const backoffMs = optionalMilliseconds(written.RetryBackoff?.Base) ?? defaultBackoffMs;
+  return {
+    maxRetries: written.NumRetries ?? 1,
+    on: unsaid ? defaultConditions : [...on],
+    statusCodes: unsaid ? defaultStatusCodes : (written.RetryOnStatusCodes ?? []),
+    backoffMs,
+    maxBackoffMs: optionalMilliseconds(written.RetryBackoff?.Max) ?? backoffGrowth * backoffMs,
+  };
+}
+
+function mirrorPolicy(written: Read<typeof mirror>, router: string): MirrorPolicy {
+  return {
+    service: written.Service ?? router,
+    subset: written.ServiceSubset ?? '',
+    percent: written.Percent ?? 100,
+  };
+}
+
+function faultPolicy(written: Read<typeof injectedFault> | undefined): FaultPolicy | null {
+  if (written === undefined) return null;
+  const { Delay, Abort } = written;
+  return {
+    delay: Delay === undefined ? null : { ms: milliseconds(Delay.Duration), percent: Delay.Percent ?? 100 },
+    abort: Abort === undefined ? null : { status: Abort.Status, percent: Abort.Percent ?? 100 },
+  };
+}
+
+function redirectPolicy(written: Read<typeof redirect> | undefined): HttpRedirect | null {
+  if (written === undefined) return null;
+  const { Status = 301, Host = '', Path = '', Scheme = '' } = written;
+  return { status: Status, host: Host, path: Path, scheme: Scheme };
+}
