@@ -16,6 +16,8 @@ need wrk wrk
 need h2load nghttp2-client
 need strace strace
 need serf serf
+need victoria-metrics victoria-metrics
+need prometheus prometheus
 need ip iproute2
 [ -z "$missing" ] && exit 0
 sudo=
