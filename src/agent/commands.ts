@@ -5,6 +5,7 @@ import type { Seed } from '../trust/token.ts';
 import type { CaQuestion, CaStatus } from './ca-port.ts';
 import type { Catalog } from './catalog.ts';
 import { deny } from './denials.ts';
+import { type EntryChange, refuseInconsistency } from './entries/consistency.ts';
 import type { HealthEffect, HealthMachine } from './health.ts';
 import { CONFIG_ENTRY, DEPARTURE, GRANT } from './kinds.ts';
 import type { Command, ForcedLeave, PolicyStore } from './port.ts';
@@ -69,23 +70,13 @@ export function perform(
     case 'maintenance':
       return { ...nothing, own: registry.maintenance(command.serviceId, command.enable, command.reason) };
     case 'put-config-entry':
-      return policyOutcome(context, now, command.operator, {
-        kind: CONFIG_ENTRY,
-        key: `${command.kind}/${command.name}`,
-        value: command.entry,
-        operator: command.operator,
-      });
+      return entryOutcome(context, now, command, command.operator);
     case 'delete-config-entry':
       if (context.policies.get(command.kind, command.name) === undefined)
         throw new Fault('unknown-config-entry', `there is no ${command.kind} named "${command.name}"`, {
           field: 'name',
         });
-      return policyOutcome(context, now, command.operator, {
-        kind: CONFIG_ENTRY,
-        key: `${command.kind}/${command.name}`,
-        value: null,
-        operator: command.operator,
-      });
+      return entryOutcome(context, now, { ...command, entry: null }, command.operator);
     case 'create-token':
       requireOperator(context, command.operator, now);
       return tokenOutcome(
@@ -145,6 +136,14 @@ function requireOperator({ trust }: CommandContext, operator: Signer, now: Milli
     standing
   ];
   throw new Fault('not-operator', `the operator token ${why}`);
+}
+
+/** Refused where other entries, or this one, could not act any more. */
+function entryOutcome(context: CommandContext, now: Millis, change: EntryChange, operator: Signer): Outcome {
+  requireOperator(context, operator, now);
+  refuseInconsistency(context.policies, change);
+  const key = `${change.kind}/${change.name}`;
+  return { ...nothing, policy: [{ kind: CONFIG_ENTRY, key, value: change.entry, operator }] };
 }
 
 function policyOutcome(context: CommandContext, now: Millis, operator: Signer, write: PolicyWrite): Outcome {

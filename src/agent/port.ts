@@ -38,7 +38,7 @@ export type Command =
       readonly type: 'put-config-entry';
       readonly kind: string;
       readonly name: string;
-      readonly entry: object;
+      readonly entry: StoredEntry['entry'];
       readonly operator: Signer;
     }
   | {

@@ -1,0 +1,71 @@
+/** What entries mean together: a write or a deletion after which one of them could not act is refused. */
+import { Fault } from '../../core.ts';
+import { findProblems, type PolicyProblem, problemKey } from '../../proxy/compile/check.ts';
+import type { PolicyStore, StoredEntry } from '../port.ts';
+import { intentionsOf } from './service-intentions.ts';
+import { policyViewOf } from './view.ts';
+
+/** An entry as it is to be; null takes it back. */
+export interface EntryChange {
+  readonly kind: string;
+  readonly name: string;
+  readonly entry: StoredEntry['entry'] | null;
+}
+
+/** The store as it would be. */
+export function storeAfter(store: PolicyStore, changes: readonly EntryChange[]): PolicyStore {
+  const changed = new Map(
+    changes.map(({ kind, name, entry }) => {
+      const { author = '', hlc = 0, createIndex = 0, modifyIndex = 0 } = store.get(kind, name) ?? {};
+      const stored = entry === null ? null : { kind, name, entry, author, hlc, createIndex, modifyIndex };
+      return [`${kind}/${name}`, stored] as const;
+    }),
+  );
+  const get = (kind: string, name: string): StoredEntry | undefined => {
+    const stored = changed.get(`${kind}/${name}`);
+    return stored === undefined ? store.get(kind, name) : (stored ?? undefined);
+  };
+  return {
+    get,
+    list: (kind) => {
+      const kept = store.list(kind).filter(({ name }) => !changed.has(`${kind}/${name}`));
+      const added = [...changed.values()].filter((stored) => stored?.kind === kind).map((stored) => stored!);
+      return [...kept, ...added].sort((a, b) => (a.name < b.name ? -1 : 1));
+    },
+  };
+}
+
+/**
+ * `Fault('inconsistent')` when a change brings a problem that is not there without it. Problems that two operators
+ * made at the same time in two places do not keep anybody from writing something else.
+ */
+export function refuseInconsistency(store: PolicyStore, change: EntryChange): void {
+  const before = new Set(problemsIn(store).map(problemKey));
+  const fresh = problemsIn(storeAfter(store, [change])).filter((one) => !before.has(problemKey(one)));
+  const own =
+    change.entry === null ? undefined : fresh.find(({ rule }) => rule === `${change.kind}/${change.name}`);
+  if (own !== undefined)
+    throw new Fault('inconsistent', `${own.field}: ${own.message}`, { field: own.field });
+  const [other] = fresh;
+  if (other !== undefined)
+    throw new Fault('inconsistent', `${other.rule} would be broken: ${other.field}: ${other.message}`, {
+      field: 'Name',
+    });
+}
+
+function problemsIn(store: PolicyStore): readonly PolicyProblem[] {
+  const view = policyViewOf(store);
+  const protocols = new Map(view.defaults.map(({ service, protocol }) => [service, protocol]));
+  const blind = intentionsOf(store.list('service-intentions')).filter(
+    ({ destination, permissions }) =>
+      permissions !== null && (protocols.get(destination) ?? view.proxyDefaults?.protocol) === 'tcp',
+  );
+  return [
+    ...findProblems(view),
+    ...blind.map(({ rule, source, destination }) => ({
+      rule,
+      field: 'Sources',
+      message: `Permissions of "${source}" need requests: the protocol of "${destination}" is tcp`,
+    })),
+  ];
+}
