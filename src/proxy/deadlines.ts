@@ -13,6 +13,8 @@ export interface Timed {
 /** The connections one ticker watches. Lateness is bounded by the tick interval of its driver. */
 export class Deadlines {
   private readonly watched = new Set<Timed>();
+  /** When it was looked last: a clock that costs nothing to read, as coarse as the ticks. */
+  tickedAt: Millis = -Infinity;
 
   get size(): number {
     return this.watched.size;
@@ -28,6 +30,7 @@ export class Deadlines {
 
   /** Tells everyone whose deadline has passed. Each sets a new one or removes itself. */
   expire(now: Millis): void {
+    this.tickedAt = now;
     for (const timed of this.watched) if (timed.deadlineMs <= now) timed.onDeadline(now);
   }
 }

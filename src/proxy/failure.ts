@@ -53,6 +53,17 @@ export function cutShort(detail: string): UpstreamFailure {
   return { ...broken, detail };
 }
 
+/** The server said nothing for as long as one try may take. */
+export function triedTooLong(perTryMs: number): UpstreamFailure {
+  return {
+    status: 504,
+    reason: 'timeout',
+    detail: `no answer within ${perTryMs} ms`,
+    reach: 'unknown',
+    outcome: 'failed',
+  };
+}
+
 /** The answer broke the rules; `detail` says which. */
 export function badResponse(detail: string): UpstreamFailure {
   return { status: 502, reason: 'bad-response', detail, reach: 'answered', outcome: 'failed' };

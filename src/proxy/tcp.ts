@@ -3,15 +3,20 @@ import type { Millis } from '../core.ts';
 import type { BalancedEndpoint } from './balance.ts';
 import type { RefusalReason } from './dataplane.ts';
 import type { EngineContext } from './engine.ts';
+import { firstServing } from './failover.ts';
 import { declineOf, failureOf } from './failure.ts';
+import type { Refusal } from './http1/refusal.ts';
 import { type OnHttp, Relay } from './relay.ts';
 import type { TrafficCounter } from './stats.ts';
 import { type CloseReason, nobody, type Transport, type TransportOwner } from './transport.ts';
 import type { UpstreamGroup } from './upstreams.ts';
 
 export interface TcpRoute {
-  readonly group: UpstreamGroup;
+  /** In order: the next is asked where the one before has nobody to offer. */
+  readonly groups: readonly UpstreamGroup[];
   readonly tcpCounter: TrafficCounter;
+  /** Why no group has an endpoint to offer. */
+  unavailable(): Refusal;
 }
 
 /** The first server and one other. */
@@ -31,6 +36,8 @@ export class TcpConnection implements TransportOwner {
   private first: Buffer;
   private clientFinished: boolean;
   private attempts = 0;
+  /** Of the endpoint that was picked last. */
+  private group: UpstreamGroup | null = null;
   private relay: Relay | null = null;
   private over = false;
   private onHttp: OnHttp | null = null;
@@ -58,18 +65,30 @@ export class TcpConnection implements TransportOwner {
   start(onHttp: OnHttp | null): void {
     this.onHttp = onHttp;
     const endpoint = this.pick(undefined);
-    if (endpoint === null) this.refuse('no-healthy-upstream');
+    if (endpoint === null) this.refuse(this.route.unavailable().reason);
     else this.connect(endpoint);
   }
 
-  private pick(exclude: string | undefined): BalancedEndpoint | null {
+  /** `failed` is an endpoint of `group` that is not to be asked again. */
+  private pick(failed: string | undefined): BalancedEndpoint | null {
     if (this.attempts >= maxAttempts) return null;
-    return this.route.group.pick(this.context.now(), exclude);
+    const now = this.context.now();
+    const { groups } = this.route;
+    const first = firstServing(groups, now);
+    const { group: failedGroup } = this;
+    for (let i = 0; i < groups.length; i++) {
+      const group = groups[(first + i) % groups.length]!;
+      const endpoint = group.pick(now, group === failedGroup ? failed : undefined);
+      if (endpoint === null) continue;
+      this.group = group;
+      return endpoint;
+    }
+    return null;
   }
 
   private connect(endpoint: BalancedEndpoint): void {
     this.attempts++;
-    const { dialer } = this.route.group.upstreamOf(endpoint);
+    const { dialer } = this.group!.upstreamOf(endpoint);
     dialer.open('tcp', (transport) => {
       if (transport === null) this.failedToConnect(endpoint);
       else this.connected(endpoint, transport);
@@ -110,7 +129,7 @@ export class TcpConnection implements TransportOwner {
 
   private connected(endpoint: BalancedEndpoint, transport: Transport): void {
     if (this.over) {
-      endpoint.end(this.context.now(), 'ok');
+      endpoint.end(this.context.now(), 'abandoned');
       transport.destroy();
       return;
     }

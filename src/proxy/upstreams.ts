@@ -6,7 +6,10 @@ import type { Transport } from './transport.ts';
 export { UpstreamGroup } from './upstream-group.ts';
 
 /** What a connection is going to carry; the peer is told. */
-export type CarriedProtocol = 'http1' | 'tcp';
+export type CarriedProtocol = 'http1' | 'http2' | 'tcp';
+
+/** What requests are carried by: an HTTP/1.1 message each, for an application that speaks one or the other. */
+export type RequestProtocol = Exclude<CarriedProtocol, 'tcp'>;
 
 /** The most idle connections kept for one endpoint. */
 const maxIdlePerEndpoint = 512;
@@ -19,12 +22,12 @@ export interface Dialer {
   open(protocol: CarriedProtocol, done: (transport: Transport | null) => void): void;
 }
 
-/** One endpoint of a group with its idle HTTP/1.1 connections, most recently used last. */
+/** One endpoint of a group with its idle connections for requests, most recently used last. */
 export class Upstream {
   readonly id: string;
   /** What callers and operators know it by. */
   readonly name: string;
-  readonly idle: UpstreamConnection[] = [];
+  private readonly idle = { http1: [] as UpstreamConnection[], http2: [] as UpstreamConnection[] };
   /** Connections of an earlier generation are not used again. */
   generation = 0;
   readonly dialer: Dialer;
@@ -38,26 +41,29 @@ export class Upstream {
   }
 
   /** An idle connection, or a new one. `fresh` asks for a new one, after an idle one turned out to be dead. */
-  take(fresh: boolean): UpstreamConnection {
-    const waiting = fresh ? undefined : this.idle.pop();
-    return waiting ?? new UpstreamConnection(this, this.dialer.dial('http1'), this.context);
+  take(protocol: RequestProtocol, fresh: boolean): UpstreamConnection {
+    const waiting = fresh ? undefined : this.idle[protocol].pop();
+    return waiting ?? new UpstreamConnection(this, this.dialer.dial(protocol), protocol, this.context);
   }
 
   /** Takes back a connection that finished its request; false when it is not wanted any more. */
   give(connection: UpstreamConnection): boolean {
-    if (connection.generation !== this.generation || this.idle.length >= maxIdlePerEndpoint) return false;
-    this.idle.push(connection);
+    const idle = this.idle[connection.protocol];
+    if (connection.generation !== this.generation || idle.length >= maxIdlePerEndpoint) return false;
+    idle.push(connection);
     return true;
   }
 
   forget(connection: UpstreamConnection): void {
-    const index = this.idle.lastIndexOf(connection);
-    if (index >= 0) this.idle.splice(index, 1);
+    const idle = this.idle[connection.protocol];
+    const index = idle.lastIndexOf(connection);
+    if (index >= 0) idle.splice(index, 1);
   }
 
   /** Makes every connection there is its last: idle ones close, busy ones close after their request. */
   renew(): void {
     this.generation++;
-    for (const connection of this.idle.splice(0)) connection.close();
+    for (const idle of [this.idle.http1, this.idle.http2])
+      for (const connection of idle.splice(0)) connection.close();
   }
 }

@@ -4,7 +4,14 @@ import { createServer as createHttpServer, type RequestListener } from 'node:htt
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { seededRandom } from '../../src/core.ts';
-import type { Cluster, InboundService, OutboundListener, ProxyConfig } from '../../src/proxy/config.ts';
+import type {
+  Cluster,
+  Destination,
+  InboundService,
+  OutboundListener,
+  ProxyConfig,
+  Route,
+} from '../../src/proxy/config.ts';
 import type { DataPlane, TrafficRow } from '../../src/proxy/dataplane.ts';
 import { createDataPlane, type DataPlaneOptions } from '../../src/proxy/io/embedded.ts';
 import { defaultBalance } from '../../src/proxy/policy-defaults.ts';
@@ -104,6 +111,34 @@ export function cluster(service: string, ports: readonly number[], more: Partial
   };
 }
 
+/** Everything asked for by the name of a cluster goes to it. */
+export function destination(cluster: Cluster, more: Partial<Route> = {}): Destination {
+  const { service, protocol, id } = cluster;
+  return { service, protocol, routes: [{ ...plainRoute(id), ...more }] };
+}
+
+/** The configuration with these clusters, each of which can be asked for by its service's name. */
+export function withClusters(config: ProxyConfig, clusters: readonly Cluster[]): ProxyConfig {
+  return { ...config, clusters, destinations: clusters.map((each) => destination(each)) };
+}
+
+export function plainRoute(cluster: string): Route {
+  return {
+    rule: '',
+    match: null,
+    split: [{ weight: 10_000, cluster, rule: '', requestHeaders: null, responseHeaders: null }],
+    prefixRewrite: null,
+    timeouts: { requestMs: null, idleMs: null, perTryMs: null },
+    retry: null,
+    hedge: null,
+    requestHeaders: null,
+    responseHeaders: null,
+    mirror: null,
+    fault: null,
+    redirect: null,
+  };
+}
+
 /** A listener on a port of the system's choice for calls of `source`. */
 export function listener(source: string, destination: string | null): OutboundListener {
   const id = destination === null ? 'outbound' : `upstream/${source}/${destination}`;
@@ -147,7 +182,9 @@ export async function startMesh(
   more: {
     inbound?: Partial<InboundService>;
     cluster?: Partial<Cluster>;
+    route?: Partial<Route>;
     callee?: Partial<DataPlaneOptions>;
+    caller?: Partial<DataPlaneOptions>;
   } = {},
 ): Promise<TestMesh> {
   const callee = startPlane(t, more.callee);
@@ -158,11 +195,13 @@ export async function startMesh(
   };
   await callee.apply(calleeConfig);
   const inboundPort = portOf(callee, 'inbound');
-  const caller = startPlane(t);
+  const caller = startPlane(t, more.caller);
+  const api = cluster('api', [inboundPort], more.cluster);
   const callerConfig: ProxyConfig = {
     ...emptyConfig(),
     outbound: [listener('web', 'api')],
-    clusters: [cluster('api', [inboundPort], more.cluster)],
+    clusters: [api],
+    destinations: [destination(api, more.route)],
     identities: [identityOf('web')],
   };
   await caller.apply(callerConfig);

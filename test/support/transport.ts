@@ -4,7 +4,13 @@ import { Deadlines } from '../../src/proxy/deadlines.ts';
 import type { EngineContext } from '../../src/proxy/engine.ts';
 import { DownstreamConnection } from '../../src/proxy/http1/downstream.ts';
 import { Refusal } from '../../src/proxy/http1/refusal.ts';
-import type { HttpRoute, RequestRouter } from '../../src/proxy/http1/route.ts';
+import {
+  type HttpRoute,
+  plainRoute,
+  type RequestRouter,
+  type RouteTarget,
+} from '../../src/proxy/http1/route.ts';
+import { idleOnly } from '../../src/proxy/http1/timeouts.ts';
 import { TrafficCounter } from '../../src/proxy/stats.ts';
 import {
   type CloseReason,
@@ -78,6 +84,8 @@ export class TestEngine {
   readonly context: EngineContext;
   readonly group: UpstreamGroup;
   readonly counter = new TrafficCounter('source', 'web', 'api', 'http');
+  /** Where `accept` sends requests when it is told nothing else. */
+  readonly target: RouteTarget;
   /** Every connection opened to a server, by endpoint id, in order. */
   readonly dialed: { id: string; transport: MemoryTransport }[] = [];
 
@@ -86,9 +94,23 @@ export class TestEngine {
     const random = seededRandom(7);
     this.context = { now, random, deadlines: new Deadlines(), promptDeadlines: new Deadlines() };
     this.group = new UpstreamGroup(random);
+    this.target = this.targetOf([this.group]);
     this.group.update(
       endpointIds.map((id) => ({ upstream: new Upstream(id, this.dialerOf(id), this.context), weight: 1 })),
     );
+  }
+
+  targetOf(groups: readonly UpstreamGroup[], more: Partial<RouteTarget> = {}): RouteTarget {
+    return {
+      counter: this.counter,
+      tcpCounter: this.counter,
+      groups,
+      addedHeaders: null,
+      requestCuts: null,
+      responseEdits: null,
+      unavailable: () => new Refusal(503, 'no-healthy-upstream', 'none'),
+      ...more,
+    };
   }
 
   private dialerOf(id: string): Dialer {
@@ -107,20 +129,19 @@ export class TestEngine {
     return last.transport;
   }
 
-  accept(): { client: MemoryTransport; connection: DownstreamConnection } {
-    const route: HttpRoute = {
-      group: this.group,
-      counter: this.counter,
-      addedHeaders: null,
-      unavailable: () => new Refusal(503, 'no-healthy-upstream', 'none'),
-    };
-    const router: RequestRouter = { route: () => route };
+  accept(more: Partial<HttpRoute> = {}): { client: MemoryTransport; connection: DownstreamConnection } {
+    const route: HttpRoute = { ...plainRoute(this.target, null, idleOnly), ...more };
+    return this.acceptBy({ route: () => route });
+  }
+
+  acceptBy(router: RequestRouter): { client: MemoryTransport; connection: DownstreamConnection } {
     const client = new MemoryTransport();
     return { client, connection: new DownstreamConnection(client, router, this.context, () => {}) };
   }
 
   pass(ms: number): void {
     this.nowMs += ms;
+    this.context.promptDeadlines.expire(this.nowMs);
     this.context.deadlines.expire(this.nowMs);
   }
 }

@@ -64,3 +64,8 @@ export function spellsLoosely(bytes: Uint8Array, at: number, word: Uint8Array): 
   }
   return true;
 }
+
+/** The text with everything escaped that does not belong in a URI: what policy puts into one ends no line. */
+export function visible(text: string): string {
+  return text.toWellFormed().replaceAll(/[^!-~]|#/gu, encodeURIComponent);
+}

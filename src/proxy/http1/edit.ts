@@ -32,11 +32,21 @@ export function forwardedRequest(
   added: Buffer | null,
   random: Random,
 ): Buffer {
-  const room = bodyEnd - head.start + addedAtMost + (added === null ? 0 : added.length);
+  const { newTarget } = head;
+  const room =
+    bodyEnd -
+    head.start +
+    addedAtMost +
+    (added === null ? 0 : added.length) +
+    (newTarget === null ? 0 : newTarget.length);
   const output = Buffer.allocUnsafe(room);
   let length = 0;
   let from = head.start;
-  if (head.pathStart !== head.targetStart) {
+  if (newTarget !== null) {
+    length += bytes.copy(output, 0, from, head.targetStart);
+    length += newTarget.copy(output, length);
+    from = head.targetEnd;
+  } else if (head.pathStart !== head.targetStart) {
     length += bytes.copy(output, 0, from, head.targetStart);
     from = head.pathStart;
     // `http://host` without a path asks for `/`.
@@ -62,10 +72,13 @@ export function forwardedResponse(
   head: ResponseHead,
   bodyEnd: number,
   notice: ConnectionNotice,
+  added: Buffer | null,
 ): Buffer {
-  if (head.cutCount === 0 && notice === 'none') return bytes.subarray(head.start, bodyEnd);
-  const output = Buffer.allocUnsafe(bodyEnd - head.start + addedAtMost);
+  if (head.cutCount === 0 && notice === 'none' && added === null) return bytes.subarray(head.start, bodyEnd);
+  const room = bodyEnd - head.start + addedAtMost + (added === null ? 0 : added.length);
+  const output = Buffer.allocUnsafe(room);
   let length = copyKept(bytes, head.cuts, head.cutCount, head.start, head.end - 2, output, 0);
+  if (added !== null) length += added.copy(output, length);
   if (notice === 'close') length += connectionClose.copy(output, length);
   else if (notice === 'keep-alive') length += connectionKeepAlive.copy(output, length);
   else if (notice === 'upgrade') length += connectionUpgrade.copy(output, length);

@@ -27,6 +27,7 @@ export type BodyKind = 'none' | 'length' | 'chunked' | 'until-close';
 const keepAliveOption = names.keepAlive;
 const closeOption = new Uint8Array(Buffer.from('close'));
 const chunkedCoding = new Uint8Array(Buffer.from('chunked'));
+const grpcType = new Uint8Array(Buffer.from('application/grpc'));
 const continueExpectation = new Uint8Array(Buffer.from('100-continue'));
 
 /**
@@ -37,6 +38,8 @@ export class MessageHead {
   /** Offset of the first byte of the start line, and one past the empty line. */
   start = 0;
   end = 0;
+  /** Where the first field begins. */
+  fieldsStart = 0;
   /** 0 or 1: the minor version. */
   minorVersion = 1;
   /** Whether the connection may carry another message after this one. */
@@ -49,6 +52,8 @@ export class MessageHead {
   hostEnd = 0;
   hasRequestId = false;
   expectsContinue = false;
+  /** `Content-Type` begins with `application/grpc`. */
+  isGrpc = false;
   /** `Connection` lists `upgrade` and `Upgrade` is exactly `websocket`. */
   upgradesToWebSocket = false;
   /** Offset pairs of lines that must not be forwarded, ascending, never overlapping. */
@@ -80,6 +85,7 @@ export class MessageHead {
    */
   protected parseFields(bytes: Uint8Array, at: number, end: number): number {
     this.resetFields();
+    this.fieldsStart = at;
     let i = at;
     for (let count = 0; ; count++) {
       if (i + 1 >= end) return incomplete;
@@ -119,6 +125,7 @@ export class MessageHead {
     this.hostCount = 0;
     this.hasRequestId = false;
     this.expectsContinue = false;
+    this.isGrpc = false;
     this.upgradesToWebSocket = false;
     this.cutCount = 0;
     this.needsSecondLook = false;
@@ -155,6 +162,8 @@ export class MessageHead {
         return 0;
       case 12:
         if (spells(bytes, name, names.requestId) && valueEnd > valueStart) this.hasRequestId = true;
+        else if (spells(bytes, name, names.contentType))
+          this.isGrpc = isGrpcType(bytes, valueStart, valueEnd);
         return this.noteIdentity(bytes, name, length, lineEnd);
       case 14:
         if (spells(bytes, name, names.contentLength)) return this.noteLength(bytes, valueStart, valueEnd);
@@ -240,6 +249,15 @@ export class MessageHead {
     }
   }
 
+  /** Cuts every line with one of these names (lower case): what policy replaces or takes out. */
+  cutFields(bytes: Uint8Array, unwanted: readonly Uint8Array[]): void {
+    const earlier = this.cuts.slice(0, this.cutCount);
+    this.cutCount = 0;
+    for (const { start, nameLength, end } of fieldLines(bytes, this.fieldsStart, this.end - 2))
+      if (isInside(earlier, start) || unwanted.some((name) => names.isName(bytes, start, nameLength, name)))
+        this.cut(start, end);
+  }
+
   /**
    * The slow path for heads whose `Connection` lists more than the usual, or that ask for an upgrade: decides
    * each line anew, now that every option is known. The section has been found well-formed.
@@ -296,6 +314,10 @@ function fieldLines(bytes: Uint8Array, at: number, end: number): FieldLine[] {
     start = lineEnd;
   }
   return lines;
+}
+
+function isGrpcType(bytes: Uint8Array, start: number, end: number): boolean {
+  return end - start >= grpcType.length && spells(bytes, start, grpcType);
 }
 
 function isInside(cuts: Int32Array, offset: number): boolean {

@@ -14,6 +14,7 @@ import {
   space,
 } from './bytes.ts';
 import { type BodyKind, incomplete, MessageHead, malformed } from './fields.ts';
+import { ambiguous, asIs, normalTarget } from './path.ts';
 
 export { incomplete, malformed, maxHeadBytes } from './fields.ts';
 
@@ -38,6 +39,8 @@ export class RequestHead extends MessageHead {
   targetEnd = 0;
   /** Where the path begins: after the authority in absolute-form, else `targetStart`. */
   pathStart = 0;
+  /** What goes on in place of the target, in origin-form; null leaves it as it came. */
+  newTarget: Buffer | null = null;
 
   constructor() {
     super(true);
@@ -63,6 +66,7 @@ export class RequestHead extends MessageHead {
       i += 2;
     }
     this.start = this.methodStart = i;
+    this.newTarget = null;
     while (i < end && isToken[bytes[i]] === 1) i++;
     if (i - this.methodStart > maxMethodBytes) return this.refuse(400, 'method too long');
     if (i >= end) return incomplete;
@@ -130,6 +134,14 @@ export class RequestHead extends MessageHead {
       this.methodEnd - this.methodStart === method.length &&
       matches(bytes, this.methodStart, this.methodEnd, method)
     );
+  }
+
+  /** Gives the path its one spelling, for policy that looks at it; false when it has none. */
+  normalisePath(bytes: Uint8Array): boolean {
+    const normal = normalTarget(bytes, this.pathStart, this.targetEnd);
+    if (normal === ambiguous) return false;
+    if (normal !== asIs) this.newTarget = normal;
+    return true;
   }
 
   isHead(bytes: Uint8Array): boolean {

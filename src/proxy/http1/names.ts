@@ -11,6 +11,7 @@ export const expect = ascii('expect');
 export const te = ascii('te');
 export const proxyConnection = ascii('proxy-connection');
 export const requestId = ascii('x-request-id');
+export const contentType = ascii('content-type');
 const clientCertificate = ascii('x-forwarded-client-cert');
 const ownPrefix = ascii('x-starling-');
 

@@ -1,17 +1,74 @@
 /** What a listener decides about a request, before anything of it is forwarded. */
+import type { Random } from '../../core.ts';
+import type { FaultPolicy, HttpRedirect } from '../policy.ts';
 import type { TrafficCounter } from '../stats.ts';
-import type { UpstreamGroup } from '../upstreams.ts';
+import type { RequestProtocol, UpstreamGroup } from '../upstreams.ts';
+import type { FieldEdits } from './field-edits.ts';
 import type { RequestHead } from './head.ts';
 import type { Refusal } from './refusal.ts';
+import type { RetryPlan } from './retry.ts';
+import type { Timeouts } from './timeouts.ts';
 
-/** Where a request goes. Made once per connection and destination, not per request. */
-export interface HttpRoute {
-  readonly group: UpstreamGroup;
+/** One place that requests of a route may go to. */
+export interface RouteTarget {
   readonly counter: TrafficCounter;
+  /** For byte streams. */
+  readonly tcpCounter: TrafficCounter;
+  /** In order: the next is asked where the one before has nobody to offer. */
+  readonly groups: readonly UpstreamGroup[];
   /** Whole header lines added to every request, such as who calls; null for none. */
   readonly addedHeaders: Buffer | null;
-  /** What to answer when the group has no endpoint to offer. */
+  /** Fields of requests and of answers that are left out; null for none. */
+  readonly requestCuts: readonly Uint8Array[] | null;
+  readonly responseEdits: FieldEdits | null;
+  /** What to answer when no group has an endpoint to offer. */
   unavailable(): Refusal;
+}
+
+/** What is done with a request. Made once per configuration, and shared by all requests that match. */
+export interface HttpRoute {
+  readonly targets: readonly RouteTarget[];
+  /** For each target the share of it and those before it, the last one 1; null where there is one target. */
+  readonly shares: Float64Array | null;
+  /** What the server is spoken to with; null passes on what the client speaks. */
+  readonly carries: RequestProtocol | null;
+  readonly timeouts: Timeouts;
+  /** Null where policy says nothing: then what reached nobody is tried again, and what may be tried twice. */
+  readonly retry: RetryPlan | null;
+  /** Null for nearly every route. */
+  readonly treatment: Treatment | null;
+}
+
+/** What few routes ask for. */
+export interface Treatment {
+  /** What the target becomes; null leaves it. */
+  readonly rewrite: ((bytes: Buffer, head: RequestHead) => Buffer) | null;
+  readonly redirect: HttpRedirect | null;
+  readonly fault: FaultPolicy | null;
+}
+
+/** The target of one request: where a route is split, chance decides. */
+export function drawTarget(route: HttpRoute, random: Random): RouteTarget {
+  const { targets, shares } = route;
+  if (shares === null) return targets[0]!;
+  const draw = random.next();
+  let index = 0;
+  while (index < targets.length - 1 && draw >= shares[index]!) index++;
+  return targets[index]!;
+}
+
+/** Whether something that `percent` (0 to 100) of requests get is for this one. */
+export function isDrawn(percent: number, random: Random): boolean {
+  return random.next() * 100 < percent;
+}
+
+/** A route that does nothing but forward to `target`. */
+export function plainRoute(
+  target: RouteTarget,
+  carries: RequestProtocol | null,
+  timeouts: Timeouts,
+): HttpRoute {
+  return { targets: [target], shares: null, carries, timeouts, retry: null, treatment: null };
 }
 
 /** A refusal that is counted; null where not even the row is known. */
@@ -22,9 +79,10 @@ export interface RefusedRoute {
 
 /** One per client connection: it knows who calls. */
 export interface RequestRouter {
+  /** May give the head another path; everything about it is read before the next request. */
   route(bytes: Buffer, head: RequestHead): HttpRoute | RefusedRoute;
 }
 
-export function isRefused(route: HttpRoute | RefusedRoute): route is RefusedRoute {
+export function isRefused(route: object): route is RefusedRoute {
   return 'refusal' in route;
 }

@@ -11,33 +11,60 @@ import {
   type Transport,
   type TransportOwner,
 } from '../transport.ts';
-import type { Upstream } from '../upstreams.ts';
+import type { RequestProtocol, Upstream } from '../upstreams.ts';
 import { BodyTracker, bodyMalformed } from './body.ts';
-import type { DownstreamConnection } from './downstream.ts';
 import { type ConnectionNotice, forwardedResponse, inlineEnd } from './edit.ts';
+import type { FieldEdits } from './field-edits.ts';
 import { incomplete, malformed, maxHeadBytes, ResponseHead } from './head.ts';
 
 /** Parsing is synchronous and its result used at once, so one head serves every connection. */
 const head = new ResponseHead();
 
+/** Whoever waits for the answer to a request that was written to the connection. */
+export interface Asker {
+  /** Of the request. */
+  readonly minorVersion: number;
+  readonly isHeadRequest: boolean;
+  readonly wantsUpgrade: boolean;
+  readonly requestDone: boolean;
+  /** Whether the client's connection can go on after the answer; an answer that ends with it says no. */
+  keepAlive: boolean;
+  /** Bytes of the answer that the client has not taken yet. */
+  readonly unreadBytes: number;
+  readonly responseEdits: FieldEdits | null;
+  /** There is room for more of the request. */
+  resumeInput(): void;
+  sendInformational(bytes: Buffer): void;
+  /** True has the answer thrown away instead; `answerDeclined` follows once the connection has let go. */
+  declines(bytes: Buffer, head: ResponseHead): boolean;
+  answerDeclined(): void;
+  startResponse(status: number, bytes: Buffer): void;
+  sendBody(bytes: Buffer, start: number, end: number): void;
+  finishResponse(): void;
+  upstreamFailed(failed: UpstreamConnection, failure: UpstreamFailure): void;
+  becomeTunnel(response: Buffer, upstream: Transport): void;
+}
+
 export class UpstreamConnection implements TransportOwner, Timed {
   readonly transport: Transport;
   readonly upstream: Upstream;
+  readonly protocol: RequestProtocol;
   readonly generation: number;
   /** Whether an earlier request was served: then it may have died unnoticed. */
   reused = false;
   /** When it is given up while it waits for work. */
   deadlineMs: Millis = Number.POSITIVE_INFINITY;
   private readonly context: EngineContext;
-  private downstream: DownstreamConnection | null = null;
+  private asker: Asker | null = null;
   private readonly body = new BodyTracker();
   private inBody = false;
   private keepAlive = true;
   /** The beginning of a response head that is not complete. */
   private held: Buffer | null = null;
 
-  constructor(upstream: Upstream, transport: Transport, context: EngineContext) {
+  constructor(upstream: Upstream, transport: Transport, protocol: RequestProtocol, context: EngineContext) {
     this.upstream = upstream;
+    this.protocol = protocol;
     this.generation = upstream.generation;
     this.transport = transport;
     this.context = context;
@@ -50,16 +77,16 @@ export class UpstreamConnection implements TransportOwner, Timed {
     return !this.inBody && this.held === null;
   }
 
-  /** Serves `downstream` until its response is complete. */
-  attach(downstream: DownstreamConnection): void {
-    this.downstream = downstream;
+  /** Serves `asker` until its response is complete. */
+  attach(asker: Asker): void {
+    this.asker = asker;
     this.inBody = false;
     this.deadlineMs = Number.POSITIVE_INFINITY;
   }
 
   /** The client is gone, or does not want this connection's answer any more. */
   abandon(): void {
-    this.downstream = null;
+    this.asker = null;
     this.context.deadlines.remove(this);
     this.transport.destroy();
   }
@@ -77,16 +104,16 @@ export class UpstreamConnection implements TransportOwner, Timed {
   }
 
   onData(bytes: Buffer, start: number, end: number): void {
-    const downstream = this.downstream;
-    if (downstream === null) {
+    const { asker } = this;
+    if (asker === null) {
       // Nobody asked: what a server sends between responses could pass for the answer to the next request.
       this.upstream.forget(this);
       this.abandon();
-    } else if (this.inBody) this.readBody(downstream, bytes, start, end);
-    else this.readHead(downstream, bytes, start, end);
+    } else if (this.inBody) this.readBody(asker, bytes, start, end);
+    else this.readHead(asker, bytes, start, end);
   }
 
-  private readHead(downstream: DownstreamConnection, chunk: Buffer, from: number, to: number): void {
+  private readHead(asker: Asker, chunk: Buffer, from: number, to: number): void {
     let bytes = chunk;
     let start = from;
     let end = to;
@@ -112,23 +139,23 @@ export class UpstreamConnection implements TransportOwner, Timed {
         return;
       }
       if (head.status === 101) {
-        this.switchProtocols(downstream, bytes, end);
+        this.switchProtocols(asker, bytes, end);
         return;
       }
       if (head.status >= 200) {
-        this.startResponse(downstream, bytes, headEnd, end);
+        this.startResponse(asker, bytes, headEnd, end);
         return;
       }
       // 100, 102, 103: passed on, the final response is still to come. HTTP/1.0 does not know them.
-      if (downstream.minorVersion === 1)
-        downstream.sendInformational(forwardedResponse(bytes, head, headEnd, 'none'));
+      if (asker.minorVersion === 1)
+        asker.sendInformational(forwardedResponse(bytes, head, headEnd, 'none', null));
       start = headEnd;
     }
   }
 
-  private startResponse(downstream: DownstreamConnection, bytes: Buffer, headEnd: number, end: number): void {
-    const kind = head.bodyKind(downstream.isHeadRequest);
-    if (kind === 'chunked' && downstream.minorVersion === 0) {
+  private startResponse(asker: Asker, bytes: Buffer, headEnd: number, end: number): void {
+    const kind = head.bodyKind(asker.isHeadRequest);
+    if (kind === 'chunked' && asker.minorVersion === 0) {
       this.fail(badResponse('chunked response to HTTP/1.0'));
       return;
     }
@@ -140,87 +167,100 @@ export class UpstreamConnection implements TransportOwner, Timed {
     }
     this.inBody = true;
     this.keepAlive = head.keepAlive && kind !== 'until-close';
-    const notice = this.noticeFor(downstream);
+    if (asker.declines(bytes, head)) {
+      this.release(asker, bodyEnd === end && this.body.done);
+      asker.answerDeclined();
+      return;
+    }
+    const edits = asker.responseEdits;
+    if (edits !== null) head.cutFields(bytes, edits.cuts);
+    const notice = this.noticeFor(asker);
     const inline = inlineEnd(headEnd, bodyEnd);
-    downstream.startResponse(head.status, forwardedResponse(bytes, head, inline, notice));
-    if (inline < bodyEnd) downstream.sendBody(bytes, inline, bodyEnd);
-    this.afterBytes(downstream, bodyEnd === end);
+    const added = edits === null ? null : edits.lines;
+    asker.startResponse(head.status, forwardedResponse(bytes, head, inline, notice, added));
+    if (inline < bodyEnd) asker.sendBody(bytes, inline, bodyEnd);
+    this.afterBytes(asker, bodyEnd === end);
   }
 
-  private noticeFor(downstream: DownstreamConnection): ConnectionNotice {
-    if (this.body.untilClose) downstream.keepAlive = false;
-    if (!downstream.keepAlive) return 'close';
-    return downstream.minorVersion === 0 ? 'keep-alive' : 'none';
+  private noticeFor(asker: Asker): ConnectionNotice {
+    if (this.body.untilClose) asker.keepAlive = false;
+    if (!asker.keepAlive) return 'close';
+    return asker.minorVersion === 0 ? 'keep-alive' : 'none';
   }
 
-  private readBody(downstream: DownstreamConnection, bytes: Buffer, start: number, end: number): void {
+  private readBody(asker: Asker, bytes: Buffer, start: number, end: number): void {
     const bodyEnd = this.body.feed(bytes, start, end);
     if (bodyEnd === bodyMalformed) {
       this.fail(badResponse('malformed chunked body'));
       return;
     }
-    downstream.sendBody(bytes, start, bodyEnd);
-    this.afterBytes(downstream, bodyEnd === end);
+    asker.sendBody(bytes, start, bodyEnd);
+    this.afterBytes(asker, bodyEnd === end);
   }
 
-  private afterBytes(downstream: DownstreamConnection, consumedAll: boolean): void {
-    if (this.body.done) this.finishResponse(downstream, consumedAll);
-    else if (downstream.transport.pendingBytes > highWaterBytes) this.transport.pause();
+  private afterBytes(asker: Asker, consumedAll: boolean): void {
+    if (this.body.done) this.finishResponse(asker, consumedAll);
+    else if (asker.unreadBytes > highWaterBytes) this.transport.pause();
   }
 
   /** The response is complete; `clean` says whether nothing came after it. */
-  private finishResponse(downstream: DownstreamConnection, clean: boolean): void {
-    this.downstream = null;
+  private finishResponse(asker: Asker, clean: boolean): void {
+    this.release(asker, clean);
+    asker.finishResponse();
+  }
+
+  /** Waits for other work, if both messages are over and nothing else came; `clean` says so of the response. */
+  private release(asker: Asker, clean: boolean): void {
+    this.asker = null;
     this.reused = true;
-    if (clean && this.keepAlive && downstream.requestDone) {
+    if (!asker.requestDone || !this.body.done) this.abandon();
+    else if (clean && this.keepAlive) {
       this.transport.resume();
       this.deadlineMs = this.context.now() + idleUpstreamMs;
       if (!this.upstream.give(this)) this.close();
-    } else if (downstream.requestDone) this.close();
-    else this.abandon();
-    downstream.finishResponse();
+    } else this.close();
   }
 
-  private switchProtocols(downstream: DownstreamConnection, bytes: Buffer, end: number): void {
-    if (!downstream.wantsUpgrade || !head.upgradesToWebSocket) {
+  private switchProtocols(asker: Asker, bytes: Buffer, end: number): void {
+    if (!asker.wantsUpgrade || !head.upgradesToWebSocket) {
       this.fail(badResponse('unasked 101'));
       return;
     }
-    this.downstream = null;
+    this.asker = null;
     this.context.deadlines.remove(this);
-    downstream.becomeTunnel(forwardedResponse(bytes, head, end, 'upgrade'), this.transport);
+    asker.becomeTunnel(forwardedResponse(bytes, head, end, 'upgrade', null), this.transport);
   }
 
   private fail(failure: UpstreamFailure): void {
-    const downstream = this.downstream;
+    const { asker } = this;
     this.abandon();
-    downstream?.upstreamFailed(this, failure);
+    asker?.upstreamFailed(this, failure);
   }
 
   onFinish(): void {
-    const downstream = this.downstream;
-    if (downstream === null) {
+    const { asker } = this;
+    if (asker === null) {
       this.upstream.forget(this);
       this.close();
     } else if (this.inBody && this.body.untilClose) {
       this.keepAlive = false;
       this.body.done = true;
-      this.finishResponse(downstream, true);
+      this.finishResponse(asker, true);
     } else this.fail(cutShort('the server ended the connection before the response was complete'));
   }
 
   onClose(reason: CloseReason): void {
     this.context.deadlines.remove(this);
-    const downstream = this.downstream;
-    if (downstream === null) {
+    const { asker } = this;
+    if (asker === null) {
       this.upstream.forget(this);
       return;
     }
-    this.downstream = null;
-    downstream.upstreamFailed(this, failureOf(reason));
+    this.asker = null;
+    asker.upstreamFailed(this, failureOf(reason));
   }
 
   onDrain(): void {
-    this.downstream?.resumeInput();
+    this.asker?.resumeInput();
   }
 }

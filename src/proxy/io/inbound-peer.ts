@@ -7,11 +7,18 @@ import { Detection } from '../detection.ts';
 import { declineOf } from '../failure.ts';
 import { DownstreamConnection } from '../http1/downstream.ts';
 import { Refusal } from '../http1/refusal.ts';
-import type { HttpRoute, RefusedRoute, RequestRouter } from '../http1/route.ts';
+import {
+  type HttpRoute,
+  plainRoute,
+  type RefusedRoute,
+  type RequestRouter,
+  type RouteTarget,
+} from '../http1/route.ts';
+import { carriedBy } from '../http1/route-table.ts';
 import type { MuxStream } from '../mux/stream.ts';
 import { TcpConnection } from '../tcp.ts';
 import type { Transport } from '../transport.ts';
-import type { CarriedProtocol } from '../upstreams.ts';
+import type { CarriedProtocol, RequestProtocol } from '../upstreams.ts';
 import type { LocalService } from './inbound-service.ts';
 import type { Plane, VerifiedPeer } from './options.ts';
 
@@ -22,8 +29,9 @@ export interface LocalServices {
   serviceFor(sni: string): LocalService | null;
 }
 
-interface Allowed extends HttpRoute {
+interface Allowed {
   readonly service: LocalService;
+  readonly route: HttpRoute;
 }
 
 export class InboundPeer implements RequestRouter {
@@ -50,7 +58,8 @@ export class InboundPeer implements RequestRouter {
   }
 
   route(): HttpRoute | RefusedRoute {
-    return this.current();
+    const decision = this.current();
+    return 'refusal' in decision ? decision : decision.route;
   }
 
   private current(): Allowed | RefusedRoute {
@@ -70,22 +79,25 @@ export class InboundPeer implements RequestRouter {
     const counter = traffic.counter('destination', source, service.name, 'http');
     const { action, rule } = service.decide(source);
     if (action === 'deny') return { refusal: service.denial(source, rule), counter };
-    return {
-      service,
-      group: service.group,
+    const target: RouteTarget = {
       counter,
+      tcpCounter: traffic.counter('destination', source, service.name, 'tcp'),
+      groups: [service.group],
       addedHeaders: this.clientCertificate,
+      requestCuts: null,
+      responseEdits: null,
       unavailable: () => service.unavailable(),
     };
+    return { service, route: plainRoute(target, carriedBy(service.protocol), service.timeouts) };
   }
 
   /** A stream of the peer's session. */
   serveStream(stream: MuxStream, protocol: CarriedProtocol): void {
     const service = this.services.serviceFor(this.sni);
+    const isHttp = protocol !== 'tcp' && service?.protocol !== 'tcp';
     if (this.draining) stream.decline('refused');
-    else if (service?.protocol === 'http') this.serveHttp(stream);
-    else if (protocol === 'http1' && (service === null || service.protocol === 'auto'))
-      this.serveHttp(stream);
+    else if (isHttp || service?.protocol === 'http')
+      this.serveHttp(stream, protocol === 'http2' ? 'http2' : 'http1');
     else this.serveTcp(stream, Buffer.alloc(0), false, service?.protocol === 'auto');
   }
 
@@ -110,10 +122,9 @@ export class InboundPeer implements RequestRouter {
       );
   }
 
-  private serveHttp(transport: Transport): DownstreamConnection {
-    const connection = new DownstreamConnection(transport, this, this.plane.context, (over) =>
-      this.requests.delete(over),
-    );
+  private serveHttp(transport: Transport, spoken: RequestProtocol = 'http1'): DownstreamConnection {
+    const over = (connection: DownstreamConnection): boolean => this.requests.delete(connection);
+    const connection = new DownstreamConnection(transport, this, this.plane.context, over, spoken);
     this.requests.add(connection);
     if (this.draining) connection.drain();
     return connection;
@@ -131,10 +142,8 @@ export class InboundPeer implements RequestRouter {
       if (decline === null || !transport.decline(decline)) transport.destroy();
       return;
     }
-    const { traffic, context } = this.plane;
-    const tcpCounter = traffic.counter('destination', this.peer.service, decision.service.name, 'tcp');
-    const route = { group: decision.group, tcpCounter };
-    const connection = new TcpConnection(transport, route, context, first, finished, (over) =>
+    const target = decision.route.targets[0]!;
+    const connection = new TcpConnection(transport, target, this.plane.context, first, finished, (over) =>
       this.connections.delete(over),
     );
     this.connections.add(connection);

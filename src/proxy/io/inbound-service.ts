@@ -1,6 +1,7 @@
 /** One service of this host as its inbound listener serves it: who may call it, and which instances answer. */
 import type { InboundService, LocalEndpoint } from '../config.ts';
 import { Refusal } from '../http1/refusal.ts';
+import { localTimeouts, type Timeouts } from '../http1/timeouts.ts';
 import { type Decision, decide } from '../intentions.ts';
 import { Upstream, UpstreamGroup } from '../upstreams.ts';
 import { AppDialer } from './app-dialer.ts';
@@ -29,6 +30,9 @@ export class LocalService {
   }
   get protocol(): InboundService['protocol'] {
     return this.config.protocol;
+  }
+  get timeouts(): Timeouts {
+    return localTimeouts(this.config.requestTimeoutMs);
   }
 
   /** Takes on a new configuration; connections to instances that stay are kept. */

@@ -1,43 +1,133 @@
-/** One local client connection: remembers the route of its last request, for the next is nearly always alike. */
-import type { RequestHead } from '../http1/head.ts';
-import type { HttpRoute, RefusedRoute, RequestRouter } from '../http1/route.ts';
-import type { OutboundRoutes } from './outbound-routes.ts';
+/** One service of this host as a caller: its clusters, and the routes to all that it has asked for. */
+import type { CallerPolicy, Cluster, Destination } from '../config.ts';
+import { Refusal } from '../http1/refusal.ts';
+import { type Reach, RouteTable } from '../http1/route-table.ts';
+import type { UpstreamPolicy } from '../policy.ts';
+import { defaultConnectTimeoutMs, defaultUpstream, noTimeouts } from '../policy-defaults.ts';
+import { UpstreamGroup } from '../upstreams.ts';
+import type { Plane } from './options.ts';
+import { OutboundCluster } from './outbound-cluster.ts';
+import type { ServiceContext } from './tls-contexts.ts';
 
-export class OutboundCaller implements RequestRouter {
-  private readonly routes: OutboundRoutes;
-  private readonly source: string | null;
-  /** Null where Host decides. */
-  private readonly destination: string | null;
-  private generation = -1;
-  private last: HttpRoute | RefusedRoute | null = null;
-  private lastHost: Buffer = Buffer.alloc(0);
+/** The configuration of the moment. */
+export interface ClusterSource {
+  /** Where this host is. */
+  readonly zone: string;
+  clusterOf(id: string): Cluster | null;
+}
 
-  constructor(routes: OutboundRoutes, source: string | null, destination: string | null) {
-    this.routes = routes;
+export class OutboundCaller {
+  private readonly source: string;
+  private readonly config: ClusterSource;
+  private readonly plane: Plane;
+  private policy: CallerPolicy | null;
+  private identity: ServiceContext;
+  /** Both by what is asked for, made when it is asked for first. */
+  private readonly byId = new Map<string, OutboundCluster>();
+  private readonly tables = new Map<string, RouteTable>();
+
+  constructor(
+    source: string,
+    policy: CallerPolicy | null,
+    identity: ServiceContext,
+    config: ClusterSource,
+    plane: Plane,
+  ) {
     this.source = source;
-    this.destination = destination;
+    this.policy = policy;
+    this.identity = identity;
+    this.config = config;
+    this.plane = plane;
   }
 
-  route(bytes: Buffer, head: RequestHead): HttpRoute | RefusedRoute {
-    const isFresh = this.generation === this.routes.generation;
-    if (this.last !== null && isFresh && (this.destination !== null || this.isLastHost(bytes, head)))
-      return this.last;
-    this.generation = this.routes.generation;
-    this.last =
-      this.destination !== null ? this.routes.find(this.source, this.destination) : this.byHost(bytes, head);
-    return this.last;
+  get clusters(): Iterable<OutboundCluster> {
+    return this.byId.values();
   }
 
-  private isLastHost(bytes: Buffer, head: RequestHead): boolean {
-    const length = head.hostCount === 0 ? 0 : head.hostEnd - head.hostStart;
-    if (length !== this.lastHost.length) return false;
-    for (let i = 0; i < length; i++) if (bytes[head.hostStart + i] !== this.lastHost[i]) return false;
-    return true;
+  /** Takes on a new configuration; without an identity nothing is left. Returns what nothing is sent to any more. */
+  update(policy: CallerPolicy | null, identity: ServiceContext | null): OutboundCluster[] {
+    const gone: OutboundCluster[] = [];
+    this.policy = policy;
+    this.identity = identity ?? this.identity;
+    this.tables.clear();
+    for (const [id, known] of this.byId) {
+      const cluster = identity === null ? null : this.config.clusterOf(id);
+      if (cluster !== null) {
+        const treatment = this.treatmentOf(cluster.service);
+        known.update(this.timed(cluster, treatment), this.identity, treatment, this.config.zone);
+        continue;
+      }
+      known.retire();
+      this.byId.delete(id);
+      gone.push(known);
+    }
+    return gone;
   }
 
-  private byHost(bytes: Buffer, head: RequestHead): HttpRoute | RefusedRoute {
-    const host = head.hostCount === 0 ? Buffer.alloc(0) : bytes.subarray(head.hostStart, head.hostEnd);
-    this.lastHost = Buffer.from(host);
-    return this.routes.findHost(this.source, host.toString('latin1'));
+  tableFor(destination: Destination): RouteTable {
+    const known = this.tables.get(destination.service);
+    if (known !== undefined) return known;
+    const outbound = this.policy?.outbound ?? noTimeouts;
+    const counter = this.plane.traffic.counter('source', this.source, destination.service, 'http');
+    const table = new RouteTable(destination, outbound, counter, (id) => this.reach(id));
+    this.tables.set(destination.service, table);
+    return table;
+  }
+
+  /** A cluster, and those that take over from it. */
+  private reach(id: string): Reach {
+    const cluster = this.config.clusterOf(id);
+    if (cluster === null) return this.nowhere(id);
+    const first = this.open(cluster);
+    const others = cluster.failover.map((other) => this.config.clusterOf(other));
+    const groups = [first, ...others.filter((other) => other !== null).map((other) => this.open(other))].map(
+      (each) => each.group,
+    );
+    const { counter, tcpCounter } = first;
+    return { counter, tcpCounter, groups, unavailable: () => first.unavailable() };
+  }
+
+  private open(cluster: Cluster): OutboundCluster {
+    const known = this.byId.get(cluster.id);
+    if (known !== undefined) return known;
+    const treatment = this.treatmentOf(cluster.service);
+    const opened = new OutboundCluster(
+      this.source,
+      this.timed(cluster, treatment),
+      this.identity,
+      treatment,
+      this.config.zone,
+      this.plane,
+    );
+    this.byId.set(cluster.id, opened);
+    return opened;
+  }
+
+  /** A route may name a cluster that the configuration lacks only by mistake; its requests are refused. */
+  private nowhere(id: string): Reach {
+    const { traffic, context } = this.plane;
+    return {
+      counter: traffic.counter('source', this.source, id, 'http'),
+      tcpCounter: traffic.counter('source', this.source, id, 'tcp'),
+      groups: [new UpstreamGroup(context.random)],
+      unavailable: () => new Refusal(503, 'no-route', `no cluster ${id}`),
+    };
+  }
+
+  private treatmentOf(service: string): UpstreamPolicy {
+    if (this.policy === null) return defaultUpstream;
+    return this.policy.overrides.find(({ destination }) => destination === service) ?? this.policy.upstreams;
+  }
+
+  /**
+   * The cluster with this caller's connect timeout: what it says of its upstreams outweighs the cluster's own, as
+   * in Consul; what it says of all its calls stands in where the cluster has but the default.
+   */
+  private timed(cluster: Cluster, treatment: UpstreamPolicy): Cluster {
+    const own = treatment.connectTimeoutMs;
+    if (own !== null) return { ...cluster, connectTimeoutMs: own };
+    const general = this.policy?.outbound.connectMs ?? null;
+    if (general === null || cluster.connectTimeoutMs !== defaultConnectTimeoutMs) return cluster;
+    return { ...cluster, connectTimeoutMs: general };
   }
 }

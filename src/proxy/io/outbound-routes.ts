@@ -1,23 +1,28 @@
-/** All ways out of this host: which pair of services may talk, made when first asked for. */
-import type { Cluster, ProxyConfig } from '../config.ts';
+/** All ways out of this host: what each of its services may ask for, and what becomes of it. */
+import type { CallerPolicy, Cluster, Destination, ProxyConfig } from '../config.ts';
 import { Refusal } from '../http1/refusal.ts';
 import type { RefusedRoute } from '../http1/route.ts';
+import type { RouteTable } from '../http1/route-table.ts';
 import type { Plane } from './options.ts';
-import { OutboundRoute } from './outbound-route.ts';
+import { type ClusterSource, OutboundCaller } from './outbound-caller.ts';
+import type { OutboundCluster } from './outbound-cluster.ts';
 import type { ServiceContext } from './tls-contexts.ts';
 
 /** In the counters, for a caller or a destination that is no service. */
 const unknown = 'unknown';
 
-export class OutboundRoutes {
+export class OutboundRoutes implements ClusterSource {
   /** Changes with every configuration: whoever remembers a route asks again. */
   generation = 0;
+  zone = '';
   private readonly plane: Plane;
   private domainSuffix = '';
   private clusters: ReadonlyMap<string, Cluster> = new Map();
+  private destinations: ReadonlyMap<string, Destination> = new Map();
+  private policies: ReadonlyMap<string, CallerPolicy> = new Map();
   private contexts: ReadonlyMap<string, ServiceContext> = new Map();
-  private readonly routes = new Map<string, OutboundRoute>();
-  private retired: OutboundRoute[] = [];
+  private readonly callers = new Map<string, OutboundCaller>();
+  private retired: OutboundCluster[] = [];
 
   constructor(plane: Plane) {
     this.plane = plane;
@@ -25,28 +30,29 @@ export class OutboundRoutes {
 
   apply(config: ProxyConfig, contexts: ReadonlyMap<string, ServiceContext>): void {
     this.generation++;
+    this.zone = config.zone;
     this.domainSuffix = `.${config.domain}`;
-    this.clusters = new Map(config.clusters.map((cluster) => [cluster.service, cluster]));
+    this.clusters = new Map(config.clusters.map((cluster) => [cluster.id, cluster]));
+    this.destinations = new Map(config.destinations.map((each) => [each.service, each]));
+    this.policies = new Map(config.callers.map((caller) => [caller.service, caller]));
     this.contexts = contexts;
-    this.retired = this.retired.filter((route) => !route.isUnused);
-    for (const [key, route] of this.routes) {
-      const [source, destination] = key.split(' ') as [string, string];
-      const cluster = this.clusters.get(destination);
+    this.retired = this.retired.filter((cluster) => !cluster.isUnused);
+    for (const [source, caller] of this.callers) {
       const identity = contexts.get(source);
-      if (cluster !== undefined && identity !== undefined) route.update(cluster, identity);
-      else {
-        route.retire();
-        this.routes.delete(key);
-        this.retired.push(route);
-      }
+      this.retired.push(...caller.update(this.policies.get(source) ?? null, identity ?? null));
+      if (identity === undefined) this.callers.delete(source);
     }
   }
 
-  /** The route from `source` to `destination`; a refusal when there is none. */
-  find(source: string | null, destination: string): OutboundRoute | RefusedRoute {
-    const cluster = this.clusters.get(destination);
+  clusterOf(id: string): Cluster | null {
+    return this.clusters.get(id) ?? null;
+  }
+
+  /** What `source` may do with what it asks of `destination`; a refusal when that is nothing. */
+  find(source: string | null, destination: string): RouteTable | RefusedRoute {
+    const wanted = this.destinations.get(destination);
     // What is not in the mesh has no row of its own: a caller could name anything.
-    if (cluster === undefined)
+    if (wanted === undefined)
       return this.refused(404, 'no-route', `no service ${destination} in the mesh`, source, unknown);
     if (source === null)
       return this.refused(
@@ -56,19 +62,22 @@ export class OutboundRoutes {
         source,
         destination,
       );
-    const key = `${source} ${destination}`;
-    const known = this.routes.get(key);
+    const table = this.callerFor(source)?.tableFor(wanted);
+    return table ?? this.refused(503, 'no-identity', `${source} has no certificate yet`, source, destination);
+  }
+
+  private callerFor(source: string): OutboundCaller | null {
+    const known = this.callers.get(source);
     if (known !== undefined) return known;
     const identity = this.contexts.get(source);
-    if (identity === undefined)
-      return this.refused(503, 'no-identity', `${source} has no certificate yet`, source, destination);
-    const route = new OutboundRoute(source, cluster, identity, this.plane);
-    this.routes.set(key, route);
-    return route;
+    if (identity === undefined) return null;
+    const caller = new OutboundCaller(source, this.policies.get(source) ?? null, identity, this, this.plane);
+    this.callers.set(source, caller);
+    return caller;
   }
 
   /** As `find`, by what a Host header says: `api.mesh`, `api.service.mesh`, either with a port. */
-  findHost(source: string | null, host: string): OutboundRoute | RefusedRoute {
+  findHost(source: string | null, host: string): RouteTable | RefusedRoute {
     const service = this.serviceIn(host);
     return service === null
       ? this.refused(404, 'no-route', `${host || 'no host'} names no service`, source, unknown)
@@ -95,14 +104,19 @@ export class OutboundRoutes {
 
   /** How a service of the mesh is to be spoken to; what is not known is found out. */
   protocolOf(destination: string): Cluster['protocol'] {
-    return this.clusters.get(destination)?.protocol ?? 'auto';
+    return this.destinations.get(destination)?.protocol ?? 'auto';
+  }
+
+  private *allClusters(): Iterable<OutboundCluster> {
+    for (const caller of this.callers.values()) yield* caller.clusters;
+    yield* this.retired;
   }
 
   cutDenied(): void {
-    for (const route of [...this.routes.values(), ...this.retired]) route.cutDenied();
+    for (const cluster of this.allClusters()) cluster.cutDenied();
   }
 
   destroy(): void {
-    for (const route of [...this.routes.values(), ...this.retired]) route.destroy();
+    for (const cluster of this.allClusters()) cluster.destroy();
   }
 }

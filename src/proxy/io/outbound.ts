@@ -4,14 +4,17 @@ import type { CallerRule, OutboundListener as ListenerConfig } from '../config.t
 import type { ListenerStatus } from '../dataplane.ts';
 import { Detection } from '../detection.ts';
 import { DownstreamConnection } from '../http1/downstream.ts';
-import { isRefused } from '../http1/route.ts';
+import { Refusal } from '../http1/refusal.ts';
+import { drawTarget, isRefused } from '../http1/route.ts';
 import { TcpConnection } from '../tcp.ts';
 import { nobody, type Transport } from '../transport.ts';
 import { BoundServer, logBind } from './listener.ts';
 import type { Plane } from './options.ts';
-import { OutboundCaller } from './outbound-caller.ts';
+import { OutboundRouter } from './outbound-router.ts';
 import type { OutboundRoutes } from './outbound-routes.ts';
 import { SocketTransport } from './socket.ts';
+
+const noByteStreams = new Refusal(404, 'no-route', 'no route for byte streams');
 
 /** Something a listener carries. */
 interface Carried {
@@ -132,8 +135,8 @@ export class OutboundListener {
     source: string | null,
     destination: string | null,
   ): DownstreamConnection {
-    const caller = new OutboundCaller(this.routes, source, destination);
-    const connection = new DownstreamConnection(transport, caller, this.plane.context, (over) =>
+    const router = new OutboundRouter(this.routes, source, destination);
+    const connection = new DownstreamConnection(transport, router, this.plane.context, (over) =>
       this.carried.delete(over),
     );
     this.carried.add(connection);
@@ -149,15 +152,18 @@ export class OutboundListener {
     finished: boolean,
     silent: boolean,
   ): void {
-    const route = this.routes.find(source, destination);
-    if (isRefused(route)) {
+    const table = this.routes.find(source, destination);
+    const route = isRefused(table) ? null : table.last;
+    if (route === null) {
       const counter = this.plane.traffic.counter('source', source ?? 'unknown', destination, 'tcp');
-      counter.refuse(route.refusal.reason, null);
-      counter.finished(route.refusal.status, 0);
+      const refusal = isRefused(table) ? table.refusal : noByteStreams;
+      counter.refuse(refusal.reason, null);
+      counter.finished(refusal.status, 0);
       transport.destroy();
       return;
     }
-    const connection = new TcpConnection(transport, route, this.plane.context, first, finished, (over) =>
+    const target = drawTarget(route, this.plane.context.random);
+    const connection = new TcpConnection(transport, target, this.plane.context, first, finished, (over) =>
       this.carried.delete(over),
     );
     this.carried.add(connection);

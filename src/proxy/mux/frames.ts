@@ -25,7 +25,7 @@ export const FrameType = {
 } as const;
 
 /** In the payload of `open`: version 1 in the high four bits, the protocol in the low four. */
-export const OpenCode = { http1: 0x11, tcp: 0x12 } as const;
+export const OpenCode = { http1: 0x11, tcp: 0x12, http2: 0x13 } as const;
 
 /** In the payload of `reset`. */
 export const ResetCode = {

@@ -32,6 +32,7 @@ export interface SessionEvents {
 /** Answers (pong, reset, window) that may wait to be read by the peer; a peer that asks for more is flooding. */
 const maxAnswerBytes = 1024 * 1024;
 const longestControlPayload = 8;
+const protocols: readonly CarriedProtocol[] = ['http1', 'http2', 'tcp'];
 
 export class Session {
   private readonly isClient: boolean;
@@ -288,8 +289,8 @@ export class Session {
   private openCame(streamId: number, code: number): string | null {
     if (this.isClient) return 'stream opened by the server';
     if (streamId < this.nextStreamId) return `stream ${streamId} opened twice`;
-    const protocol = code === OpenCode.http1 ? 'http1' : code === OpenCode.tcp ? 'tcp' : null;
-    if (protocol === null) return `open code ${code}`;
+    const protocol = protocols.find((name) => OpenCode[name] === code);
+    if (protocol === undefined) return `open code ${code}`;
     this.nextStreamId = streamId + 2;
     if (this.retired || this.streams.size >= maxStreams) {
       this.sendReset(streamId, ResetCode.refused);

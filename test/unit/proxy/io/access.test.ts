@@ -18,6 +18,7 @@ import {
   testAuthority,
   trafficOf,
   trustDomain,
+  withClusters,
 } from '../../../support/mesh.ts';
 import { createTestAuthority, spiffeIdOf, verifyTestPeer } from '../../../support/pki.ts';
 
@@ -103,10 +104,8 @@ test('a new denial holds for the next request, and cuts streams that are open', 
     ...mesh.calleeConfig,
     inbound: { ...mesh.calleeConfig.inbound, services: [inboundService('api', [echo], { protocol: 'tcp' })] },
   });
-  await mesh.caller.apply({
-    ...mesh.callerConfig,
-    clusters: mesh.callerConfig.clusters.map((cluster) => ({ ...cluster, protocol: 'tcp' })),
-  });
+  const asTcp = mesh.callerConfig.clusters.map((cluster) => ({ ...cluster, protocol: 'tcp' as const }));
+  await mesh.caller.apply(withClusters(mesh.callerConfig, asTcp));
   const stream = connect(mesh.port, '127.0.0.1');
   let broken = false;
   stream.on('error', () => {

@@ -17,6 +17,7 @@ import {
   startMesh,
   startTcpApp,
   trafficOf,
+  withClusters,
 } from '../../../support/mesh.ts';
 
 setFlagsFromString('--expose-gc');
@@ -352,13 +353,11 @@ test('a WebSocket upgrade becomes a tunnel both ways', async (t) => {
 test('the outbound port routes by Host, and says why it does not', async (t) => {
   const app = await startHttpApp(t, (request, response) => response.end(`api got ${request.url}`));
   const mesh = await startMesh(t, [app], { cluster: { outOfRotation: 2 } });
+  const [api] = mesh.callerConfig.clusters;
+  const empty = { ...api!, id: 'empty', service: 'empty', endpoints: [] };
   await mesh.caller.apply({
-    ...mesh.callerConfig,
+    ...withClusters(mesh.callerConfig, [api!, empty]),
     outbound: [listener('web', null)],
-    clusters: [
-      ...mesh.callerConfig.clusters,
-      { ...mesh.callerConfig.clusters[0]!, service: 'empty', endpoints: [] },
-    ],
   });
   const port = portOf(mesh.caller, 'outbound');
   for (const host of ['api.mesh', 'API.mesh:80', 'api.service.mesh'])

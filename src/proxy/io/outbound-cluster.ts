@@ -1,9 +1,8 @@
-/** The way of one local service to one service of the mesh: its endpoints, sessions and counters. */
+/** The way of one local service to one cluster: its endpoints, sessions and counters. */
 import type { Cluster, Endpoint } from '../config.ts';
 import { Refusal } from '../http1/refusal.ts';
-import type { HttpRoute } from '../http1/route.ts';
+import type { UpstreamPolicy } from '../policy.ts';
 import type { TrafficCounter } from '../stats.ts';
-import type { TcpRoute } from '../tcp.ts';
 import { Upstream, UpstreamGroup } from '../upstreams.ts';
 import type { Plane } from './options.ts';
 import { SessionPool } from './pool.ts';
@@ -15,31 +14,33 @@ interface RemoteUpstream {
   readonly upstream: Upstream;
 }
 
-export class OutboundRoute implements HttpRoute, TcpRoute {
+export class OutboundCluster {
   readonly group: UpstreamGroup;
   readonly counter: TrafficCounter;
   readonly tcpCounter: TrafficCounter;
-  readonly addedHeaders = null;
   private readonly plane: Plane;
   private cluster: Cluster;
   private remotes: readonly RemoteUpstream[] = [];
   private readonly abandoned = new Set<SessionPool>();
 
-  constructor(source: string, cluster: Cluster, identity: ServiceContext, plane: Plane) {
+  constructor(
+    source: string,
+    cluster: Cluster,
+    identity: ServiceContext,
+    policy: UpstreamPolicy,
+    zone: string,
+    plane: Plane,
+  ) {
     this.plane = plane;
     this.cluster = cluster;
     this.group = new UpstreamGroup(plane.context.random);
     this.counter = plane.traffic.counter('source', source, cluster.service, 'http');
     this.tcpCounter = plane.traffic.counter('source', source, cluster.service, 'tcp');
-    this.update(cluster, identity);
+    this.update(cluster, identity, policy, zone);
   }
 
-  get protocol(): Cluster['protocol'] {
-    return this.cluster.protocol;
-  }
-
-  /** Takes on a new configuration; sessions to endpoints that stay are kept. */
-  update(cluster: Cluster, identity: ServiceContext): void {
+  /** Takes on a new configuration of a host in `zone`; sessions to endpoints that stay are kept. */
+  update(cluster: Cluster, identity: ServiceContext, policy: UpstreamPolicy, zone: string): void {
     const before = this.remotes;
     this.remotes = cluster.endpoints.map((endpoint) => {
       const known = before.find((remote) => remote.endpoint.id === endpoint.id);
@@ -49,7 +50,10 @@ export class OutboundRoute implements HttpRoute, TcpRoute {
       return { ...known, endpoint };
     });
     this.cluster = cluster;
-    this.group.update(this.remotes.map(({ endpoint, upstream }) => ({ upstream, weight: endpoint.weight })));
+    this.group.configure(cluster.balance, policy, { zone, callerShare: null });
+    this.group.update(
+      this.remotes.map(({ endpoint: { weight, zone }, upstream }) => ({ upstream, weight, zone })),
+    );
     const kept = new Set(this.remotes.map((remote) => remote.pool));
     for (const { pool } of before) if (!kept.has(pool)) this.abandon(pool);
   }
@@ -91,7 +95,13 @@ export class OutboundRoute implements HttpRoute, TcpRoute {
     return this.remotes.length === 0;
   }
 
+  /** Why the group gave nobody. */
   unavailable(): Refusal {
+    const { refusal } = this.group;
+    if (refusal === 'overflow')
+      return new Refusal(503, refusal, `as many requests to ${this.cluster.id} are under way as may be`);
+    if (refusal === 'circuit-open')
+      return new Refusal(503, refusal, `${this.cluster.id} fails so often that it is left alone for a while`);
     const { service, outOfRotation, endpoints } = this.cluster;
     const detail =
       endpoints.length === 0

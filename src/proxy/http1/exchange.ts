@@ -1,0 +1,435 @@
+/**
+ * One request and its answer: where it goes, how often it is tried, how long it may take, and how it ends.
+ * A client connection has one of these and uses it for request after request.
+ */
+import type { Millis } from '../../core.ts';
+import type { BalancedEndpoint, Outcome } from '../balance.ts';
+import type { RefusalReason } from '../dataplane.ts';
+import type { Deadlines, Timed } from '../deadlines.ts';
+import type { EngineContext } from '../engine.ts';
+import { firstServing } from '../failover.ts';
+import { type Reach, triedTooLong, type UpstreamFailure } from '../failure.ts';
+import type { FaultPolicy } from '../policy.ts';
+import { Relay } from '../relay.ts';
+import { highWaterBytes, type Transport } from '../transport.ts';
+import type { RequestProtocol, UpstreamGroup } from '../upstreams.ts';
+import { forwardedRequest, inlineEnd } from './edit.ts';
+import type { FieldEdits } from './field-edits.ts';
+import type { RequestHead, ResponseHead } from './head.ts';
+import { redirectResponse } from './redirect.ts';
+import { Refusal } from './refusal.ts';
+import { Replay } from './replay.ts';
+import { backoffOf, isUnwanted } from './retry.ts';
+import { drawTarget, type HttpRoute, isDrawn, type RouteTarget, type Treatment } from './route.ts';
+import type { Asker, UpstreamConnection } from './upstream.ts';
+
+/** The client's connection, as an exchange sees it. */
+export interface ExchangeClient extends Timed {
+  readonly transport: Transport;
+  /** Reads on, if the exchange has room and nothing else speaks against it. */
+  resumeInput(): void;
+  /** The answer is out: goes on to the next request. */
+  answered(now: Millis): void;
+  /** Answers in the server's stead; `seen` says that a server may have acted on the request. */
+  refuse(refusal: Refusal, broken: boolean, seen: boolean): void;
+  /** Breaks the connection: nothing else can be said after the first byte of an answer. */
+  cut(): void;
+  /** From here on the bytes of both sides go through `tunnel`. */
+  becomeTunnel(tunnel: Relay): void;
+  tunnelEnded(): void;
+}
+
+/** Timeouts shorter than this are watched for by the prompt timer; others may come due a second late. */
+const promptMs = 10_000;
+
+export class Exchange implements Asker {
+  /** Of the request, set by whoever reads it. */
+  minorVersion = 1;
+  isHeadRequest = false;
+  wantsUpgrade = false;
+  isGrpc = false;
+  requestDone = true;
+  keepAlive = true;
+  private readonly client: ExchangeClient;
+  private readonly context: EngineContext;
+  /** What the client speaks. */
+  private readonly spoken: RequestProtocol;
+  private readonly replay = new Replay();
+  /** Both null between requests. */
+  private route: HttpRoute | null = null;
+  private target: RouteTarget | null = null;
+  /** All three null while nobody is being asked. */
+  private group: UpstreamGroup | null = null;
+  private endpoint: BalancedEndpoint | null = null;
+  private upstream: UpstreamConnection | null = null;
+  /** Of the answer; 0 until it begins. */
+  private status = 0;
+  private retries = 0;
+  /** What to answer when the wait is over, by policy's wish; 0 goes on. */
+  private faultStatus = 0;
+  /** Who was asked last, and is avoided by the next try. */
+  private lastGroup: UpstreamGroup | null = null;
+  private lastEndpoint = '';
+  private startedAt: Millis = 0;
+  private triedAt: Millis = 0;
+  /** When the answer began. */
+  private answeredAt: Millis = 0;
+  /** As exact as the ticks of `clock`. */
+  private activeAt: Millis = 0;
+  /** When a request that has to wait goes on; `Infinity` when none does. */
+  private wakeAt: Millis = Infinity;
+  private clock: Deadlines;
+
+  constructor(client: ExchangeClient, spoken: RequestProtocol, context: EngineContext) {
+    this.client = client;
+    this.spoken = spoken;
+    this.context = context;
+    this.clock = context.deadlines;
+  }
+
+  /** Begins with a request whose head is at hand, and its body up to `bodyEnd`. It may be over on return. */
+  begin(route: HttpRoute, bytes: Buffer, head: RequestHead, bodyEnd: number, now: Millis): void {
+    const target = drawTarget(route, this.context.random);
+    this.route = route;
+    this.target = target;
+    this.status = 0;
+    this.retries = 0;
+    this.faultStatus = 0;
+    this.lastGroup = null;
+    this.startedAt = this.activeAt = now;
+    this.watch(route.timeouts.leastMs, now);
+    const { treatment } = route;
+    if (treatment !== null && this.isAnswered(treatment, bytes, head, now)) return;
+    if (target.requestCuts !== null) head.cutFields(bytes, target.requestCuts);
+    const inline = inlineEnd(head.end, bodyEnd);
+    const forwarded = forwardedRequest(bytes, head, inline, target.addedHeaders, this.context.random);
+    this.replay.start(forwarded, head.isIdempotent(bytes));
+    target.groups[0]!.retries.earn(now);
+    if (treatment !== null && treatment.fault !== null) this.applyFault(treatment.fault, now);
+    if (this.wakeAt === Infinity && this.route !== null && !this.connect(now, false))
+      this.refuse(target.unavailable(), false);
+    else if (inline < bodyEnd && this.route !== null) this.sendRequestBody(bytes, inline, bodyEnd);
+  }
+
+  /** What few routes ask for; true when the request is answered with that. */
+  private isAnswered(treatment: Treatment, bytes: Buffer, head: RequestHead, now: Millis): boolean {
+    const { redirect, rewrite } = treatment;
+    if (redirect !== null) {
+      const keepAlive = this.keepAlive && this.minorVersion === 1;
+      const response = redirectResponse(redirect, bytes, head, keepAlive);
+      this.keepAlive &&= this.requestDone && keepAlive;
+      this.client.transport.write(response, 0, response.length);
+      this.conclude(redirect.status, null, null);
+      this.client.answered(now);
+      return true;
+    }
+    if (rewrite !== null) head.newTarget = rewrite(bytes, head);
+    return false;
+  }
+
+  /** Whether a request is under way. */
+  get isUnderWay(): boolean {
+    return this.route !== null;
+  }
+
+  /** Has the request fail, or wait, as policy asks for some; what has to wait may be failed after it. */
+  private applyFault({ delay, abort }: FaultPolicy, now: Millis): void {
+    const { random } = this.context;
+    this.faultStatus = abort !== null && isDrawn(abort.percent, random) ? abort.status : 0;
+    if (delay !== null && isDrawn(delay.percent, random)) this.waitUntil(now + delay.ms);
+    else if (this.faultStatus !== 0) this.refuseAsFault();
+  }
+
+  private refuseAsFault(): void {
+    this.refuse(new Refusal(this.faultStatus, 'fault', 'policy asks for a failure'), false);
+  }
+
+  /** Asks the first group that has somebody, and sends what there is of the request. */
+  private connect(now: Millis, fresh: boolean): boolean {
+    const { groups, counter } = this.target!;
+    const first = firstServing(groups, now);
+    for (let i = 0; i < groups.length; i++) {
+      const group = groups[(first + i) % groups.length]!;
+      const endpoint = group.pick(now, group === this.lastGroup ? this.lastEndpoint : undefined);
+      if (endpoint === null) continue;
+      const upstream = group.upstreamOf(endpoint).take(this.route!.carries ?? this.spoken, fresh);
+      this.group = group;
+      this.endpoint = endpoint;
+      this.upstream = upstream;
+      this.triedAt = now;
+      upstream.attach(this);
+      for (const part of this.replay.parts) {
+        counter.bytesSent += part.length;
+        upstream.transport.write(part, 0, part.length);
+      }
+      if (upstream.transport.pendingBytes > highWaterBytes) this.client.transport.pause();
+      return true;
+    }
+    return false;
+  }
+
+  sendRequestBody(bytes: Buffer, start: number, end: number): void {
+    this.noteActivity();
+    if (this.upstream === null) {
+      this.replay.keep(bytes, start, end);
+      if (this.replay.isFull) this.client.transport.pause();
+      return;
+    }
+    const { transport } = this.upstream;
+    this.target!.counter.bytesSent += end - start;
+    this.replay.add(bytes, start, end);
+    transport.write(bytes, start, end);
+    if (transport.pendingBytes > highWaterBytes) this.client.transport.pause();
+  }
+
+  /** Whether more of the request may be read. */
+  get hasRoom(): boolean {
+    if (this.upstream === null) return this.route === null || !this.replay.isFull;
+    return this.upstream.transport.pendingBytes <= highWaterBytes;
+  }
+
+  /** The client has taken what was sent to it. */
+  clientDrained(): void {
+    this.upstream?.transport.resume();
+  }
+
+  // What the upstream connection tells.
+
+  get unreadBytes(): number {
+    return this.client.transport.pendingBytes;
+  }
+
+  get responseEdits(): FieldEdits | null {
+    return this.target!.responseEdits;
+  }
+
+  resumeInput(): void {
+    this.client.resumeInput();
+  }
+
+  sendInformational(bytes: Buffer): void {
+    // From here on the client has seen something of an answer: no second server may be asked.
+    this.replay.stop();
+    this.client.transport.write(bytes, 0, bytes.length);
+  }
+
+  /** Whether policy rather asks again than to pass this answer on; then `answerDeclined` follows. */
+  declines(bytes: Buffer, head: ResponseHead): boolean {
+    const { retry } = this.route!;
+    if (retry === null || this.retries >= retry.maxRetries || !this.replay.complete) return false;
+    return isUnwanted(retry, bytes, head) && this.group!.retries.spend(this.context.now());
+  }
+
+  /** The upstream connection has let go. */
+  answerDeclined(): void {
+    const now = this.context.now();
+    this.replay.seen = true;
+    this.letGo(now, 'failed');
+    if (!this.tryAgain(now, false)) this.refuse(this.target!.unavailable(), false);
+  }
+
+  startResponse(status: number, bytes: Buffer): void {
+    this.replay.stop();
+    this.status = status;
+    this.answeredAt = this.context.now();
+    this.sendBody(bytes, 0, bytes.length);
+  }
+
+  sendBody(bytes: Buffer, start: number, end: number): void {
+    this.noteActivity();
+    this.target!.counter.bytesReceived += end - start;
+    this.client.transport.write(bytes, start, end);
+  }
+
+  /** The response went out completely, and its upstream connection has let go. */
+  finishResponse(): void {
+    const now = this.context.now();
+    this.letGo(now, this.status < 500 ? 'ok' : 'failed');
+    this.conclude(this.status, null, null);
+    this.client.answered(now);
+  }
+
+  /**
+   * The upstream connection broke, and has let go. Asks another server if this one cannot have acted on the
+   * request, or acting twice does no harm; a response under way is cut, never ended.
+   */
+  upstreamFailed(failed: UpstreamConnection, failure: UpstreamFailure): void {
+    const now = this.context.now();
+    this.letGo(now, failure.outcome);
+    if (this.status !== 0) {
+      this.conclude(this.status, failure.reason, null);
+      this.client.cut();
+      return;
+    }
+    if (failure.reach !== 'unseen') this.replay.seen = true;
+    if (failed.silent && this.mayRetry(failure.reach, now)) {
+      // A connection that had been idle says nothing about its server: where there is no other, it is asked anew.
+      if (this.tryAgain(now, failure.reach === 'unknown' && failed.reused)) return;
+    }
+    const detail = `${failed.upstream.name}: ${failure.detail}`;
+    this.refuse(new Refusal(failure.status, failure.reason, detail), false);
+  }
+
+  /** Policy's conditions, then what holds without any: once, where it is safe. */
+  private mayRetry(reach: Reach, now: Millis): boolean {
+    if (!this.replay.complete || reach === 'answered') return false;
+    const { retry } = this.route!;
+    const isAsked = retry !== null && this.retries < retry.maxRetries && retry[reach];
+    if (!isAsked && this.retries > 0) return false;
+    if (reach === 'unseen') return true;
+    const isAllowed = isAsked || (retry === null && this.replay.idempotent);
+    return isAllowed && this.lastGroup!.retries.spend(now);
+  }
+
+  /** Sends the request again, now or after a while; false where nobody can be asked. */
+  private tryAgain(now: Millis, mayAskAgain: boolean): boolean {
+    const { retry } = this.route!;
+    this.retries++;
+    const wait = retry === null ? 0 : backoffOf(retry, this.retries, this.context.random.next());
+    if (wait > 0) this.waitUntil(now + wait);
+    else if (!this.connectAnew(now, mayAskAgain || retry !== null)) return false;
+    this.target!.counter.retries++;
+    this.client.resumeInput();
+    return true;
+  }
+
+  /** Prefers whom has not failed just now; asks them all the same where there is nobody else and it may help. */
+  private connectAnew(now: Millis, mayAskAgain: boolean): boolean {
+    if (this.connect(now, true)) return true;
+    if (!mayAskAgain) return false;
+    this.lastGroup = null;
+    return this.connect(now, true);
+  }
+
+  /** The server agreed to another protocol: from here on bytes go through as they are. */
+  becomeTunnel(response: Buffer, upstream: Transport): void {
+    const { client } = this;
+    this.upstream = null;
+    this.status = 101;
+    this.answeredAt = this.context.now();
+    client.deadlineMs = Infinity;
+    client.transport.write(response, 0, response.length);
+    const tunnel = new Relay(client.transport, upstream, this.target!.counter, (end) => {
+      this.letGo(this.context.now(), end === 'ended' ? 'ok' : 'failed');
+      this.conclude(101, null, null);
+      client.tunnelEnded();
+    });
+    client.becomeTunnel(tunnel);
+  }
+
+  // Time.
+
+  private noteActivity(): void {
+    if (this.clock.tickedAt > this.activeAt) this.activeAt = this.clock.tickedAt;
+  }
+
+  private watch(leastMs: number, now: Millis): void {
+    this.client.deadlineMs = now + leastMs;
+    if (leastMs < promptMs) this.watchPromptly();
+  }
+
+  private watchPromptly(): void {
+    this.clock = this.context.promptDeadlines;
+    this.clock.add(this.client);
+  }
+
+  private waitUntil(at: Millis): void {
+    this.wakeAt = at;
+    this.client.deadlineMs = Math.min(this.client.deadlineMs, at);
+    this.watchPromptly();
+  }
+
+  /** Something may have come due; chunks and tries do not move the client's deadline, so it is worked out here. */
+  onDeadline(now: Millis): void {
+    const { requestMs, answerMs, perTryMs } = this.route!.timeouts;
+    const isAwaited = this.upstream !== null && this.status === 0;
+    const tryEndsAt = isAwaited ? this.triedAt + perTryMs : Infinity;
+    const requestEndsAt = this.startedAt + requestMs;
+    const idleEndsAt = this.activeAt + this.patienceMs;
+    if (now >= requestEndsAt) this.timedOut(`no answer within ${requestMs} ms`);
+    else if (now >= idleEndsAt) this.timedOut(`nothing came for ${this.patienceMs} ms`);
+    else if (now >= tryEndsAt) this.tryTimedOut(perTryMs);
+    else if (now >= this.wakeAt) this.wake(now);
+    else {
+      // The request may be complete long before the idle time is over, and patience shorter from then on.
+      const recheckAt = this.status === 0 ? now + answerMs : Infinity;
+      this.client.deadlineMs = Math.min(requestEndsAt, idleEndsAt, tryEndsAt, this.wakeAt, recheckAt);
+    }
+  }
+
+  /** How long nothing may come from either side. */
+  private get patienceMs(): number {
+    const { idleMs, answerMs } = this.route!.timeouts;
+    return this.status === 0 && this.requestDone ? Math.min(idleMs, answerMs) : idleMs;
+  }
+
+  private wake(now: Millis): void {
+    this.wakeAt = Infinity;
+    if (this.faultStatus !== 0) this.refuseAsFault();
+    else if (this.connectAnew(now, true)) this.client.resumeInput();
+    else this.refuse(this.target!.unavailable(), false);
+  }
+
+  private tryTimedOut(perTryMs: number): void {
+    const failed = this.upstream!;
+    failed.abandon();
+    this.upstreamFailed(failed, triedTooLong(perTryMs));
+  }
+
+  private timedOut(detail: string): void {
+    this.abandonUpstream('failed');
+    if (this.status === 0) this.refuse(new Refusal(504, 'timeout', detail), false);
+    else {
+      this.conclude(this.status, 'timeout', null);
+      this.client.cut();
+    }
+  }
+
+  // Ends.
+
+  /** Answers in the server's stead. `broken` says that the request's own end cannot be told. */
+  refuse(refusal: Refusal, broken: boolean): void {
+    this.abandonUpstream('abandoned');
+    const { status } = this;
+    this.conclude(status === 0 ? refusal.status : status, refusal.reason, refusal.rule);
+    if (status === 0) this.client.refuse(refusal, broken, this.replay.seen);
+    else this.client.cut();
+  }
+
+  /** The client is gone. Whatever had been answered, it did not get it all: 499 is how others count that. */
+  abandon(reason: RefusalReason | null): void {
+    if (this.route === null) return;
+    this.abandonUpstream('abandoned');
+    this.conclude(499, reason, null);
+  }
+
+  private abandonUpstream(outcome: Outcome): void {
+    this.upstream?.abandon();
+    this.letGo(this.context.now(), outcome);
+  }
+
+  /** The endpoint has nothing to do with the request any more. */
+  private letGo(now: Millis, outcome: Outcome): void {
+    const { endpoint } = this;
+    this.upstream = null;
+    if (endpoint === null) return;
+    this.lastGroup = this.group;
+    this.lastEndpoint = endpoint.id;
+    this.endpoint = null;
+    this.group = null;
+    endpoint.end(now, outcome, (this.status === 0 ? now : this.answeredAt) - this.triedAt);
+  }
+
+  /** Every request that had a route ends here, once. */
+  private conclude(status: number, reason: RefusalReason | null, rule: string | null): void {
+    const { counter } = this.target!;
+    if (reason !== null) counter.refuse(reason, rule);
+    counter.finished(status, this.context.now() - this.startedAt);
+    this.route = null;
+    this.target = null;
+    this.wakeAt = Infinity;
+    if (this.clock === this.context.deadlines) return;
+    this.clock.remove(this.client);
+    this.clock = this.context.deadlines;
+  }
+}

@@ -1,0 +1,79 @@
+/** What policy may look at in a request, turned into strings only where something asks for it. */
+import { colon, lineFeed, spells } from './bytes.ts';
+import type { RequestHead } from './head.ts';
+
+/** One object is reused for many requests: what it says holds as long as the bytes of the head are at hand. */
+export class RequestFacts {
+  private bytes: Buffer = Buffer.alloc(0);
+  private head: RequestHead | null = null;
+  private pathText: string | null = null;
+  private queryText: string | null = null;
+
+  of(bytes: Buffer, head: RequestHead): this {
+    this.bytes = bytes;
+    this.head = head;
+    this.pathText = null;
+    this.queryText = null;
+    return this;
+  }
+
+  get method(): string {
+    const { methodStart, methodEnd } = this.head!;
+    return this.bytes.toString('latin1', methodStart, methodEnd);
+  }
+
+  /** As it is forwarded, without the query. */
+  get path(): string {
+    if (this.pathText === null) this.readTarget();
+    return this.pathText!;
+  }
+
+  private get query(): string {
+    if (this.queryText === null) this.readTarget();
+    return this.queryText!;
+  }
+
+  private readTarget(): void {
+    const target = targetOf(this.bytes, this.head!);
+    const mark = target.indexOf('?');
+    this.pathText = mark < 0 ? target : target.slice(0, mark);
+    this.queryText = mark < 0 ? '' : target.slice(mark + 1);
+  }
+
+  /** The value of the first parameter with this name, as it was sent; null without one. */
+  parameter(name: string): string | null {
+    for (const pair of this.query.split('&')) {
+      const equals = pair.indexOf('=');
+      if ((equals < 0 ? pair : pair.slice(0, equals)) === name)
+        return equals < 0 ? '' : pair.slice(equals + 1);
+    }
+    return null;
+  }
+
+  /** The value of a field, several with a comma between them; null without one. `name` is in lower case. */
+  field(name: Uint8Array): string | null {
+    const { fieldsStart, end } = this.head!;
+    return fieldValue(this.bytes, fieldsStart, end, name);
+  }
+}
+
+/** The request target in origin-form (or `*`), as it is forwarded before policy rewrites it. */
+export function targetOf(bytes: Buffer, head: RequestHead): string {
+  if (head.newTarget !== null) return head.newTarget.toString('latin1', 0, head.newTarget.length);
+  return bytes.toString('latin1', head.pathStart, head.targetEnd) || '/';
+}
+
+/** As `RequestFacts.field`, in the well-formed header section from `start` to the end of its empty line. */
+export function fieldValue(bytes: Buffer, start: number, end: number, name: Uint8Array): string | null {
+  let value: string | null = null;
+  for (let line = start; line < end - 2; ) {
+    const lineEnd = bytes.indexOf(lineFeed, line);
+    const nameEnd = line + name.length;
+    if (bytes[nameEnd] === colon && spells(bytes, line, name)) {
+      const text = bytes.toString('latin1', nameEnd + 1, lineEnd - 1).trim();
+      value = value === null ? text : `${value},${text}`;
+    }
+    line = lineEnd + 1;
+  }
+  return value;
+}

@@ -1,0 +1,85 @@
+/** Whether a request is one that policy speaks of, compiled so that nothing is parsed again for each request. */
+import { Fault } from '../../core.ts';
+import type { HeaderMatch, PathMatch, QueryMatch, RequestMatch } from '../policy.ts';
+import { compileRegex, type Regex } from '../regex/regex.ts';
+import { ascii } from './bytes.ts';
+import type { RequestFacts } from './facts.ts';
+
+/** Says whether a text is one of those that match. */
+export type TextTest = (text: string) => boolean;
+
+interface FieldTest {
+  readonly name: Uint8Array;
+  holds(value: string | null): boolean;
+}
+
+export class CompiledMatch {
+  private readonly path: TextTest | null;
+  private readonly methods: readonly string[];
+  private readonly headers: readonly FieldTest[];
+  private readonly query: readonly { readonly name: string; readonly holds: TextTest }[];
+
+  constructor(match: RequestMatch) {
+    this.path = match.path === null ? null : pathTest(match.path);
+    this.methods = match.methods;
+    this.headers = match.headers.map((header) => ({ name: ascii(header.name), holds: headerTest(header) }));
+    this.query = match.query.map((parameter) => ({ name: parameter.name, holds: queryTest(parameter) }));
+  }
+
+  /** All that is said must hold. */
+  holds(facts: RequestFacts): boolean {
+    if (this.methods.length > 0 && !this.methods.includes(facts.method)) return false;
+    if (this.path !== null && !this.path(facts.path)) return false;
+    for (const { name, holds } of this.headers) if (!holds(facts.field(name))) return false;
+    for (const { name, holds } of this.query) {
+      const value = facts.parameter(name);
+      if (value === null || !holds(value)) return false;
+    }
+    return true;
+  }
+}
+
+export function pathTest({ type, value, ignoreCase }: PathMatch): TextTest {
+  return textTest(type, value, ignoreCase);
+}
+
+/** An absent field has no value, so it is unlike every value: inverted, such a match holds. */
+function headerTest({ type, value, ignoreCase, invert }: HeaderMatch): FieldTest['holds'] {
+  const test = textTest(type, value, ignoreCase);
+  return (text) => (text !== null && test(text)) !== invert;
+}
+
+function queryTest({ type, value }: QueryMatch): TextTest {
+  return textTest(type, value, false);
+}
+
+function textTest(type: HeaderMatch['type'], wanted: string, ignoreCase: boolean): TextTest {
+  const value = ignoreCase ? wanted.toLowerCase() : wanted;
+  const fold = ignoreCase ? (text: string): string => text.toLowerCase() : (text: string): string => text;
+  switch (type) {
+    case 'present':
+      return () => true;
+    case 'exact':
+      return (text) => fold(text) === value;
+    case 'prefix':
+      return (text) => fold(text).startsWith(value);
+    case 'suffix':
+      return (text) => fold(text).endsWith(value);
+    case 'contains':
+      return (text) => fold(text).includes(value);
+    case 'regex': {
+      const regex = soundRegex(wanted, ignoreCase);
+      return (text) => regex.matchesAll(text);
+    }
+  }
+}
+
+/** Policy is validated before it comes here; should an expression be unsound all the same, nothing is like it. */
+function soundRegex(value: string, ignoreCase: boolean): Pick<Regex, 'matchesAll'> {
+  try {
+    return compileRegex(value, { ignoreCase });
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    return { matchesAll: () => false };
+  }
+}

@@ -1,0 +1,127 @@
+/** The routes of one destination for one caller, compiled: which of them a request takes, and what that means. */
+import type { Destination, Route, SplitTarget } from '../config.ts';
+import type { TimeoutPolicy } from '../policy.ts';
+import type { TrafficCounter } from '../stats.ts';
+import type { RequestProtocol } from '../upstreams.ts';
+import type { Protocol } from '../view.ts';
+import { RequestFacts } from './facts.ts';
+import { compileEdits } from './field-edits.ts';
+import type { RequestHead } from './head.ts';
+import { CompiledMatch } from './match.ts';
+import { Refusal } from './refusal.ts';
+import { compileRetry } from './retry.ts';
+import { compileRewrite } from './rewrite.ts';
+import type { HttpRoute, RefusedRoute, RouteTarget, Treatment } from './route.ts';
+import { compileTimeouts } from './timeouts.ts';
+
+/** Matching is synchronous, so one object serves every request. */
+const facts = new RequestFacts();
+
+/** What is known of a cluster where routes are compiled. */
+export type Reach = Pick<RouteTarget, 'groups' | 'counter' | 'tcpCounter' | 'unavailable'>;
+
+interface Entry {
+  readonly match: CompiledMatch | null;
+  readonly route: HttpRoute;
+}
+
+export class RouteTable {
+  readonly protocol: Protocol;
+  private readonly entries: readonly Entry[];
+  /** Where there is no choice; null where there is. */
+  private readonly only: HttpRoute | null;
+  private readonly looksAtPaths: boolean;
+  private readonly ambiguous: RefusedRoute;
+  private readonly unmatched: RefusedRoute;
+
+  /** `counter` is for requests that no cluster gets; `reach` finds a cluster by its id. */
+  constructor(
+    destination: Destination,
+    caller: TimeoutPolicy,
+    counter: TrafficCounter,
+    reach: (cluster: string) => Reach,
+  ) {
+    const { routes, protocol } = destination;
+    this.ambiguous = { refusal: ambiguousPath, counter };
+    this.unmatched = { refusal: noMatch, counter };
+    this.protocol = protocol;
+    this.entries = routes.map((route) => ({
+      match: route.match === null ? null : new CompiledMatch(route.match),
+      route: compileRoute(route, protocol, caller, reach),
+    }));
+    this.only = routes.length === 1 && routes[0]!.match === null ? this.entries[0]!.route : null;
+    this.looksAtPaths = routes.some(
+      (route) => (route.match?.path ?? null) !== null || route.prefixRewrite !== null,
+    );
+  }
+
+  /** The first route that matches. Gives the head its path in normal form where policy looks at paths. */
+  route(bytes: Buffer, head: RequestHead): HttpRoute | RefusedRoute {
+    if (this.looksAtPaths && !head.normalisePath(bytes)) return this.ambiguous;
+    if (this.only !== null) return this.only;
+    facts.of(bytes, head);
+    for (const { match, route } of this.entries) if (match === null || match.holds(facts)) return route;
+    return this.unmatched;
+  }
+
+  /** What byte streams take: the last, which matches everything. */
+  get last(): HttpRoute | null {
+    return this.entries.at(-1)?.route ?? null;
+  }
+}
+
+export const ambiguousPath = new Refusal(400, 'bad-request', 'the path can be read in more than one way');
+const noMatch = new Refusal(404, 'no-route', 'no route matches the request');
+
+function compileRoute(
+  route: Route,
+  protocol: Protocol,
+  caller: TimeoutPolicy,
+  reach: (cluster: string) => Reach,
+): HttpRoute {
+  return {
+    targets: route.split.map((split) => compileTarget(route, split, reach(split.cluster))),
+    shares: sharesOf(route.split),
+    carries: carriedBy(protocol),
+    timeouts: compileTimeouts(route.timeouts, caller),
+    retry: compileRetry(route.retry),
+    treatment: compileTreatment(route),
+  };
+}
+
+/** What the route changes, then what the split changes. */
+function compileTarget(route: Route, split: SplitTarget, reach: Reach): RouteTarget {
+  const edits = compileEdits(route.requestHeaders, split.requestHeaders);
+  return {
+    counter: reach.counter,
+    tcpCounter: reach.tcpCounter,
+    groups: reach.groups,
+    unavailable: () => reach.unavailable(),
+    addedHeaders: edits?.lines ?? null,
+    requestCuts: edits === null || edits.cuts.length === 0 ? null : edits.cuts,
+    responseEdits: compileEdits(route.responseHeaders, split.responseHeaders),
+  };
+}
+
+function sharesOf(split: readonly SplitTarget[]): Float64Array | null {
+  if (split.length === 1) return null;
+  const total = split.reduce((sum, { weight }) => sum + weight, 0);
+  let sum = 0;
+  return Float64Array.from(split, ({ weight }) => {
+    sum += weight;
+    return total === 0 ? 1 : sum / total;
+  });
+}
+
+/** With `auto`, the application is spoken to as the client speaks. */
+export function carriedBy(protocol: Protocol): RequestProtocol | null {
+  if (protocol === 'auto') return null;
+  return protocol === 'http2' || protocol === 'grpc' ? 'http2' : 'http1';
+}
+
+function compileTreatment(route: Route): Treatment | null {
+  const { prefixRewrite, redirect, fault } = route;
+  if (prefixRewrite === null && redirect === null && fault === null) return null;
+  const rewrite = prefixRewrite === null ? null : compileRewrite(prefixRewrite, route.match?.path ?? null);
+  return { rewrite, redirect, fault };
+}
