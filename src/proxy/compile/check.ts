@@ -5,10 +5,17 @@
  */
 import { byCodeUnit } from '../../core.ts';
 import type { PolicyProblem } from '../config.ts';
-import type { PolicyView, ResolverPolicy, RoutePolicy, RouterPolicy, SplitterPolicy } from '../policy.ts';
+import type {
+  FailoverPolicy,
+  PolicyView,
+  ResolverPolicy,
+  RoutePolicy,
+  RouterPolicy,
+  SplitterPolicy,
+} from '../policy.ts';
 import { Entries, noProtocols, type Protocols } from './entries.ts';
 import { clusterIdOf } from './names.ts';
-import { failoverTargets, type Resolution, resolve, rewrite, same, type Wanted } from './resolver.ts';
+import { type Resolution, resolve, rewrite, same, type Wanted } from './resolver.ts';
 
 export type { PolicyProblem };
 
@@ -85,7 +92,7 @@ class Check {
       );
     if (mirror !== null)
       this.reference(
-        { service: mirror.service, subset: mirror.subset, datacenter: here },
+        { service: mirror.service || service, subset: mirror.subset, datacenter: here },
         placeIn(rule, service, `${field}.Mirror`),
       );
   }
@@ -141,7 +148,7 @@ class Check {
       const isKnown =
         ['', '*'].includes(section.subset) || subsets.some(({ name }) => name === section.subset);
       if (!isKnown) this.report(rule, field, `"${service}" has no subset "${section.subset}"`);
-      else this.failover(resolver, section.subset === '*' ? '' : section.subset, field);
+      else this.failover(resolver, section, field);
     }
   }
 
@@ -161,13 +168,14 @@ class Check {
       this.protocol(service, resolution, rule, redirect === null ? field : `${field}.Service`);
   }
 
-  private failover(resolver: ResolverPolicy, subset: string, field: string): void {
-    const { rule, service } = resolver;
-    const own = { service, subset, datacenter: here };
-    failoverTargets(resolver, subset).forEach((target, i) => {
-      const wanted = rewrite(own, target);
+  private failover({ rule, service }: ResolverPolicy, section: FailoverPolicy, field: string): void {
+    const own = { service, subset: section.subset === '*' ? '' : section.subset, datacenter: here };
+    const end = resolve(this.entries, own).target;
+    section.targets.forEach((target, i) => {
+      const wanted = rewrite(end, target);
       const place = placeIn(rule, service, `${field}.Targets[${i}]`);
-      if (same(wanted, own)) this.report(rule, place.serviceField, 'fails over to itself');
+      const isItself = same(resolve(this.entries, wanted).target, end);
+      if (isItself) this.report(rule, place.serviceField, 'fails over to itself');
       else this.reference(wanted, place);
     });
   }

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { trustedShare } from '../../../src/proxy/compile/clusters.ts';
-import { compile } from '../../../src/proxy/compile/compile.ts';
-import { configEquals } from '../../../src/proxy/compile/equal.ts';
-import type { CallerRule } from '../../../src/proxy/config.ts';
-import type { InstanceView, LocalInstance } from '../../../src/proxy/view.ts';
-import { instanceView, localInstance, meshView, serviceView } from './views.ts';
+import { trustedShare } from '../../../../src/proxy/compile/clusters.ts';
+import { compile } from '../../../../src/proxy/compile/compile.ts';
+import { configEquals } from '../../../../src/proxy/compile/equal.ts';
+import type { CallerRule } from '../../../../src/proxy/config.ts';
+import type { InstanceView, LocalInstance } from '../../../../src/proxy/view.ts';
+import { instanceView, localInstance, meshView, serviceView } from '../views.ts';
 
 function weights(instances: InstanceView[]): { [host: string]: number } {
   const { clusters } = compile(meshView({ services: [serviceView('api', instances)] }));
