@@ -127,7 +127,7 @@ export class RootStanding implements CustodianContext {
 
   trusteeView(now: Millis): TrusteeView {
     const candidates = this.options.trust.admitted().map((admission) => this.candidate(admission, now));
-    return { candidates, rotateGeneration: this.rotateGeneration(now), refreshEpoch: null };
+    return { candidates, rotateGeneration: this.rotateGeneration(now), refreshEpoch: null, cold: null };
   }
 
   private candidate(admission: Admission, now: Millis): Candidate {

@@ -22,7 +22,7 @@ import {
 } from '../../src/trust/epoch/policy.ts';
 import type { EpochEffect } from '../../src/trust/epoch/port.ts';
 import { createRecord, decodeRecord } from '../../src/trust/epoch/record.ts';
-import { judgePlan } from '../../src/trust/epoch/rules.ts';
+import { emptyView, judgePlan } from '../../src/trust/epoch/rules.ts';
 import { type Candidate, maxNewcomers, sameSeats, selectSeats } from '../../src/trust/epoch/selection.ts';
 import { decodeVoucher, encodeVoucher, type Voucher } from '../../src/trust/epoch/voucher.ts';
 import { EpochNet, mesh, startedAt } from '../unit/trust/epoch/net.ts';
@@ -41,12 +41,16 @@ const plan: fc.Arbitrary<EpochPlan> = fc
       epoch,
       previous: hex32,
       generation: fc.nat({ max: 10_000 }),
-      kind: fc.constantFrom('genesis' as const, 'generate' as const, 'reshare' as const),
+      kind: fc.constantFrom('genesis' as const, 'generate' as const, 'reshare' as const, 'recover' as const),
       threshold: fc.integer({ min: Math.floor(trustees.length / 2) + 1, max: trustees.length }),
       trustees: fc.constant(trustees),
       dealers: fc.subarray(trustees),
       ballot,
       proposedAt: fc.nat(),
+      cold: fc.constant(null),
+      coldDealt: fc.nat({ max: 6 }),
+      formers: fc.uniqueArray(hex32, { maxLength: 5 }),
+      weakest: fc.nat({ max: 13 }),
     }),
   );
 const descriptor: fc.Arbitrary<EpochDescriptor> = fc
@@ -274,18 +278,15 @@ test('the seats chosen are a safe quorum, change few at once, and are what other
           dealers: trustees.slice(0, row.threshold),
           ballot: 1,
           proposedAt: 0,
+          cold: null,
+          coldDealt: 0,
+          formers: [],
+          weakest: row.threshold,
         };
         const before = describeEpoch({ ...genesis, ...current }, mesh, new Uint8Array());
         const kind = row.threshold === 1 ? ('generate' as const) : ('reshare' as const);
         const next: EpochPlan = { ...genesis, ...seats, epoch: 5, kind };
-        judgePlan(
-          next,
-          before,
-          { candidates, rotateGeneration: null, refreshEpoch: null },
-          policy,
-          false,
-          now,
-        );
+        judgePlan(next, before, { ...emptyView, candidates }, policy, false, now);
       },
     ),
     { numRuns: 500 },

@@ -103,6 +103,10 @@ function planOf(change: Partial<EpochPlan> = {}): EpochPlan {
     dealers: hosts,
     ballot: 1,
     proposedAt: startedAt,
+    cold: null,
+    coldDealt: 0,
+    formers: [],
+    weakest: 2,
     ...change,
   };
 }

@@ -16,6 +16,7 @@ import { Participant } from './participant.ts';
 import { checkPolicy } from './policy.ts';
 import type { EpochEffect, EpochInput, EpochOptions } from './port.ts';
 import { createRecord, decodeRecord, type EpochRecord } from './record.ts';
+import { Recovery } from './recovery.ts';
 import { checkSuccessor } from './rules.ts';
 import { Sessions } from './sessions.ts';
 
@@ -38,6 +39,7 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
   private readonly office: Office;
   private readonly sessions: Sessions;
   private readonly participant: Participant;
+  private readonly recovery: Recovery;
   private leader: Leader;
   private started = false;
   private reviewAt: Millis = 0;
@@ -52,6 +54,7 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
     this.office = new Office(options);
     this.sessions = new Sessions(options.timings.resendMs);
     this.participant = new Participant(this.office, this.sessions);
+    this.recovery = new Recovery(this.office, this.sessions);
     this.leader = this.newLeader();
   }
 
@@ -97,14 +100,20 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
       current: this.current,
       isTrustee: this.office.isTrustee,
       share: this.office.share(),
-      leading: this.leader.phase,
-      lastFailure: this.leader.lastFailure,
+      leading: this.recovery.phase ?? this.leader.phase,
+      lastFailure: this.recovery.lastFailure ?? this.leader.lastFailure,
     };
   }
 
   nextWake(): Millis | null {
     if (!this.started) return 0;
-    return earliest(this.reviewAt, this.attemptAt, this.leader.nextWake(), this.sessions.nextWake());
+    return earliest(
+      this.reviewAt,
+      this.attemptAt,
+      this.leader.nextWake(),
+      this.recovery.nextWake(),
+      this.sessions.nextWake(),
+    );
   }
 
   step(input: EpochInput, now: Millis): readonly EpochEffect[] {
@@ -123,6 +132,8 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
         return [...effects, ...this.guard(this.office.self, () => this.onCrypto(input.report, now))];
       case 'retired':
         return [...effects, ...this.onRetired(input.generation)];
+      case 'recover':
+        return [...effects, ...this.guard(this.office.self, () => this.recovery.begin(input.order, now))];
     }
   }
 
@@ -164,7 +175,11 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
   // --- What is to be done, and when ---
 
   private wake(now: Millis): EpochEffect[] {
-    const effects = [...this.sessions.wake(now), ...this.mail(this.leader.wake(now))];
+    const effects = [
+      ...this.sessions.wake(now),
+      ...this.mail(this.leader.wake(now)),
+      ...this.recovery.wake(now),
+    ];
     if (now >= this.reviewAt) {
       this.reviewAt = now + this.office.options.timings.reviewMs;
       return [...effects, ...this.writeAgain(), ...this.askAround(), ...this.consider(now)];
@@ -227,14 +242,23 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
       case 'ask':
         return this.answerAsk(from, message.epoch);
       case 'relay':
-        // Of an epoch that is in force here only what ends late is of use, and of later ones nothing yet.
-        if (message.epoch !== here + 1 && !this.sessions.has(message.session)) return [];
+        // Of an epoch that is in force here only what ends late is of use.
+        if (message.epoch <= here && !this.sessions.has(message.session)) return [];
         return this.sessions.onRelay(from, message);
       case 'relayed':
         this.sessions.onRelayed(from, message);
         return [];
       case 'ready':
-        return this.participant.onReady(from, message, now);
+        return [
+          ...this.participant.onReady(from, message, now),
+          ...this.recovery.onReady(from, message, now),
+        ];
+      case 'recover':
+      case 'recovered':
+      case 'certify':
+        return message.epoch <= here
+          ? this.answerAsk(from, this.office.chain.before(message.epoch))
+          : this.onRecovery(from, message, now);
       case 'written':
         return this.participant.onWritten(from, message);
       case 'released':
@@ -248,9 +272,24 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
         if (message.epoch <= here) return this.answerAsk(from, message.epoch - 1);
         if (message.epoch > here + 1) return [sendTo(from, { type: 'ask', epoch: here })];
         return this.onQuestion(from, message, now);
+      case 'refused':
+        if (message.epoch > here + 1) return this.recovery.onRefused(from, message);
+        return message.epoch === here + 1 ? this.onAnswer(from, message, now) : [];
       default:
         return message.epoch === here + 1 ? this.onAnswer(from, message, now) : [];
     }
+  }
+
+  private onRecovery(
+    from: HostId,
+    message: Of<'recover' | 'recovered' | 'certify'>,
+    now: Millis,
+  ): EpochEffect[] {
+    if (message.type === 'recovered') return this.recovery.onRecovered(from, message, now);
+    if (this.office.isWithdrawn) return [];
+    return message.type === 'recover'
+      ? this.recovery.onRecover(from, message)
+      : this.recovery.onCertify(from, message, now);
   }
 
   private answerAsk(from: HostId, epoch: number): EpochEffect[] {
@@ -323,10 +362,15 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
       case 'send':
         return this.sessions.send(report.session, report.to, report.bytes);
       case 'established':
-        return session.kind === 'sign' ? [] : this.participant.onEstablished(session.plan, report);
+        if (session.kind === 'sign') return [];
+        return session.plan.kind === 'recover'
+          ? this.recovery.onEstablished(session.plan, report)
+          : this.participant.onEstablished(session.plan, report);
       case 'signed':
         return this.onSigned(session, report.signature);
       case 'failed': {
+        if (session.kind === 'reshare' && session.plan.kind === 'recover')
+          return [...this.sessions.end(session.id), ...this.recovery.onFailed(session.plan, report)];
         const isOwn = session.kind === 'sign' && session.coordinator === this.office.self;
         const posts = isOwn ? this.leader.fail(`signature: ${report.detail}`, now) : [];
         return [...this.mail(posts), ...this.participant.onFailed(session, report)];
@@ -335,6 +379,8 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
   }
 
   private onSigned(session: CryptoSession, signature: Uint8Array): EpochEffect[] {
+    const recovered = this.recovery.recordOf(session, signature);
+    if (recovered !== null) return this.onRecord(recovered);
     const { decided } = this.leader;
     if (decided === null || session.kind !== 'sign' || session.coordinator !== this.office.self) return [];
     return this.onRecord(createRecord(decided.descriptor, decided.accepted, signature));
@@ -364,9 +410,11 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
     if (verdict === 'known' || verdict === 'past') return [];
     const { descriptor, bytes } = record;
     const concerned = new Set([...this.office.electorate.members, ...descriptor.plan.trustees]);
-    const isOwnWork = this.leader.decided?.descriptor.hash === descriptor.hash;
+    const isOwnWork =
+      this.leader.decided?.descriptor.hash === descriptor.hash || this.recovery.isFor(descriptor);
     const { ops, shredded } = this.office.enter(record);
     this.leader = this.newLeader();
+    this.recovery.entered();
     this.wantedAt = null;
     this.attemptAt = null;
     // The dealing stays for a while: others may be waiting for their part of it.

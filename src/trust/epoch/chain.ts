@@ -6,7 +6,7 @@
  * keys. The key of the genesis is not trusted for such a leap, because it existed whole on one host.
  */
 import { Fault, type HostId, type Verify } from '../../core.ts';
-import type { EpochDescriptor } from './descriptor.ts';
+import { type EpochDescriptor, keepsKey } from './descriptor.ts';
 import { Electorate } from './electorate.ts';
 import { maxRecordsPerAnswer } from './message.ts';
 import { type EpochRecord, isSignedBy } from './record.ts';
@@ -56,13 +56,13 @@ export class EpochChain {
       throw new Fault('epoch-unproven', `the records that lead to epoch ${plan.epoch} are not known here`);
     if (!isSignedBy(record, latest.rootKey, this.verify)) {
       // Made by reshares of a later key, whose own record has to come first.
-      if (plan.generation !== latest.plan.generation && plan.kind === 'reshare')
+      if (plan.generation !== latest.plan.generation && keepsKey(plan.kind))
         throw new Fault('epoch-unproven', `the record of root g${plan.generation} is not known here`);
       throw forged(descriptor);
     }
-    const isReshare = plan.kind === 'reshare';
-    if (isReshare !== (plan.generation === latest.plan.generation)) throw forged(descriptor);
-    if (isReshare !== (descriptor.rootKey === latest.rootKey)) throw forged(descriptor);
+    const isSameKey = keepsKey(plan.kind);
+    if (isSameKey !== (plan.generation === latest.plan.generation)) throw forged(descriptor);
+    if (isSameKey !== (descriptor.rootKey === latest.rootKey)) throw forged(descriptor);
     return 'leap';
   }
 
@@ -79,8 +79,8 @@ export class EpochChain {
   /** Takes a record that `judge` let in as `next` or `leap`; gives the epoch whose record is kept no more. */
   add(record: EpochRecord): number | null {
     const last = this.kept.at(-1);
-    const isSameKey = record.descriptor.plan.kind === 'reshare';
-    const superseded = last !== undefined && isSameKey && last.descriptor.plan.kind === 'reshare';
+    const isSameKey = keepsKey(record.descriptor.plan.kind);
+    const superseded = last !== undefined && isSameKey && keepsKey(last.descriptor.plan.kind);
     if (superseded) this.kept.pop();
     this.kept.push(record);
     return superseded ? last.descriptor.plan.epoch : null;
@@ -89,6 +89,12 @@ export class EpochChain {
   /** The first records that lead on from `epoch`, oldest first. */
   after(epoch: number): EpochRecord[] {
     return this.kept.filter(({ descriptor }) => descriptor.plan.epoch > epoch).slice(0, maxRecordsPerAnswer);
+  }
+
+  /** The last epoch that is known here and comes before this number. */
+  before(epoch: number): number {
+    const earlier = this.kept.findLast(({ descriptor }) => descriptor.plan.epoch < epoch);
+    return earlier?.descriptor.plan.epoch ?? 0;
   }
 
   /** The last epoch that held the key of a generation: its trustees are who signs with it. */

@@ -25,6 +25,8 @@ export type CryptoSession =
       readonly plan: EpochPlan;
       readonly from: EpochDescriptor;
       readonly share: ShareName | null;
+      /** In a recovery, what the holder of the cold seats has dealt; else null. */
+      readonly coldDealing: ColdDealing | null;
     }
   /**
    * A signature over `message` by any `from.plan.threshold` trustees of `from`, whoever answers the
@@ -38,6 +40,13 @@ export type CryptoSession =
       readonly coordinator: HostId;
       readonly message: Uint8Array;
     };
+
+/** What the holder of an epoch's cold seats deals in a recovery, for one who takes part. Opaque to the agreement. */
+export interface ColdDealing {
+  readonly dealing: Uint8Array;
+  /** Sealed for the key of the host that gets it; empty for one that receives no share. */
+  readonly share: Uint8Array;
+}
 
 export type CryptoOrder =
   /** Comes once for a session, ever: a host that crashes in one does not deal twice in it, but stays away. */

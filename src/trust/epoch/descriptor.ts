@@ -4,8 +4,24 @@ import { ByteReader, ByteWriter, Fault, type HostId, type Millis } from '../../c
 import { latestTime } from '../fields.ts';
 import { isSafeQuorum, maxTrustees } from './policy.ts';
 
-/** `generate`: a new key that never existed whole. `reshare`: the same key in new shares. */
-export type EpochKind = 'genesis' | 'generate' | 'reshare';
+/**
+ * `generate`: a new key that never existed whole. `reshare`: the same key in new shares. `recover`: the same, dealt
+ * by trustees too few to decide on it and by the holder of the cold seats, who decides instead.
+ */
+export type EpochKind = 'genesis' | 'generate' | 'reshare' | 'recover';
+
+/** Shares of an epoch's key that no host holds: sealed to a key for the day when too few trustees are left. */
+export interface ColdPlan {
+  /** Ed25519, hex. */
+  readonly key: HostId;
+  /** So many seats, behind those of the trustees; fewer than sign. */
+  readonly seats: number;
+}
+
+/** Whether the epoch has the root key of the one before. */
+export function keepsKey(kind: EpochKind): boolean {
+  return kind === 'reshare' || kind === 'recover';
+}
 
 /** An epoch before its shares exist: what a proposer asks dealers and receivers to carry out. */
 export interface EpochPlan {
@@ -26,6 +42,28 @@ export interface EpochPlan {
   /** The ballot in which it was planned: no two plans of honest proposers are equal. */
   readonly ballot: number;
   readonly proposedAt: Millis;
+  readonly cold: ColdPlan | null;
+  /** Of the cold seats of the epoch before, so many deal beside `dealers`; 0 unless it is a recovery. */
+  readonly coldDealt: number;
+  /** Who had shares of this very key and has none now, the longest ago first; at most `maxFormers`. */
+  readonly formers: readonly HostId[];
+  /** The least that ever signed with this key: so many old shares of one epoch are as good as it. */
+  readonly weakest: number;
+}
+
+/** What an epoch says of those who held its key before. */
+export type KeyHistory = Pick<EpochPlan, 'formers' | 'weakest'>;
+
+/** What must be said of the history of the key in an epoch of these `seats` after `before`. */
+export function historyAfter(
+  before: EpochPlan,
+  kind: EpochKind,
+  seats: Pick<EpochPlan, 'trustees' | 'threshold'>,
+): KeyHistory {
+  if (!keepsKey(kind)) return { formers: [], weakest: seats.threshold };
+  const ever = [...before.formers, ...before.trustees];
+  const formers = ever.filter((host) => !seats.trustees.includes(host)).slice(-maxFormers);
+  return { formers, weakest: Math.min(before.weakest, seats.threshold) };
 }
 
 export interface EpochDescriptor {
@@ -42,21 +80,23 @@ export interface EpochDescriptor {
   readonly session: string;
 }
 
-const format = 1;
+const format = 2;
 const descriptorTag = 'starling-epoch-descriptor-1\n';
 const sessionTag = 'starling-epoch-session-1\n';
-const kinds: readonly EpochKind[] = ['genesis', 'generate', 'reshare'];
+const kinds: readonly EpochKind[] = ['genesis', 'generate', 'reshare', 'recover'];
 const maxGeneration = 10_000;
 /** Ballots are rounds times trustees; far beyond what honest proposers reach in a century. */
 export const maxBallot: number = 2 ** 48;
-/** Coefficients and verifying shares of 13 trustees take under 1 KB. */
+/** Coefficients and cold shares of 13 trustees take under 4 KB. */
 export const maxOutcomeBytes = 4096;
-export const maxDescriptorBytes: number = maxOutcomeBytes + 2048;
+/** Of one key; whoever held it before those is forgotten. Seats are sticky: it takes years. */
+export const maxFormers = 64;
+export const maxDescriptorBytes: number = maxOutcomeBytes + 2048 + maxFormers * 32;
 export const noHash: string = '0'.repeat(64);
 
 /** Hosts without duplicates. */
-function readHosts(reader: ByteReader): HostId[] {
-  const count = reader.varint(maxTrustees);
+function readHosts(reader: ByteReader, most: number = maxTrustees): HostId[] {
+  const count = reader.varint(most);
   const hosts: HostId[] = [];
   for (let i = 0; i < count; i++) {
     const host = reader.hex(32);
@@ -82,7 +122,13 @@ export function encodePlan(plan: EpochPlan): Uint8Array {
     .varint(plan.threshold);
   writeHosts(writer, plan.trustees);
   writeHosts(writer, plan.dealers);
-  return writer.varint(plan.ballot).varint(plan.proposedAt).done();
+  writer
+    .varint(plan.ballot)
+    .varint(plan.proposedAt)
+    .varint(plan.cold?.seats ?? 0);
+  if (plan.cold !== null) writer.hex(plan.cold.key);
+  writeHosts(writer.varint(plan.coldDealt), plan.formers);
+  return writer.varint(plan.weakest).done();
 }
 
 /** Throws `Fault('malformed')`, for a quorum that is not safe too. */
@@ -100,7 +146,13 @@ export function decodePlan(bytes: Uint8Array): EpochPlan {
   const dealers = readHosts(reader);
   const ballot = reader.varint(maxBallot);
   const proposedAt = reader.varint(latestTime);
+  const coldSeats = reader.varint(maxTrustees);
+  const cold = coldSeats === 0 ? null : { key: reader.hex(32), seats: coldSeats };
+  const coldDealt = reader.varint(maxTrustees);
+  const formers = readHosts(reader, maxFormers);
+  const weakest = reader.varint(maxTrustees);
   reader.end();
+  if (coldSeats >= threshold) throw new Fault('malformed', 'the cold seats could sign on their own');
   if (!isSafeQuorum(threshold, trustees.length))
     throw new Fault('malformed', `${threshold} of ${trustees.length} is no quorum`);
   return {
@@ -114,6 +166,10 @@ export function decodePlan(bytes: Uint8Array): EpochPlan {
     dealers,
     ballot,
     proposedAt,
+    cold,
+    coldDealt,
+    formers,
+    weakest,
   };
 }
 
@@ -158,6 +214,10 @@ export function genesisEpoch(
     dealers: [founder],
     ballot: 0,
     proposedAt: createdAt,
+    cold: null,
+    coldDealt: 0,
+    formers: [],
+    weakest: 1,
   };
   return describeEpoch(plan, rootKey, new Uint8Array());
 }

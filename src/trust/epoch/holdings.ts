@@ -12,7 +12,7 @@ export interface HeldShare {
   readonly name: ShareName;
 }
 
-const format = 1;
+const format = 2;
 /** Ballots of one succession that came to a vote and to nothing. More are not dealt for; about 2 KB each. */
 const maxPending = 48;
 /** Shares go with each key retired, pending ones are bounded. Only rot exceeds it. */
@@ -25,6 +25,9 @@ export class Holdings {
   pending: EpochDescriptor[] = [];
   /** The last ballot of this succession in which this host took part in making shares; 0 for none. */
   dealtBallot = 0;
+
+  /** Of the last recovery from this epoch in which this host took part; 0 for none. */
+  recoveredEpoch = 0;
 
   shareOf(epoch: number): ShareName | null {
     return this.shares.find((share) => share.epoch === epoch)?.name ?? null;
@@ -73,6 +76,7 @@ export class Holdings {
     const own = this.pending.find((epoch) => epoch.hash === latest.hash);
     this.pending = [];
     this.dealtBallot = 0;
+    this.recoveredEpoch = 0;
     this.shares = this.shares.filter((share) => chain.isLastOfItsKey(share.epoch));
     if (own !== undefined) this.hold(own);
     const after = this.names();
@@ -91,7 +95,7 @@ export class Holdings {
   encode(acceptor: AcceptorState): Uint8Array {
     const writer = new ByteWriter().u8(format);
     writeAcceptor(writer, acceptor);
-    writer.varint(this.dealtBallot).varint(this.shares.length);
+    writer.varint(this.dealtBallot).varint(this.recoveredEpoch).varint(this.shares.length);
     for (const { epoch, generation, name } of this.shares)
       writer.varint(epoch).varint(generation).string(name);
     writer.varint(this.pending.length);
@@ -105,6 +109,7 @@ export class Holdings {
     if (reader.u8() !== format) throw new Fault('malformed', 'a format this version does not know');
     const acceptor = readAcceptor(reader);
     this.dealtBallot = reader.varint(maxBallot);
+    this.recoveredEpoch = reader.varint();
     this.shares = Array.from({ length: reader.varint(maxListed) }, () => ({
       epoch: reader.varint(),
       generation: reader.varint(),

@@ -3,7 +3,14 @@
  * Keeps nothing across a crash: whatever it had reached, the next ballot, anybody's, finds it with the others.
  */
 import type { HostId, Millis, Random } from '../../core.ts';
-import { type EpochDescriptor, type EpochKind, type EpochPlan, sessionOf } from './descriptor.ts';
+import {
+  type ColdPlan,
+  type EpochDescriptor,
+  type EpochKind,
+  type EpochPlan,
+  historyAfter,
+  sessionOf,
+} from './descriptor.ts';
 import type { Electorate, Justification, Lock } from './electorate.ts';
 import type { EpochMessage } from './message.ts';
 import { sharesNeeded } from './policy.ts';
@@ -22,6 +29,7 @@ export interface Post {
 /** What to make of a ballot that is free. */
 export interface Design extends Seats {
   readonly kind: EpochKind;
+  readonly cold: ColdPlan | null;
 }
 
 type Phase =
@@ -280,6 +288,9 @@ export class Leader {
       dealers,
       ballot,
       proposedAt: Math.floor(now),
+      cold: design.cold,
+      coldDealt: 0,
+      ...historyAfter(current.plan, design.kind, design),
     };
   }
 

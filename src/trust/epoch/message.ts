@@ -1,5 +1,6 @@
 /** What trustees say to one another about epochs, and its encoding. */
 import { ByteReader, ByteWriter, Fault } from '../../core.ts';
+import type { ColdDealing } from './crypto-port.ts';
 import {
   decodeDescriptor,
   decodePlan,
@@ -85,6 +86,28 @@ export type EpochMessage =
   | { readonly type: 'records'; readonly epoch: number; readonly records: readonly Uint8Array[] }
   /** My ballot came to nothing: follow another. */
   | { readonly type: 'released'; readonly epoch: number; readonly ballot: number }
+  /** Move the key to these hosts, too few trustees are left: see `Recovery`. With what the cold seats deal to you. */
+  | {
+      readonly type: 'recover';
+      readonly epoch: number;
+      readonly plan: EpochPlan;
+      readonly signature: Uint8Array;
+      readonly coldDealing: ColdDealing;
+    }
+  /** My share of the recovered epoch is durable. */
+  | {
+      readonly type: 'recovered';
+      readonly epoch: number;
+      readonly voucher: Voucher;
+      readonly descriptor: EpochDescriptor;
+    }
+  /** Enough have their shares of it: sign it with yours. */
+  | {
+      readonly type: 'certify';
+      readonly epoch: number;
+      readonly descriptor: EpochDescriptor;
+      readonly acks: readonly Voucher[];
+    }
   /** To oneself: what was to be kept is durable up to this write of this host's present life. */
   | { readonly type: 'written'; readonly epoch: number; readonly write: number };
 
@@ -109,6 +132,9 @@ const types: readonly EpochMessageType[] = [
   'records',
   'released',
   'written',
+  'recover',
+  'recovered',
+  'certify',
 ];
 
 /** The largest message of the cryptography: a round of key generation, or of a complaint with its evidence. */
@@ -120,6 +146,9 @@ export const maxRecordsPerAnswer = 8;
 /** A whole message: the largest are an answer full of records, and a proposal. */
 export const maxEpochMessageBytes: number = maxRecordsPerAnswer * maxRecordBytes + 1024;
 const maxCodeBytes = 64;
+const signatureBytes = 64;
+/** What the holder of cold seats deals: commitments with what is sealed to cold seats, and one sealed share. */
+export const maxColdDealingBytes = 4096;
 const maxRetryAfterMs = 3_600_000;
 
 function writeLock(writer: ByteWriter, lock: Lock | null): void {
@@ -223,6 +252,18 @@ function writeBody(writer: ByteWriter, message: EpochMessage): void {
     case 'written':
       writer.varint(message.write);
       return;
+    case 'recover':
+      writer.bytes(encodePlan(message.plan)).raw(message.signature);
+      writer.bytes(message.coldDealing.dealing).bytes(message.coldDealing.share);
+      return;
+    case 'recovered':
+      writeVoucher(writer, message.voucher);
+      writer.bytes(message.descriptor.bytes);
+      return;
+    case 'certify':
+      writer.bytes(message.descriptor.bytes);
+      writeVouchers(writer, message.acks);
+      return;
   }
 }
 
@@ -292,6 +333,17 @@ function readBody(reader: ByteReader, type: EpochMessageType, epoch: number): Ep
       return { type, epoch, ballot: reader.varint(maxBallot) };
     case 'written':
       return { type, epoch, write: reader.varint() };
+    case 'recover': {
+      const plan = decodePlan(reader.bytes(maxDescriptorBytes));
+      const signature = Uint8Array.from(reader.raw(signatureBytes));
+      const dealing = Uint8Array.from(reader.bytes(maxColdDealingBytes));
+      const share = Uint8Array.from(reader.bytes(maxColdDealingBytes));
+      return { type, epoch, plan, signature, coldDealing: { dealing, share } };
+    }
+    case 'recovered':
+      return { type, epoch, voucher: readVoucher(reader), descriptor: readDescriptor(reader) };
+    case 'certify':
+      return { type, epoch, descriptor: readDescriptor(reader), acks: readVouchers(reader) };
   }
 }
 
@@ -304,7 +356,7 @@ export function encodeMessage(message: EpochMessage): Uint8Array {
 /** Whether whoever gets this message answers by what it sees of the mesh. */
 export function asksForView(bytes: Uint8Array): boolean {
   const type = types[bytes[1] ?? types.length];
-  return type === 'start' || type === 'propose';
+  return type === 'start' || type === 'propose' || type === 'recover';
 }
 
 /** Throws `Fault('malformed')`. Signatures are for whoever acts on the message to check. */

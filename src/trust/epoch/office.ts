@@ -12,6 +12,7 @@ import { Electorate, type Justification } from './electorate.ts';
 import { Holdings } from './holdings.ts';
 import type { Design } from './leader.ts';
 import { type EpochMessage, encodeMessage } from './message.ts';
+import { coldPlanFor } from './policy.ts';
 import {
   type EpochEffect,
   type EpochOptions,
@@ -20,7 +21,14 @@ import {
   type SecretToKeep,
 } from './port.ts';
 import { decodeRecord, type EpochRecord } from './record.ts';
-import { emptyView, judgePlan, type TrusteeView, wantsRefresh, wantsRotation } from './rules.ts';
+import {
+  emptyView,
+  judgePlan,
+  type TrusteeView,
+  wantsOtherCold,
+  wantsRefresh,
+  wantsRotation,
+} from './rules.ts';
 import { sameSeats, selectSeats } from './selection.ts';
 
 const stateKey = `${epochPrefix}state`;
@@ -180,10 +188,11 @@ export class Office {
     const rotates = current.plan.threshold > 1 && wantsRotation(view, current);
     const seats = selectSeats(current.plan, view.candidates, this.options.policy, now, rotates);
     const isSame = sameSeats(seats, current.plan);
-    if (current.plan.threshold === 1) return isSame ? null : { ...seats, kind: 'generate' };
-    if (rotates) return { ...seats, kind: 'generate' };
-    if (isSame && !repair && !wantsRefresh(view, current)) return null;
-    return { ...seats, kind: 'reshare' };
+    const cold = coldPlanFor(view.cold, seats.threshold);
+    if (current.plan.threshold === 1) return isSame ? null : { ...seats, kind: 'generate', cold };
+    if (rotates) return { ...seats, kind: 'generate', cold };
+    if (isSame && !repair && !wantsRefresh(view, current) && !wantsOtherCold(view, current)) return null;
+    return { ...seats, kind: 'reshare', cold };
   }
 
   /** Throws a `Fault` unless this host would have it so; see `judgePlan` for the codes. */

@@ -86,7 +86,7 @@ export class Participant {
     this.awaited =
       plan.kind === 'generate'
         ? { kind: 'generate', id, plan }
-        : { kind: 'reshare', id, plan, from: current, share };
+        : { kind: 'reshare', id, plan, from: current, share, coldDealing: null };
     holdings.dealtBallot = plan.ballot;
     const dropped = holdings.dropPendingAfter(voted);
     const then = [sendTo(self, { type: 'ready', epoch: electorate.epoch, session: id })];

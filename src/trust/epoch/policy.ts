@@ -1,5 +1,6 @@
 /** How many trustees share the root, how many of them sign, and when a seat is given to somebody else. */
-import { Fault, type Millis } from '../../core.ts';
+import { Fault, type HostId, type Millis } from '../../core.ts';
+import type { ColdPlan } from './descriptor.ts';
 
 /** One size of the quorum: `threshold` of `trustees` sign. */
 export interface SeatRow {
@@ -88,6 +89,24 @@ export function rowOf(policy: TrusteePolicy, threshold: number, trustees: number
     policy.rows.find((row) => row.trustees >= trustees) ??
     policy.rows.at(-1)!
   );
+}
+
+/** An operator's wish that shares be sealed to a key of his for the day when too few trustees are left. */
+export interface ColdWish {
+  /** Ed25519, hex. */
+  readonly key: HostId;
+  /** At most so many; null for half of those who must sign. */
+  readonly seats: number | null;
+}
+
+/** What fits an epoch's descriptor. */
+const maxColdSeats = 6;
+
+/** The cold seats of a quorum: always fewer than sign, so that whoever has the key can do nothing alone. */
+export function coldPlanFor(wish: ColdWish | null, threshold: number): ColdPlan | null {
+  if (wish === null) return null;
+  const seats = Math.min(wish.seats ?? Math.floor(threshold / 2), threshold - 1, maxColdSeats);
+  return seats < 1 ? null : { key: wish.key, seats };
 }
 
 /** How many new trustees must hold their share durably before an epoch may be proposed: one may die then. */

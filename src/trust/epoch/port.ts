@@ -3,6 +3,7 @@ import type { HostId, Millis, Random, Signer, Verify } from '../../core.ts';
 import type { CryptoOrder, CryptoReport, ShareName } from './crypto-port.ts';
 import type { EpochDescriptor } from './descriptor.ts';
 import type { TrusteePolicy } from './policy.ts';
+import type { RecoveryOrder } from './recovery.ts';
 import type { TrusteeView } from './rules.ts';
 
 export type EpochInput =
@@ -15,7 +16,9 @@ export type EpochInput =
   /** An epoch record from anywhere, such as the replica; it proves itself. */
   | { readonly type: 'record'; readonly bytes: Uint8Array }
   /** Nothing signed by roots of this generation and before is believed any more: their shares may go. */
-  | { readonly type: 'retired'; readonly generation: number };
+  | { readonly type: 'retired'; readonly generation: number }
+  /** Too few trustees are left: carry this through. Answered by what `EpochAgreement.status` says. */
+  | { readonly type: 'recover'; readonly order: RecoveryOrder };
 
 export type EpochStoreOp =
   | { readonly type: 'put'; readonly key: string; readonly value: Uint8Array }

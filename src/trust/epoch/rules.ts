@@ -1,8 +1,8 @@
 /** What may follow an epoch: what everybody can check of it for ever, and what trustees check with their own eyes. */
 import { Fault, type HostId, type Millis } from '../../core.ts';
 import { precedes } from '../admission.ts';
-import type { EpochDescriptor, EpochPlan } from './descriptor.ts';
-import { rowOf, type TrusteePolicy } from './policy.ts';
+import { type EpochDescriptor, type EpochPlan, historyAfter, keepsKey } from './descriptor.ts';
+import { type ColdWish, coldPlanFor, rowOf, type TrusteePolicy } from './policy.ts';
 import {
   type Candidate,
   isAbsentFor,
@@ -21,9 +21,16 @@ export interface TrusteeView {
   readonly rotateGeneration: number | null;
   /** An operator wants new shares of the key if the present epoch is this one or an earlier one; else null. */
   readonly refreshEpoch: number | null;
+  /** What an operator wants sealed to a key of his; null for nothing. */
+  readonly cold: ColdWish | null;
 }
 
-export const emptyView: TrusteeView = { candidates: [], rotateGeneration: null, refreshEpoch: null };
+export const emptyView: TrusteeView = {
+  candidates: [],
+  rotateGeneration: null,
+  refreshEpoch: null,
+  cold: null,
+};
 
 export function wantsRotation(view: TrusteeView, current: EpochDescriptor): boolean {
   return view.rotateGeneration !== null && current.plan.generation <= view.rotateGeneration;
@@ -31,6 +38,16 @@ export function wantsRotation(view: TrusteeView, current: EpochDescriptor): bool
 
 export function wantsRefresh(view: TrusteeView, current: EpochDescriptor): boolean {
   return view.refreshEpoch !== null && current.plan.epoch <= view.refreshEpoch;
+}
+
+/** Whether other cold seats are wanted than there are; a quorum's own key, made anew, has the right ones at once. */
+export function wantsOtherCold(view: TrusteeView, { plan }: EpochDescriptor): boolean {
+  return plan.threshold > 1 && !sameCold(plan, view, plan.threshold);
+}
+
+function sameCold(plan: Pick<EpochPlan, 'cold'>, view: TrusteeView, threshold: number): boolean {
+  const wanted = coldPlanFor(view.cold, threshold);
+  return plan.cold?.key === wanted?.key && plan.cold?.seats === wanted?.seats;
 }
 
 function isSubset(hosts: readonly HostId[], of: readonly HostId[]): boolean {
@@ -45,8 +62,16 @@ export function checkSuccession(plan: EpochPlan, current: EpochDescriptor): void
   const before = current.plan;
   const wrong = (field: string, message: string): Fault => new Fault('not-a-successor', message, { field });
   if (plan.mesh !== before.mesh) throw wrong('mesh', 'of another mesh');
-  if (plan.epoch !== before.epoch + 1) throw wrong('epoch', `does not follow epoch ${before.epoch}`);
   if (plan.previous !== current.hash) throw wrong('previous', 'follows another epoch of that number');
+  const { formers, weakest } = historyAfter(before, plan.kind, plan);
+  if (plan.weakest !== weakest || plan.formers.join() !== formers.join())
+    throw wrong('formers', 'tells another history of the key');
+  if (plan.kind === 'recover') {
+    checkRecovery(plan, before, wrong);
+    return;
+  }
+  if (plan.epoch !== before.epoch + 1) throw wrong('epoch', `does not follow epoch ${before.epoch}`);
+  if (plan.coldDealt !== 0) throw wrong('coldDealt', 'trustees decide on it, and trustees deal');
   const left = before.trustees.filter((host) => !plan.trustees.includes(host)).length;
   if (left > before.trustees.length - before.threshold)
     throw wrong('trustees', `${left} trustees leave at once: too many to hand over`);
@@ -62,10 +87,29 @@ export function checkSuccession(plan: EpochPlan, current: EpochDescriptor): void
   } else throw wrong('kind', 'there is one genesis');
 }
 
+/**
+ * A recovery leaves room before its number: whatever those who are away have decided meanwhile, or will, comes
+ * before it, and so ends with it wherever the two meet.
+ */
+function checkRecovery(
+  plan: EpochPlan,
+  before: EpochPlan,
+  wrong: (field: string, message: string) => Fault,
+): void {
+  if (plan.epoch <= before.epoch + 1) throw wrong('epoch', `leaves no room after epoch ${before.epoch}`);
+  if (plan.generation !== before.generation) throw wrong('generation', 'the key stays, so does its number');
+  if (before.cold === null) throw wrong('coldDealt', `epoch ${before.epoch} has no cold seats`);
+  if (plan.coldDealt < 1 || plan.coldDealt > before.cold.seats)
+    throw wrong('coldDealt', `epoch ${before.epoch} has ${before.cold.seats} cold seats`);
+  const { dealers } = plan;
+  if (dealers.length + plan.coldDealt !== before.threshold || !isSubset(dealers, before.trustees))
+    throw wrong('dealers', 'trustees of the epoch and its cold seats deal, exactly as many as sign');
+}
+
 /** Also of the key that a plan became. Throws `Fault('not-a-successor')`. */
 export function checkSuccessor(descriptor: EpochDescriptor, current: EpochDescriptor): void {
   checkSuccession(descriptor.plan, current);
-  if ((descriptor.rootKey === current.rootKey) !== (descriptor.plan.kind === 'reshare'))
+  if ((descriptor.rootKey === current.rootKey) !== keepsKey(descriptor.plan.kind))
     throw new Fault('not-a-successor', 'resharing keeps the key, generating makes another', {
       field: 'rootKey',
     });
@@ -75,7 +119,7 @@ export function checkSuccessor(descriptor: EpochDescriptor, current: EpochDescri
  * Whether this host would have it so. Its view need not be the proposer's, so it is lenient where a few
  * seconds of gossip make the difference: half the time of absence, twice the time of settling. Throws a
  * `Fault`: `quorum-not-allowed`, `nothing-to-change`, `rotation-not-asked`, `newcomer-unknown`,
- * `newcomer-absent`, `too-many-newcomers`, `seat-in-use`, `seniority`, `zone-cap`.
+ * `newcomer-absent`, `too-many-newcomers`, `seat-in-use`, `seniority`, `zone-cap`, `other-cold-seats`.
  */
 export function judgePlan(
   plan: EpochPlan,
@@ -97,6 +141,8 @@ export function judgePlan(
   if (row.threshold < present.threshold) throw new Fault('quorum-not-allowed', 'the threshold would fall');
   if (row !== present && plan.trustees.length < row.trustees)
     throw new Fault('quorum-not-allowed', 'a larger quorum begins with all of its seats taken');
+  if (!sameCold(plan, view, plan.threshold))
+    throw new Fault('other-cold-seats', 'shares are to be sealed otherwise than the operators want');
   judgeReason(plan, current, view, repair);
   const newcomers = plan.trustees.filter((host) => !before.trustees.includes(host));
   if (newcomers.length > maxNewcomers(before, plan.threshold))
@@ -111,9 +157,46 @@ function judgeReason(plan: EpochPlan, current: EpochDescriptor, view: TrusteeVie
   const mustGenerate = current.plan.threshold === 1;
   if (plan.kind === 'generate' && !mustGenerate && !wantsRotation(view, current))
     throw new Fault('rotation-not-asked', 'nobody who may asked for a new root key');
-  if (plan.kind === 'generate' || wantsRefresh(view, current) || repair) return;
+  if (plan.kind === 'generate' || wantsRefresh(view, current) || wantsOtherCold(view, current) || repair)
+    return;
   if (sameSeats(plan, current.plan))
     throw new Fault('nothing-to-change', 'the same trustees, and nobody asked for it');
+}
+
+/**
+ * Whether this trustee, one of too few, lends itself to a recovery by the holder of the cold seats: only while it
+ * sees itself that too few are left, and only for shares to hosts that are here and in the places of those that are
+ * not. Throws a `Fault`: `quorum-here`, `quorum-not-allowed`, `seat-in-use`, `newcomer-unknown`, `newcomer-absent`,
+ * `other-cold-seats`.
+ */
+export function judgeRecovery(
+  plan: EpochPlan,
+  current: EpochDescriptor,
+  view: TrusteeView,
+  policy: TrusteePolicy,
+): void {
+  const known = new Map(view.candidates.map((candidate) => [candidate.host, candidate]));
+  const { trustees, threshold } = current.plan;
+  const here = trustees.filter((host) => canSign(known.get(host)));
+  if (here.length >= threshold)
+    throw new Fault('quorum-here', `${here.length} trustees are here, and ${threshold} can sign`);
+  const row = policy.rows.find((one) => one.threshold === plan.threshold);
+  if (row === undefined || row.trustees < plan.trustees.length)
+    throw new Fault(
+      'quorum-not-allowed',
+      `${plan.threshold} of ${plan.trustees.length} is not this policy's`,
+    );
+  for (const host of here)
+    if (!plan.trustees.includes(host))
+      throw new Fault('seat-in-use', `${host.slice(0, 8)} is to lose its seat, but is there`);
+  for (const host of plan.trustees) judgeNewcomer(known.get(host));
+  if (!sameCold(plan, view, plan.threshold))
+    throw new Fault('other-cold-seats', 'shares are to be sealed otherwise than the operators want');
+}
+
+/** Whether a trustee is here with all that it takes to sign. */
+export function canSign(candidate: Candidate | undefined): boolean {
+  return candidate !== undefined && !isGone(candidate) && candidate.aliveSince !== null;
 }
 
 function judgeNewcomer(candidate: Candidate | undefined): void {

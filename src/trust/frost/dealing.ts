@@ -1,6 +1,7 @@
 /** What dealers send: public commitments to a polynomial, and to each receiver its value, which they bind. */
 import { assert, ByteReader, ByteWriter, Fault } from '../../core.ts';
 import type { Ceremony } from './ceremony.ts';
+import { checkColdBlock, coldBlockBytes, coldEntropyBytes, maxColdSeats, sealColdShares } from './cold.ts';
 import { digestBytes, digestOf } from './envelope.ts';
 import {
   add,
@@ -22,7 +23,7 @@ import {
   wideScalarBytes,
 } from './group.ts';
 import type { KeyShare } from './keys.ts';
-import { evaluateCommitments, lagrangeWeight, maxSeats, Polynomial, type Seat } from './polynomial.ts';
+import { evaluateCommitments, maxSeats, Polynomial, type Seat } from './polynomial.ts';
 
 /** What can be wrong with what a dealer signed; each can be proved to anybody who has the envelopes. */
 export type DealingFlaw =
@@ -38,10 +39,12 @@ const proofBytes: number = elementBytes + scalarBytes;
 
 /** Fresh random bytes that a dealer of this ceremony needs. */
 export function dealingEntropyBytes(ceremony: Ceremony): number {
-  const { previous, threshold } = ceremony.terms;
-  return previous === null
-    ? Polynomial.entropyBytes(threshold) + wideScalarBytes
-    : Polynomial.entropyBytes(threshold - 1);
+  const { previous, threshold, cold } = ceremony.terms;
+  const polynomialBytes =
+    previous === null
+      ? Polynomial.entropyBytes(threshold) + wideScalarBytes
+      : Polynomial.entropyBytes(threshold - 1);
+  return polynomialBytes + (cold === null ? 0 : coldEntropyBytes);
 }
 
 /** A dealer's own: its polynomial, and the payload of its `dealing`. */
@@ -51,32 +54,53 @@ export interface OwnDealing {
 }
 
 /**
- * Deals as `seat`: a secret drawn from `entropy` to generate a key, or the weighted `share` of the previous
- * group. `entropy` has `dealingEntropyBytes` and is never used again.
+ * Deals as `seat`: a secret drawn from `entropy` to generate a key, or the weighted `shares` of the previous
+ * group: a trustee's one, or those of all cold seats that deal. `entropy` has `dealingEntropyBytes` and is never
+ * used again.
  */
 export function deal(
   ceremony: Ceremony,
   seat: Seat,
-  share: KeyShare | null,
+  shares: readonly KeyShare[],
   entropy: Uint8Array,
 ): OwnDealing {
-  const { previous, threshold } = ceremony.terms;
+  const { previous, threshold, cold, session } = ceremony.terms;
   assert(entropy.length === dealingEntropyBytes(ceremony), 'a dealing is drawn from the entropy it needs');
+  const ownBytes = entropy.length - (cold === null ? 0 : coldEntropyBytes);
+  const own = entropy.subarray(0, ownBytes);
+  const sealed = (polynomial: Polynomial): Uint8Array =>
+    cold === null
+      ? new Uint8Array()
+      : sealColdShares(polynomial, cold, session, seat, entropy.subarray(ownBytes));
   if (previous === null) {
-    const polynomial = Polynomial.draw(threshold, entropy.subarray(wideScalarBytes));
-    const nonce = scalarFromEntropy(entropy.subarray(0, wideScalarBytes));
-    return encodeDealing(polynomial, (constant) => prove(ceremony, seat, polynomial, constant, nonce));
+    const polynomial = Polynomial.draw(threshold, own.subarray(wideScalarBytes));
+    const nonce = scalarFromEntropy(own.subarray(0, wideScalarBytes));
+    const proof = (constant: Element): Uint8Array => prove(ceremony, seat, polynomial, constant, nonce);
+    return encodeDealing(polynomial, proof, sealed(polynomial));
   }
-  assert(share !== null && share.seat === seat && share.belongsTo(previous), 'a dealer has its own share');
-  const constant = scalars.mul(lagrangeWeight(ceremony.dealerSeats(), seat), share.reveal());
-  return encodeDealing(Polynomial.drawThrough(constant, threshold, entropy), () => new Uint8Array());
+  const dealt = ceremony.seatsOf(seat);
+  assert(
+    shares.length === dealt.length &&
+      shares.every((share, i) => share.seat === dealt[i] && share.belongsTo(previous)),
+    'a dealer has its own share',
+  );
+  const constant = shares.reduce(
+    (sum, share) => scalars.add(sum, scalars.mul(ceremony.weightOf(share.seat), share.reveal())),
+    0n,
+  );
+  const polynomial = Polynomial.drawThrough(constant, threshold, own);
+  return encodeDealing(polynomial, () => new Uint8Array(), sealed(polynomial));
 }
 
-function encodeDealing(polynomial: Polynomial, proof: (constant: Element) => Uint8Array): OwnDealing {
+function encodeDealing(
+  polynomial: Polynomial,
+  proof: (constant: Element) => Uint8Array,
+  cold: Uint8Array,
+): OwnDealing {
   const commitments = polynomial.commitments();
   const writer = new ByteWriter().u8(commitments.length);
   for (const { wire } of commitments) writer.raw(wire);
-  return { polynomial, payload: writer.bytes(proof(commitments[0]!.element)).done() };
+  return { polynomial, payload: writer.bytes(proof(commitments[0]!.element)).bytes(cold).done() };
 }
 
 /** Bound to the ceremony and the seat: a proof heard elsewhere is worth nothing here. */
@@ -110,6 +134,8 @@ function provesKnowledge(ceremony: Ceremony, seat: Seat, constant: Element, proo
 export interface Dealing {
   readonly digest: Uint8Array;
   readonly commitments: readonly Element[];
+  /** What it sealed for the cold seats; empty where there are none. */
+  readonly cold: Uint8Array;
 }
 
 /** What a check came to. */
@@ -137,12 +163,14 @@ export function checkDealing(ceremony: Ceremony, seat: Seat, payload: Uint8Array
     const reader = new ByteReader(payload);
     const wires = Array.from({ length: reader.varint(maxSeats) }, () => reader.raw(elementBytes));
     const proof = reader.bytes(proofBytes);
+    const cold = Uint8Array.from(reader.bytes(coldBlockBytes(maxColdSeats)));
     reader.end();
+    checkColdBlock(cold, ceremony.terms.cold?.seats.length ?? 0);
     if (wires.length !== ceremony.terms.threshold) return flawed('wrong-degree');
     const commitments = wires.map(decodeWire);
     const flaw = checkConstant(ceremony, seat, commitments[0]!, proof);
     if (flaw !== null) return flawed(flaw);
-    return { type: 'sound', value: { digest: digestOf(payload), commitments } };
+    return { type: 'sound', value: { digest: digestOf(payload), commitments, cold } };
   });
 }
 

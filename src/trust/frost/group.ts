@@ -110,6 +110,16 @@ export function multiplyBase(secret: Scalar): Element {
   return secret === 0n ? identity : (Point.BASE.multiply(secret) as Element);
 }
 
+/** `secret * element`, with the library's multiplication that hides the secret's bits. */
+export function multiplySecret(element: Element, secret: Scalar): Element {
+  return element.multiply(secret) as Element;
+}
+
+/** The scalar that an Ed25519 key of this seed signs with (RFC 8032, section 5.1.5). */
+export function secretOfSeed(seed: Uint8Array): Scalar {
+  return ed25519.utils.getExtendedPublicKey(seed).scalar;
+}
+
 /** `factor * B` in variable time: for public values. */
 export function multiplyBasePublic(factor: Scalar): Element {
   return Point.BASE.multiplyUnsafe(factor) as Element;
@@ -149,8 +159,8 @@ export function hashBytes(tag: 'msg' | 'com', ...parts: Uint8Array[]): Uint8Arra
   return sha512(contextString + tag, parts);
 }
 
-/** The same, as a scalar: H1 (`rho`), H3 (`nonce`), and `dkg` for proofs of knowledge. */
-export function hashScalar(tag: 'rho' | 'nonce' | 'dkg', ...parts: Uint8Array[]): Scalar {
+/** The same, as a scalar: H1 (`rho`), H3 (`nonce`), `dkg` for proofs of knowledge, `pad` for what is sealed. */
+export function hashScalar(tag: 'rho' | 'nonce' | 'dkg' | 'pad', ...parts: Uint8Array[]): Scalar {
   return scalars.create(littleEndian(sha512(contextString + tag, parts)));
 }
 

@@ -19,6 +19,7 @@ import {
   type Verify,
 } from '../../core.ts';
 import type { Ceremony } from './ceremony.ts';
+import type { ColdBlocks } from './cold.ts';
 import { deal, encodeShare, type OwnDealing } from './dealing.ts';
 import {
   decodeEnvelope,
@@ -61,7 +62,13 @@ export type CeremonyEffect =
   /** Secret: over a channel that is encrypted and authenticated to that host, and nowhere else. */
   | { readonly type: 'send'; readonly to: HostId; readonly bytes: Uint8Array }
   /** To be durable before `persisted` is fed: others will count on this share. */
-  | { readonly type: 'persist'; readonly group: GroupKey; readonly share: KeyShare }
+  | {
+      readonly type: 'persist';
+      readonly group: GroupKey;
+      readonly share: KeyShare;
+      /** What the dealers sealed for the cold seats of the group. */
+      readonly cold: ColdBlocks;
+    }
   /**
    * A quorum holds shares, as far as was heard here: whether others heard so too, and which key counts, is
    * agreed elsewhere. `share` is null for a dealer that receives nothing.
@@ -184,7 +191,8 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
     this.state = 'running';
     const seat = this.dealerSeat;
     if (seat === null) return;
-    this.dealing = deal(this.ceremony, seat, this.setup.share, this.setup.entropy);
+    const { share, entropy } = this.setup;
+    this.dealing = deal(this.ceremony, seat, share === null ? [] : [share], entropy);
     this.setup.entropy.fill(0);
     const envelope = this.sign('dealing', seat, 0, this.dealing.payload);
     this.dealingBytes = encodeEnvelope(this.ceremony, envelope);
@@ -306,7 +314,12 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
       this.share = this.transcript.share();
       assert(this.share.belongsTo(this.group), 'verified shares add up');
       this.state = 'persisting';
-      this.emit({ type: 'persist', group: this.group, share: this.share });
+      this.emit({
+        type: 'persist',
+        group: this.group,
+        share: this.share,
+        cold: this.transcript.coldBlocks(),
+      });
     }
     const acceptedBy = this.transcript.accepted();
     if (this.state !== 'accepted' || acceptedBy.length < this.ceremony.terms.quorum) return;

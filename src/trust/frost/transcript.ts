@@ -1,6 +1,7 @@
 /** What one party has heard of a ceremony: signed, checked and free of contradiction, or else evidence. */
 import { assert, type Verify } from '../../core.ts';
 import type { Ceremony } from './ceremony.ts';
+import type { ColdBlocks } from './cold.ts';
 import { checkDealing, checkShare, type Dealing } from './dealing.ts';
 import { digestOf, type Envelope, type Head, headOf } from './envelope.ts';
 import { acceptedHeads, type Evidence } from './evidence.ts';
@@ -114,15 +115,21 @@ export class Transcript {
 
   /** The key that all dealings add up to; all must have come. */
   group(): GroupKey {
-    const { threshold, previous } = this.ceremony.terms;
+    const { threshold, previous, cold } = this.ceremony.terms;
     const dealings = this.ceremony.dealerSeats().map((seat) => this.dealings.get(seat)!.dealing);
     const commitments = Array.from(
       { length: threshold },
       (_, i): Element => sum(dealings.map((dealing) => dealing.commitments[i]!)),
     );
-    const group = new GroupKey(this.ceremony.receiverSeats(), commitments);
+    const group = new GroupKey(this.ceremony.receiverSeats(), commitments, cold?.seats ?? []);
     assert(previous === null || group.publicKey === previous.publicKey, 'a resharing keeps the key');
     return group;
+  }
+
+  /** What each dealer sealed for the cold seats, by the seats of the dealers; all dealings must have come. */
+  coldBlocks(): ColdBlocks {
+    if (this.ceremony.terms.cold === null) return new Map();
+    return new Map(this.ceremony.dealerSeats().map((seat) => [seat, this.dealings.get(seat)!.dealing.cold]));
   }
 
   /** This receiver's share of the new key; all shares must have come. */

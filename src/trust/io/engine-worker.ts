@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert, ed25519Signer, ed25519Verify, type Millis } from '../../core.ts';
 import { genesisShare } from '../epoch/crypto-port.ts';
+import { recipientOf } from '../frost/key-agreement.ts';
 import { type EngineInput, ThresholdEngine } from '../quorum/engine.ts';
 import type { EngineReport } from '../quorum/engine-port.ts';
 import type { EngineThreadData, FromEngineThread, ToEngineThread } from './engine-messages.ts';
@@ -19,6 +20,7 @@ const data = workerData as EngineThreadData;
 const engine = new ThresholdEngine({
   signer: ed25519Signer(data.seed),
   verify: ed25519Verify,
+  agree: recipientOf(data.seed),
   entropy: (bytes) => randomBytes(bytes),
   trustDomain: data.trustDomain,
   bootId: randomBytes(bootIdBytes).toString('hex'),

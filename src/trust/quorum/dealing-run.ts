@@ -5,19 +5,25 @@ import { sharesNeeded } from '../epoch/policy.ts';
 import { Ceremony } from '../frost/ceremony.ts';
 import { dealingEntropyBytes } from '../frost/dealing.ts';
 import type { Blame } from '../frost/evidence.ts';
+import { openSealed } from '../frost/key-agreement.ts';
 import type { GroupKey } from '../frost/keys.ts';
 import { type Absence, type CeremonyEffect, type CeremonyInput, CeremonyMachine } from '../frost/machine.ts';
 import type { EngineReport } from './engine-port.ts';
-import { groupOfEpoch, partiesOf } from './epoch-group.ts';
+import { coldDealerOf, coldSeatsOf, encodeOutcome, groupOfEpoch, partiesOf } from './epoch-group.ts';
 import { encodeSecret, type HeldShares } from './held-shares.ts';
 import type { EngineOptions, Run } from './run.ts';
 
 export type DealingSession = Extract<CryptoSession, { kind: 'generate' | 'reshare' }>;
 
 /** Hex digits of the agreement's session that name the ceremony: no other plan has them. */
-const ceremonyNameDigits = 32;
+export const ceremonyNameDigits = 32;
 
-function ceremonyOf(session: DealingSession, previous: GroupKey | null, trustDomain: string): Ceremony {
+/** Throws `Fault('ceremony-unsound')`. `share` of the session is of no account. */
+export function ceremonyOf(
+  session: DealingSession,
+  previous: GroupKey | null,
+  trustDomain: string,
+): Ceremony {
   const { plan } = session;
   const receivers = partiesOf(plan.trustees);
   const before = session.kind === 'reshare' ? partiesOf(session.from.plan.trustees) : receivers;
@@ -32,6 +38,8 @@ function ceremonyOf(session: DealingSession, previous: GroupKey | null, trustDom
     threshold: plan.threshold,
     quorum: isNewKey ? receivers.length : sharesNeeded(plan.threshold, receivers.length),
     previous,
+    cold: coldSeatsOf(plan),
+    coldDealer: session.kind === 'reshare' ? coldDealerOf(plan, session.from.plan) : null,
   });
 }
 
@@ -40,6 +48,7 @@ export class DealingRun implements Run {
   private readonly shares: HeldShares;
   private readonly participants: ReadonlySet<HostId>;
   private readonly machine: CeremonyMachine;
+  private readonly options: EngineOptions;
 
   /** Throws a `Fault` for what cannot be carried out, such as without the share that is to be dealt. */
   constructor(session: DealingSession, options: EngineOptions, shares: HeldShares, now: Millis) {
@@ -58,6 +67,7 @@ export class DealingRun implements Run {
     if (held !== null && dealer?.seat !== held.share.seat)
       throw new Fault('share-foreign', 'the share is of another seat');
     this.session = session;
+    this.options = options;
     this.shares = shares;
     this.participants = new Set(
       [...session.plan.dealers, ...session.plan.trustees].filter((h) => h !== self),
@@ -76,7 +86,19 @@ export class DealingRun implements Run {
   }
 
   start(now: Millis): readonly EngineReport[] {
-    return this.feed({ type: 'start' }, now);
+    const cold = this.coldMessages();
+    const reports = this.feed({ type: 'start' }, now);
+    return [...reports, ...cold.flatMap((bytes) => this.feed({ type: 'message', bytes }, now))];
+  }
+
+  /** What the holder of the cold seats dealt, which takes no part in the exchange of messages. Throws a `Fault`. */
+  private coldMessages(): Uint8Array[] {
+    const { session, options } = this;
+    if (session.kind !== 'reshare' || session.coldDealing === null) return [];
+    const { dealing, share } = session.coldDealing;
+    if (share.length === 0) return [dealing];
+    if (options.agree === undefined) throw new Fault('secret-unreadable', 'nothing is sealed for this host');
+    return [dealing, openSealed(options.signer.publicKey, options.agree, share)];
   }
 
   deliver(_from: HostId, bytes: Uint8Array, now: Millis): readonly EngineReport[] {
@@ -120,14 +142,14 @@ export class DealingRun implements Run {
     }
   }
 
-  private established({ group, share }: Extract<CeremonyEffect, { type: 'persist' }>): EngineReport {
+  private established({ group, share, cold }: Extract<CeremonyEffect, { type: 'persist' }>): EngineReport {
     const { session } = this;
     this.shares.establish(session.id, group, share);
     return {
       type: 'established',
       session: session.id,
       rootKey: group.publicKey,
-      outcome: group.encode(),
+      outcome: encodeOutcome(group, cold),
       secret: encodeSecret(group, share),
     };
   }

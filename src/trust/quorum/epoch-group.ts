@@ -1,7 +1,8 @@
 /** The group of trustees that an epoch's descriptor stands for, as the cryptography counts it: in seats. */
-import { Fault, type HostId } from '../../core.ts';
-import type { EpochDescriptor } from '../epoch/descriptor.ts';
+import { ByteReader, ByteWriter, Fault, type HostId } from '../../core.ts';
+import type { EpochDescriptor, EpochPlan } from '../epoch/descriptor.ts';
 import type { Party } from '../frost/ceremony.ts';
+import { type ColdBlocks, type ColdSeats, readColdBlocks, writeColdBlocks } from '../frost/cold.ts';
 import { GroupKey } from '../frost/keys.ts';
 import type { Seat } from '../frost/polynomial.ts';
 
@@ -16,10 +17,46 @@ export function seatOf(trustees: readonly HostId[], host: HostId): Seat | null {
   return place === -1 ? null : place + 1;
 }
 
-/** `held`, where its encoding is that outcome; else decoded, about a millisecond for each who must sign. */
+/** The cold seats of an epoch: they follow those of the trustees. */
+export function coldSeatsOf({ trustees, cold }: EpochPlan): ColdSeats | null {
+  if (cold === null) return null;
+  return { key: cold.key, seats: Array.from({ length: cold.seats }, (_, i) => trustees.length + 1 + i) };
+}
+
+/** Of the cold seats of `before`, those that deal in the recovery `plan`. */
+export function coldDealerOf(plan: EpochPlan, before: EpochPlan): ColdSeats | null {
+  const cold = plan.coldDealt === 0 ? null : coldSeatsOf(before);
+  return cold === null ? null : { key: cold.key, seats: cold.seats.slice(0, plan.coldDealt) };
+}
+
+const maxGroupBytes = 2048;
+
+/** What everybody may know of the shares of an epoch: what checks them, and those that are sealed. */
+export function encodeOutcome(group: GroupKey, cold: ColdBlocks): Uint8Array {
+  const writer = new ByteWriter().bytes(group.encode());
+  writeColdBlocks(writer, cold);
+  return writer.done();
+}
+
+/** Throws `Fault('malformed')`, as for the genesis, which has none. */
+function readOutcome(outcome: Uint8Array): { readonly encoded: Uint8Array; readonly cold: ColdBlocks } {
+  const reader = new ByteReader(outcome);
+  const encoded = reader.bytes(maxGroupBytes);
+  const cold = readColdBlocks(reader);
+  reader.end();
+  return { encoded, cold };
+}
+
+/** What the dealers of an epoch sealed for its cold seats. Throws `Fault('malformed')`. */
+export function coldBlocksOf({ outcome }: EpochDescriptor): ColdBlocks {
+  return readOutcome(outcome).cold;
+}
+
+/** `held`, where its encoding is that outcome's; else decoded, about a millisecond for each who must sign. */
 function groupIn({ plan, outcome }: EpochDescriptor, held: GroupKey | null): GroupKey {
-  if (held === null) return GroupKey.decode(outcome);
-  if (Buffer.compare(held.encode(), outcome) !== 0)
+  const { encoded } = readOutcome(outcome);
+  if (held === null) return GroupKey.decode(encoded);
+  if (Buffer.compare(held.encode(), encoded) !== 0)
     throw new Fault('share-foreign', `the share is not one of epoch ${plan.epoch}`);
   return held;
 }
@@ -34,7 +71,8 @@ export function groupOfEpoch(descriptor: EpochDescriptor, held: GroupKey | null 
   const group = groupIn(descriptor, held);
   const isOfTrustees =
     group.seats.length === plan.trustees.length && group.seats.every((seat, i) => seat === i + 1);
-  if (group.publicKey !== rootKey || group.threshold !== plan.threshold || !isOfTrustees)
+  const isCold = group.coldSeats.join() === (coldSeatsOf(plan)?.seats ?? []).join();
+  if (group.publicKey !== rootKey || group.threshold !== plan.threshold || !isOfTrustees || !isCold)
     throw new Fault('outcome-unsound', `the group of epoch ${plan.epoch} is not what its descriptor says`);
   return group;
 }

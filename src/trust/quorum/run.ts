@@ -1,5 +1,6 @@
 /** One run of a protocol of the threshold cryptography on one host, and what all kinds of them are made from. */
 import type { HostId, Millis, Signer, Verify } from '../../core.ts';
+import type { Agree } from '../frost/key-agreement.ts';
 import type { EngineReport } from './engine-port.ts';
 
 /** Takes nothing amiss: what another sends is taken in, ignored, or held against it, but never throws. */
@@ -31,6 +32,8 @@ export interface EngineOptions {
   readonly verify: Verify;
   /** As many fresh random bytes, from a source fit for keys. They are overwritten once used. */
   readonly entropy: (bytes: number) => Uint8Array;
+  /** Opens what is sealed for this host's key; absent where nothing ever is. */
+  readonly agree?: Agree;
   readonly trustDomain: string;
   /** 16 random bytes of hex, drawn anew whenever the process starts. */
   readonly bootId: string;

@@ -31,6 +31,10 @@ const currentPlan: EpochPlan = {
   dealers: trustees,
   ballot: 1,
   proposedAt: 0,
+  cold: null,
+  coldDealt: 0,
+  formers: [],
+  weakest: 2,
 };
 const current = describeEpoch(currentPlan, 'cd'.repeat(32), new Uint8Array());
 const electorate = new Electorate(current, standInVerify);

@@ -16,7 +16,7 @@ import { type EpochCrypto, genesisShare, type ShareName } from '../../../../src/
 import { type EpochDescriptor, genesisEpoch } from '../../../../src/trust/epoch/descriptor.ts';
 import { Holdings } from '../../../../src/trust/epoch/holdings.ts';
 import { decodeMessage } from '../../../../src/trust/epoch/message.ts';
-import type { TrusteePolicy } from '../../../../src/trust/epoch/policy.ts';
+import type { ColdWish, TrusteePolicy } from '../../../../src/trust/epoch/policy.ts';
 import { defaultTimings, type EpochEffect, type EpochInput } from '../../../../src/trust/epoch/port.ts';
 import type { TrusteeView } from '../../../../src/trust/epoch/rules.ts';
 import { StandInCrypto, secretOf, standInSigner, standInVerify } from './stand-in.ts';
@@ -100,6 +100,7 @@ export class EpochNet {
   refusesWrite: (host: HostId, persist: Persist) => boolean = () => false;
   /** Which side of a split each host is on. */
   sides: number[];
+  cold: ColdWish | null = null;
   rotateGeneration: number | null = null;
   refreshEpoch: number | null = null;
   readonly gone = new Set<HostId>();
@@ -364,7 +365,7 @@ export class EpochNet {
     this.at(1000, () => this.look());
   }
 
-  private viewOf(host: Host): TrusteeView {
+  viewOf(host: Host): TrusteeView {
     const candidates = this.hosts.map((other) => {
       const alive = other.machine !== null && this.sides[other.index] === this.sides[host.index];
       const seen = host.seen.get(other.id);
@@ -380,7 +381,8 @@ export class EpochNet {
         gone: this.gone.has(other.id),
       };
     });
-    return { candidates, rotateGeneration: this.rotateGeneration, refreshEpoch: this.refreshEpoch };
+    const { rotateGeneration, refreshEpoch, cold } = this;
+    return { candidates, rotateGeneration, refreshEpoch, cold };
   }
 
   get latest(): EpochDescriptor {

@@ -7,12 +7,13 @@ import {
   type EpochDescriptor,
   type EpochPlan,
   genesisEpoch,
+  historyAfter,
   statementOf,
 } from '../../../../src/trust/epoch/descriptor.ts';
 import { Electorate } from '../../../../src/trust/epoch/electorate.ts';
 import { standardPolicy } from '../../../../src/trust/epoch/policy.ts';
 import { createRecord, type EpochRecord } from '../../../../src/trust/epoch/record.ts';
-import { checkSuccessor, judgePlan, type TrusteeView } from '../../../../src/trust/epoch/rules.ts';
+import { checkSuccessor, emptyView, judgePlan, type TrusteeView } from '../../../../src/trust/epoch/rules.ts';
 import { type Candidate, selectSeats } from '../../../../src/trust/epoch/selection.ts';
 import { mesh, startedAt } from './net.ts';
 import { standInSigner, standInVerify } from './stand-in.ts';
@@ -40,6 +41,9 @@ function next(current: EpochDescriptor, parts: Partial<EpochPlan> = {}): EpochDe
     dealers: kind === 'generate' ? trustees : plan.trustees.slice(0, plan.threshold),
     ballot: 4,
     proposedAt: 0,
+    cold: null,
+    coldDealt: 0,
+    ...historyAfter(plan, kind, { trustees, threshold: parts.threshold ?? (isFirst ? 2 : plan.threshold) }),
     ...parts,
   };
   return describeEpoch(made, roots[made.generation]!.publicKey, new Uint8Array());
@@ -227,7 +231,7 @@ test('trustees refuse a plan that their own eyes contradict', () => {
     judgePlan(
       next(current, parts).plan,
       current,
-      { candidates, rotateGeneration: null, refreshEpoch: null, ...view },
+      { ...emptyView, candidates, ...view },
       standardPolicy,
       false,
       now,

@@ -107,7 +107,7 @@ test('a dealer of a polynomial of another degree is named', () => {
 
 test('a dealer without a proof of what it knows is named, and one with a wrong proof', () => {
   const without = tableOf(3, 5);
-  forgedBy('h2', without, 'dealing', (payload) => Buffer.concat([payload.subarray(0, 97), Buffer.of(0)]));
+  forgedBy('h2', without, 'dealing', (payload) => Buffer.concat([payload.subarray(0, 97), Buffer.of(0, 0)]));
   assertBlamed(without.start(), 'h2', 'missing-proof');
   const wrong = tableOf(3, 5);
   forgedBy('h2', wrong, 'dealing', (payload) => flipped(payload, 97 + 1 + 32));
@@ -220,6 +220,8 @@ function reshareTable(options: ReshareOptions): Table {
     threshold: 3,
     quorum: 5,
     previous: group,
+    cold: null,
+    coldDealer: null,
   };
   return new Table(terms, labels.map(hostOf), shares, options.label);
 }

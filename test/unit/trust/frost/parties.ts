@@ -90,6 +90,8 @@ export function generationTerms(threshold: number, count: number): CeremonyTerms
     threshold,
     quorum: count,
     previous: null,
+    cold: null,
+    coldDealer: null,
   };
 }
 

@@ -46,6 +46,8 @@ function moveTerms(move: Move): CeremonyTerms {
     threshold: move.threshold,
     quorum: move.quorum ?? move.receivers.length,
     previous: (move.keys ?? old).group,
+    cold: null,
+    coldDealer: null,
   };
 }
 

@@ -15,6 +15,7 @@ import { IssuanceLog } from '../../../../src/trust/issuance-log.ts';
 import { LeafRules } from '../../../../src/trust/leaf-rules.ts';
 import { ThresholdEngine } from '../../../../src/trust/quorum/engine.ts';
 import type { EngineReport } from '../../../../src/trust/quorum/engine-port.ts';
+import { encodeOutcome } from '../../../../src/trust/quorum/epoch-group.ts';
 import { encodeSecret } from '../../../../src/trust/quorum/held-shares.ts';
 import { LeafJudge } from '../../../../src/trust/quorum/leaf.ts';
 import {
@@ -160,8 +161,12 @@ export class Court {
       dealers: hosts,
       ballot: 1,
       proposedAt: startedAt,
+      cold: null,
+      coldDealt: 0,
+      formers: [],
+      weakest: threshold,
     };
-    this.epoch = describeEpoch(plan, keys.group.publicKey, keys.group.encode());
+    this.epoch = describeEpoch(plan, keys.group.publicKey, encodeOutcome(keys.group, new Map()));
     for (const [i, signer] of signers.entries())
       this.seat(signer, this.epoch.session, encodeSecret(keys.group, keys.shares.get(i + 1)!));
   }

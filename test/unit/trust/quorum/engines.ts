@@ -1,6 +1,7 @@
 /** Real engines for the net of hosts that agree on epochs: everything derives from labels. */
 import { ed25519Verify, type HostId, type Millis } from '../../../../src/core.ts';
 import type { CryptoOrder, CryptoReport, ShareName } from '../../../../src/trust/epoch/crypto-port.ts';
+import { recipientOf } from '../../../../src/trust/frost/key-agreement.ts';
 import { ThresholdEngine } from '../../../../src/trust/quorum/engine.ts';
 import type { EngineReport } from '../../../../src/trust/quorum/engine-port.ts';
 import { defaultEngineTimings } from '../../../../src/trust/quorum/run.ts';
@@ -15,6 +16,7 @@ export function engineOf(label: string, boot = 1): ThresholdEngine {
   return new ThresholdEngine({
     signer: hostOf(label),
     verify: ed25519Verify,
+    agree: recipientOf(seedOf(label)),
     entropy: (bytes) => entropyOf(`${label} ${boot} ${drawn++}`, bytes),
     trustDomain,
     bootId: Buffer.from(entropyOf(`boot ${label} ${boot}`, 16)).toString('hex'),

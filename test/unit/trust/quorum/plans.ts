@@ -6,6 +6,7 @@ import {
   type EpochDescriptor,
   type EpochPlan,
   genesisEpoch,
+  historyAfter,
   sessionOf,
 } from '../../../../src/trust/epoch/descriptor.ts';
 import { hostOf } from '../frost/parties.ts';
@@ -35,17 +36,21 @@ export function planAfter(
   dealers: readonly string[] | null = null,
 ): EpochPlan {
   const { epoch, generation } = from.plan;
+  const kind = dealers === null ? 'generate' : 'reshare';
   return {
     mesh,
     epoch: epoch + 1,
     previous: from.hash,
     generation: dealers === null ? generation + 1 : generation,
-    kind: dealers === null ? 'generate' : 'reshare',
+    kind,
     threshold,
     trustees: hostsOf(trustees),
     dealers: hostsOf(dealers ?? trustees),
     ballot: ++ballots,
     proposedAt: startedAt,
+    cold: null,
+    coldDealt: 0,
+    ...historyAfter(from.plan, kind, { trustees: hostsOf(trustees), threshold }),
   };
 }
 
@@ -54,7 +59,7 @@ export function dealing(plan: EpochPlan, from: EpochDescriptor, share: ShareName
   const id = sessionOf(plan);
   return plan.kind === 'generate'
     ? { kind: 'generate', id, plan }
-    : { kind: 'reshare', id, plan, from, share };
+    : { kind: 'reshare', id, plan, from, share, coldDealing: null };
 }
 
 /** The share of `from` at a host that is a trustee of it, else null. */
