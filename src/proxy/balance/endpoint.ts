@@ -37,6 +37,8 @@ export interface Rotation {
 
 /** Who learns how requests went. */
 export interface OutcomeListener {
+  /** A connection that will carry no requests, only bytes, came to be. */
+  reached(endpoint: BalancedEndpoint, now: Millis): void;
   /** `startedAt` is when the request began, or `now` where that is not known. */
   ended(endpoint: BalancedEndpoint, now: Millis, outcome: Outcome, startedAt: Millis): void;
 }
@@ -106,7 +108,7 @@ export class BalancedEndpoint {
   }
 
   private learn(now: Millis, outcome: 'ok' | 'failed' | 'abandoned', latencyMs: number): void {
-    if (outcome === 'ok') this.reached();
+    if (outcome === 'ok') this.forgive();
     if (latencyMs < 0) return;
     if (outcome === 'ok') this.latency.observe(now, latencyMs);
     else if (outcome === 'failed') this.latency.observe(now, this.failureLatencyMs(now, latencyMs));
@@ -118,8 +120,18 @@ export class BalancedEndpoint {
     return Math.max(latencyMs, Math.min(before * failureSlowdown, maxFailureLatencyMs));
   }
 
-  /** A connection to it came to be, however the rest goes. */
-  reached(): void {
+  /**
+   * For a connection that carries bytes: it came to be, which is all the success that shows for perhaps hours.
+   * Its `end` is then `abandoned` when it ends in order, `failed` when it breaks, and not measured.
+   */
+  reached(now: Millis): void {
+    this.failuresInRow = 0;
+    this.forgive();
+    this.listener?.reached(this, now);
+  }
+
+  /** Connect failures do not count against it any more. */
+  private forgive(): void {
     this.connectFailures = 0;
     if (this.avoidedUntil === 0) return;
     this.avoidedUntil = 0;
