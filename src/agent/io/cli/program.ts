@@ -4,9 +4,11 @@ import { Fault } from '../../../core.ts';
 import { lineOf } from '../http/failure.ts';
 import { addCaCommands } from './ca-commands.ts';
 import { addCompletionCommand } from './completion.ts';
+import { addDebugCommand } from './debug-command.ts';
 import { addMeshCommands } from './mesh-commands.ts';
 import { addPolicyCommands } from './policy-commands.ts';
 import { addServiceCommands } from './service-commands.ts';
+import { addSnapshotCommands } from './snapshot-commands.ts';
 import { addTrafficCommands } from './traffic-commands.ts';
 import { addTrustCommands } from './trust-commands.ts';
 
@@ -25,6 +27,8 @@ export function buildProgram(version: string): Command {
   addPolicyCommands(program);
   addTrustCommands(program);
   addCaCommands(program);
+  addSnapshotCommands(program);
+  addDebugCommand(program);
   addCompletionCommand(program);
   inherit(program);
   return program;

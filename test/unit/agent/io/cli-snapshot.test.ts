@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { after, before, test } from 'node:test';
+import { operatorToken, startApi, type TestApi } from '../../../support/api.ts';
+
+const starling = resolve(import.meta.dirname, '../../../../bin/starling');
+let api: TestApi;
+let folder: string;
+let operator: readonly string[];
+before(async () => {
+  api = await startApi();
+  folder = mkdtempSync(join(tmpdir(), 'starling-cli-'));
+  const token = join(folder, 'token');
+  writeFileSync(token, `${operatorToken}\n`, { mode: 0o600 });
+  operator = ['--operator-token-file', token];
+});
+after(async () => {
+  await api.server.close();
+  rmSync(folder, { recursive: true });
+});
+
+interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function cli(...args: string[]): Promise<Ended> {
+  return new Promise((done) => {
+    execFile(starling, [...args, '--http', api.address], { cwd: folder }, (error, stdout, stderr) =>
+      done({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }),
+    );
+  });
+}
+
+async function write(entry: object): Promise<void> {
+  const { status, text } = await api.call('PUT', '/v1/config', { body: entry, operator: true });
+  assert.equal(status, 200, text);
+}
+
+test('a snapshot brings policy back as it was, and --prune takes away what came since', async () => {
+  const resolver = {
+    Kind: 'service-resolver',
+    Name: 'api',
+    Subsets: { v2: { Filter: 'Service.Meta.v == 2' } },
+  };
+  const splits = [
+    { Weight: 90, ServiceSubset: '' },
+    { Weight: 10, ServiceSubset: 'v2' },
+  ];
+  await write({ Kind: 'service-defaults', Name: 'api', Protocol: 'http' });
+  await write(resolver);
+  await write({ Kind: 'service-splitter', Name: 'api', Splits: splits });
+  assert.equal(
+    (await cli('snapshot', 'save', 'policy.json')).stdout,
+    'saved 3 config entries to policy.json\n',
+  );
+  assert.equal(statSync(join(folder, 'policy.json')).mode & 0o777, 0o600);
+
+  await api.call('DELETE', '/v1/config/service-splitter/api', { operator: true });
+  await api.call('DELETE', '/v1/config/service-resolver/api', { operator: true });
+  await write({ Kind: 'service-defaults', Name: 'later', Protocol: 'tcp' });
+  const kept = await cli('snapshot', 'restore', 'policy.json', '--json', ...operator);
+  assert.equal(kept.code, 0, kept.stderr);
+  assert.deepEqual(JSON.parse(kept.stdout), {
+    written: ['service-resolver/api', 'service-splitter/api'],
+    unchanged: 1,
+    deleted: [],
+    kept: ['service-defaults/later'],
+  });
+  const pruned = await cli('snapshot', 'restore', 'policy.json', '--prune', ...operator);
+  assert.match(pruned.stdout, /^wrote 0 config entries, 3 were the same\ndeleted service-defaults\/later\n$/);
+  const { status } = await api.call('GET', '/v1/config/service-defaults/later');
+  assert.equal(status, 404);
+});
+
+test('what is no snapshot, or holds an entry that is none, changes nothing', async () => {
+  const before = api.agent.commands.length;
+  writeFileSync(join(folder, 'other.json'), '{"entries": []}');
+  writeFileSync(
+    join(folder, 'bad.json'),
+    JSON.stringify({
+      format: 'starling-snapshot',
+      version: 1,
+      entries: [
+        { Kind: 'service-defaults', Name: 'fine', Protocol: 'http' },
+        { Kind: 'service-defaults', Name: 'x', Protocol: 'smoke' },
+      ],
+    }),
+  );
+  for (const [name, problem] of [
+    ['other.json', /other\.json: is no snapshot/],
+    ['bad.json', /bad\.json: entries\[1\]: .*smoke/],
+    ['missing.json', /missing\.json/],
+  ] as const) {
+    const { code, stderr } = await cli('snapshot', 'restore', name, ...operator);
+    assert.equal(code, 1, name);
+    assert.match(stderr, problem);
+  }
+  assert.equal(api.agent.commands.length, before);
+});
+
+test('debug writes what others need to see into a new folder, and no key', async () => {
+  const { code, stdout, stderr } = await cli('debug', '--output', 'seen', '--json');
+  assert.equal(code, 0, stderr);
+  const { files } = JSON.parse(stdout) as { files: string[] };
+  assert.deepEqual(readdirSync(join(folder, 'seen')).sort(), [...files].sort());
+  const { name } = JSON.parse(readFileSync(join(folder, 'seen/status.json'), 'utf8')) as { name: string };
+  assert.equal(name, api.agent.self.name);
+  for (const file of files)
+    assert.doesNotMatch(readFileSync(join(folder, 'seen', file), 'utf8'), /PRIVATE KEY|starling-operator/);
+  const again = await cli('debug', '--output', 'seen');
+  assert.equal(again.code, 1);
+  assert.match(again.stderr, /^starling: seen: .*exist/);
+});
