@@ -2,6 +2,7 @@
 import type { ProxyConfig } from './config.ts';
 import type { HistogramCounts } from './observe/histogram.ts';
 import type { Outcome } from './observe/outcomes.ts';
+import type { OnTap, TapFilter } from './observe/tap.ts';
 
 /** Why a request or connection was not served as asked; the names are stable, they are metric labels. */
 export type RefusalReason =
@@ -99,7 +100,6 @@ export interface BreakerStatus {
 export interface ObservationLosses {
   readonly logLines: number;
   readonly spans: number;
-  readonly tapEvents: number;
 }
 
 export interface ListenerStatus {
@@ -137,6 +137,11 @@ export interface DataPlane {
    */
   apply(config: ProxyConfig): Promise<void>;
   stats(): DataPlaneStats;
+  /**
+   * Tells of every request that ends on this host and matches, until what it returns is called.
+   * `Fault('too-many-waiting')` when too many are told already.
+   */
+  tap(filter: TapFilter, onTap: OnTap): () => void;
   /** Stops accepting, lets requests under way finish for at most `graceMs`, then cuts. */
   close(graceMs: number): Promise<void>;
 }

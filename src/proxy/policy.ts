@@ -26,6 +26,8 @@ export interface ProxyDefaultsPolicy {
 export interface AccessLogPolicy {
   /** Share of requests that are logged, 0 to 1; those that fail are logged always. */
   readonly sample: number;
+  /** Path of the file that lines are appended to; without one they go where the agent logs. */
+  readonly file?: string;
 }
 
 export interface TracingPolicy {

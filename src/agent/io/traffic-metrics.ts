@@ -182,7 +182,7 @@ function listenerMetrics(add: Add, dataPlane: Stats): void {
   add(
     'counter',
     'starling_proxy_records_lost_total',
-    'Access log lines, spans and tap events that there was no room for.',
+    'Access log lines and spans that there was no room for.',
     ['kind'],
     () => byName('kind', { ...dataPlane()?.lost }),
   );

@@ -1,8 +1,9 @@
 /** The embedded data plane: listeners, sessions and counters of one host, driven by one configuration at a time. */
 import type { ProxyConfig } from '../config.ts';
 import type { DataPlane, DataPlaneStats } from '../dataplane.ts';
-import { TrafficTable } from '../stats.ts';
+import type { OnTap, TapFilter } from '../observe/tap.ts';
 import { InboundListener } from './inbound.ts';
+import { Observing } from './observe/observing.ts';
 import type { DataPlaneOptions, Plane } from './options.ts';
 import { OutboundListener } from './outbound.ts';
 import { OutboundRoutes } from './outbound-routes.ts';
@@ -24,6 +25,7 @@ class EmbeddedDataPlane implements DataPlane {
   private readonly plane: Plane;
   private readonly slow: TickedDeadlines;
   private readonly prompt: TickedDeadlines;
+  private readonly observing: Observing;
   private readonly inbound: InboundListener;
   private readonly routes: OutboundRoutes;
   private listeners = new Map<string, OutboundListener>();
@@ -38,9 +40,11 @@ class EmbeddedDataPlane implements DataPlane {
     const now = (): number => options.now();
     this.slow = slowDeadlines(now);
     this.prompt = promptDeadlines(now);
+    const context = { now, random: options.random, deadlines: this.slow, promptDeadlines: this.prompt };
+    this.observing = new Observing(context, options.log);
     this.plane = {
-      context: { now, random: options.random, deadlines: this.slow, promptDeadlines: this.prompt },
-      traffic: new TrafficTable(now),
+      context,
+      traffic: this.observing.traffic,
       peers: new Peers(options.verifyPeer, options.log),
       log: options.log,
       uidOfSocket: options.uidOfSocket ?? socketOwners(),
@@ -61,6 +65,7 @@ class EmbeddedDataPlane implements DataPlane {
     this.contexts = serviceContexts(config.identities, config.roots, this.contexts, (service, problem) =>
       this.plane.log('error', 'identity-unusable', { service, problem }),
     );
+    this.observing.apply(config);
     const isDenialNew = this.plane.peers.deny(config.denied);
     this.routes.apply(config, this.contexts);
     // Whoever is denied is in no balancer any more: what is cut is tried elsewhere.
@@ -102,7 +107,12 @@ class EmbeddedDataPlane implements DataPlane {
       activeConnections: this.connectionCount,
       handshakeFailures: { ...this.inbound.handshakeFailures },
       deniedPeers: this.plane.peers.deniedCounts(),
+      lost: this.observing.losses,
     };
+  }
+
+  tap(filter: TapFilter, onTap: OnTap): () => void {
+    return this.observing.tap(filter, onTap);
   }
 
   async close(graceMs: number): Promise<void> {
@@ -117,6 +127,7 @@ class EmbeddedDataPlane implements DataPlane {
     this.routes.destroy();
     this.slow.stop();
     this.prompt.stop();
+    await this.observing.close();
   }
 
   private async drained(deadlineMs: number): Promise<void> {

@@ -3,7 +3,7 @@
  * only while one of them is on, so that where none is a request pays for one comparison with null.
  */
 import type { Millis } from '../../core.ts';
-import type { RequestHead } from '../http1/head.ts';
+import type { HeadFacts } from './head-facts.ts';
 import type { Observation } from './observation.ts';
 import type { TrafficCounter } from './traffic.ts';
 
@@ -13,7 +13,7 @@ export interface Observer {
    * called before the head is forwarded: it may cut lines from `head` and ask for others in their place
    * (`addedLines`). The bytes are only looked at during the call.
    */
-  begin(bytes: Buffer, head: RequestHead, counter: TrafficCounter, now: Millis): Observation | null;
+  begin(counter: TrafficCounter, bytes: Buffer, head: HeadFacts, now: Millis): Observation | null;
   /** As `begin`, for a byte stream. */
   beginStream(counter: TrafficCounter, now: Millis): Observation | null;
   /** It is over, and everything that `observation` can say is in it. Called by `Observation.end`. */
