@@ -3,14 +3,15 @@ import type { HostId, Millis } from '../core.ts';
 import { Compiler } from '../proxy/compile/compile.ts';
 import { configEquals } from '../proxy/compile/equal.ts';
 import type { ProxyConfig } from '../proxy/config.ts';
-import type { IdentityView, MeshView } from '../proxy/view.ts';
+import type { PolicyView } from '../proxy/policy.ts';
+import type { IdentityView, IntentionView, MeshView } from '../proxy/view.ts';
 import type { TrustState } from '../trust/state.ts';
 import type { Catalog } from './catalog.ts';
 import { intentionsOf } from './entries/service-intentions.ts';
 import { policyViewOf } from './entries/view.ts';
 import type { HostValue } from './kinds.ts';
 import type { Policies } from './policy.ts';
-import { project } from './project.ts';
+import { Projector } from './project.ts';
 import { VipPool, type VipRange } from './vips.ts';
 
 export interface ConfiguratorOptions {
@@ -35,7 +36,9 @@ const longestRestMs = 500;
 export class Configurator {
   private readonly options: ConfiguratorOptions;
   private readonly vips: VipPool;
+  private readonly projector = new Projector();
   private readonly compiler = new Compiler();
+  private entries: ReadEntries | null = null;
   private latest: MeshView | null = null;
   private config: ProxyConfig | null = null;
   private rested: Millis = 0;
@@ -57,8 +60,9 @@ export class Configurator {
 
   /** Compiles anew; null when the data plane has nothing to do. */
   update(identities: readonly IdentityView[], now: Millis): ProxyConfig | null {
-    const { self, host, domain, inbound, outbound, catalog, policies, trust } = this.options;
-    this.latest = project({
+    const { self, host, domain, inbound, outbound, catalog, trust } = this.options;
+    const { policy, intentions } = this.readEntries();
+    this.latest = this.projector.project({
       trustDomain: trust.genesis.trustDomain,
       domain,
       self,
@@ -68,8 +72,8 @@ export class Configurator {
       inbound,
       outbound,
       catalog,
-      policy: policyViewOf(policies),
-      intentions: intentionsOf(policies.list('service-intentions')),
+      policy,
+      intentions,
       vips: this.vips,
       identities,
       roots: trust.bundle.believed().map(({ pem }) => pem),
@@ -82,4 +86,24 @@ export class Configurator {
     this.config = config;
     return config;
   }
+
+  /** Policy as it was read last, unless the catalog tells of a change to any entry, or to who may write one. */
+  private readEntries(): ReadEntries {
+    const { catalog, policies } = this.options;
+    const index = catalog.indexOf('config');
+    if (this.entries?.index !== index)
+      this.entries = {
+        index,
+        policy: policyViewOf(policies),
+        intentions: intentionsOf(policies.list('service-intentions')),
+      };
+    return this.entries;
+  }
+}
+
+interface ReadEntries {
+  /** The catalog's, of the topic that all entries touch. */
+  readonly index: number;
+  readonly policy: PolicyView;
+  readonly intentions: readonly IntentionView[];
 }

@@ -2,7 +2,9 @@
  * The one way from what this host knows to what its proxy needs: catalog, policy and trust in, `MeshView` out.
  * Every list is sorted, so that equal knowledge gives an equal view.
  */
-import type { HostId } from '../core.ts';
+import { byCodeUnit, type HostId } from '../core.ts';
+import { leadsTo } from '../proxy/compile/chains.ts';
+import { Entries, noProtocols } from '../proxy/compile/entries.ts';
 import type { PolicyView } from '../proxy/policy.ts';
 import type {
   IdentityView,
@@ -13,7 +15,7 @@ import type {
   Protocol,
   ServiceView,
 } from '../proxy/view.ts';
-import type { Catalog, ServiceEntry } from './catalog.ts';
+import type { Catalog, HostEntry, ServiceEntry } from './catalog.ts';
 import type { VipPool } from './vips.ts';
 
 export interface ProjectionInput {
@@ -36,30 +38,115 @@ export interface ProjectionInput {
 
 /** Projects everything; no effect but addresses handed out by `vips`. */
 export function project(input: ProjectionInput): MeshView {
-  const { catalog } = input;
-  const names = catalog.serviceNames();
-  input.vips.retain(new Set(names));
-  const protocols = protocolsOf(input.policy);
-  const otherwise = input.policy.proxyDefaults?.protocol ?? 'auto';
-  return {
-    trustDomain: input.trustDomain,
-    domain: input.domain,
-    host: input.self,
-    datacenter: input.datacenter,
-    zone: input.zone,
-    defaultIntention: input.defaultIntention,
-    inbound: input.inbound,
-    outbound: input.outbound,
-    services: names
-      .map((name) => serviceView(input, name, protocols.get(name) ?? otherwise))
-      .filter((service) => service.instances.length > 0),
-    local: localInstances(input),
-    intentions: input.intentions,
-    policy: input.policy,
-    identities: input.identities,
-    roots: input.roots,
-    denied: input.denied,
-  };
+  return new Projector().project(input);
+}
+
+/** A service as it was projected, and the catalog's index of it then. */
+interface ProjectedService {
+  readonly index: number;
+  readonly view: ServiceView;
+}
+
+/** What policy says, made ready to be asked; kept as long as policy stays. */
+interface ReadPolicy {
+  readonly view: PolicyView;
+  readonly protocols: ReadonlyMap<string, Protocol>;
+  readonly entries: Entries;
+}
+
+/**
+ * Projects one state of a catalog after the other. A service of which the catalog tells no change gives the very
+ * same object again, and so do the instances of this host: what compares them need not look inside.
+ */
+export class Projector {
+  private services = new Map<string, ProjectedService>();
+  private local: { readonly host: HostEntry; readonly index: number; readonly list: LocalInstance[] } | null =
+    null;
+  private policy: ReadPolicy | null = null;
+
+  project(input: ProjectionInput): MeshView {
+    return {
+      trustDomain: input.trustDomain,
+      domain: input.domain,
+      host: input.self,
+      datacenter: input.datacenter,
+      zone: input.zone,
+      defaultIntention: input.defaultIntention,
+      inbound: input.inbound,
+      outbound: input.outbound,
+      services: this.serviceViews(input),
+      local: this.localInstances(input),
+      intentions: input.intentions,
+      policy: input.policy,
+      identities: input.identities,
+      roots: input.roots,
+      denied: input.denied,
+    };
+  }
+
+  /** Services with an instance in the mesh, and those of which policy makes something although they have none. */
+  private serviceViews(input: ProjectionInput): ServiceView[] {
+    const { catalog, vips } = input;
+    const policy = this.read(input.policy);
+    const running = catalog.serviceNames();
+    const routed = policy.entries.routedServices();
+    vips.retain(new Set([...running, ...routed]));
+    const before = this.services;
+    this.services = new Map();
+    for (const name of running) {
+      const projected = this.running(input, policy, name, before.get(name));
+      if (projected.view.instances.length > 0) this.services.set(name, projected);
+    }
+    for (const name of routed)
+      if (!this.services.has(name)) this.routed(input, policy, name, before.get(name)?.view);
+    return [...this.services.values()].map(({ view }) => view).sort((a, b) => byCodeUnit(a.name, b.name));
+  }
+
+  private read(view: PolicyView): ReadPolicy {
+    if (this.policy?.view !== view)
+      this.policy = { view, protocols: protocolsOf(view), entries: new Entries(view, noProtocols) };
+    return this.policy;
+  }
+
+  private running(
+    { catalog, vips }: ProjectionInput,
+    policy: ReadPolicy,
+    name: string,
+    before: ProjectedService | undefined,
+  ): ProjectedService {
+    const index = catalog.indexOf(`service:${name}`);
+    const protocol = protocolOf(policy, name);
+    const isSame = before?.index === index && before.view.protocol === protocol && !lacksAddress(before.view);
+    return isSame ? before : { index, view: serviceView(catalog, vips, name, protocol) };
+  }
+
+  /**
+   * A service that lives on as a name: a redirect leads on from it, say, after its last instance went. Its callers
+   * find it at the address and the port that they know, or at the port of what it leads to.
+   */
+  private routed(
+    { vips, datacenter }: ProjectionInput,
+    policy: ReadPolicy,
+    name: string,
+    before: ServiceView | undefined,
+  ): void {
+    const stand = this.services.get(leadsTo(policy.entries, name, datacenter))?.view;
+    if (stand === undefined || stand.vipPort === null) return;
+    const vipPort = before?.vipPort ?? stand.vipPort;
+    const vip = vips.addressOf(name);
+    const view = { name, protocol: protocolOf(policy, name), vip, vipPort, instances: [] };
+    const isSame = before?.instances.length === 0 && before.vip === vip && before.protocol === view.protocol;
+    this.services.set(name, { index: 0, view: isSame ? before : view });
+  }
+
+  private localInstances({ catalog, self }: ProjectionInput): LocalInstance[] {
+    const host = catalog.host(self);
+    if (host === undefined) return [];
+    const index = catalog.indexOf(`node:${host.value.name}`);
+    if (this.local?.host !== host || this.local.index !== index)
+      this.local = { host, index, list: localInstances(catalog, host) };
+    return this.local.list;
+  }
 }
 
 /** By name, for every service whose `service-defaults` say one; all others speak the mesh's. */
@@ -67,15 +154,24 @@ function protocolsOf({ defaults }: PolicyView): ReadonlyMap<string, Protocol> {
   return new Map(defaults.map(({ service, protocol }) => [service, protocol]));
 }
 
-function serviceView(input: ProjectionInput, name: string, protocol: Protocol): ServiceView {
-  const entries = input.catalog.instances(name).filter((entry) => entry.definition.inMesh);
+/** An address can become free for it, without any change of its own. */
+function lacksAddress({ vip, vipPort }: ServiceView): boolean {
+  return vip === null && vipPort !== null;
+}
+
+function protocolOf({ view, protocols }: ReadPolicy, service: string): Protocol {
+  return protocols.get(service) ?? view.proxyDefaults?.protocol ?? 'auto';
+}
+
+function serviceView(catalog: Catalog, vips: VipPool, name: string, protocol: Protocol): ServiceView {
+  const entries = catalog.instances(name).filter((entry) => entry.definition.inMesh);
   const port = commonPort(entries);
   return {
     name,
     protocol,
-    vip: entries.length > 0 && port !== null ? input.vips.addressOf(name) : null,
+    vip: entries.length > 0 && port !== null ? vips.addressOf(name) : null,
     vipPort: port,
-    instances: entries.map((entry) => instanceView(input.catalog, entry)),
+    instances: entries.map((entry) => instanceView(catalog, entry)),
   };
 }
 
@@ -111,13 +207,11 @@ function instanceView(catalog: Catalog, entry: ServiceEntry): InstanceView {
   };
 }
 
-function localInstances(input: ProjectionInput): LocalInstance[] {
-  const host = input.catalog.host(input.self);
-  if (host === undefined) return [];
+function localInstances(catalog: Catalog, host: HostEntry): LocalInstance[] {
   const local: LocalInstance[] = [];
   for (const entry of host.services.values()) {
     const { definition } = entry;
-    const health = input.catalog.statusOf(entry);
+    const health = catalog.statusOf(entry);
     local.push({
       id: definition.id,
       service: definition.name,

@@ -5,6 +5,7 @@ import type { Entries, Subset } from './entries.ts';
 import { clusterIdOf } from './names.ts';
 import { failoverTargets, resolve, rewrite, type Wanted } from './resolver.ts';
 import { routesOf } from './router.ts';
+import { split } from './splitter.ts';
 
 /** Where a chain ends: what becomes one cluster. */
 export interface Target extends Wanted {
@@ -94,4 +95,11 @@ export interface CompiledChain {
   readonly destination: Destination;
   /** What its routes, splits and mirrors name; failover comes on top. */
   readonly ends: readonly Target[];
+}
+
+/** The service that most of what is for `service` goes to: itself, unless policy leads elsewhere. */
+export function leadsTo(entries: Entries, service: string, datacenter: string): string {
+  const legs = split(entries, service);
+  const most = legs.reduce((largest, leg) => (leg.weight > largest.weight ? leg : largest));
+  return resolve(entries, { service: most.service, subset: most.subset, datacenter }).target.service;
 }

@@ -6,7 +6,8 @@
  * of policy; 5 clusters, 6 inbound, 7 listeners. What is left is here: callers, identities, roots, who is denied.
  */
 import { byCodeUnit } from '../../core.ts';
-import type { CallerPolicy, Cluster, Destination, ProxyConfig } from '../config.ts';
+import type { CallerPolicy, Cluster, Destination, ProxyConfig, SourceRule } from '../config.ts';
+import { rulesFor } from '../intentions.ts';
 import { defaultUpstream, noTimeouts } from '../policy-defaults.ts';
 import type { IdentityView, LocalInstance, MeshView, Protocol, ServiceView } from '../view.ts';
 import { Chains, type Target } from './chains.ts';
@@ -30,6 +31,7 @@ export function compile(view: MeshView): ProxyConfig {
 export class Compiler {
   private policy: PolicyPart | null = null;
   private names: NamesPart | null = null;
+  private intentions: IntentionsPart | null = null;
   private listeners: ListenersPart | null = null;
   private clusters = new Map<string, ClusterPart>();
 
@@ -48,7 +50,7 @@ export class Compiler {
       inbound: {
         address: view.inbound.address,
         port: view.inbound.port,
-        services: inboundServices(view, chains.entries, local, (name) => byName.get(name)),
+        services: inboundServices(view, chains.entries, local, (name) => byName.get(name), this.rules(view)),
       },
       outbound,
       conflicts,
@@ -126,6 +128,18 @@ export class Compiler {
     });
   }
 
+  /** What callers of a service meet, worked out once for the same intentions. */
+  private rules({ intentions }: MeshView): (service: string) => readonly SourceRule[] {
+    const before = this.intentions?.view === intentions ? this.intentions.rules : null;
+    const rules = new Map<string, readonly SourceRule[]>();
+    this.intentions = { view: intentions, rules };
+    return (service) => {
+      const known = before?.get(service) ?? rulesFor(service, intentions);
+      rules.set(service, known);
+      return known;
+    };
+  }
+
   /** Pass 7, when a listener may have come or gone. */
   private listen(
     view: MeshView,
@@ -158,6 +172,11 @@ interface ClusterPart {
   readonly target: Target;
   readonly service: ServiceView | undefined;
   readonly cluster: Cluster;
+}
+
+interface IntentionsPart {
+  readonly view: MeshView['intentions'];
+  readonly rules: ReadonlyMap<string, readonly SourceRule[]>;
 }
 
 interface ListenersPart {

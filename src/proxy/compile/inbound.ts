@@ -1,7 +1,6 @@
 /** Pass 6, inbound: what the inbound listener does for each service with an instance here, and for its subsets. */
 import { byCodeUnit } from '../../core.ts';
-import type { InboundService } from '../config.ts';
-import { rulesFor } from '../intentions.ts';
+import type { InboundService, SourceRule } from '../config.ts';
 import type { LocalInstance, MeshView, ServiceView } from '../view.ts';
 import { inRotation, isMember } from './clusters.ts';
 import type { Entries, Subset } from './entries.ts';
@@ -13,12 +12,13 @@ export function inboundServices(
   entries: Entries,
   local: readonly LocalInstance[],
   serviceNamed: (name: string) => ServiceView | undefined,
+  rulesOf: (service: string) => readonly SourceRule[],
 ): InboundService[] {
   const inMesh = local.filter((instance) => instance.inMesh);
   return serviceNames(inMesh)
     .flatMap((name) => {
       const here = inMesh.filter((instance) => instance.service === name);
-      const whole = wholeService(view, entries, name, here);
+      const whole = wholeService(view, entries, name, here, rulesOf(name));
       const subsets = entries.resolvers.get(name)?.subsets ?? [];
       return [
         whole,
@@ -33,6 +33,7 @@ function wholeService(
   entries: Entries,
   name: string,
   here: readonly LocalInstance[],
+  rules: readonly SourceRule[],
 ): InboundService {
   const defaults = entries.defaults.get(name);
   return {
@@ -42,7 +43,7 @@ function wholeService(
     spiffeId: spiffeIdOf(name, view.datacenter, view.trustDomain),
     protocol: entries.protocolOf(name),
     ...inRotationOf(here, undefined),
-    rules: rulesFor(name, view.intentions),
+    rules,
     defaultAction: view.defaultIntention,
     maxConnections: defaults?.maxInboundConnections ?? 0,
     rateLimits: defaults?.rateLimits ?? null,

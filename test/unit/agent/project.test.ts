@@ -4,7 +4,7 @@ import { Catalog } from '../../../src/agent/catalog.ts';
 import { policyViewOf } from '../../../src/agent/entries/view.ts';
 import { CHECK, HOST, SERVICE, type ServiceDefinition } from '../../../src/agent/kinds.ts';
 import type { PolicyStore } from '../../../src/agent/port.ts';
-import { project } from '../../../src/agent/project.ts';
+import { type ProjectionInput, Projector, project } from '../../../src/agent/project.ts';
 import { parseVipRange, VipPool } from '../../../src/agent/vips.ts';
 import type { MemberState } from '../../../src/gossip/port.ts';
 import type { MeshView } from '../../../src/proxy/view.ts';
@@ -45,7 +45,11 @@ function addCheck(id: string, serviceId: string, status: 'passing' | 'warning' |
 }
 
 function view(): MeshView {
-  return project({
+  return project(input());
+}
+
+function input(): ProjectionInput {
+  return {
     trustDomain: 'mesh.example',
     domain: 'mesh',
     self,
@@ -61,7 +65,7 @@ function view(): MeshView {
     identities: [],
     roots: [],
     denied: { hosts: [], serials: [] },
-  });
+  };
 }
 
 const serviceOf = (name: string) => view().services.find((service) => service.name === name);
@@ -165,4 +169,28 @@ test('equal meshes give equal views, whatever order they were learnt in', () => 
     return view();
   };
   assert.deepEqual(build(['one', 'two', 'x', 'y']), build(['two', 'one', 'y', 'x']));
+});
+
+test('a service that policy redirects keeps its address and its port after its last instance went', () => {
+  const projector = new Projector();
+  const moved = () => projector.project(input()).services.find(({ name }) => name === 'api');
+  add(self, 'api', { port: 8000 });
+  add(other, 'api-next', { port: 9000 });
+  const before = moved();
+  policy = storeOf({ Kind: 'service-resolver', Name: 'api', Redirect: { Service: 'api-next' } });
+  catalog.record(self, SERVICE, 'api', null);
+  assert.deepEqual(moved(), { ...before, instances: [] });
+  policy = storeOf();
+  assert.equal(moved(), undefined);
+});
+
+test('a name that was never run has the port of what policy leads it to, and none if that is nothing', () => {
+  add(other, 'api-next', { port: 9000 });
+  policy = storeOf(
+    { Kind: 'service-resolver', Name: 'api', Redirect: { Service: 'api-next' } },
+    { Kind: 'service-resolver', Name: 'nowhere', Redirect: { Service: 'nothing' } },
+  );
+  assert.equal(serviceOf('api')?.vipPort, 9000);
+  assert.match(serviceOf('api')?.vip ?? '', /^127\.64\./);
+  assert.equal(serviceOf('nowhere'), undefined);
 });
