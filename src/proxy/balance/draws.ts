@@ -8,8 +8,10 @@ import { Sampler } from './sampler.ts';
 const redraws = 4;
 /** More draws a pick than this are not worth their time. */
 export const maxChoices = 64;
-/** Latencies that differ by less than this factor are taken to be equal: then the less busy one wins. */
-const alikeFactor = 1.25;
+/** Latencies that differ by less than this factor are taken to be equal: then the less busy one wins, ... */
+const alikeFactor = 2;
+/** ... and so are those of a few milliseconds: added to each, because that much is chance. */
+const chanceMs = 5;
 
 /** `random`: one draw. The others build on it. There is at least one endpoint. */
 export class RandomChooser implements Chooser {
@@ -101,6 +103,8 @@ export class LatencyChooser extends RandomChooser {
 function isSooner(a: BalancedEndpoint, b: BalancedEndpoint, now: Millis): boolean {
   const aMs = a.latencyMs(now);
   const bMs = b.latencyMs(now);
-  const areAlike = aMs === 0 || bMs === 0 || (aMs <= bMs * alikeFactor && bMs <= aMs * alikeFactor);
-  return areAlike ? a.load < b.load : aMs * a.load < bMs * b.load;
+  if (aMs === 0 || bMs === 0) return a.load < b.load;
+  const ratio = (aMs + chanceMs) / (bMs + chanceMs);
+  const areAlike = ratio < alikeFactor && ratio > 1 / alikeFactor;
+  return areAlike ? a.load < b.load : ratio * a.load < b.load;
 }

@@ -2,9 +2,9 @@
  * `ring_hash`: each endpoint has points on a circle, a key belongs to the next point (Karger et al., "Consistent
  * Hashing and Random Trees", STOC 1997; many points an endpoint as in Ketama).
  *
- * How many points there are for each unit of weight is a power of two, so that it mostly stays as it is when an
- * endpoint comes or goes, and only the keys of that endpoint move. The ring follows from the endpoints alone:
- * every host of the mesh has the same one.
+ * How many points an endpoint has mostly stays as it is when another one comes, goes or changes its weight, so
+ * that only the keys of that one move. The ring follows from the endpoints alone: every host of the mesh has the
+ * same one.
  */
 import type { Random } from '../../core.ts';
 import type { BalancedEndpoint } from './endpoint.ts';
@@ -46,7 +46,11 @@ export class RingChooser extends TableChooser {
   }
 }
 
-/** How many points each endpoint has: by weight, one at least; together as asked for, within a factor of two. */
+/**
+ * How many points each endpoint has: by weight, one at least. The heaviest has a power of two of them, enough for
+ * the smallest ring that is asked for if all were as heavy; when some weigh less the ring may be half as large
+ * before that number doubles, so that suspicion of an endpoint moves its keys and no others.
+ */
 function pointCounts(
   endpoints: readonly BalancedEndpoint[],
   {
@@ -54,11 +58,14 @@ function pointCounts(
     maximumRingSize,
   }: { readonly minimumRingSize: number; readonly maximumRingSize: number },
 ): number[] {
-  const weight = endpoints.reduce((sum, endpoint) => sum + endpoint.weight, 0);
+  const heaviest = endpoints.reduce((most, { weight }) => Math.max(most, weight), 0);
+  const together = endpoints.reduce((sum, { weight }) => sum + weight / heaviest, 0);
   const most = Math.min(maximumRingSize, maxRingPoints);
-  let scale = 2 ** Math.ceil(Math.log2(Math.max(minimumRingSize, 1) / weight));
-  while (scale * weight > most) scale /= 2;
-  return endpoints.map((endpoint) => Math.max(1, Math.round(endpoint.weight * scale)));
+  const least = Math.min(minimumRingSize, most);
+  let scale = 2 ** Math.ceil(Math.log2(Math.max(least / endpoints.length, 1)));
+  while (scale * together < least / 2) scale *= 2;
+  while (scale > 1 && scale * together > most) scale /= 2;
+  return endpoints.map(({ weight }) => Math.max(1, Math.round((weight / heaviest) * scale)));
 }
 
 /** Each point as `position * indexRange + index`, ascending. */

@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { seededRandom } from '../../../src/core.ts';
+import type { UpstreamPolicy } from '../../../src/proxy/policy.ts';
+import { defaultBalance, defaultUpstream } from '../../../src/proxy/policy-defaults.ts';
+import { servingGroup, type UpstreamGroup } from '../../../src/proxy/upstream-group.ts';
+import { groupOf } from '../../support/queueing.ts';
+
+const nowhere = { zone: '', callerShare: null };
+
+function group(ids: readonly string[], policy: Partial<UpstreamPolicy> = {}): UpstreamGroup {
+  const made = groupOf(
+    ids.map((id) => ({ id })),
+    seededRandom(1),
+  );
+  made.configure(defaultBalance, { ...defaultUpstream, ...policy }, nowhere);
+  return made;
+}
+
+const breaker = { errorPercent: 50, minimumRequests: 4, windowMs: 1000, openMs: 1000, halfOpenRequests: 1 };
+const passiveHealth = {
+  intervalMs: 1000,
+  maxFailures: 2,
+  enforcingConsecutive5xx: 100,
+  maxEjectionPercent: 100,
+  baseEjectionTimeMs: 1000,
+};
+const limits = { maxConnections: 0, maxPendingRequests: 0, maxConcurrentRequests: 2 };
+
+function fail(made: UpstreamGroup, now: number, times: number): void {
+  for (let i = 0; i < times; i++) made.pick(now, undefined)!.end(now, 'failed', 0);
+}
+
+test('what does not fit under the limit is turned away at once, and what ends makes room', () => {
+  const made = group(['a', 'b'], { limits });
+  const first = made.pick(0, undefined)!;
+  made.pick(0, undefined);
+  assert.equal(made.pick(0, undefined), null);
+  assert.equal(made.refusal, 'overflow');
+  first.end(1, 'ok', 1);
+  assert.notEqual(made.pick(1, undefined), null);
+  const { inUse, overflows } = made.snapshot(1);
+  assert.deepEqual([inUse.requests, overflows.requests], [2, 1]);
+});
+
+test('a pick that gives nothing holds nothing', () => {
+  const made = group(['a'], { limits, breaker });
+  for (let i = 0; i < 10; i++) assert.equal(made.pick(0, 'a'), null);
+  assert.equal(made.refusal, 'no-healthy-upstream');
+  assert.equal(made.snapshot(0).inUse.requests, 0);
+  fail(made, 0, 4);
+  for (let i = 0; i < 10; i++) assert.equal(made.pick(1, undefined), null);
+  assert.equal(made.refusal, 'circuit-open');
+  assert.equal(made.snapshot(1).inUse.requests, 0);
+  assert.notEqual(made.pick(1000, undefined), null);
+});
+
+test('the same policy again keeps what the breaker knows, another starts it anew', () => {
+  const made = group(['a'], { breaker });
+  fail(made, 0, 4);
+  made.configure(defaultBalance, { ...defaultUpstream, breaker: { ...breaker } }, nowhere);
+  assert.equal(made.snapshot(0).breaker!.state, 'open');
+  made.configure(defaultBalance, { ...defaultUpstream, breaker: { ...breaker, openMs: 5 } }, nowhere);
+  assert.equal(made.snapshot(0).breaker!.state, 'closed');
+  made.configure(defaultBalance, defaultUpstream, nowhere);
+  assert.equal(made.snapshot(0).breaker, null);
+});
+
+test('endpoints that were removed can still end, and eject nobody', () => {
+  const made = group(['a'], { passiveHealth, breaker });
+  const held = [made.pick(0, undefined)!, made.pick(0, undefined)!];
+  made.update([]);
+  for (const endpoint of held) endpoint.end(1, 'failed', 1);
+  const { inUse, ejections, endpoints } = made.snapshot(1);
+  assert.deepEqual([inUse.requests, ejections.total, endpoints], [0, 0, []]);
+});
+
+test('a group whose endpoints are all out serves nobody, so the next one is asked; if there is none it tries', () => {
+  const first = group(['a', 'b'], { passiveHealth });
+  const second = group(['c']);
+  const third = group([]);
+  assert.equal(servingGroup([first, second], 0), first);
+  fail(first, 0, 4);
+  assert.equal(first.isServing(0), false);
+  assert.equal(servingGroup([first, second], 0), second);
+  assert.equal(servingGroup([third, first], 0), first);
+  assert.equal(servingGroup([third], 0), third);
+  assert.notEqual(first.pick(0, undefined), null);
+  assert.equal(servingGroup([first, second], 1000), first);
+});
+
+test('its snapshot tells what each endpoint is like', () => {
+  const made = groupOf([{ id: 'a', weight: 3, zone: 'z1' }], seededRandom(1));
+  made.configure(defaultBalance, { ...defaultUpstream, passiveHealth }, { zone: 'z1', callerShare: null });
+  for (let i = 0; i < 2; i++) made.pick(0, undefined)!.end(0, 'ok', 20);
+  made.pick(0, undefined);
+  assert.deepEqual(made.snapshot(0), {
+    endpoints: [
+      {
+        id: 'a',
+        hostName: 'a',
+        zone: 'z1',
+        weight: 3,
+        inflight: 1,
+        ewmaMs: 20,
+        ejectedUntil: null,
+        inRotation: true,
+      },
+    ],
+    breaker: null,
+    inUse: { connections: 0, pending: 0, requests: 1 },
+    overflows: { connections: 0, pending: 0, requests: 0 },
+    ejections: { total: 0, spared: 0, active: 0 },
+    retriesDenied: 0,
+    isPanicking: false,
+  });
+  fail(made, 0, 2);
+  assert.equal(made.snapshot(0).endpoints[0]!.ejectedUntil, 1000);
+  assert.equal(made.snapshot(1000).endpoints[0]!.ejectedUntil, null);
+});
+
+test('a connection of bytes that came to be closes a half-open circuit, however long it lasts', () => {
+  const made = group(['a'], { breaker });
+  fail(made, 0, 4);
+  const probe = made.pick(1000, undefined)!;
+  assert.equal(made.snapshot(1000).breaker!.state, 'half-open');
+  probe.reached(1001);
+  assert.equal(made.snapshot(1001).breaker!.state, 'closed');
+  probe.end(9e6, 'abandoned');
+  assert.equal(made.snapshot(9e6).breaker!.state, 'closed');
+});
