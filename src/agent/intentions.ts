@@ -4,7 +4,8 @@
  */
 import { byCodeUnit, Fault } from '../core.ts';
 import { hlcMillis } from '../gossip/record.ts';
-import { decide, precedence, rulesFor, wildcard } from '../proxy/intentions.ts';
+import { Admission, Permissions } from '../proxy/http1/admission.ts';
+import { precedence, ruleFor, rulesFor, wildcard } from '../proxy/intentions.ts';
 import type { Json } from './consul.ts';
 import { type ParsedEntry, parseConfigEntry } from './entries/entry.ts';
 import { echoed, object, type Reading, refused, word } from './entries/form.ts';
@@ -15,6 +16,7 @@ import {
   intentionsOf,
   sourcesOf,
 } from './entries/service-intentions.ts';
+import { headOf, type ImaginedRequest } from './imagined-request.ts';
 import type { PolicyStore, StoredEntry } from './port.ts';
 
 const KIND = 'service-intentions';
@@ -127,16 +129,47 @@ export function matchIntentions(policy: PolicyStore, by: 'source' | 'destination
   );
 }
 
-/** Whether `source` may call `destination`, and the entry that says so; null when it is the default. */
+/** What would become of a call. */
+export interface IntentionVerdict {
+  readonly allowed: boolean;
+  /** The entry that says so; null when it is the default. */
+  readonly rule: string | null;
+  /** It is for each request to be allowed: without one in question, as in Consul, none counts as allowed. */
+  readonly byRequest: boolean;
+}
+
+/**
+ * Whether `source` may call `destination`, at layer 7 with this very request. Judged by the functions of the proxy
+ * itself. `Fault('bad-query')` for a request that could not be sent.
+ */
 export function checkIntention(
   policy: PolicyStore,
   defaultAction: 'allow' | 'deny',
   source: string,
   destination: string,
-): { readonly allowed: boolean; readonly rule: string | null } {
-  const rules = rulesFor(destination, intentionsOf(policy.list(KIND)));
-  const { action, rule } = decide(rules, defaultAction, source);
-  return { allowed: action === 'allow', rule };
+  request: ImaginedRequest | null = null,
+): IntentionVerdict {
+  const rule = ruleFor(rulesFor(destination, intentionsOf(policy.list(KIND))), source);
+  if (rule === null) return { allowed: defaultAction === 'allow', rule: null, byRequest: false };
+  if (rule.permissions === null)
+    return { allowed: rule.action === 'allow', rule: rule.rule, byRequest: false };
+  return {
+    allowed:
+      request !== null &&
+      isPermitted(new Permissions(rule.permissions, rule.rule), source, destination, request),
+    rule: rule.rule,
+    byRequest: true,
+  };
+}
+
+function isPermitted(
+  permissions: Permissions,
+  source: string,
+  destination: string,
+  request: ImaginedRequest,
+): boolean {
+  const { bytes, head } = headOf(request, destination);
+  return new Admission(source, destination, permissions, null).refusal(bytes, head, 0) === null;
 }
 
 function intentionJson(stored: StoredEntry, source: IntentionSource): Json {

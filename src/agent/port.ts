@@ -7,6 +7,7 @@ import type { OperatorStanding } from '../trust/authority.ts';
 import type { CaQuestion, CaStatus, RotateRoot } from './ca-port.ts';
 import type { Catalog, HostEntry, Topic } from './catalog.ts';
 import type { DenialStatus, Deny } from './denial-port.ts';
+import type { EntryVersion } from './entries/history.ts';
 import type { EventLog } from './events.ts';
 import type { CheckDefinition, CheckStatus, ServiceDefinition } from './kinds.ts';
 import type { ForcedDeparture } from './member-status.ts';
@@ -182,6 +183,8 @@ export interface AgentPort {
   readonly policy: PolicyStore;
   /** What happened since this agent started, the last of it. */
   readonly events: EventLog;
+  /** What a config entry said, the newest version first; empty for one that never was. */
+  entryHistory(kind: string, name: string): readonly EntryVersion[];
   /** Definitions registered on this host, by id. */
   localServices(): readonly ServiceDefinition[];
   /** The view this host's proxy was last compiled from. */

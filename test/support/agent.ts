@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import type { CaLog, CaStatus, SignCsr, SignedChain } from '../../src/agent/ca-port.ts';
 import { Catalog, type HostEntry, type Topic } from '../../src/agent/catalog.ts';
 import type { DenialAnswer, DenialStatus, Deny } from '../../src/agent/denial-port.ts';
+import { type EntryVersion, historyOf } from '../../src/agent/entries/history.ts';
 import { EventLog } from '../../src/agent/events.ts';
 import {
   CHECK,
@@ -34,8 +35,9 @@ import type {
 } from '../../src/agent/port.ts';
 import { type OwnWrite, Registry } from '../../src/agent/registry.ts';
 import { rotateRoot } from '../../src/agent/rotation.ts';
-import { Fault, type HostId } from '../../src/core.ts';
+import { encodeJson, Fault, type HostId } from '../../src/core.ts';
 import type { MemberState } from '../../src/gossip/port.ts';
+import type { Record } from '../../src/gossip/record.ts';
 import type { DataPlaneStats } from '../../src/proxy/dataplane.ts';
 import { noPolicy } from '../../src/proxy/policy-defaults.ts';
 import type { IdentityView, MeshView } from '../../src/proxy/view.ts';
@@ -123,6 +125,8 @@ export class MemoryAgent implements AgentPort {
   /** The newest first. */
   readonly tokenList: TokenStatus[] = [];
   readonly denialList: DenialStatus[] = [];
+  /** By key, the newest first. */
+  private readonly entryVersions = new Map<string, Record[]>();
   defaultIntention: 'allow' | 'deny' = 'deny';
   readiness = { ready: true, reason: '' };
   private readonly listeners = new Set<(topics: ReadonlySet<Topic>) => void>();
@@ -396,22 +400,26 @@ export class MemoryAgent implements AgentPort {
   private entry(kind: string, name: string, entry: object | null, author: HostId): void {
     const key = `${kind}/${name}`;
     const index = this.catalog.touch(...Policies.topicsOf(key));
-    this.policy.record(
-      {
-        scope: 'policy',
-        author,
-        kind: CONFIG_ENTRY,
-        key,
-        version: index,
-        hlc: this.now() * 1024,
-        deleted: entry === null,
-        value: new Uint8Array(0),
-        bytes: new Uint8Array(0),
-        text: '',
-      },
-      entry,
-      index,
-    );
+    const record: Record = {
+      scope: 'policy',
+      author,
+      kind: CONFIG_ENTRY,
+      key,
+      version: index,
+      hlc: this.now() * 1024 + index,
+      deleted: entry === null,
+      value: entry === null ? new Uint8Array(0) : encodeJson(entry),
+      bytes: new Uint8Array(0),
+      text: `${index}`,
+    };
+    this.entryVersions.set(key, [record, ...(this.entryVersions.get(key) ?? [])]);
+    this.policy.record(record, entry, index);
     this.changed();
+  }
+
+  entryHistory(kind: string, name: string): readonly EntryVersion[] {
+    const [winner, ...older] = this.entryVersions.get(`${kind}/${name}`) ?? [];
+    const versions = { get: () => winner, history: () => older };
+    return historyOf(versions, this.policy.get(kind, name), kind, name);
   }
 }

@@ -11,6 +11,7 @@ import type { DenialStatus } from '../denial-port.ts';
 import { listDenials } from '../denials.ts';
 import { diagnose, type ShellFacts } from '../diagnosis.ts';
 import type { AgentInput } from '../effects.ts';
+import { type EntryVersion, historyOf } from '../entries/history.ts';
 import { EventLog } from '../events.ts';
 import type { ServiceDefinition } from '../kinds.ts';
 import { type ForcedDeparture, forcedDeparture } from '../member-status.ts';
@@ -81,6 +82,11 @@ export class LocalPort implements AgentPort {
 
   now(): Millis {
     return this.options.now();
+  }
+
+  entryHistory(kind: string, name: string): readonly EntryVersion[] {
+    const { replica } = this.options.core.gossip;
+    return historyOf(replica, this.policy.get(kind, name), kind, name);
   }
 
   localServices(): readonly ServiceDefinition[] {

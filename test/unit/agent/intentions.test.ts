@@ -171,12 +171,18 @@ test('a check says whether a pair may talk and which entry says so', () => {
   assert.deepEqual(checkIntention(policy, 'deny', 'web', 'api'), {
     allowed: true,
     rule: 'service-intentions/api',
+    byRequest: false,
   });
   assert.deepEqual(checkIntention(policy, 'allow', 'job', 'api'), {
     allowed: false,
     rule: 'service-intentions/api',
+    byRequest: false,
   });
-  assert.deepEqual(checkIntention(policy, 'allow', 'job', 'db'), { allowed: true, rule: null });
+  assert.deepEqual(checkIntention(policy, 'allow', 'job', 'db'), {
+    allowed: true,
+    rule: null,
+    byRequest: false,
+  });
 });
 
 const readOnly = [

@@ -1,7 +1,7 @@
 /** `/v1/config`: Consul's config entries, the policy that holds for the whole mesh. */
 import { Fault } from '../../../core.ts';
 import type { Json } from '../../consul.ts';
-import { parseConfigEntry, supportedKinds } from '../../entries/entry.ts';
+import { entrySchema, formOf, parseConfigEntry, supportedKinds } from '../../entries/entry.ts';
 import type { StoredEntry } from '../../port.ts';
 import { type ApiContext, type ApiRequest, bodyJson, json, operatorOf, type Route } from './route.ts';
 
@@ -10,25 +10,30 @@ function entryJson({ entry, createIndex, modifyIndex }: StoredEntry): Json {
 }
 
 /** `Fault('unsupported-kind')` for a kind that this version does not act on. */
-function kindOf(request: ApiRequest): string {
+export function kindOf(request: ApiRequest): string {
   const kind = request.params.kind!;
-  if (!supportedKinds.includes(kind))
-    throw new Fault(
-      'unsupported-kind',
-      `invalid config entry kind: ${kind}; supported: ${supportedKinds.join(', ')}`,
-      {
-        field: 'kind',
-      },
-    );
-  return kind;
+  if (formOf(kind) !== null) return kind;
+  throw new Fault(
+    'unsupported-kind',
+    `invalid config entry kind: ${kind}; supported: ${supportedKinds.join(', ')}`,
+    { field: 'kind' },
+  );
 }
 
-/** With no leader to compare at, a conditional write could not keep its promise. */
-function refuseCompareAndSet(request: ApiRequest): void {
-  if (request.query.has('cas'))
-    throw new Fault('unsupported', 'conditional writes need agreement between hosts; write without cas', {
-      field: 'cas',
-    });
+/** The index that a conditional write compares with; null for one that is not conditional. */
+function comparedIndex(request: ApiRequest): number | null {
+  const cas = request.query.get('cas');
+  if (cas === null || cas === '') return null;
+  if (!/^\d{1,15}$/.test(cas)) throw new Fault('bad-query', 'must be a ModifyIndex', { field: 'cas' });
+  return Number(cas);
+}
+
+/**
+ * Whether the entry is here as the caller saw it: its index, or 0 where there is none. Indexes are this agent's
+ * own, and so is the comparison: a write elsewhere that has not arrived yet is decided by its clock, as always.
+ */
+function isAsSeen({ agent }: ApiContext, kind: string, name: string, index: number | null): boolean {
+  return index === null || index === (agent.policy.get(kind, name)?.modifyIndex ?? 0);
 }
 
 function named({ agent }: ApiContext, request: ApiRequest): StoredEntry {
@@ -45,12 +50,19 @@ export const configRoutes: readonly Route[] = [
     style: 'consul',
     access: 'mesh',
     path: '/v1/config',
-    summary: 'Writes a config entry',
-    answer: async ({ agent }, request) => {
-      refuseCompareAndSet(request);
+    summary: 'Writes a config entry; with `?cas` only if its ModifyIndex here is that one, and says whether',
+    query: ['cas'],
+    bodySchema: entrySchema,
+    answer: (context, request) => {
+      const index = comparedIndex(request);
       const { kind, name, entry } = parseConfigEntry(bodyJson(request));
-      await agent.command({ type: 'put-config-entry', kind, name, entry, operator: operatorOf(request) });
-      return json(true);
+      const operator = operatorOf(request);
+      const write = async () => {
+        if (!isAsSeen(context, kind, name, index)) return json(false);
+        await context.agent.command({ type: 'put-config-entry', kind, name, entry, operator });
+        return json(true);
+      };
+      return index === null ? write() : context.inTurn(write);
     },
   },
   {
@@ -77,13 +89,19 @@ export const configRoutes: readonly Route[] = [
     access: 'mesh',
     path: '/v1/config/:kind/:name',
     summary: 'Deletes a config entry; one that is not there is no error',
-    answer: async ({ agent }, request) => {
-      refuseCompareAndSet(request);
+    query: ['cas'],
+    answer: (context, request) => {
       const kind = kindOf(request);
       const name = request.params.name!;
-      if (agent.policy.get(kind, name) !== undefined)
-        await agent.command({ type: 'delete-config-entry', kind, name, operator: operatorOf(request) });
-      return json({});
+      const index = comparedIndex(request);
+      const operator = operatorOf(request);
+      return context.inTurn(async () => {
+        const { agent } = context;
+        const isThere = agent.policy.get(kind, name) !== undefined;
+        const deletes = isThere && isAsSeen(context, kind, name, index);
+        if (deletes) await agent.command({ type: 'delete-config-entry', kind, name, operator });
+        return json(index === null ? {} : deletes);
+      });
     },
   },
 ];

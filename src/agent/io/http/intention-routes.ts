@@ -1,9 +1,11 @@
 /** `/v1/connect/intentions`: who may call whom, one pair at a time, over the `service-intentions` entries. */
 import { Fault } from '../../../core.ts';
 import type { ParsedEntry } from '../../entries/entry.ts';
+import type { ImaginedRequest } from '../../imagined-request.ts';
 import {
   checkIntention,
   exactIntention,
+  intentionSchema,
   listIntentions,
   matchIntentions,
   parseIntention,
@@ -23,6 +25,22 @@ function party(request: ApiRequest, parameter: string): string {
 
 function pair(request: ApiRequest): { readonly source: string; readonly destination: string } {
   return { source: party(request, 'source'), destination: party(request, 'destination') };
+}
+
+/** The request that is asked about; null where it is the pair alone. */
+export function imagined({ query }: ApiRequest): ImaginedRequest | null {
+  const [method, path, headers] = [query.get('method'), query.get('path'), query.getAll('header')];
+  if (method === null && path === null && headers.length === 0) return null;
+  return {
+    method: (method ?? 'GET').toUpperCase(),
+    path: path ?? '/',
+    headers: headers.map((header) => {
+      const [, name, value] = /^([^:=]+)[:=]\s*(.*)$/s.exec(header) ?? [];
+      if (name === undefined || value === undefined)
+        throw new Fault('bad-query', 'must be NAME:VALUE', { field: 'header' });
+      return { name, value };
+    }),
+  };
 }
 
 /** Writes or, with null, deletes the entry of a destination. */
@@ -67,6 +85,7 @@ export const intentionRoutes: readonly Route[] = [
     path: '/v1/connect/intentions/exact',
     summary: 'Allows or denies a pair',
     query: ['source', 'destination'],
+    bodySchema: intentionSchema,
     answer: (context, request) => {
       const { source, destination } = pair(request);
       const wish = parseIntention(bodyJson(request));
@@ -119,14 +138,22 @@ export const intentionRoutes: readonly Route[] = [
   {
     ...consulRead,
     path: '/v1/connect/intentions/check',
-    summary: 'Whether a pair may talk, and which entry says so',
-    query: ['source', 'destination'],
+    summary:
+      'Whether a pair may talk, and which entry says so; where requests are told apart, those are asked about by ' +
+      '`method`, `path` and `header=name:value`',
+    query: ['source', 'destination', 'method', 'path', 'header'],
     topic,
     answer: ({ agent }, request) => {
       const { source, destination } = pair(request);
       const { defaultIntention } = agent.view();
-      const { allowed, rule } = checkIntention(agent.policy, defaultIntention, source, destination);
-      return json({ Allowed: allowed, Rule: rule ?? `default ${defaultIntention}` });
+      const { allowed, rule, byRequest } = checkIntention(
+        agent.policy,
+        defaultIntention,
+        source,
+        destination,
+        imagined(request),
+      );
+      return json({ Allowed: allowed, Rule: rule ?? `default ${defaultIntention}`, ByRequest: byRequest });
     },
   },
 ];

@@ -28,6 +28,7 @@ import { intentionRoutes } from './intention-routes.ts';
 import { meshRoutes } from './mesh-routes.ts';
 import { operationRoutes } from './operation-routes.ts';
 import { refusalOfOrigin } from './origin.ts';
+import { policyRoutes } from './policy-routes.ts';
 import type { Answer, ApiContext, ApiRequest, Route } from './route.ts';
 import { removeStaleSocket } from './stale-socket.ts';
 import { notBuilt } from './unsupported.ts';
@@ -83,6 +84,7 @@ export const allRoutes: readonly Route[] = [
   ...healthRoutes,
   ...configRoutes,
   ...intentionRoutes,
+  ...policyRoutes,
   ...meshRoutes,
   ...caRoutes,
   ...denyRoutes,

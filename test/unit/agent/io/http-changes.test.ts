@@ -142,7 +142,7 @@ test('policy is written with an operator token and refused without, with Consul 
   assert.equal((await api.call('GET', '/v1/config/service-intentions')).json<unknown[]>().length, 1);
   assert.equal((await api.call('GET', '/v1/config/service-intentions/none')).status, 404);
   assert.equal((await api.call('GET', '/v1/config/bird-feeder')).status, 400);
-  assert.equal((await put('/v1/config?cas=3', entry, true)).status, 400);
+  assert.equal((await put('/v1/config?cas=x', entry, true)).status, 400);
   assert.equal((await put('/v1/config', { ...entry, Surces: [] }, true)).status, 400);
   assert.equal((await api.call('DELETE', '/v1/config/service-intentions/api')).status, 403);
   assert.equal(

@@ -1,0 +1,50 @@
+/** What Starling adds to config entries: their history, what a write would change, and who has taken it on. */
+import { Fault } from '../../../core.ts';
+import { dryRun } from '../../entries/dry-run.ts';
+import { entrySchema, parseConfigEntry } from '../../entries/entry.ts';
+import { kindOf } from './config-routes.ts';
+import { bodyJson, json, type Route } from './route.ts';
+
+const read = { method: 'GET', style: 'starling', access: 'read' } as const;
+
+/** Entries of one dry run. */
+const maxEntries = 256;
+
+export const policyRoutes: readonly Route[] = [
+  {
+    ...read,
+    path: '/v1/mesh/history/:kind/:name',
+    summary:
+      'The versions of a config entry, the newest first, deletions and losers of concurrent writes included',
+    topic: (_context, request) => `config:${request.params.kind}`,
+    answer: ({ agent }, request) => {
+      const kind = kindOf(request);
+      const name = request.params.name!;
+      const versions = agent.entryHistory(kind, name);
+      if (versions.length === 0) throw new Fault('not-found', `there never was a ${kind} named "${name}"`);
+      return json({
+        kind,
+        name,
+        versions: versions.map((one) => ({ ...one, at: new Date(one.at).toISOString() })),
+      });
+    },
+  },
+  {
+    method: 'POST',
+    style: 'starling',
+    access: 'read',
+    path: '/v1/mesh/dry-run',
+    summary:
+      'What writing a config entry, or a list of them, would change: fields, and recent calls through this host',
+    bodySchema: { oneOf: [entrySchema, { type: 'array', items: entrySchema, maxItems: maxEntries }] },
+    answer: ({ agent }, request) => {
+      const body = bodyJson(request);
+      const inputs: readonly unknown[] = Array.isArray(body) ? body : [body];
+      if (inputs.length > maxEntries)
+        throw new Fault('too-large', `a dry run takes ${maxEntries} entries at most`, { field: '' });
+      const entries = inputs.map(parseConfigEntry);
+      const traffic = agent.dataPlane()?.traffic ?? [];
+      return json(dryRun(agent.policy, agent.view().defaultIntention, entries, traffic));
+    },
+  },
+];
