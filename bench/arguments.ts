@@ -38,13 +38,20 @@ export interface TrustCommand {
   readonly only: readonly TrustMeasurement[];
 }
 
-export type BenchCommand = ProxyCommand | GossipCommand | TrustCommand;
+export interface PolicyCommand {
+  readonly bench: 'policy';
+  readonly json: string | null;
+  readonly rounds: number;
+}
+
+export type BenchCommand = ProxyCommand | GossipCommand | TrustCommand | PolicyCommand;
 
 const usage =
   'usage: npm run bench -- proxy [--seconds N] [--rounds N] [--json FILE] ' +
   `[--only ${proxyMeasurements.join(',')}] [--peers ${peerNames.join(',')}] | ` +
   `gossip [--n 10,30] [--only ${measurements.join(',')}] [--rounds N] [--json FILE] | ` +
-  `trust [--n 3,5,7] [--only ${trustMeasurements.join(',')}] [--rounds N] [--json FILE]`;
+  `trust [--n 3,5,7] [--only ${trustMeasurements.join(',')}] [--rounds N] [--json FILE] | ` +
+  'policy [--rounds N] [--json FILE]';
 const longestSeconds = 600;
 const mostRounds = 100;
 /** Two would leave nobody to ask for an indirect probe; each host has a network 10.77.N.0/24 of its own. */
@@ -73,8 +80,7 @@ export function readArguments(args: readonly string[]): BenchCommand | { readonl
     if (bench === 'proxy') return proxyCommand(values);
     if (bench === 'gossip') return gossipCommand(values);
     if (bench === 'trust') return trustCommand(values);
-    if (bench === 'policy')
-      return { misuse: 'this version has no policy benchmark, only proxy, gossip and trust' };
+    if (bench === 'policy') return policyCommand(values);
     return { misuse: `no benchmark is called ${bench}; ${usage}` };
   } catch (error) {
     return { misuse: (error as Error).message };
@@ -125,6 +131,17 @@ function trustCommand(flags: Flags): TrustCommand {
     sizes: [...new Set(sizes)],
     rounds: wholeNumber('--rounds', flags.rounds ?? '3', 1, mostRounds),
     only: chosen('--only', flags.only, trustMeasurements),
+  };
+}
+
+function policyCommand(flags: Flags): PolicyCommand {
+  const { json, rounds, ...others } = flags;
+  for (const [flag, value] of Object.entries(others))
+    if (value !== undefined) throw new RangeError(`--${flag} is not for policy`);
+  return {
+    bench: 'policy',
+    json: json ?? null,
+    rounds: wholeNumber('--rounds', rounds ?? '5', 1, mostRounds),
   };
 }
 

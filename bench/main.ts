@@ -1,10 +1,11 @@
-/** `npm run bench -- proxy|gossip|trust [--json FILE] ...`: measures, prints a table, writes rows. */
+/** `npm run bench -- proxy|gossip|trust|policy [--json FILE] ...`: measures, prints a table, writes rows. */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { type BenchCommand, readArguments } from './arguments.ts';
 import { benchGossip, gossipBenchTools } from './gossip/gossip.ts';
 import { isIsolated, runIsolated } from './gossip/isolation.ts';
+import { benchPolicy } from './policy/policy.ts';
 import { matrix } from './proxy/comparison.ts';
 import { benchProxy, proxyBenchTools } from './proxy/proxy.ts';
 import { type Row, table } from './rows.ts';
@@ -40,6 +41,13 @@ function benchOf(command: BenchCommand): Bench {
       tools: trustBenchTools,
       peer: () => firstLine('openssl', 'version'),
       run: (stage, say) => benchTrust(stage, command, say),
+      print: table,
+    };
+  if (command.bench === 'policy')
+    return {
+      tools: [],
+      peer: () => 'compared with the same from scratch',
+      run: async (_, say) => benchPolicy(command, say),
       print: table,
     };
   return {

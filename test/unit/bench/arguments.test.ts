@@ -53,8 +53,10 @@ test('numbers of trustees, measurements and flags that the trust benchmark has n
   assert.match(misuse('trust', '--seconds', '5'), /--seconds is for proxy/);
 });
 
-test('a benchmark that this version lacks is named as such', () => {
-  assert.match(misuse('policy'), /this version has no policy benchmark/);
+test('the policy benchmark takes rounds and a file, and nothing else', () => {
+  assert.deepEqual(readArguments(['policy', '--rounds', '2']), { bench: 'policy', json: null, rounds: 2 });
+  assert.match(misuse('policy', '--n', '3'), /--n is not for policy/);
+  assert.match(misuse('policy', '--only', 'x'), /--only is not for policy/);
 });
 
 test('an unknown benchmark, none, or two are refused with the usage', () => {
