@@ -50,13 +50,17 @@ export interface Decision {
   readonly rule: string | null;
 }
 
-/** Decides on a caller by the first rule that matches. `rules` are as `rulesFor` orders them. */
+/** The first rule that speaks of a caller; null where none does. `rules` are as `rulesFor` orders them. */
+export function ruleFor(rules: readonly SourceRule[], source: string): SourceRule | null {
+  return rules.find((rule) => rule.source === source || rule.source === wildcard) ?? null;
+}
+
+/** Decides on a caller by the first rule that matches, at layer 4. */
 export function decide(
   rules: readonly SourceRule[],
   defaultAction: 'allow' | 'deny',
   source: string,
 ): Decision {
-  for (const rule of rules)
-    if (rule.source === source || rule.source === wildcard) return { action: rule.action, rule: rule.rule };
-  return { action: defaultAction, rule: null };
+  const rule = ruleFor(rules, source);
+  return rule === null ? { action: defaultAction, rule: null } : { action: rule.action, rule: rule.rule };
 }

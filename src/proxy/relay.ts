@@ -10,7 +10,10 @@ import {
   type TransportOwner,
 } from './transport.ts';
 
-export type RelayEnd = CloseReason;
+export type RelayEnd =
+  | CloseReason
+  /** The client broke it, or it was cut from here: that says nothing about the server. */
+  | 'client-reset';
 
 /** Takes over a client that turned out to speak HTTP, with what it sent first. */
 export type OnHttp = (first: Buffer) => void;
@@ -134,7 +137,7 @@ export class Relay {
     const other = fromClient ? this.upstream : this.client;
     if (reason === 'ended') other.transport.close();
     else other.transport.destroy();
-    this.end(fromClient && reason !== 'ended' ? 'reset' : reason);
+    this.end(fromClient && reason !== 'ended' ? 'client-reset' : reason);
   }
 
   private handsBack(reason: CloseReason): boolean {
@@ -153,7 +156,7 @@ export class Relay {
     if (this.over) return;
     this.client.transport.destroy();
     this.upstream.transport.destroy();
-    this.end('reset');
+    this.end('client-reset');
   }
 
   private end(end: RelayEnd): void {

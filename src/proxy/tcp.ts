@@ -134,12 +134,14 @@ export class TcpConnection implements TransportOwner {
       return;
     }
     const { tcpCounter } = this.route;
+    endpoint.reached(this.context.now());
     const relay = new Relay(this.client, transport, tcpCounter, (end) => {
       const now = this.context.now();
-      const wasServed = end === 'ended' || end === 'reset';
-      const { outcome, reason } = failureOf(end);
-      endpoint.end(now, end === 'ended' ? 'ok' : outcome);
-      if (!wasServed) tcpCounter.refuse(reason, null);
+      const isOwnDoing = end === 'ended' || end === 'client-reset';
+      const wasServed = isOwnDoing || end === 'reset';
+      // That it could be connected to was its success; how the connection ends says little, unless it breaks.
+      endpoint.end(now, isOwnDoing ? 'abandoned' : failureOf(end).outcome);
+      if (!isOwnDoing && !wasServed) tcpCounter.refuse(failureOf(end).reason, null);
       tcpCounter.finished(wasServed ? servedStatus : failedStatus, now - this.startedAt);
       this.leave();
     });

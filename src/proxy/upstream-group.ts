@@ -63,7 +63,7 @@ export interface EndpointSnapshot {
 export class UpstreamGroup implements OutcomeListener {
   /** For retries of what a server may have acted on; those that reached none are free. */
   readonly retries: RetryBudget;
-  readonly limits: GroupLimits = { connections: new Limit(), pending: new Limit(), requests: new Limit() };
+  readonly limits: GroupLimits;
   /** Why the last `pick` gave nothing. */
   refusal: PickRefusal = 'no-healthy-upstream';
   private readonly random: Random;
@@ -74,8 +74,10 @@ export class UpstreamGroup implements OutcomeListener {
   /** What `breaker` and `ejection` were made from. */
   private policy: Pick<UpstreamPolicy, 'breaker' | 'passiveHealth'> = { breaker: null, passiveHealth: null };
 
-  constructor(random: Random) {
+  /** `requests` may be shared by groups whose requests count together. */
+  constructor(random: Random, requests: Limit = new Limit()) {
     this.random = random;
+    this.limits = { connections: new Limit(), pending: new Limit(), requests };
     this.balancer = new Balancer(random, this);
     this.retries = new RetryBudget(() => this.balancer.someAreWell());
   }

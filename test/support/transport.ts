@@ -93,11 +93,16 @@ export class TestEngine {
     const now = (): number => this.nowMs;
     const random = seededRandom(7);
     this.context = { now, random, deadlines: new Deadlines(), promptDeadlines: new Deadlines() };
-    this.group = new UpstreamGroup(random);
+    this.group = this.groupOf(endpointIds);
     this.target = this.targetOf([this.group]);
-    this.group.update(
+  }
+
+  groupOf(endpointIds: readonly string[]): UpstreamGroup {
+    const group = new UpstreamGroup(this.context.random);
+    group.update(
       endpointIds.map((id) => ({ upstream: new Upstream(id, this.dialerOf(id), this.context), weight: 1 })),
     );
+    return group;
   }
 
   targetOf(groups: readonly UpstreamGroup[], more: Partial<RouteTarget> = {}): RouteTarget {
@@ -131,7 +136,7 @@ export class TestEngine {
 
   accept(more: Partial<HttpRoute> = {}): { client: MemoryTransport; connection: DownstreamConnection } {
     const route: HttpRoute = { ...plainRoute(this.target, null, idleOnly), ...more };
-    return this.acceptBy({ route: () => route });
+    return this.acceptBy({ route: () => route, clientAddress: '127.0.0.1' });
   }
 
   acceptBy(router: RequestRouter): { client: MemoryTransport; connection: DownstreamConnection } {

@@ -79,6 +79,8 @@ export interface RefusedRoute {
 
 /** One per client connection: it knows who calls. */
 export interface RequestRouter {
+  /** Of the client's socket; '' where there is none. */
+  readonly clientAddress: string;
   /** May give the head another path; everything about it is read before the next request. */
   route(bytes: Buffer, head: RequestHead): HttpRoute | RefusedRoute;
 }

@@ -5,12 +5,14 @@ import type { CarriedProtocol, Dialer } from '../upstreams.ts';
 import { SocketTransport } from './socket.ts';
 
 /** An application on the same host answers at once or not at all. */
-const connectTimeoutMs = 1000;
+const defaultConnectTimeoutMs = 1000;
 
 export class AppDialer implements Dialer {
   private readonly address: string;
   private readonly port: number;
   private readonly context: EngineContext;
+  /** 0 is the default. */
+  connectTimeoutMs = 0;
 
   constructor(address: string, port: number, context: EngineContext) {
     this.address = address;
@@ -28,6 +30,7 @@ export class AppDialer implements Dialer {
   }
 
   private connect(onConnect: (transport: Transport) => void): Transport {
-    return SocketTransport.connect(this.address, this.port, connectTimeoutMs, this.context, onConnect);
+    const timeoutMs = this.connectTimeoutMs || defaultConnectTimeoutMs;
+    return SocketTransport.connect(this.address, this.port, timeoutMs, this.context, onConnect);
   }
 }

@@ -40,7 +40,7 @@ export class InboundConnection implements Timed {
     this.deadlineMs = context.now() + certificate.validToDate.getTime() - Date.now();
     context.deadlines.add(this);
     const sni = typeof socket.servername === 'string' ? socket.servername : '';
-    this.peer = new InboundPeer(sni, verified, services, plane);
+    this.peer = new InboundPeer(sni, verified, socket.remoteAddress ?? '', services, plane);
     const over = (problem: string | null): void => {
       context.deadlines.remove(this);
       if (problem !== null) plane.log('warn', brokenSession, { peer: verified.spiffeId, problem });

@@ -5,10 +5,13 @@
 
 import { Detection } from '../detection.ts';
 import { declineOf } from '../failure.ts';
+import type { Admission } from '../http1/admission.ts';
 import { DownstreamConnection } from '../http1/downstream.ts';
+import type { RequestHead } from '../http1/head.ts';
 import { Refusal } from '../http1/refusal.ts';
 import {
   type HttpRoute,
+  isRefused,
   plainRoute,
   type RefusedRoute,
   type RequestRouter,
@@ -30,11 +33,16 @@ export interface LocalServices {
 }
 
 interface Allowed {
-  readonly service: LocalService;
+  readonly target: RouteTarget;
   readonly route: HttpRoute;
+  /** What each request has to pass; null for nothing. */
+  readonly admission: Admission | null;
+  /** Why byte streams are not served; null where they are. */
+  readonly streamRefusal: Refusal | null;
 }
 
 export class InboundPeer implements RequestRouter {
+  readonly clientAddress: string;
   private readonly sni: string;
   private readonly peer: VerifiedPeer;
   private readonly services: LocalServices;
@@ -48,7 +56,8 @@ export class InboundPeer implements RequestRouter {
   private detection: Detection | null = null;
   private draining = false;
 
-  constructor(sni: string, peer: VerifiedPeer, services: LocalServices, plane: Plane) {
+  constructor(sni: string, peer: VerifiedPeer, clientAddress: string, services: LocalServices, plane: Plane) {
+    this.clientAddress = clientAddress;
     this.sni = sni;
     this.peer = peer;
     this.services = services;
@@ -57,9 +66,13 @@ export class InboundPeer implements RequestRouter {
     this.clientCertificate = Buffer.from(`x-forwarded-client-cert: URI=${peer.spiffeId}\r\n`);
   }
 
-  route(): HttpRoute | RefusedRoute {
+  route(bytes: Buffer, head: RequestHead): HttpRoute | RefusedRoute {
     const decision = this.current();
-    return 'refusal' in decision ? decision : decision.route;
+    if (isRefused(decision)) return decision;
+    const { admission, route, target } = decision;
+    if (admission === null) return route;
+    const refusal = admission.refusal(bytes, head, this.plane.context.now());
+    return refusal === null ? route : { refusal, counter: target.counter };
   }
 
   private current(): Allowed | RefusedRoute {
@@ -77,8 +90,8 @@ export class InboundPeer implements RequestRouter {
       return { refusal: new Refusal(404, 'no-route', `no service ${this.sni} on this host`), counter: null };
     const { traffic } = this.plane;
     const counter = traffic.counter('destination', source, service.name, 'http');
-    const { action, rule } = service.decide(source);
-    if (action === 'deny') return { refusal: service.denial(source, rule), counter };
+    const access = service.accessOf(source);
+    if (access.type === 'refused') return { refusal: access.refusal, counter };
     const target: RouteTarget = {
       counter,
       tcpCounter: traffic.counter('destination', source, service.name, 'tcp'),
@@ -88,7 +101,8 @@ export class InboundPeer implements RequestRouter {
       responseEdits: null,
       unavailable: () => service.unavailable(),
     };
-    return { service, route: plainRoute(target, carriedBy(service.protocol), service.timeouts) };
+    const route = plainRoute(target, carriedBy(service.protocol), service.timeouts);
+    return { target, route, admission: access.admission, streamRefusal: service.streamRefusal(source) };
   }
 
   /** A stream of the peer's session. */
@@ -136,33 +150,46 @@ export class InboundPeer implements RequestRouter {
    */
   private serveTcp(transport: Transport, first: Buffer, finished: boolean, guarded: boolean): void {
     const decision = this.current();
-    if ('refusal' in decision) {
-      this.denyTcp(decision);
-      const decline = declineOf(decision.refusal.reason, false);
-      if (decline === null || !transport.decline(decline)) transport.destroy();
+    if (isRefused(decision)) {
+      this.refuseStream(transport, decision.refusal);
       return;
     }
-    const target = decision.route.targets[0]!;
-    const connection = new TcpConnection(transport, target, this.plane.context, first, finished, (over) =>
-      this.connections.delete(over),
+    if (decision.streamRefusal !== null) {
+      // Where requests are looked at one by one, a client that has said nothing yet may still send some.
+      if (guarded && decision.admission !== null && !finished) this.serveHttp(transport);
+      else this.refuseStream(transport, decision.streamRefusal);
+      return;
+    }
+    const connection = new TcpConnection(
+      transport,
+      decision.target,
+      this.plane.context,
+      first,
+      finished,
+      (over) => this.connections.delete(over),
     );
     this.connections.add(connection);
     connection.start(guarded ? (first) => this.serveHttp(transport).onData(first, 0, first.length) : null);
   }
 
-  private denyTcp({ refusal }: RefusedRoute): void {
+  private refuseStream(transport: Transport, refusal: Refusal): void {
     const service = this.services.serviceFor(this.sni);
     const { traffic } = this.plane;
     const counter = traffic.counter('destination', this.peer.service, service?.name ?? 'unknown', 'tcp');
     counter.refuse(refusal.reason, refusal.rule);
     counter.finished(refusal.status, 0);
+    const decline = declineOf(refusal.reason, false);
+    if (decline === null || !transport.decline(decline)) transport.destroy();
   }
 
   /** A new configuration: byte streams that are not allowed any more are cut; requests are decided one by one. */
   reconsider(): void {
-    if (!('refusal' in this.current())) return;
-    for (const connection of [...this.connections]) connection.abort();
-    for (const connection of [...this.requests]) if (connection.isTunnel) connection.abort();
+    const decision = this.current();
+    const isRefusedAll = isRefused(decision);
+    if (isRefusedAll || decision.streamRefusal !== null)
+      for (const connection of [...this.connections]) connection.abort();
+    if (isRefusedAll)
+      for (const connection of [...this.requests]) if (connection.isTunnel) connection.abort();
   }
 
   /** Takes nothing new; what is under way may finish. */

@@ -1,27 +1,51 @@
 /** One service of this host as its inbound listener serves it: who may call it, and which instances answer. */
+import type { Millis } from '../../core.ts';
 import type { InboundService, LocalEndpoint } from '../config.ts';
+import { Admission, Permissions, RateGuard } from '../http1/admission.ts';
 import { Refusal } from '../http1/refusal.ts';
 import { localTimeouts, type Timeouts } from '../http1/timeouts.ts';
-import { type Decision, decide } from '../intentions.ts';
+import { decide, ruleFor } from '../intentions.ts';
+import { Limit } from '../resilience/limit.ts';
 import { Upstream, UpstreamGroup } from '../upstreams.ts';
 import { AppDialer } from './app-dialer.ts';
 import type { Plane } from './options.ts';
 
+/** What all entries of one service share: how much of it is under way, and at which rate. */
+export class ServiceLimits {
+  readonly requests = new Limit();
+  rates: RateGuard | null = null;
+
+  update({ maxConnections, rateLimits }: InboundService, now: Millis): void {
+    this.requests.most = maxConnections;
+    if (rateLimits === null) this.rates = null;
+    else if (this.rates === null) this.rates = new RateGuard(rateLimits, now);
+    else this.rates.configure(rateLimits, now);
+  }
+}
+
+/** What a caller may do: everything, nothing, or what is admitted request by request; null for no such check. */
+export type Access =
+  | { readonly type: 'refused'; readonly refusal: Refusal }
+  | { readonly type: 'allowed'; readonly admission: Admission | null };
+
 interface LocalUpstream {
   readonly endpoint: LocalEndpoint;
+  readonly dialer: AppDialer;
   readonly upstream: Upstream;
 }
 
 export class LocalService {
   readonly group: UpstreamGroup;
   private readonly plane: Plane;
+  private readonly limits: ServiceLimits;
   private config: InboundService;
   private locals: readonly LocalUpstream[] = [];
 
-  constructor(config: InboundService, plane: Plane) {
+  constructor(config: InboundService, limits: ServiceLimits, plane: Plane) {
     this.plane = plane;
+    this.limits = limits;
     this.config = config;
-    this.group = new UpstreamGroup(plane.context.random);
+    this.group = new UpstreamGroup(plane.context.random, limits.requests);
     this.update(config);
   }
 
@@ -41,13 +65,17 @@ export class LocalService {
     this.locals = config.endpoints.map((endpoint) => {
       const known = this.locals.find((local) => local.endpoint.id === endpoint.id);
       const isSame = known?.endpoint.address === endpoint.address && known.endpoint.port === endpoint.port;
-      return { endpoint, upstream: known && isSame ? known.upstream : this.upstreamFor(endpoint) };
+      const local = known && isSame ? { ...known, endpoint } : this.localFor(endpoint);
+      local.dialer.connectTimeoutMs = config.connectTimeoutMs;
+      return local;
     });
     this.group.update(this.locals.map(({ endpoint, upstream }) => ({ upstream, weight: endpoint.weight })));
   }
 
-  private upstreamFor({ id, address, port }: LocalEndpoint): Upstream {
-    return new Upstream(id, new AppDialer(address, port, this.plane.context), this.plane.context);
+  private localFor(endpoint: LocalEndpoint): LocalUpstream {
+    const { context } = this.plane;
+    const dialer = new AppDialer(endpoint.address, endpoint.port, context);
+    return { endpoint, dialer, upstream: new Upstream(endpoint.id, dialer, context) };
   }
 
   /** Nothing more comes for it. */
@@ -55,16 +83,33 @@ export class LocalService {
     this.group.update([]);
   }
 
-  decide(source: string): Decision {
-    return decide(this.config.rules, this.config.defaultAction, source);
+  /** What requests of `source` may do. */
+  accessOf(source: string): Access {
+    const { rules, defaultAction } = this.config;
+    const rule = ruleFor(rules, source);
+    const permissions = rule?.permissions ? new Permissions(rule.permissions, rule.rule) : null;
+    const { rates } = this.limits;
+    if (permissions === null && (rule?.action ?? defaultAction) === 'deny')
+      return { type: 'refused', refusal: this.denial(source, rule?.rule ?? null) };
+    const isChecked = permissions !== null || rates !== null;
+    const admission = isChecked ? new Admission(source, this.name, permissions, rates) : null;
+    return { type: 'allowed', admission };
   }
 
-  denial(source: string, rule: string | null): Refusal {
+  /** Why byte streams of `source` are not served; null where they are. Permissions are about requests alone. */
+  streamRefusal(source: string): Refusal | null {
+    const { action, rule } = decide(this.config.rules, this.config.defaultAction, source);
+    return action === 'deny' ? this.denial(source, rule) : null;
+  }
+
+  private denial(source: string, rule: string | null): Refusal {
     const why = rule === null ? 'default' : `rule ${rule}`;
     return new Refusal(403, 'denied', `${source} -> ${this.name} (${why})`, rule ?? 'default');
   }
 
   unavailable(): Refusal {
+    if (this.group.refusal === 'overflow')
+      return new Refusal(503, 'overflow', `${this.name} serves as much at once as it may`);
     return new Refusal(
       503,
       'no-healthy-upstream',

@@ -6,7 +6,7 @@ import type { ListenerStatus } from '../dataplane.ts';
 import { alpnName } from '../mux/frames.ts';
 import { InboundConnection } from './inbound-connection.ts';
 import type { LocalServices } from './inbound-peer.ts';
-import { LocalService } from './inbound-service.ts';
+import { LocalService, ServiceLimits } from './inbound-service.ts';
 import { BoundServer, logBind } from './listener.ts';
 import type { Plane } from './options.ts';
 import { type ServiceContext, serverOptions } from './tls-contexts.ts';
@@ -21,6 +21,7 @@ export class InboundListener implements LocalServices {
   private readonly plane: Plane;
   private server: BoundServer | null = null;
   private readonly services = new Map<string, LocalService>();
+  private readonly limits = new Map<string, ServiceLimits>();
   private contexts: ReadonlyMap<string, ServiceContext> = new Map();
   private readonly connections = new Set<InboundConnection>();
 
@@ -53,6 +54,7 @@ export class InboundListener implements LocalServices {
   }
 
   private updateServices(config: ProxyConfig): void {
+    this.updateLimits(config);
     const wanted = new Set(config.inbound.services.map((service) => service.sni));
     for (const [sni, service] of this.services)
       if (!wanted.has(sni)) {
@@ -61,8 +63,21 @@ export class InboundListener implements LocalServices {
       }
     for (const service of config.inbound.services) {
       const known = this.services.get(service.sni);
-      if (known === undefined) this.services.set(service.sni, new LocalService(service, this.plane));
-      else known.update(service);
+      if (known === undefined) {
+        const limits = this.limits.get(service.service)!;
+        this.services.set(service.sni, new LocalService(service, limits, this.plane));
+      } else known.update(service);
+    }
+  }
+
+  /** One for each service, whose entries all say the same of it. */
+  private updateLimits(config: ProxyConfig): void {
+    const wanted = new Map(config.inbound.services.map((entry) => [entry.service, entry]));
+    for (const name of this.limits.keys()) if (!wanted.has(name)) this.limits.delete(name);
+    for (const [name, entry] of wanted) {
+      const limits = this.limits.get(name) ?? new ServiceLimits();
+      limits.update(entry, this.plane.context.now());
+      this.limits.set(name, limits);
     }
   }
 

@@ -5,6 +5,7 @@ import type { RouteTable } from '../http1/route-table.ts';
 import type { OutboundRoutes } from './outbound-routes.ts';
 
 export class OutboundRouter implements RequestRouter {
+  readonly clientAddress: string;
   private readonly routes: OutboundRoutes;
   private readonly source: string | null;
   /** Null where Host decides. */
@@ -13,7 +14,13 @@ export class OutboundRouter implements RequestRouter {
   private last: RouteTable | RefusedRoute | null = null;
   private lastHost: Buffer = Buffer.alloc(0);
 
-  constructor(routes: OutboundRoutes, source: string | null, destination: string | null) {
+  constructor(
+    routes: OutboundRoutes,
+    source: string | null,
+    destination: string | null,
+    clientAddress: string,
+  ) {
+    this.clientAddress = clientAddress;
     this.routes = routes;
     this.source = source;
     this.destination = destination;

@@ -1,34 +1,21 @@
-/** One plaintext listener for the applications of this host: finds out who calls and where to, then carries it. */
+/** One plaintext listener for the applications of this host: finds out who calls, and carries what they send. */
 import { createServer, type Socket } from 'node:net';
 import type { CallerRule, OutboundListener as ListenerConfig } from '../config.ts';
 import type { ListenerStatus } from '../dataplane.ts';
-import { Detection } from '../detection.ts';
-import { DownstreamConnection } from '../http1/downstream.ts';
-import { Refusal } from '../http1/refusal.ts';
-import { drawTarget, isRefused } from '../http1/route.ts';
-import { TcpConnection } from '../tcp.ts';
 import { nobody, type Transport } from '../transport.ts';
 import { BoundServer, logBind } from './listener.ts';
 import type { Plane } from './options.ts';
-import { OutboundRouter } from './outbound-router.ts';
+import { type Carried, type Carrying, OutboundClient } from './outbound-client.ts';
 import type { OutboundRoutes } from './outbound-routes.ts';
 import { SocketTransport } from './socket.ts';
 
-const noByteStreams = new Refusal(404, 'no-route', 'no route for byte streams');
-
-/** Something a listener carries. */
-interface Carried {
-  abort(): void;
-  drain?(): void;
-}
-
-export class OutboundListener {
+export class OutboundListener implements Carrying {
   private config: ListenerConfig;
   private readonly routes: OutboundRoutes;
   private readonly plane: Plane;
   private server: BoundServer | null = null;
-  private readonly carried = new Set<Carried>();
-  private draining = false;
+  readonly carried = new Set<Carried>();
+  draining = false;
 
   constructor(config: ListenerConfig, routes: OutboundRoutes, plane: Plane) {
     this.config = config;
@@ -68,7 +55,11 @@ export class OutboundListener {
 
   private accept(socket: Socket): void {
     const transport = new SocketTransport(socket, this.plane.context, true);
-    this.findCaller(this.config.caller, socket, transport, (source) => this.serve(transport, source));
+    const { caller, destination } = this.config;
+    const address = socket.remoteAddress ?? '';
+    this.findCaller(caller, socket, transport, (source) =>
+      new OutboundClient(transport, { source, address }, destination, this, this.routes, this.plane).serve(),
+    );
   }
 
   /** Who calls is found out once per connection; the kernel is asked only where several services could be it. */
@@ -106,71 +97,6 @@ export class OutboundListener {
       found(uid === null ? null : (rule.byUid[String(uid)] ?? rule.otherwise));
       transport.resume();
     });
-  }
-
-  private serve(transport: Transport, source: string | null): void {
-    const { destination } = this.config;
-    const protocol = destination === null ? 'http' : this.routes.protocolOf(destination);
-    if (protocol === 'http' || destination === null) this.serveHttp(transport, source, destination);
-    else if (protocol !== 'auto')
-      this.serveTcp(transport, source, destination, Buffer.alloc(0), false, false);
-    else {
-      const detection = new Detection(
-        transport,
-        this.plane.context,
-        (detected, first, finished, silent) => {
-          this.carried.delete(detection);
-          if (detected === 'http1')
-            this.serveHttp(transport, source, destination).onData(first, 0, first.length);
-          else this.serveTcp(transport, source, destination, first, finished, silent);
-        },
-        () => this.carried.delete(detection),
-      );
-      this.carried.add(detection);
-    }
-  }
-
-  private serveHttp(
-    transport: Transport,
-    source: string | null,
-    destination: string | null,
-  ): DownstreamConnection {
-    const router = new OutboundRouter(this.routes, source, destination);
-    const connection = new DownstreamConnection(transport, router, this.plane.context, (over) =>
-      this.carried.delete(over),
-    );
-    this.carried.add(connection);
-    if (this.draining) connection.drain();
-    return connection;
-  }
-
-  private serveTcp(
-    transport: Transport,
-    source: string | null,
-    destination: string,
-    first: Buffer,
-    finished: boolean,
-    silent: boolean,
-  ): void {
-    const table = this.routes.find(source, destination);
-    const route = isRefused(table) ? null : table.last;
-    if (route === null) {
-      const counter = this.plane.traffic.counter('source', source ?? 'unknown', destination, 'tcp');
-      const refusal = isRefused(table) ? table.refusal : noByteStreams;
-      counter.refuse(refusal.reason, null);
-      counter.finished(refusal.status, 0);
-      transport.destroy();
-      return;
-    }
-    const target = drawTarget(route, this.plane.context.random);
-    const connection = new TcpConnection(transport, target, this.plane.context, first, finished, (over) =>
-      this.carried.delete(over),
-    );
-    this.carried.add(connection);
-    // A client that was only slow to begin may still turn out to speak HTTP.
-    const onHttp = (begun: Buffer): void =>
-      this.serveHttp(transport, source, destination).onData(begun, 0, begun.length);
-    connection.start(silent ? onHttp : null);
   }
 
   /** Stops accepting, and lets what is under way finish. */

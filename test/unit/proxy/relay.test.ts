@@ -31,7 +31,7 @@ test('a break on either side breaks the other, and is never an end', () => {
     const joined = join();
     const other = side === 'client' ? joined.server : joined.client;
     joined[side].break('reset');
-    assert.deepEqual([other.end, joined.ends], ['destroy', ['reset']]);
+    assert.deepEqual([other.end, joined.ends], ['destroy', [side === 'client' ? 'client-reset' : 'reset']]);
   }
 });
 

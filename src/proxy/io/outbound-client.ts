@@ -1,0 +1,124 @@
+/** One connection of a local application: finds out what it speaks, then carries its requests or its bytes. */
+import { Detection } from '../detection.ts';
+import { DownstreamConnection } from '../http1/downstream.ts';
+import { Refusal } from '../http1/refusal.ts';
+import { drawTarget, isRefused } from '../http1/route.ts';
+import { TcpConnection } from '../tcp.ts';
+import type { Transport } from '../transport.ts';
+import type { RequestProtocol } from '../upstreams.ts';
+import type { Plane } from './options.ts';
+import { OutboundRouter } from './outbound-router.ts';
+import type { OutboundRoutes } from './outbound-routes.ts';
+
+/** Something a listener carries. */
+export interface Carried {
+  abort(): void;
+  drain?(): void;
+}
+
+/** What a listener carries, and whether it takes anything new. */
+export interface Carrying {
+  readonly carried: Set<Carried>;
+  readonly draining: boolean;
+}
+
+const noByteStreams = new Refusal(404, 'no-route', 'no route for byte streams');
+
+export class OutboundClient {
+  private readonly transport: Transport;
+  /** Null where no service owns the calling socket. */
+  private readonly source: string | null;
+  /** Null where each request says where it wants to go. */
+  private readonly destination: string | null;
+  private readonly address: string;
+  private readonly listener: Carrying;
+  private readonly routes: OutboundRoutes;
+  private readonly plane: Plane;
+
+  constructor(
+    transport: Transport,
+    caller: { readonly source: string | null; readonly address: string },
+    destination: string | null,
+    listener: Carrying,
+    routes: OutboundRoutes,
+    plane: Plane,
+  ) {
+    this.transport = transport;
+    this.source = caller.source;
+    this.address = caller.address;
+    this.destination = destination;
+    this.listener = listener;
+    this.routes = routes;
+    this.plane = plane;
+  }
+
+  serve(): void {
+    const { destination } = this;
+    const protocol = destination === null ? 'http' : this.routes.protocolOf(destination);
+    if (destination === null || protocol === 'http') this.serveHttp(this.transport, 'http1');
+    else if (protocol === 'tcp') this.serveTcp(destination, Buffer.alloc(0), false, false);
+    else this.detect(destination);
+  }
+
+  private detect(destination: string): void {
+    const { carried } = this.listener;
+    const detection = new Detection(
+      this.transport,
+      this.plane.context,
+      (detected, first, finished, silent) => {
+        carried.delete(detection);
+        if (detected === 'http1') this.serveHttp(this.transport, 'http1').onData(first, 0, first.length);
+        else this.serveTcp(destination, first, finished, silent);
+      },
+      () => carried.delete(detection),
+    );
+    carried.add(detection);
+  }
+
+  /** `spoken` is what the application speaks, whatever carries its requests here. */
+  private serveHttp(transport: Transport, spoken: RequestProtocol): DownstreamConnection {
+    const { carried, draining } = this.listener;
+    const router = new OutboundRouter(this.routes, this.source, this.destination, this.address);
+    const connection = new DownstreamConnection(
+      transport,
+      router,
+      this.plane.context,
+      (over) => carried.delete(over),
+      spoken,
+    );
+    carried.add(connection);
+    if (draining) connection.drain();
+    return connection;
+  }
+
+  private serveTcp(destination: string, first: Buffer, finished: boolean, silent: boolean): void {
+    const { carried } = this.listener;
+    const table = this.routes.find(this.source, destination);
+    const route = isRefused(table) ? null : table.last;
+    if (route === null) {
+      this.refuseTcp(destination, isRefused(table) ? table.refusal : noByteStreams);
+      return;
+    }
+    const target = drawTarget(route, this.plane.context.random);
+    const connection = new TcpConnection(
+      this.transport,
+      target,
+      this.plane.context,
+      first,
+      finished,
+      (over) => carried.delete(over),
+    );
+    carried.add(connection);
+    // A client that was only slow to begin may still turn out to speak HTTP.
+    const onHttp = (begun: Buffer): void =>
+      this.serveHttp(this.transport, 'http1').onData(begun, 0, begun.length);
+    connection.start(silent ? onHttp : null);
+  }
+
+  private refuseTcp(destination: string, refusal: Refusal): void {
+    const counter = this.plane.traffic.counter('source', this.source ?? 'unknown', destination, 'tcp');
+    counter.refuse(refusal.reason, null);
+    counter.finished(refusal.status, 0);
+    this.transport.destroy();
+  }
+}
