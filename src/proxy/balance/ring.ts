@@ -13,6 +13,8 @@ import { TableChooser } from './table.ts';
 
 /** The largest ring that is built whatever is asked for: 2 MiB, and some 50 ms of work at each change. */
 export const maxRingPoints = 2 ** 18;
+/** The smallest ring that is asked for is what so many endpoints have: shares are even within some 6 % by default. */
+const endpointsOfSmallestRing = 4;
 /** Above every index of an endpoint: a point and its endpoint are sorted as one number. */
 const indexRange = 2 ** 20;
 
@@ -47,9 +49,9 @@ export class RingChooser extends TableChooser {
 }
 
 /**
- * How many points each endpoint has: by weight, one at least. The heaviest has a power of two of them, enough for
- * the smallest ring that is asked for if all were as heavy; when some weigh less the ring may be half as large
- * before that number doubles, so that suspicion of an endpoint moves its keys and no others.
+ * How many points each endpoint has: by weight, one at least. The heaviest has as many whoever else is there,
+ * unless the largest ring that is asked for would not hold them: then half, and half of that. Every number of
+ * points that followed from the number of endpoints would move keys between those that stay.
  */
 function pointCounts(
   endpoints: readonly BalancedEndpoint[],
@@ -60,12 +62,9 @@ function pointCounts(
 ): number[] {
   const heaviest = endpoints.reduce((most, { weight }) => Math.max(most, weight), 0);
   const together = endpoints.reduce((sum, { weight }) => sum + weight / heaviest, 0);
-  const most = Math.min(maximumRingSize, maxRingPoints);
-  const least = Math.min(minimumRingSize, most);
-  let scale = 2 ** Math.ceil(Math.log2(Math.max(least / endpoints.length, 1)));
-  while (scale * together < least / 2) scale *= 2;
-  while (scale > 1 && scale * together > most) scale /= 2;
-  return endpoints.map(({ weight }) => Math.max(1, Math.round((weight / heaviest) * scale)));
+  let points = Math.max(Math.ceil(minimumRingSize / endpointsOfSmallestRing), 1);
+  while (points > 1 && points * together > Math.min(maximumRingSize, maxRingPoints)) points /= 2;
+  return endpoints.map(({ weight }) => Math.max(1, Math.round((weight / heaviest) * points)));
 }
 
 /** Each point as `position * indexRange + index`, ascending. */
