@@ -17,6 +17,11 @@ export class BodyTracker {
     return this.kind === 'until-close';
   }
 
+  /** What the trailers said of a gRPC call; -1 where they said nothing. */
+  get grpcStatus(): number {
+    return this.kind === 'chunked' ? this.chunked.grpcStatus : -1;
+  }
+
   start(kind: BodyKind, contentLength: number): void {
     this.kind = kind;
     this.remaining = contentLength;

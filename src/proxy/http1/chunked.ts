@@ -2,8 +2,18 @@
  * Finds where a chunked body ends (RFC 9112 section 7.1) without touching it: the bytes are forwarded as they
  * came, so what is let through must read the same to every parser behind.
  */
-import { carriageReturn, colon, hexValue, isFieldValue, isToken, lineFeed, semicolon } from './bytes.ts';
-import { isForbiddenTrailer } from './names.ts';
+import {
+  carriageReturn,
+  colon,
+  hexValue,
+  isFieldValue,
+  isToken,
+  lineFeed,
+  semicolon,
+  space,
+  tab,
+} from './bytes.ts';
+import { grpcStatus, isForbiddenTrailer, isName } from './names.ts';
 
 /** The most hexadecimal digits of a chunk size. */
 const maxSizeDigits = 16;
@@ -12,6 +22,9 @@ const maxExtensionBytes = 256;
 /** The longest trailer section, and the longest name in it, bytes. */
 const maxTrailerBytes = 8192;
 const maxTrailerNameBytes = 128;
+
+const maxGrpcStatus = 16;
+const unknownGrpcStatus = 2;
 
 const State = {
   sizeStart: 0,
@@ -41,6 +54,9 @@ export class ChunkedTracker {
   /** Made with the first trailer; nearly no body has one. */
   private trailerName: Uint8Array | null = null;
   private nameLength = 0;
+  /** The trailer `grpc-status`; -1 without one. */
+  grpcStatus = -1;
+  private inGrpcStatus = false;
 
   get done(): boolean {
     return this.state === State.done;
@@ -50,6 +66,7 @@ export class ChunkedTracker {
     this.state = State.sizeStart;
     this.remaining = 0;
     this.trailerBytes = 0;
+    this.grpcStatus = -1;
   }
 
   /**
@@ -136,15 +153,28 @@ export class ChunkedTracker {
       case State.trailerName:
         if (byte !== colon) return this.trailerNameByte(byte);
         this.state = State.trailerValue;
+        this.inGrpcStatus = isName(this.trailerName!, 0, this.nameLength, grpcStatus);
+        if (this.inGrpcStatus) this.grpcStatus = 0;
         return !isForbiddenTrailer(this.trailerName!, 0, this.nameLength);
       case State.trailerValue:
         if (byte === carriageReturn) this.state = State.trailerLineFeed;
-        else return isFieldValue[byte] === 1;
+        else {
+          if (this.inGrpcStatus) this.noteGrpcStatus(byte);
+          return isFieldValue[byte] === 1;
+        }
         return true;
       default:
         this.state = State.trailerStart;
         return byte === lineFeed;
     }
+  }
+
+  /** What is no status counts as `UNKNOWN`, as clients read it. */
+  private noteGrpcStatus(byte: number): void {
+    if (byte === space || byte === tab) return;
+    const digit = byte - 0x30;
+    const status = digit >= 0 && digit <= 9 ? this.grpcStatus * 10 + digit : unknownGrpcStatus;
+    this.grpcStatus = status <= maxGrpcStatus ? status : unknownGrpcStatus;
   }
 
   private trailerNameByte(byte: number): boolean {

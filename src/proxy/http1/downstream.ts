@@ -10,6 +10,7 @@ import type { Relay } from '../relay.ts';
 import { highWaterBytes, keepReceived, nobody, type Transport, type TransportOwner } from '../transport.ts';
 import type { RequestProtocol } from '../upstreams.ts';
 import { BodyTracker, bodyMalformed } from './body.ts';
+import { countRefused } from './count-refused.ts';
 import { Exchange, type ExchangeClient } from './exchange.ts';
 import { incomplete, malformed, maxHeadBytes, RequestHead } from './head.ts';
 import { Refusal, refusalResponse } from './refusal.ts';
@@ -169,8 +170,7 @@ export class DownstreamConnection implements TransportOwner, ExchangeClient {
     const route = this.router.route(bytes, head);
     if (!isRefused(route)) exchange.begin(route, bytes, head, used, now);
     else {
-      route.counter?.refuse(route.refusal.reason, route.refusal.rule);
-      route.counter?.finished(route.refusal.status, 0);
+      if (route.counter !== null) countRefused(route.counter, route.refusal, bytes, head, now);
       this.refuse(route.refusal, false, false);
     }
   }

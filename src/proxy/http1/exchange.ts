@@ -9,15 +9,19 @@ import type { Deadlines, Timed } from '../deadlines.ts';
 import type { EngineContext } from '../engine.ts';
 import { firstServing } from '../failover.ts';
 import { type Reach, triedTooLong, type UpstreamFailure } from '../failure.ts';
+import { type ResponseFlags, responseFlag } from '../observe/flags.ts';
+import type { Observation } from '../observe/observation.ts';
+import { noGrpcStatus } from '../observe/outcomes.ts';
+import type { TrafficCounter } from '../observe/traffic.ts';
 import type { FaultPolicy } from '../policy.ts';
 import { Relay } from '../relay.ts';
 import { highWaterBytes, type Transport } from '../transport.ts';
 import type { RequestProtocol, UpstreamGroup } from '../upstreams.ts';
 import { forwardedRequest, inlineEnd } from './edit.ts';
-import type { FieldEdits } from './field-edits.ts';
+import { type FieldEdits, joinLines } from './field-edits.ts';
 import type { RequestHead, ResponseHead } from './head.ts';
 import { redirectResponse } from './redirect.ts';
-import { Refusal } from './refusal.ts';
+import { grpcStatusOf, Refusal } from './refusal.ts';
 import { Replay } from './replay.ts';
 import { backoffOf, isUnwanted } from './retry.ts';
 import { drawTarget, type HttpRoute, isDrawn, type RouteTarget, type Treatment } from './route.ts';
@@ -55,9 +59,17 @@ export class Exchange implements Asker {
   /** What the client speaks. */
   private readonly spoken: RequestProtocol;
   private readonly replay = new Replay();
-  /** Both null between requests. */
+  /** All three null between requests. */
   private route: HttpRoute | null = null;
   private target: RouteTarget | null = null;
+  private counter: TrafficCounter | null = null;
+  /** Null for requests that nobody wants to know of. */
+  private observation: Observation | null = null;
+  private flags: ResponseFlags = 0;
+  grpcStatus: number = noGrpcStatus;
+  /** Whole messages, each try counted once. */
+  private requestBytes = 0;
+  private responseBytes = 0;
   /** All three null while nobody is being asked. */
   private group: UpstreamGroup | null = null;
   private endpoint: BalancedEndpoint | null = null;
@@ -90,19 +102,31 @@ export class Exchange implements Asker {
   /** Begins with a request whose head is at hand, and its body up to `bodyEnd`. It may be over on return. */
   begin(route: HttpRoute, bytes: Buffer, head: RequestHead, bodyEnd: number, now: Millis): void {
     const target = drawTarget(route, this.context.random);
+    const counter = this.isGrpc ? target.counter.grpc : target.counter;
     this.route = route;
     this.target = target;
+    this.counter = counter;
     this.status = 0;
+    this.flags = 0;
+    this.grpcStatus = noGrpcStatus;
+    this.responseBytes = 0;
     this.retries = 0;
     this.faultStatus = 0;
     this.lastGroup = null;
     this.startedAt = this.activeAt = now;
     this.watch(route.timeouts.leastMs, now);
+    const { observer } = counter;
+    this.observation = observer === null ? null : observer.begin(counter, bytes, head, now);
     const { treatment } = route;
     if (treatment !== null && this.isAnswered(treatment, bytes, head, now)) return;
     if (target.requestCuts !== null) head.cutFields(bytes, target.requestCuts);
     const inline = inlineEnd(head.end, bodyEnd);
-    const forwarded = forwardedRequest(bytes, head, inline, target.addedHeaders, this.context.random);
+    const added =
+      this.observation === null
+        ? target.addedHeaders
+        : joinLines(target.addedHeaders, this.observation.addedLines);
+    const forwarded = forwardedRequest(bytes, head, inline, added, this.context.random);
+    this.requestBytes = forwarded.length;
     this.replay.start(forwarded, head.isIdempotent(bytes));
     target.groups[0]!.retries.earn(now);
     if (treatment !== null && treatment.fault !== null) this.applyFault(treatment.fault, now);
@@ -119,6 +143,8 @@ export class Exchange implements Asker {
       const response = redirectResponse(redirect, bytes, head, keepAlive);
       this.keepAlive &&= this.requestDone && keepAlive;
       this.client.transport.write(response, 0, response.length);
+      this.requestBytes = head.end - head.start;
+      this.responseBytes = response.length;
       this.conclude(redirect.status, null, null);
       this.client.answered(now);
       return true;
@@ -136,8 +162,10 @@ export class Exchange implements Asker {
   private applyFault({ delay, abort }: FaultPolicy, now: Millis): void {
     const { random } = this.context;
     this.faultStatus = abort !== null && isDrawn(abort.percent, random) ? abort.status : 0;
-    if (delay !== null && isDrawn(delay.percent, random)) this.waitUntil(now + delay.ms);
-    else if (this.faultStatus !== 0) this.refuseAsFault();
+    if (delay !== null && isDrawn(delay.percent, random)) {
+      this.flags |= responseFlag.DI;
+      this.waitUntil(now + delay.ms);
+    } else if (this.faultStatus !== 0) this.refuseAsFault();
   }
 
   private refuseAsFault(): void {
@@ -146,7 +174,8 @@ export class Exchange implements Asker {
 
   /** Asks the first group that has somebody, and sends what there is of the request. */
   private connect(now: Millis, fresh: boolean): boolean {
-    const { groups, counter } = this.target!;
+    const { groups } = this.target!;
+    const counter = this.counter!;
     const first = firstServing(groups, now);
     for (let i = 0; i < groups.length; i++) {
       const group = groups[(first + i) % groups.length]!;
@@ -157,6 +186,7 @@ export class Exchange implements Asker {
       this.endpoint = endpoint;
       this.upstream = upstream;
       this.triedAt = now;
+      this.observation?.sentTo(upstream.upstream.name);
       upstream.attach(this);
       for (const part of this.replay.parts) {
         counter.bytesSent += part.length;
@@ -170,13 +200,14 @@ export class Exchange implements Asker {
 
   sendRequestBody(bytes: Buffer, start: number, end: number): void {
     this.noteActivity();
+    this.requestBytes += end - start;
     if (this.upstream === null) {
       this.replay.keep(bytes, start, end);
       if (this.replay.isFull) this.client.transport.pause();
       return;
     }
     const { transport } = this.upstream;
-    this.target!.counter.bytesSent += end - start;
+    this.counter!.bytesSent += end - start;
     this.replay.add(bytes, start, end);
     transport.write(bytes, start, end);
     if (transport.pendingBytes > highWaterBytes) this.client.transport.pause();
@@ -216,8 +247,10 @@ export class Exchange implements Asker {
   /** Whether policy rather asks again than to pass this answer on; then `answerDeclined` follows. */
   declines(bytes: Buffer, head: ResponseHead): boolean {
     const { retry } = this.route!;
-    if (retry === null || this.retries >= retry.maxRetries || !this.replay.complete) return false;
-    return isUnwanted(retry, bytes, head) && this.group!.retries.spend(this.context.now());
+    if (retry === null || !this.replay.complete || !isUnwanted(retry, bytes, head)) return false;
+    if (this.retries < retry.maxRetries) return this.group!.retries.spend(this.context.now());
+    if (this.retries > 0) this.flags |= responseFlag.URX;
+    return false;
   }
 
   /** The upstream connection has let go. */
@@ -237,7 +270,8 @@ export class Exchange implements Asker {
 
   sendBody(bytes: Buffer, start: number, end: number): void {
     this.noteActivity();
-    this.target!.counter.bytesReceived += end - start;
+    this.responseBytes += end - start;
+    this.counter!.bytesReceived += end - start;
     this.client.transport.write(bytes, start, end);
   }
 
@@ -257,7 +291,7 @@ export class Exchange implements Asker {
     const now = this.context.now();
     this.letGo(now, failure.outcome);
     if (this.status !== 0) {
-      this.conclude(this.status, failure.reason, null);
+      this.conclude(this.status, failure.reason, null, failure.detail);
       this.client.cut();
       return;
     }
@@ -275,7 +309,10 @@ export class Exchange implements Asker {
     if (!this.replay.complete || reach === 'answered') return false;
     const { retry } = this.route!;
     const isAsked = retry !== null && this.retries < retry.maxRetries && retry[reach];
-    if (!isAsked && this.retries > 0) return false;
+    if (!isAsked && this.retries > 0) {
+      if (retry?.[reach]) this.flags |= responseFlag.URX;
+      return false;
+    }
     if (reach === 'unseen') return true;
     const isAllowed = isAsked || (retry === null && this.replay.idempotent);
     return isAllowed && this.lastGroup!.retries.spend(now);
@@ -288,7 +325,7 @@ export class Exchange implements Asker {
     const wait = retry === null ? 0 : backoffOf(retry, this.retries, this.context.random.next());
     if (wait > 0) this.waitUntil(now + wait);
     else if (!this.connectAnew(now, mayAskAgain || retry !== null)) return false;
-    this.target!.counter.retries++;
+    this.counter!.retries++;
     this.client.resumeInput();
     return true;
   }
@@ -309,8 +346,8 @@ export class Exchange implements Asker {
     this.answeredAt = this.context.now();
     client.deadlineMs = Infinity;
     client.transport.write(response, 0, response.length);
-    const tunnel = new Relay(client.transport, upstream, this.target!.counter, (end) => {
-      this.letGo(this.context.now(), end === 'ended' ? 'ok' : 'failed');
+    const tunnel = new Relay(client.transport, upstream, this.counter!, (end) => {
+      this.letGo(this.context.now(), end === 'reset' ? 'failed' : 'ok');
       this.conclude(101, null, null);
       client.tunnelEnded();
     });
@@ -380,7 +417,7 @@ export class Exchange implements Asker {
     this.abandonUpstream('failed');
     if (this.status === 0) this.refuse(new Refusal(504, 'timeout', detail), false);
     else {
-      this.conclude(this.status, 'timeout', null);
+      this.conclude(this.status, 'timeout', null, detail);
       this.client.cut();
     }
   }
@@ -391,7 +428,10 @@ export class Exchange implements Asker {
   refuse(refusal: Refusal, broken: boolean): void {
     this.abandonUpstream('abandoned');
     const { status } = this;
-    this.conclude(status === 0 ? refusal.status : status, refusal.reason, refusal.rule);
+    if (this.isGrpc && status === 0) {
+      this.grpcStatus = grpcStatusOf(refusal);
+      this.conclude(200, refusal.reason, refusal.rule, refusal.text);
+    } else this.conclude(status === 0 ? refusal.status : status, refusal.reason, refusal.rule, refusal.text);
     if (status === 0) this.client.refuse(refusal, broken, this.replay.seen);
     else this.client.cut();
   }
@@ -400,6 +440,7 @@ export class Exchange implements Asker {
   abandon(reason: RefusalReason | null): void {
     if (this.route === null) return;
     this.abandonUpstream('abandoned');
+    this.flags |= responseFlag.DC;
     this.conclude(499, reason, null);
   }
 
@@ -421,12 +462,21 @@ export class Exchange implements Asker {
   }
 
   /** Every request that had a route ends here, once. */
-  private conclude(status: number, reason: RefusalReason | null, rule: string | null): void {
-    const { counter } = this.target!;
-    if (reason !== null) counter.refuse(reason, rule);
-    counter.finished(status, this.context.now() - this.startedAt);
+  private conclude(status: number, reason: RefusalReason | null, rule: string | null, detail = ''): void {
+    const { observation, requestBytes, responseBytes, grpcStatus } = this;
+    const counter = this.counter!;
+    const now = this.context.now();
+    if (reason !== null) this.flags |= counter.refuse(reason, rule, status);
+    counter.finished(status, now - this.startedAt, this.flags, requestBytes, responseBytes, grpcStatus);
+    if (observation !== null) {
+      observation.detail = detail;
+      observation.rule = rule;
+      observation.end(now, status, this.flags, requestBytes, responseBytes, grpcStatus);
+    }
     this.route = null;
     this.target = null;
+    this.counter = null;
+    this.observation = null;
     this.wakeAt = Infinity;
     if (this.clock === this.context.deadlines) return;
     this.clock.remove(this.client);

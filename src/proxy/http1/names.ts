@@ -12,6 +12,7 @@ export const te = ascii('te');
 export const proxyConnection = ascii('proxy-connection');
 export const requestId = ascii('x-request-id');
 export const contentType = ascii('content-type');
+export const grpcStatus = ascii('grpc-status');
 const clientCertificate = ascii('x-forwarded-client-cert');
 const ownPrefix = ascii('x-starling-');
 

@@ -83,7 +83,7 @@ function grpcHead(refusal: Refusal): string[] {
 }
 
 /** As gRPC maps HTTP's statuses, but for two of which more is known than the status says. */
-function grpcStatusOf({ status, reason }: Refusal): number {
+export function grpcStatusOf({ status, reason }: Refusal): number {
   if (reason === 'timeout' && status === 504) return 4;
   if (reason === 'rate-limited') return 8;
   switch (status) {

@@ -14,8 +14,10 @@ import {
 import type { RequestProtocol, Upstream } from '../upstreams.ts';
 import { BodyTracker, bodyMalformed } from './body.ts';
 import { type ConnectionNotice, forwardedResponse, inlineEnd } from './edit.ts';
+import { fieldValue } from './facts.ts';
 import type { FieldEdits } from './field-edits.ts';
 import { incomplete, malformed, maxHeadBytes, ResponseHead } from './head.ts';
+import * as names from './names.ts';
 
 /** Parsing is synchronous and its result used at once, so one head serves every connection. */
 const head = new ResponseHead();
@@ -27,6 +29,9 @@ export interface Asker {
   readonly isHeadRequest: boolean;
   readonly wantsUpgrade: boolean;
   readonly requestDone: boolean;
+  readonly isGrpc: boolean;
+  /** What the answer to a gRPC call says of how it went; -1 while it has said nothing. */
+  grpcStatus: number;
   /** Whether the client's connection can go on after the answer; an answer that ends with it says no. */
   keepAlive: boolean;
   /** Bytes of the answer that the client has not taken yet. */
@@ -172,6 +177,8 @@ export class UpstreamConnection implements TransportOwner, Timed {
       asker.answerDeclined();
       return;
     }
+    // An answer without a message has its trailers in the head.
+    if (asker.isGrpc) asker.grpcStatus = grpcStatusIn(bytes, head);
     const edits = asker.responseEdits;
     if (edits !== null) head.cutFields(bytes, edits.cuts);
     const notice = this.noticeFor(asker);
@@ -206,6 +213,7 @@ export class UpstreamConnection implements TransportOwner, Timed {
   /** The response is complete; `clean` says whether nothing came after it. */
   private finishResponse(asker: Asker, clean: boolean): void {
     this.release(asker, clean);
+    if (asker.isGrpc && this.body.grpcStatus >= 0) asker.grpcStatus = this.body.grpcStatus;
     asker.finishResponse();
   }
 
@@ -263,4 +271,9 @@ export class UpstreamConnection implements TransportOwner, Timed {
   onDrain(): void {
     this.asker?.resumeInput();
   }
+}
+
+function grpcStatusIn(bytes: Buffer, { fieldsStart, end }: ResponseHead): number {
+  const value = fieldValue(bytes, fieldsStart, end, names.grpcStatus);
+  return value === null || !/^\d{1,2}$/.test(value) ? -1 : Number(value);
 }

@@ -6,6 +6,7 @@
 import type { Millis, Random } from '../../core.ts';
 import { ascii } from '../http1/bytes.ts';
 import type { AccessLogPolicy, TracingPolicy } from '../policy.ts';
+import { TokenBucket } from '../resilience/token-bucket.ts';
 import { accessLogLine } from './access-log.ts';
 import { authorityOf, type HeadFacts, methodOf, pathOf, readFields } from './head-facts.ts';
 import { Observation, type ObservedHead } from './observation.ts';
@@ -13,7 +14,6 @@ import type { Observer } from './observer.ts';
 import { type Span, spanOf } from './otlp.ts';
 import { classOf } from './outcomes.ts';
 import { Taps } from './tap.ts';
-import { TokenBucket } from './token-bucket.ts';
 import { type ContinuedTrace, continueTrace, hexDigits } from './trace.ts';
 import type { TrafficCounter } from './traffic.ts';
 
@@ -26,8 +26,7 @@ export interface ObserverOutput {
 }
 
 /** Failed requests are logged whatever the sample, but not more of them than this. */
-const failuresPerSecond = 50;
-const failuresAtOnce = 200;
+const failureLimit = { requestsPerSecond: 50, burst: 200 };
 
 /** Fields that are read of every observed request, and those of traces. */
 const names = [
@@ -53,7 +52,7 @@ export class RequestObserver implements Observer {
   private readonly random: Random;
   /** The wall clock's time of a moment by the data plane's own. */
   private readonly wallMs: (at: Millis) => number;
-  private readonly failures = new TokenBucket(failuresPerSecond, failuresAtOnce);
+  private readonly failures = new TokenBucket(failureLimit, 0);
   /** Reused: values are taken out before the next request is looked at. */
   private readonly values: (string | null)[] = names.map(() => null);
 
@@ -127,6 +126,8 @@ export class RequestObserver implements Observer {
   private isLogged(observation: Observation, { sample }: AccessLogPolicy): boolean {
     if (sample >= 1 || this.random.next() < sample) return true;
     const isFailure = observation.flags !== 0 || classOf(observation) === 5;
-    return isFailure && this.failures.take(observation.endedAt);
+    if (!isFailure || !this.failures.has(observation.endedAt)) return false;
+    this.failures.take();
+    return true;
   }
 }
