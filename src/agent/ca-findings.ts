@@ -69,8 +69,8 @@ function alarmFindings(alarms: readonly CaLogAlarm[]): Finding[] {
 function damageFindings({ damage, ca }: CaFindingSources): Finding[] {
   const anew =
     ca.trustees.length > 1
-      ? 'restore no old copy of its disk: run starling leave there, move the data directory aside and have the ' +
-        'host join anew; another takes its seat, and no root can be replaced before'
+      ? 'restore no old copy of its disk: another host takes its seat by itself; to be a trustee again, run starling ' +
+        'leave there, move the data directory aside and have the host join anew'
       : 'no other host holds the root, and none can be given a part of it: found the mesh anew, before its ' +
         'certificates or its root expire';
   return damage.map(({ code, message }) =>

@@ -1,7 +1,9 @@
 /** The certificate authority of the mesh, as status pages, metrics, findings and operators see it from one host. */
 import type { HostId, Millis, Signer } from '../core.ts';
 import type { RootState } from '../trust/bundle.ts';
+import type { ColdPlan } from '../trust/epoch/descriptor.ts';
 import type { IdentityStatus } from './port.ts';
+import type { ReadRecovery, Recover, RecoveryDrill } from './recovery-port.ts';
 
 export interface CaRoot {
   readonly generation: number;
@@ -45,6 +47,8 @@ export interface CaStatus {
   readonly isTrustee: boolean;
   /** Whether this host has a share of the key in force; a trustee that has none is given one by the others. */
   readonly holdsShare: boolean;
+  /** Shares of the key in force that are put away for a recovery, and when somebody last looked after them. */
+  readonly cold: (ColdPlan & { readonly drill: RecoveryDrill | null }) | null;
   readonly rotation: RotationState;
   /** Why a root waits for its next turn, or why the last attempt to turn it failed; known to trustees only. */
   readonly waiting: string | null;
@@ -101,7 +105,7 @@ export interface SignedChain {
 }
 
 /** What this host answers later, for it asks others first. */
-export type CaQuestion = ReadCaLog | SignCsr;
+export type CaQuestion = ReadCaLog | SignCsr | ReadRecovery | Recover;
 
 /** One signature, however many trustees took part in it. */
 export interface CaLogEntry {
@@ -153,5 +157,13 @@ export interface CaLog {
 export function isCaQuestion<T extends { readonly type: string }>(
   command: T,
 ): command is Extract<T, CaQuestion> {
-  return command.type === 'read-ca-log' || command.type === 'sign-csr';
+  switch (command.type) {
+    case 'read-ca-log':
+    case 'sign-csr':
+    case 'read-recovery':
+    case 'recover':
+      return true;
+    default:
+      return false;
+  }
 }

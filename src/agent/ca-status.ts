@@ -29,7 +29,7 @@ export function hostNameOf(host: HostId, { catalog, trust }: Pick<CaSources, 'ca
 }
 
 export function caStatus(sources: CaSources): CaStatus {
-  const { self, trust, standing, epoch, rootProblem, identities } = sources;
+  const { self, trust, facts, standing, epoch, rootProblem, identities } = sources;
   const { plan } = epoch.current;
   const trustees = plan.trustees.map(
     (id): CaTrustee => ({
@@ -51,6 +51,7 @@ export function caStatus(sources: CaSources): CaStatus {
     quorum: alive >= plan.threshold,
     isTrustee: epoch.isTrustee,
     holdsShare: epoch.share !== null,
+    cold: plan.cold === null ? null : { ...plan.cold, drill: facts.drill },
     rotation: rotationState(sources),
     waiting: epoch.isTrustee ? rootProblem : null,
     lastFailure: epoch.lastFailure,
@@ -65,10 +66,11 @@ function rootOf(root: BundledRoot, standing: RootStanding, now: Millis): CaRoot 
   return { generation, state, active: state === 'active', notBefore, notAfter, activeSince, waitingFor };
 }
 
-function rotationState({ trust, facts, epoch }: CaSources): RotationState {
+function rotationState({ trust, facts, epoch, standing }: CaSources): RotationState {
   const held = epoch.current.plan.generation;
   // One host's own root is not replaced when asked, but when a quorum is there to make another.
-  const isAsked = epoch.current.plan.threshold > 1 && (facts.rotateGeneration ?? -1) >= held;
+  const isAsked =
+    epoch.current.plan.threshold > 1 && ((facts.rotateGeneration ?? -1) >= held || standing.isExposed);
   if (isAsked) return 'asked';
   if (held > trust.bundle.active().generation) return 'introducing';
   return trust.bundle.all().some(({ state }) => state === 'old') ? 'retiring' : 'none';

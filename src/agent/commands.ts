@@ -9,6 +9,7 @@ import { type EntryChange, refuseInconsistency } from './entries/consistency.ts'
 import type { HealthEffect, HealthMachine } from './health.ts';
 import { CONFIG_ENTRY, DEPARTURE, GRANT } from './kinds.ts';
 import type { Command, ForcedLeave, PolicyStore } from './port.ts';
+import { noteDrill, setRecoveryKey } from './recovery.ts';
 import type { OwnWrite, Registry } from './registry.ts';
 import { rotateRoot } from './rotation.ts';
 import { createToken, revokeToken, type TokenOutcome } from './tokens.ts';
@@ -97,6 +98,11 @@ export function perform(
       const { write, value } = deny(command, { self, trust: context.trust, ca: () => context.ca() }, now);
       return { ...nothing, policy: write === null ? [] : [write], value };
     }
+    case 'set-recovery-key':
+      requireOperator(context, command.operator, now);
+      return { ...nothing, policy: [setRecoveryKey(command, context.trust)] };
+    case 'note-drill':
+      return policyOutcome(context, now, command.operator, noteDrill(command, now));
     case 'force-leave':
       return forceLeave(command, context, now);
     default:
@@ -129,7 +135,12 @@ function forceLeave(
   return answer.changed ? { ...outcome, value: answer } : { ...nothing, value: answer };
 }
 
-function requireOperator({ trust }: CommandContext, operator: Signer, now: Millis): void {
+/** Throws `Fault('not-operator')`. */
+export function requireOperator(
+  { trust }: Pick<CommandContext, 'trust'>,
+  operator: Signer,
+  now: Millis,
+): void {
   const standing = trust.operatorStanding(operator.publicKey, now);
   if (standing === 'operator') return;
   const why = { expired: 'has expired', revoked: 'was revoked', unknown: 'is not one of this mesh' }[

@@ -14,6 +14,7 @@ import type { EngineReport } from '../trust/quorum/engine-port.ts';
 import type { CaLogAlarm, CaQuestion, CaStatus } from './ca-port.ts';
 import { caStatus } from './ca-status.ts';
 import { Certifier } from './certifier.ts';
+import { requireOperator } from './commands.ts';
 import type { AgentOptions } from './core.ts';
 import type { AgentEffect, EpochEvent, SavedState } from './effects.ts';
 import type { EnvelopeRoom } from './envelope.ts';
@@ -23,6 +24,7 @@ import { Ledger } from './ledger.ts';
 import { type IdentityStatus, leafTopic } from './port.ts';
 import { Presence } from './presence.ts';
 import { Quorum, type QuorumOptions } from './quorum.ts';
+import { type RecoverySources, recoveryOrder, recoveryStatus } from './recovery.ts';
 import { RootStanding } from './root-standing.ts';
 import { Succession } from './succession.ts';
 
@@ -74,7 +76,7 @@ export class Credentials {
     this.presence = new Presence(startedAt);
     this.presence.note(self, 'alive', startedAt);
     const agreement = () => this.succession.agreement;
-    const { settleMs, replaceAfterMs } = agent.trustees;
+    const { settleMs, replaceAfterMs, refreshMs } = agent.trustees;
     this.standing = new RootStanding({
       self,
       trust,
@@ -83,6 +85,7 @@ export class Credentials {
       presence: this.presence,
       rootLifetimeMs: agent.rootTtlMs,
       leaveGraceMs: Math.max(settleMs, replaceAfterMs / 10),
+      refreshMs,
       agreement,
     });
     this.succession = new Succession({
@@ -231,7 +234,8 @@ export class Credentials {
     // Rounded up, so that not every renewal is told to all.
     const stepMs = Math.ceil(this.options.agent.svidTtlMs / 2);
     const lastsUntil = Math.ceil(this.certifier.lastExpiry() / stepMs) * stepMs;
-    this.quorum.acknowledge({ believes, uses, lastsUntil }, now);
+    const withdrawn = this.succession.damage !== null;
+    this.quorum.acknowledge({ believes, uses, lastsUntil, withdrawn }, now);
   }
 
   setServices(services: readonly string[], now: Millis): AgentEffect[] {
@@ -252,9 +256,31 @@ export class Credentials {
 
   /** Asks others on behalf of a command, which is answered once they have. Throws `Fault`. */
   ask(request: number, question: CaQuestion, now: Millis): AgentEffect[] {
-    return question.type === 'sign-csr'
-      ? this.certifier.sign(request, question, now)
-      : this.ledger.ask(request, question, now);
+    switch (question.type) {
+      case 'sign-csr':
+        return this.certifier.sign(request, question, now);
+      case 'read-ca-log':
+        return this.ledger.ask(request, question, now);
+      case 'read-recovery':
+        return [{ type: 'reply', request, value: recoveryStatus(this.recoverySources(now), now) }];
+      case 'recover':
+        requireOperator(this.options.knowledge, question.operator, now);
+        return [
+          ...this.quorum.recover(recoveryOrder(question), now),
+          { type: 'reply', request, value: null },
+        ];
+    }
+  }
+
+  private recoverySources(now: Millis): RecoverySources {
+    const { agent, knowledge } = this.options;
+    return {
+      ...knowledge,
+      facts: knowledge.trustFacts,
+      agreement: this.succession.agreement,
+      policy: agent.trustees,
+      view: this.standing.trusteeView(now),
+    };
   }
 
   /** Trustees that told two stories about what they signed. */

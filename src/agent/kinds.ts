@@ -32,6 +32,12 @@ export const TRUST_HEAD = 'trust-head';
 /** Policy scope, key 'rotation': an operator wants another root than that of a generation. */
 export const ROOT_ROTATION = 'root-rotation';
 
+/**
+ * Policy scope, key `key`: the key that shares of the root are sealed for, of the first operator alone; key `drill`:
+ * when somebody looked after them.
+ */
+export const RECOVERY = 'recovery';
+
 export interface HostValue {
   readonly name: string;
   readonly datacenter: string;
@@ -57,6 +63,8 @@ export interface TrustAckValue {
   readonly uses: number;
   /** When the last of them expires; 0 where there is none. */
   readonly lastsUntil: number;
+  /** What it promised as a trustee cannot be read any more there: it holds no office, and another takes its seat. */
+  readonly withdrawn: boolean;
 }
 
 /** The value of a `trust-head` record. */
@@ -69,6 +77,20 @@ export interface TrustHeadValue {
 export interface RootRotationValue {
   /** This root and earlier ones are to be replaced. */
   readonly generation: number;
+}
+
+/** The value of a `recovery` record of key `key`. */
+export interface RecoveryKeyValue {
+  /** Ed25519, hex; empty for none. */
+  readonly key: string;
+  /** At most so many; 0 for half of those who must sign. */
+  readonly seats: number;
+}
+
+/** The value of a `recovery` record of key `drill`. */
+export interface RecoveryDrillValue {
+  readonly epoch: number;
+  readonly at: number;
 }
 
 export type CheckStatus = 'passing' | 'warning' | 'critical';

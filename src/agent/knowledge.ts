@@ -18,6 +18,9 @@ import {
   GRANT,
   HOST,
   type HostValue,
+  RECOVERY,
+  type RecoveryDrillValue,
+  type RecoveryKeyValue,
   ROOT_ROTATION,
   type RootRotationValue,
   type StandaloneCheck,
@@ -88,6 +91,7 @@ export class Knowledge {
         rootsChanged = true;
         this.catalog.touch('roots');
       } else if (record.kind === ROOT_ROTATION) this.rootRotation(record);
+      else if (record.kind === RECOVERY) this.recovery(record);
       // A grant can give or take an operator's standing, and with it the force of what that operator wrote.
       else if (record.kind === GRANT) this.catalog.touch('grants', ...this.policies.topics());
     }
@@ -110,6 +114,19 @@ export class Knowledge {
     const value = this.valueOf(record) as RootRotationValue | null;
     if (value !== null && this.trust.isOperator(record.author, wallClock(record.hlc)))
       this.trustFacts.rotationAsked(value);
+  }
+
+  /** Whom shares of the root are sealed for is for the first operator to say, whose key nobody can revoke. */
+  private recovery(record: Record): void {
+    const value = this.valueOf(record);
+    const isFirst = record.author === this.trust.genesis.operatorKey;
+    if (record.key === 'key' && isFirst) this.trustFacts.recoveryKey = value as RecoveryKeyValue | null;
+    if (
+      record.key === 'drill' &&
+      value !== null &&
+      this.trust.isOperator(record.author, wallClock(record.hlc))
+    )
+      this.trustFacts.drill = value as RecoveryDrillValue;
   }
 
   private placeOf(host: HostId): Place[] {

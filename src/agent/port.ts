@@ -11,6 +11,7 @@ import type { EntryVersion } from './entries/history.ts';
 import type { EventLog } from './events.ts';
 import type { CheckDefinition, CheckStatus, ServiceDefinition } from './kinds.ts';
 import type { ForcedDeparture } from './member-status.ts';
+import type { NoteDrill, SetRecoveryKey } from './recovery-port.ts';
 
 /** A change somebody asks of this agent. `operator` signs what concerns the whole mesh, then is forgotten. */
 export type Command =
@@ -59,6 +60,8 @@ export type Command =
   /** Answered with a `RevokedToken`. */
   | { readonly type: 'revoke-token'; readonly id: string; readonly operator: Signer }
   | RotateRoot
+  | SetRecoveryKey
+  | NoteDrill
   | Deny
   | CaQuestion
   /** Says for a host that cannot say it any more that it left. Answered with a `ForcedLeave`. */

@@ -6,6 +6,7 @@
 import { earliest, type HostId, type Millis, type Random, randomInt, type Signer } from '../core.ts';
 import type { CryptoReport } from '../trust/epoch/crypto-port.ts';
 import type { EpochDescriptor } from '../trust/epoch/descriptor.ts';
+import type { RecoveryOrder } from '../trust/epoch/recovery.ts';
 import type { IssuanceLog } from '../trust/issuance-log.ts';
 import type { LeafRules } from '../trust/leaf-rules.ts';
 import { Custodian, type CustodianEffect } from '../trust/quorum/custodian.ts';
@@ -125,6 +126,11 @@ export class Quorum {
       default:
         return this.succeeded(this.options.succession.crypto(report satisfies CryptoReport, now));
     }
+  }
+
+  /** Carries through what the holder of the cold seats has dealt. Throws a `Fault` for what nobody would follow. */
+  recover(order: RecoveryOrder, now: Millis): AgentEffect[] {
+    return this.succeeded(this.options.succession.recover(order, now));
   }
 
   unreachable(host: HostId, now: Millis): AgentEffect[] {

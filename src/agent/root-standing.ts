@@ -10,6 +10,7 @@ import type { Admission, TrustState } from '../trust/state.ts';
 import { clockSkewMs } from '../trust/statement.ts';
 import type { Catalog } from './catalog.ts';
 import type { Presence } from './presence.ts';
+import { coldWishOf } from './recovery.ts';
 import type { TrustFacts } from './trust-facts.ts';
 
 export interface RootStandingOptions {
@@ -21,6 +22,8 @@ export interface RootStandingOptions {
   readonly rootLifetimeMs: Millis;
   /** A trustee that left is given this long to come back before its seat is another's: most leave to restart. */
   readonly leaveGraceMs: Millis;
+  /** The shares of a root are made anew so often, if nothing else makes them anew. */
+  readonly refreshMs: Millis;
   /** Known once the agreement is made, which is made with this. */
   readonly agreement: () => EpochAgreement;
 }
@@ -127,11 +130,16 @@ export class RootStanding implements CustodianContext {
 
   trusteeView(now: Millis): TrusteeView {
     const candidates = this.options.trust.admitted().map((admission) => this.candidate(admission, now));
-    return { candidates, rotateGeneration: this.rotateGeneration(now), refreshEpoch: null, cold: null };
+    return {
+      candidates,
+      rotateGeneration: this.rotateGeneration(now),
+      refreshEpoch: this.refreshEpoch(now),
+      cold: coldWishOf(this.options.facts.recoveryKey),
+    };
   }
 
   private candidate(admission: Admission, now: Millis): Candidate {
-    const { catalog, leaveGraceMs, presence, trust } = this.options;
+    const { catalog, facts, leaveGraceMs, presence, trust } = this.options;
     const { host, admittedAt, founder, grantId } = admission;
     const entry = catalog.host(host);
     const absentSince = presence.absentSince(host);
@@ -139,19 +147,43 @@ export class RootStanding implements CustodianContext {
       host,
       admittedAt,
       zone: entry?.value.zone ?? '',
-      eligible: founder || trust.grant(grantId)?.roles.includes('trustee') === true,
+      eligible:
+        (founder || trust.grant(grantId)?.roles.includes('trustee') === true) &&
+        facts.ackOf(host)?.withdrawn !== true,
       aliveSince: presence.aliveSince(host),
       absentSince,
       gone: entry?.state === 'left' && absentSince !== null && now >= absentSince + leaveGraceMs,
     };
   }
 
-  /** Because an operator asked, or because the root that signs has lived for long. */
+  /**
+   * Because an operator asked, because the root that signs has lived for long, or because hosts that were denied may
+   * have enough shares of it but one.
+   */
   private rotateGeneration(now: Millis): number | null {
-    const { facts, trust } = this.options;
+    const { agreement, facts, trust } = this.options;
     const { generation, notBefore, notAfter } = trust.bundle.active();
     const isDue = generation > 0 && now >= notBefore + (notAfter - notBefore) * rotateAfterPart;
-    if (!isDue) return facts.rotateGeneration;
-    return Math.max(generation, facts.rotateGeneration ?? 0);
+    const held = agreement().current.plan.generation;
+    const due = [facts.rotateGeneration, isDue ? generation : null, this.isExposed ? held : null];
+    const wanted = due.filter((one) => one !== null);
+    return wanted.length === 0 ? null : Math.max(...wanted);
+  }
+
+  /**
+   * Whether so many who had shares of the key in force were denied that one more would make it theirs: shares of one
+   * epoch are as good as any, and those who were to destroy them may not have. The least that ever signed counts.
+   */
+  get isExposed(): boolean {
+    const { agreement, trust } = this.options;
+    const { formers, trustees, weakest } = agreement().current.plan;
+    const denied = [...formers, ...trustees].filter((host) => trust.isDenied(host));
+    return weakest > 1 && denied.length >= weakest - 1;
+  }
+
+  /** So that shares which leaked one by one, over the years, are never of one time. */
+  private refreshEpoch(now: Millis): number | null {
+    const { epoch, proposedAt, threshold } = this.options.agreement().current.plan;
+    return threshold > 1 && now >= proposedAt + this.options.refreshMs ? epoch : null;
   }
 }

@@ -9,6 +9,7 @@ import { genesisEpoch } from '../trust/epoch/descriptor.ts';
 import { asksForView } from '../trust/epoch/message.ts';
 import type { TrusteePolicy } from '../trust/epoch/policy.ts';
 import type { EpochEffect, EpochTimings } from '../trust/epoch/port.ts';
+import type { RecoveryOrder } from '../trust/epoch/recovery.ts';
 import { emptyView, type TrusteeView } from '../trust/epoch/rules.ts';
 import type { Genesis } from '../trust/genesis.ts';
 import type { AgentEffect } from './effects.ts';
@@ -101,6 +102,12 @@ export class Succession {
   /** Nothing signed by this root, or those before it, is believed any more. */
   retired(generation: number, now: Millis): AgentEffect[] {
     return this.step({ type: 'retired', generation }, now);
+  }
+
+  /** Throws a `Fault` for an order that nobody would follow. */
+  recover(order: RecoveryOrder, now: Millis): AgentEffect[] {
+    this.agreement.checkRecovery(order);
+    return [...this.look(now), ...this.step({ type: 'recover', order }, now)];
   }
 
   private step(input: Parameters<EpochAgreement['step']>[0], now: Millis): AgentEffect[] {

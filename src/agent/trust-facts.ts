@@ -1,6 +1,13 @@
 /** What records say of roots beyond their certificates: who believes which, who knows of which epoch. Pure. */
 import { type HostId, type Millis, type Random, randomInt } from '../core.ts';
-import type { RootRotationValue, TrustAckValue, TrustEpochValue, TrustHeadValue } from './kinds.ts';
+import type {
+  RecoveryDrillValue,
+  RecoveryKeyValue,
+  RootRotationValue,
+  TrustAckValue,
+  TrustEpochValue,
+  TrustHeadValue,
+} from './kinds.ts';
 
 /** One host's word of an epoch that leads nowhere is asked about again after so long at first, then twice as long. */
 const firstPauseMs = 5_000;
@@ -15,6 +22,10 @@ interface Pause {
 export class TrustFacts {
   /** The last root that an operator wants replaced; null while none does. */
   rotateGeneration: number | null = null;
+  /** Whom shares of the root are to be sealed for; null where no operator ever said so. */
+  recoveryKey: RecoveryKeyValue | null = null;
+  /** When the sealed shares were last looked after, as operators say. */
+  drill: RecoveryDrillValue | null = null;
   private readonly acks = new Map<HostId, TrustAckValue>();
   private readonly epochs = new Map<HostId, TrustEpochValue>();
   /** Of hosts that tell of epochs which this host has not reached. */

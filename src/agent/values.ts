@@ -11,6 +11,7 @@ import {
   maxRecordBytes as maxEpochRecordBytes,
 } from '../trust/epoch/record.ts';
 import { latestTime } from '../trust/fields.ts';
+import { maxColdSeats } from '../trust/frost/cold.ts';
 import { maxGeneration } from '../trust/root-record.ts';
 import { maxHeadBytes } from '../trust/transparency.ts';
 import {
@@ -20,6 +21,9 @@ import {
   type CheckValue,
   HOST,
   type HostValue,
+  RECOVERY,
+  type RecoveryDrillValue,
+  type RecoveryKeyValue,
   ROOT_ROTATION,
   type RootRotationValue,
   SERVICE,
@@ -120,11 +124,20 @@ const trustAck = Type.Object({
   believes: Type.Array(generation, { maxItems: 64 }),
   uses: generation,
   lastsUntil: Type.Integer({ minimum: 0, maximum: latestTime }),
+  withdrawn: Type.Boolean(),
 });
 const trustHead = Type.Object({
   head: Type.String({ maxLength: Math.ceil(maxHeadBytes / 3) * 4, pattern: '^[A-Za-z0-9+/]*={0,2}$' }),
 });
 const rootRotation = Type.Object({ generation });
+const recoveryKey = Type.Object({
+  key: Type.String({ pattern: '^(?:[0-9a-f]{64})?$' }),
+  seats: Type.Integer({ minimum: 0, maximum: maxColdSeats }),
+});
+const recoveryDrill = Type.Object({
+  epoch: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+  at: Type.Integer({ minimum: 0, maximum: latestTime }),
+});
 
 const shapes: ReadonlyMap<
   string,
@@ -139,6 +152,8 @@ const shapes: ReadonlyMap<
     [TRUST_ACK]: Compile(trustAck),
     [TRUST_HEAD]: Compile(trustHead),
     [ROOT_ROTATION]: Compile(rootRotation),
+    [`${RECOVERY}/key`]: Compile(recoveryKey),
+    [`${RECOVERY}/drill`]: Compile(recoveryDrill),
   }),
 );
 
@@ -154,7 +169,9 @@ const guards: [
   Guards<typeof trustAck, TrustAckValue>,
   Guards<typeof trustHead, TrustHeadValue>,
   Guards<typeof rootRotation, RootRotationValue>,
-] = [true, true, true, true, true, true, true, true, true];
+  Guards<typeof recoveryKey, RecoveryKeyValue>,
+  Guards<typeof recoveryDrill, RecoveryDrillValue>,
+] = [true, true, true, true, true, true, true, true, true, true, true];
 void guards;
 
 /** Whether its root signed it is for the chain of epochs to say. */
@@ -171,7 +188,7 @@ function checkEpoch({ epoch, record }: TrustEpochValue): void {
 export function decodeValue(record: Record): unknown {
   if (record.deleted) return null;
   const value = parseJson(record.value);
-  const shape = shapes.get(record.kind);
+  const shape = shapes.get(record.kind === RECOVERY ? `${RECOVERY}/${record.key}` : record.kind);
   if (shape !== undefined && !shape.Check(value)) {
     const [first] = shape.Errors(value) as readonly { instancePath: string; message: string }[];
     throw new Fault(

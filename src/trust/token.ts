@@ -151,6 +151,20 @@ export function parseToken(text: string): JoinToken {
 
 const operatorPrefix = 'starling-operator-1';
 
+const recoveryPrefix = 'starling-recovery-1';
+
+/** The text of a recovery key: the 32-byte seed of the key that shares of the root are sealed for. */
+export function encodeRecoveryKey(seed: Uint8Array): string {
+  return sealText(recoveryPrefix, seed);
+}
+
+/** The seed. Faults: `recovery-key-malformed`, `recovery-key-unsupported`, `recovery-key-mistyped`. */
+export function parseRecoveryKey(text: string): Uint8Array {
+  const seed = openText(recoveryPrefix, text, 'recovery-key');
+  if (seed.length !== 32) throw new Fault('recovery-key-malformed', 'the recovery key has the wrong length');
+  return seed;
+}
+
 /** The text of an operator token: the 32-byte seed of the key that signs policy. */
 export function encodeOperatorToken(seed: Uint8Array): string {
   return sealText(operatorPrefix, seed);

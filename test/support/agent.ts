@@ -257,6 +257,7 @@ export class MemoryAgent implements AgentPort {
       quorum: true,
       isTrustee: true,
       holdsShare: true,
+      cold: null,
       rotation: 'none',
       waiting: null,
       lastFailure: null,
@@ -358,6 +359,11 @@ export class MemoryAgent implements AgentPort {
         return rotateRoot(this.ca(), command.operator).value;
       case 'read-ca-log':
         return this.caLog;
+      case 'read-recovery':
+      case 'recover':
+      case 'set-recovery-key':
+      case 'note-drill':
+        throw new Fault('unsupported', 'no root is held here');
       case 'sign-csr':
         return this.signed(command);
       case 'deny':

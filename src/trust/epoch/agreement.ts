@@ -16,7 +16,7 @@ import { Participant } from './participant.ts';
 import { checkPolicy } from './policy.ts';
 import type { EpochEffect, EpochInput, EpochOptions } from './port.ts';
 import { createRecord, decodeRecord, type EpochRecord } from './record.ts';
-import { Recovery } from './recovery.ts';
+import { Recovery, type RecoveryOrder } from './recovery.ts';
 import { checkSuccessor } from './rules.ts';
 import { Sessions } from './sessions.ts';
 
@@ -103,6 +103,11 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
       leading: this.recovery.phase ?? this.leader.phase,
       lastFailure: this.recovery.lastFailure ?? this.leader.lastFailure,
     };
+  }
+
+  /** Throws a `Fault` for an order that nobody would follow: `not-a-successor`, `unjustified`. */
+  checkRecovery({ plan, signature }: RecoveryOrder): void {
+    this.recovery.checkOrder(plan, signature);
   }
 
   nextWake(): Millis | null {

@@ -15,6 +15,8 @@ export interface TrusteePolicy {
   readonly replaceAfterMs: Millis;
   /** A host must have been alive for this long before it is given a seat. */
   readonly settleMs: Millis;
+  /** The shares of a key are made anew so often, if nothing else makes them anew. */
+  readonly refreshMs: Millis;
 }
 
 /** Cost grows with the square: key generation by 7 of 13 takes a party most of a second. */
@@ -30,6 +32,7 @@ export const standardPolicy: TrusteePolicy = {
   ],
   replaceAfterMs: 10 * 60_000,
   settleMs: 30_000,
+  refreshMs: 24 * 3_600_000,
 };
 
 /**
@@ -76,6 +79,7 @@ export function checkPolicy(policy: TrusteePolicy): void {
       throw wrong('rows', 'sizes and thresholds must ascend');
   }
   if (!(policy.replaceAfterMs >= 1000)) throw wrong('replaceAfterMs', 'must be at least a second');
+  if (!(policy.refreshMs >= 1000)) throw wrong('refreshMs', 'must be at least a second');
   if (!(policy.settleMs >= 0)) throw wrong('settleMs', 'must not be negative');
 }
 

@@ -111,7 +111,8 @@ export class Recovery {
     return this.ask(this.attempt);
   }
 
-  private checkOrder(plan: EpochPlan, signature: Uint8Array): void {
+  /** Throws a `Fault`: `not-a-successor`, `unjustified`. */
+  checkOrder(plan: EpochPlan, signature: Uint8Array): void {
     const { current, options } = this.office;
     if (plan.kind !== 'recover') throw new Fault('not-a-successor', 'no recovery', { field: 'kind' });
     checkSuccession(plan, current);

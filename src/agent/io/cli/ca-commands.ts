@@ -7,6 +7,7 @@ import { parseDuration } from '../../duration.ts';
 import { addDenyCommands } from './deny-commands.ts';
 import { type CommonOptions, common, type Invocation, operatorCommand, run, segment } from './invocation.ts';
 import { ago, type Cell, print, printable, printJson, type Tone, table, tinted } from './output.ts';
+import { addRecoveryCommands } from './recovery-commands.ts';
 import { notEmpty, waitTimeout } from './values.ts';
 
 const stateTones: { readonly [state in CaRoot['state']]: Tone } = {
@@ -37,6 +38,17 @@ function ownPartText({ isTrustee, holdsShare }: CaStatus): string {
   return holdsShare
     ? 'this host is a trustee and holds its share'
     : tinted('this host is a trustee and lacks its share', 'warn');
+}
+
+function coldText({ cold, epoch }: CaStatus): string[] {
+  if (cold === null) return [];
+  const { key, seats, drill } = cold;
+  const shares = `${seats} ${seats === 1 ? 'share is' : 'shares are'} put away for the recovery key ${key.slice(0, 8)}`;
+  const looked =
+    drill === null || drill.epoch < epoch
+      ? tinted('not looked after since the shares were made: starling ca recover --drill', 'warn')
+      : `looked after ${ago(Date.now() - drill.at)} ago`;
+  return [`${shares}; ${looked}`];
 }
 
 function rotationText({ rotation, generation }: CaStatus): string[] {
@@ -70,6 +82,7 @@ function statusText(status: CaStatus): string {
     `trust domain ${status.trustDomain}`,
     quorumText(status),
     ownPartText(status),
+    ...coldText(status),
     ...rotationText(status),
     ...(waiting === null ? [] : [`waits: ${printable(waiting)}`]),
     ...(lastFailure === null ? [] : [`last failure: ${printable(lastFailure)}`]),
@@ -232,4 +245,5 @@ export function addCaCommands(program: Command): void {
     .option('--timeout <duration>', 'how long to wait', waitTimeout, '2m')
     .action(rotate);
   addDenyCommands(ca);
+  addRecoveryCommands(ca);
 }

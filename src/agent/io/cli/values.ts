@@ -21,6 +21,9 @@ function matching(pattern: RegExp, what: string): Reader<string> {
   };
 }
 
+/** As `src/trust/frost/cold.ts` has it, which would bring the arithmetic of curves along. */
+const maxColdSeats = 6;
+
 const serviceName = matching(serviceNamePattern, 'a service name: a-z, 0-9 and -, at most 63');
 
 /** A service name, or `*` for any. */
@@ -76,6 +79,14 @@ export function tokenTtl(text: string): string {
     parseDurationBetween(text, '', minTokenTtlMs, maxTokenTtlMs);
     return text;
   });
+}
+
+/** How many shares of the root are put away at most. */
+export function coldSeats(text: string): number {
+  const seats = /^\d$/.test(text) ? Number(text) : 0;
+  if (seats < 1 || seats > maxColdSeats)
+    throw new InvalidArgumentError(`It must be a whole number from 1 to ${maxColdSeats}.`);
+  return seats;
 }
 
 /** How long to wait for something. Left as it was written. */

@@ -12,6 +12,7 @@ import { caRootsJson } from '../../consul-roots.ts';
 import { parseDurationBetween } from '../../duration.ts';
 import type { ServiceDefinition } from '../../kinds.ts';
 import { leafTopic } from '../../port.ts';
+import { recoveryRoutes } from './recovery-routes.ts';
 import {
   type Answer,
   type ApiContext,
@@ -163,4 +164,5 @@ export const caRoutes: readonly Route[] = [
     answer: async ({ agent }, request) =>
       json(await agent.command({ type: 'rotate-root', operator: operatorOf(request) })),
   },
+  ...recoveryRoutes,
 ];

@@ -17,6 +17,7 @@ const statusByCode: { readonly [code: string]: number } = {
   'not-operator': 403,
   'not-first-operator': 403,
   'name-not-granted': 403,
+  unjustified: 403,
   'not-found': 404,
   'unknown-service': 404,
   'unknown-check': 404,
