@@ -26,10 +26,19 @@ export class Permissions {
     }));
   }
 
+  /** Which permission decides, -1 for none. */
+  first(request: RequestFacts): number {
+    return this.permissions.findIndex(({ match }) => match.holds(request));
+  }
+
+  isAllowedBy(index: number): boolean {
+    return index >= 0 && this.permissions[index]!.allows;
+  }
+
   /** Null lets the request in: the first permission that matches decides, and without one it is denied. */
   refusal(request: RequestFacts, pair: string): Refusal | null {
-    const index = this.permissions.findIndex(({ match }) => match.holds(request));
-    if (index >= 0 && this.permissions[index]!.allows) return null;
+    const index = this.first(request);
+    if (this.isAllowedBy(index)) return null;
     const why = index < 0 ? 'no permission matches' : `permission ${index + 1}`;
     return new Refusal(403, 'denied', `${pair} (rule ${this.rule}, ${why})`, this.rule);
   }
