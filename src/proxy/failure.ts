@@ -1,5 +1,5 @@
 /** What it means that a server's connection ended without an answer: for the caller, the balancer and a retry. */
-import type { Outcome } from './balance.ts';
+import type { Outcome } from './balance/endpoint.ts';
 import type { RefusalReason } from './dataplane.ts';
 import type { CloseReason, DeclineReason } from './transport.ts';
 

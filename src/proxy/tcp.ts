@@ -1,6 +1,6 @@
 /** One TCP connection of a client: finds it a server, trying another if the first cannot be reached, then relays. */
 import type { Millis } from '../core.ts';
-import type { BalancedEndpoint } from './balance.ts';
+import type { BalancedEndpoint } from './balance/endpoint.ts';
 import type { RefusalReason } from './dataplane.ts';
 import type { EngineContext } from './engine.ts';
 import { firstServing } from './failover.ts';

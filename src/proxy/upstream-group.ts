@@ -107,10 +107,6 @@ export class UpstreamGroup implements OutcomeListener {
     );
   }
 
-  get size(): number {
-    return this.balancer.size;
-  }
-
   /** Whether it has an endpoint in good order; if not, the next cluster in the order of failover is asked. */
   isServing(now: Millis): boolean {
     return this.balancer.hasFit(now);
@@ -191,13 +187,6 @@ export class UpstreamGroup implements OutcomeListener {
       isPanicking,
     };
   }
-}
-
-/** Of groups in the order of failover: the first with an endpoint in good order, else the first with any. */
-export function servingGroup(groups: readonly UpstreamGroup[], now: Millis): UpstreamGroup {
-  for (let i = 0; i < groups.length; i++) if (groups[i]!.isServing(now)) return groups[i]!;
-  for (let i = 0; i < groups.length; i++) if (groups[i]!.size > 0) return groups[i]!;
-  return groups[0]!;
 }
 
 /** Whether two policies, plain data with the same order of fields, say the same. */

@@ -76,8 +76,10 @@ export class Balancer {
     return this.byId.get(id);
   }
 
-  /** Takes on how to balance, from the next pick on. */
+  /** Takes on how to balance, from the next pick on. The same again costs nothing. */
   configure(policy: BalancePolicy, locality: Locality): void {
+    const isSame = JSON.stringify([policy, locality]) === JSON.stringify([this.policy, this.locality]);
+    if (isSame) return;
     this.policy = policy;
     this.locality = locality;
     this.table = null;

@@ -3,7 +3,7 @@
  * A client connection has one of these and uses it for request after request.
  */
 import type { Millis } from '../../core.ts';
-import type { BalancedEndpoint, Outcome } from '../balance.ts';
+import type { BalancedEndpoint, Outcome } from '../balance/endpoint.ts';
 import type { RefusalReason } from '../dataplane.ts';
 import type { Deadlines, Timed } from '../deadlines.ts';
 import type { EngineContext } from '../engine.ts';
@@ -15,6 +15,8 @@ import { noGrpcStatus } from '../observe/outcomes.ts';
 import type { TrafficCounter } from '../observe/traffic.ts';
 import type { FaultPolicy } from '../policy.ts';
 import { Relay } from '../relay.ts';
+import { backoffMs } from '../resilience/backoff.ts';
+import { happens } from '../resilience/chance.ts';
 import { highWaterBytes, type Transport } from '../transport.ts';
 import type { RequestProtocol, UpstreamGroup } from '../upstreams.ts';
 import { forwardedRequest, inlineEnd } from './edit.ts';
@@ -23,8 +25,8 @@ import type { RequestHead, ResponseHead } from './head.ts';
 import { redirectResponse } from './redirect.ts';
 import { grpcStatusOf, Refusal } from './refusal.ts';
 import { Replay } from './replay.ts';
-import { backoffOf, isUnwanted } from './retry.ts';
-import { drawTarget, type HttpRoute, isDrawn, type RouteTarget, type Treatment } from './route.ts';
+import { isUnwanted } from './retry.ts';
+import { drawTarget, type HttpRoute, type RouteTarget, type Treatment } from './route.ts';
 import type { Asker, UpstreamConnection } from './upstream.ts';
 
 /** The client's connection, as an exchange sees it. */
@@ -161,8 +163,8 @@ export class Exchange implements Asker {
   /** Has the request fail, or wait, as policy asks for some; what has to wait may be failed after it. */
   private applyFault({ delay, abort }: FaultPolicy, now: Millis): void {
     const { random } = this.context;
-    this.faultStatus = abort !== null && isDrawn(abort.percent, random) ? abort.status : 0;
-    if (delay !== null && isDrawn(delay.percent, random)) {
+    this.faultStatus = abort !== null && happens(abort.percent, random) ? abort.status : 0;
+    if (delay !== null && happens(delay.percent, random)) {
       this.flags |= responseFlag.DI;
       this.waitUntil(now + delay.ms);
     } else if (this.faultStatus !== 0) this.refuseAsFault();
@@ -322,7 +324,7 @@ export class Exchange implements Asker {
   private tryAgain(now: Millis, mayAskAgain: boolean): boolean {
     const { retry } = this.route!;
     this.retries++;
-    const wait = retry === null ? 0 : backoffOf(retry, this.retries, this.context.random.next());
+    const wait = retry === null ? 0 : backoffMs(retry, this.retries - 1, this.context.random);
     if (wait > 0) this.waitUntil(now + wait);
     else if (!this.connectAnew(now, mayAskAgain || retry !== null)) return false;
     this.counter!.retries++;

@@ -57,11 +57,6 @@ export function drawTarget(route: HttpRoute, random: Random): RouteTarget {
   return targets[index]!;
 }
 
-/** Whether something that `percent` (0 to 100) of requests get is for this one. */
-export function isDrawn(percent: number, random: Random): boolean {
-  return random.next() * 100 < percent;
-}
-
 /** A route that does nothing but forward to `target`. */
 export function plainRoute(
   target: RouteTarget,

@@ -5,7 +5,7 @@
 import type { Millis, Random } from '../../core.ts';
 import type { BalancedEndpoint, Outcome } from '../balance/endpoint.ts';
 import type { PassiveHealthPolicy } from '../policy.ts';
-import { happens } from './draws.ts';
+import { happens } from './chance.ts';
 
 /** The longest ejection, milliseconds, unless the shortest is longer; as Envoy's `max_ejection_time`. */
 export const maxEjectionMs = 300_000;

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seededRandom } from '../../../src/core.ts';
+import { firstServing } from '../../../src/proxy/failover.ts';
 import type { UpstreamPolicy } from '../../../src/proxy/policy.ts';
 import { defaultBalance, defaultUpstream } from '../../../src/proxy/policy-defaults.ts';
-import { servingGroup, type UpstreamGroup } from '../../../src/proxy/upstream-group.ts';
+import type { UpstreamGroup } from '../../../src/proxy/upstream-group.ts';
 import { groupOf } from '../../support/queueing.ts';
 
 const nowhere = { zone: '', callerShare: null };
@@ -79,14 +80,14 @@ test('a group whose endpoints are all out serves nobody, so the next one is aske
   const first = group(['a', 'b'], { passiveHealth });
   const second = group(['c']);
   const third = group([]);
-  assert.equal(servingGroup([first, second], 0), first);
+  assert.equal(firstServing([first, second], 0), 0);
   fail(first, 0, 4);
   assert.equal(first.isServing(0), false);
-  assert.equal(servingGroup([first, second], 0), second);
-  assert.equal(servingGroup([third, first], 0), first);
-  assert.equal(servingGroup([third], 0), third);
+  assert.equal(firstServing([first, second], 0), 1);
+  assert.equal(firstServing([third, first], 0), 0);
   assert.notEqual(first.pick(0, undefined), null);
-  assert.equal(servingGroup([first, second], 1000), first);
+  assert.equal(third.pick(0, undefined), null);
+  assert.equal(firstServing([third, first, second], 1000), 1);
 });
 
 test('its snapshot tells what each endpoint is like', () => {
