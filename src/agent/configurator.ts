@@ -12,6 +12,7 @@ import { policyViewOf } from './entries/view.ts';
 import type { HostValue } from './kinds.ts';
 import type { Policies } from './policy.ts';
 import { Projector } from './project.ts';
+import { Receipts } from './receipts.ts';
 import { VipPool, type VipRange } from './vips.ts';
 
 export interface ConfiguratorOptions {
@@ -46,9 +47,12 @@ export class Configurator {
   private latest: MeshView | null = null;
   private config: ProxyConfig | null = null;
   private rested: Millis = 0;
+  /** Which policy the data plane has taken on, here and elsewhere. */
+  readonly receipts: Receipts;
 
   constructor(options: ConfiguratorOptions) {
     this.options = options;
+    this.receipts = new Receipts(options.policies, options.catalog);
     this.vips = new VipPool(options.vipRange);
   }
 
@@ -86,7 +90,9 @@ export class Configurator {
     });
     this.rested = now + Math.min(longestRestMs, restMsAfter(before, this.latest));
     const config = this.compiler.compile(this.latest);
-    if (this.config !== null && configEquals(this.config, config)) return null;
+    const isNew = this.config === null || !configEquals(this.config, config);
+    this.receipts.compiled(isNew ? config : null, now);
+    if (!isNew) return null;
     this.config = config;
     return config;
   }

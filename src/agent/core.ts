@@ -82,7 +82,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   /** Values from peers that were not of their kind's shape, since start. */
   malformedValues = 0;
   private readonly health: HealthMachine;
-  private readonly configurator: Configurator;
+  readonly configurator: Configurator;
   private own: Credentials | null = null;
   /** Null until what an earlier run left is loaded. */
   private startedAt: Millis | null = null;
@@ -154,6 +154,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       this.own?.nextWake() ?? null,
       this.configureAt,
       earliest(this.farewell.nextWake(), this.approach?.nextWake() ?? null),
+      this.configurator.receipts.nextWake(),
     );
   }
 
@@ -260,6 +261,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
         break;
       case 'configured':
         this.own?.configured(input.config, now);
+        this.configurator.receipts.configured(input.config, now);
         break;
       case 'key-made':
         this.emit(...(this.own?.keyMade(input.service, input.csr, input.keyPem, now) ?? []));
@@ -316,6 +318,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     this.checked(this.health.step({ type: 'wake' }, now), now);
     this.emit(...(this.own?.wake(now) ?? []));
     this.emit(...this.farewell.wake(now));
+    this.writer.writeOwn(this.configurator.receipts.wake(now), now);
     if (this.approach !== null) this.emit(...this.approach.wake(this.standing(), now));
   }
 
@@ -463,11 +466,8 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       this.emit({ type: 'changed', topics });
       if (topics.has(`node:${this.options.host.name}`)) this.ownServicesChanged(now);
     }
-    if (
-      this.configureAt === null &&
-      (topics.size > 0 ||
-        this.effects.some(({ type }) => type === 'keep-identity' || type === 'drop-identity'))
-    )
+    const identities = this.effects.some(({ type }) => type === 'keep-identity' || type === 'drop-identity');
+    if (this.configureAt === null && (topics.size > 0 || identities))
       this.configureAt = this.configurator.dueAfter(now);
     if (this.configureAt !== null && now >= this.configureAt) this.configure(now);
   }

@@ -17,6 +17,8 @@ export const LIFECYCLE = 'lifecycle';
 export const GRANT = 'grant';
 /** Policy scope, key = `<kind>/<name>`: one of Consul's config entries. */
 export const CONFIG_ENTRY = 'config-entry';
+/** Host scope, key '': which policy the host's proxy has taken on. */
+export const POLICY_RECEIPT = 'policy-receipt';
 /** Policy scope, key = host id: an operator says that this host is gone, as of an incarnation. */
 export { departureKind as DEPARTURE } from '../gossip/lifecycle.ts';
 /** Policy scope, key = `host/<id>` or `serial/<hex>`: who or what is refused for good; see `src/trust/denial.ts`. */
@@ -47,6 +49,12 @@ export interface HostValue {
   readonly gossipPort: number;
   readonly inboundPort: number;
   readonly version: string;
+}
+
+/** The value of a `policy-receipt` record. */
+export interface PolicyReceiptValue {
+  /** As `Policies.revision`. */
+  readonly revision: string;
 }
 
 /** The value of a `trust-epoch` record. */

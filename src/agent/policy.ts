@@ -1,12 +1,20 @@
 /** The config entries in force on this host, as the replica last said. Pure; changed only through `record`. */
+import { createHash } from 'node:crypto';
 import { byCodeUnit } from '../core.ts';
-import type { Record } from '../gossip/record.ts';
+import type { Hlc, Record } from '../gossip/record.ts';
 import type { Topic } from './catalog.ts';
 import type { PolicyStore, StoredEntry } from './port.ts';
+
+/** The revision of a mesh in which no entry was ever written. */
+export const noPolicyRevision = '0'.repeat(16);
 
 export class Policies implements PolicyStore {
   private readonly byKind = new Map<string, Map<string, StoredEntry>>();
   private readonly isInForce: (entry: StoredEntry) => boolean;
+  /** Of the record that holds each key, deletions included. */
+  private readonly digests = new Map<string, bigint>();
+  private digest = 0n;
+  private newest: Hlc = 0;
 
   /** `isInForce` says whether an entry's author may still be heard: an operator can lose its standing later. */
   constructor(isInForce: (entry: StoredEntry) => boolean) {
@@ -20,6 +28,7 @@ export class Policies implements PolicyStore {
   record(record: Record, value: unknown, index: number): void {
     const [kind, name] = partsOf(record.key);
     if (kind === '') return;
+    this.count(record);
     const entries = this.byKind.get(kind);
     if (value === null) {
       entries?.delete(name);
@@ -36,6 +45,33 @@ export class Policies implements PolicyStore {
     };
     if (entries === undefined) this.byKind.set(kind, new Map([[name, stored]]));
     else entries.set(name, stored);
+  }
+
+  private count(record: Record): void {
+    const { author, key, version, hlc } = record;
+    const hash = createHash('sha256')
+      .update(JSON.stringify([key, author, version, hlc]))
+      .digest();
+    const digest = hash.readBigUInt64BE();
+    this.digest ^= digest ^ (this.digests.get(key) ?? 0n);
+    this.digests.set(key, digest);
+    this.newest = Math.max(this.newest, hlc);
+  }
+
+  /** Names the records behind all entries: equal on hosts that hold the same, whatever the order they came in. */
+  get revision(): string {
+    return this.digest.toString(16).padStart(16, '0');
+  }
+
+  /** Of every entry, deletions included. */
+  get newestHlc(): Hlc {
+    return this.newest;
+  }
+
+  /** Every entry in force, of kinds that this version does not know too. */
+  *all(): IterableIterator<StoredEntry> {
+    for (const entries of this.byKind.values())
+      for (const entry of entries.values()) if (this.isInForce(entry)) yield entry;
   }
 
   get(kind: string, name: string): StoredEntry | undefined {

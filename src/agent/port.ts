@@ -11,6 +11,7 @@ import type { EntryVersion } from './entries/history.ts';
 import type { EventLog } from './events.ts';
 import type { CheckDefinition, CheckStatus, ServiceDefinition } from './kinds.ts';
 import type { ForcedDeparture } from './member-status.ts';
+import type { Convergence } from './receipts.ts';
 import type { NoteDrill, SetRecoveryKey } from './recovery-port.ts';
 
 /** A change somebody asks of this agent. `operator` signs what concerns the whole mesh, then is forgotten. */
@@ -188,6 +189,11 @@ export interface AgentPort {
   readonly events: EventLog;
   /** What a config entry said, the newest version first; empty for one that never was. */
   entryHistory(kind: string, name: string): readonly EntryVersion[];
+  /**
+   * Which hosts have taken on this revision of policy, or a later one; null asks about what is here now.
+   * `Fault('unknown-revision')`.
+   */
+  convergence(revision: string | null): Convergence;
   /** Definitions registered on this host, by id. */
   localServices(): readonly ServiceDefinition[];
   /** The view this host's proxy was last compiled from. */

@@ -21,6 +21,8 @@ import {
   type CheckValue,
   HOST,
   type HostValue,
+  POLICY_RECEIPT,
+  type PolicyReceiptValue,
   RECOVERY,
   type RecoveryDrillValue,
   type RecoveryKeyValue,
@@ -130,6 +132,7 @@ const trustHead = Type.Object({
   head: Type.String({ maxLength: Math.ceil(maxHeadBytes / 3) * 4, pattern: '^[A-Za-z0-9+/]*={0,2}$' }),
 });
 const rootRotation = Type.Object({ generation });
+const policyReceipt = Type.Object({ revision: Type.String({ pattern: '^[0-9a-f]{16}$' }) });
 const recoveryKey = Type.Object({
   key: Type.String({ pattern: '^(?:[0-9a-f]{64})?$' }),
   seats: Type.Integer({ minimum: 0, maximum: maxColdSeats }),
@@ -152,6 +155,7 @@ const shapes: ReadonlyMap<
     [TRUST_ACK]: Compile(trustAck),
     [TRUST_HEAD]: Compile(trustHead),
     [ROOT_ROTATION]: Compile(rootRotation),
+    [POLICY_RECEIPT]: Compile(policyReceipt),
     [`${RECOVERY}/key`]: Compile(recoveryKey),
     [`${RECOVERY}/drill`]: Compile(recoveryDrill),
   }),
@@ -169,9 +173,10 @@ const guards: [
   Guards<typeof trustAck, TrustAckValue>,
   Guards<typeof trustHead, TrustHeadValue>,
   Guards<typeof rootRotation, RootRotationValue>,
+  Guards<typeof policyReceipt, PolicyReceiptValue>,
   Guards<typeof recoveryKey, RecoveryKeyValue>,
   Guards<typeof recoveryDrill, RecoveryDrillValue>,
-] = [true, true, true, true, true, true, true, true, true, true, true];
+] = [true, true, true, true, true, true, true, true, true, true, true, true];
 void guards;
 
 /** Whether its root signed it is for the chain of epochs to say. */

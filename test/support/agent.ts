@@ -33,6 +33,7 @@ import type {
   RootStatus,
   TokenStatus,
 } from '../../src/agent/port.ts';
+import { type Convergence, Receipts } from '../../src/agent/receipts.ts';
 import { type OwnWrite, Registry } from '../../src/agent/registry.ts';
 import { rotateRoot } from '../../src/agent/rotation.ts';
 import { encodeJson, Fault, type HostId } from '../../src/core.ts';
@@ -125,6 +126,9 @@ export class MemoryAgent implements AgentPort {
   /** The newest first. */
   readonly tokenList: TokenStatus[] = [];
   readonly denialList: DenialStatus[] = [];
+  /** What this host's proxy has taken on, and the others' by what they told. */
+  readonly receipts: Receipts = new Receipts(this.policy, this.catalog);
+  readonly receiptList = new Map<HostId, string>();
   /** By key, the newest first. */
   private readonly entryVersions = new Map<string, Record[]>();
   defaultIntention: 'allow' | 'deny' = 'deny';
@@ -427,5 +431,10 @@ export class MemoryAgent implements AgentPort {
     const [winner, ...older] = this.entryVersions.get(`${kind}/${name}`) ?? [];
     const versions = { get: () => winner, history: () => older };
     return historyOf(versions, this.policy.get(kind, name), kind, name);
+  }
+
+  convergence(revision: string | null): Convergence {
+    const receiptOf = (host: HostId) => this.receiptList.get(host) ?? null;
+    return this.receipts.convergence(revision, selfId, receiptOf, this.now());
   }
 }

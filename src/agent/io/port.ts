@@ -25,6 +25,7 @@ import type {
   RootStatus,
   TokenStatus,
 } from '../port.ts';
+import { type Convergence, policyReceiptOf } from '../receipts.ts';
 import { listTokens } from '../tokens.ts';
 
 export interface LocalPortOptions {
@@ -87,6 +88,12 @@ export class LocalPort implements AgentPort {
   entryHistory(kind: string, name: string): readonly EntryVersion[] {
     const { replica } = this.options.core.gossip;
     return historyOf(replica, this.policy.get(kind, name), kind, name);
+  }
+
+  convergence(revision: string | null): Convergence {
+    const { configurator, gossip, self } = this.options.core;
+    const receiptOf = (host: HostId) => policyReceiptOf(host, (slot) => gossip.replica.get(slot));
+    return configurator.receipts.convergence(revision, self, receiptOf, this.now());
   }
 
   localServices(): readonly ServiceDefinition[] {

@@ -25,6 +25,7 @@ const statusByCode: { readonly [code: string]: number } = {
   'unknown-intention': 404,
   'unknown-token': 404,
   'unknown-host': 404,
+  'unknown-revision': 404,
   'wrong-method': 405,
   conflict: 409,
   'quota-exceeded': 409,

@@ -30,6 +30,18 @@ export const policyRoutes: readonly Route[] = [
     },
   },
   {
+    ...read,
+    path: '/v1/mesh/convergence',
+    summary:
+      'Which hosts have taken on the policy that is here now, or that of `?revision`; hosts tell of themselves ' +
+      'within a second',
+    query: ['revision'],
+    answer: ({ agent }, request) => {
+      const convergence = agent.convergence(request.query.get('revision'));
+      return json({ ...convergence, since: new Date(convergence.since).toISOString() });
+    },
+  },
+  {
     method: 'POST',
     style: 'starling',
     access: 'read',
