@@ -69,6 +69,26 @@ export function takeKept(): boolean {
   return kept;
 }
 
+/** As `transport.write`, for bytes that were made here: whoever keeps them keeps nothing that was received. */
+export function writeMade(transport: Transport, bytes: Buffer, start: number, end: number): void {
+  const before = wereKept;
+  transport.write(bytes, start, end);
+  wereKept = before;
+}
+
+/**
+ * Delivers bytes that were made of received ones; true if they must be left alone from now on. Whether the
+ * received ones are kept is another question, which this does not touch.
+ */
+export function deliverMade(owner: TransportOwner, bytes: Buffer, start: number, end: number): boolean {
+  const before = wereKept;
+  wereKept = false;
+  owner.onData(bytes, start, end);
+  const kept = wereKept;
+  wereKept = before;
+  return kept;
+}
+
 /** Deliveries are synchronous and never nest, so one flag serves them all. */
 let wereKept = false;
 

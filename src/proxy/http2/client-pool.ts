@@ -1,0 +1,64 @@
+/** The connections to one application that speaks HTTP/2: as many as it takes for the requests there are. */
+import type { Millis } from '../../core.ts';
+import type { Timed } from '../deadlines.ts';
+import type { EngineContext } from '../engine.ts';
+import type { Transport } from '../transport.ts';
+import type { CarriedProtocol, Dialer } from '../upstreams.ts';
+import { Http2ClientSession } from './client-session.ts';
+import { ClientStream } from './client-stream.ts';
+
+export class ClientPool implements Dialer, Timed {
+  deadlineMs: Millis = Number.NEGATIVE_INFINITY;
+  private readonly connect: () => Transport;
+  private readonly context: EngineContext;
+  private readonly sessions = new Set<Http2ClientSession>();
+  /** Connections of the engine; when the last one goes, so do the sessions. */
+  private held = 0;
+  private readonly failing: ClientStream[] = [];
+
+  /** `connect` opens a connection in the clear; it may be written to at once. */
+  constructor(connect: () => Transport, context: EngineContext) {
+    this.connect = connect;
+    this.context = context;
+  }
+
+  get sessionCount(): number {
+    return this.sessions.size;
+  }
+
+  dial(_protocol: CarriedProtocol): Transport {
+    this.held++;
+    return new ClientStream(this);
+  }
+
+  open(protocol: CarriedProtocol, done: (transport: Transport | null) => void): void {
+    done(this.dial(protocol));
+  }
+
+  /** A session that takes another request; a new one where no other does. */
+  session(): Http2ClientSession {
+    for (const session of this.sessions) if (session.canOpen) return session;
+    const session = new Http2ClientSession(this.connect(), this.context, (over) =>
+      this.sessions.delete(over),
+    );
+    this.sessions.add(session);
+    return session;
+  }
+
+  /** A connection of the engine is not used any more. */
+  release(): void {
+    this.held--;
+    if (this.held === 0) for (const session of [...this.sessions]) session.retire();
+  }
+
+  /** Tells a connection of the engine that it is broken, but not from within its own call. */
+  failLater(stream: ClientStream): void {
+    this.failing.push(stream);
+    this.context.promptDeadlines.add(this);
+  }
+
+  onDeadline(): void {
+    this.context.promptDeadlines.remove(this);
+    for (const stream of this.failing.splice(0)) stream.fail('reset');
+  }
+}

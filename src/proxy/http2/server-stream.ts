@@ -1,0 +1,96 @@
+/** One connection of the engine that serves requests of an HTTP/2 client, one after the other. */
+import { nobody } from '../transport.ts';
+import { responseBlock } from './blocks.ts';
+import { lengthOf, unknownLength } from './field-value.ts';
+import { ErrorCode } from './frames.ts';
+import { chunkedLength, framingOf } from './framing.ts';
+import type { SectionLines } from './lines.ts';
+import type { Following } from './message-reader.ts';
+import type { Http2ServerSession } from './server-session.ts';
+import { StreamTransport } from './stream.ts';
+
+export class ServerStream extends StreamTransport {
+  protected readonly connection: Http2ServerSession;
+  private isHeadRequest = false;
+
+  constructor(connection: Http2ServerSession) {
+    super();
+    this.connection = connection;
+  }
+
+  /** Whether another request may be given to it. */
+  get isUsable(): boolean {
+    return !this.over;
+  }
+
+  beginRequest(streamId: number, credit: number, isHeadRequest: boolean): void {
+    this.begin(streamId, credit);
+    this.isHeadRequest = isHeadRequest;
+    this.reader.start();
+  }
+
+  head(bytes: Buffer, start: number, end: number, lines: SectionLines): Following | null {
+    // `HTTP/1.x nnn`
+    const status = lengthOf(bytes, start + 9, start + 12);
+    // Whoever asks by HTTP/2 cannot ask for another protocol.
+    if (status < 100 || status > 599 || status === 101) return null;
+    const following = this.following(status, framingOf(bytes, lines));
+    this.connection.sendHead(this.streamId, following === 'none', responseBlock, bytes, start, end, lines);
+    if (following === 'none') this.endLocal();
+    return following;
+  }
+
+  private following(status: number, framing: number): Following {
+    if (status < 200) return 'head';
+    if (this.isHeadRequest || status === 204 || status === 304 || framing === 0) return 'none';
+    if (framing === chunkedLength) return 'chunked';
+    if (framing <= unknownLength) return 'until-close';
+    this.bodyBytes = framing;
+    return 'length';
+  }
+
+  protected onLocalEnd(): void {
+    if (this.remoteEnded) this.complete();
+    // The engine answered early and takes no more of the request (RFC 9113 section 8.1).
+    else if (this.over) this.cancel(ErrorCode.noError);
+  }
+
+  protected onRemoteEnd(): void {
+    if (this.localEnded) this.complete();
+  }
+
+  private complete(): void {
+    this.leave();
+    if (!this.over) this.connection.giveBack(this);
+  }
+
+  resetByPeer(): void {
+    this.fail('reset');
+  }
+
+  protected onUnsendable(): void {
+    this.over = true;
+    this.cancel(ErrorCode.internalError);
+  }
+
+  close(): void {
+    this.owner = nobody;
+    if (this.over) return;
+    if (this.reader.isUntilClose) this.reader.end();
+    this.over = true;
+    if (this.streamId === 0) this.connection.drop(this);
+    else if (this.localEnded) this.cancel(ErrorCode.noError);
+    else if (!this.reader.isDone)
+      this.cancel(this.reader.hasBegun ? ErrorCode.internalError : ErrorCode.refusedStream);
+    // Else the rest of the answer waits for credit.
+    else this.resume();
+  }
+
+  destroy(): void {
+    this.owner = nobody;
+    if (this.over) return;
+    this.over = true;
+    if (this.streamId === 0) this.connection.drop(this);
+    else this.cancel(ErrorCode.internalError);
+  }
+}
