@@ -2,7 +2,7 @@
 import type { Route, SplitTarget } from '../config.ts';
 import type { RoutePolicy } from '../policy.ts';
 import type { Entries } from './entries.ts';
-import { type Leg, split } from './splitter.ts';
+import { type Leg, split, wholeOf } from './splitter.ts';
 
 /** Says where a service, or a subset of it, is. */
 export type Find = (service: string, subset: string) => { readonly id: string; readonly service: string };
@@ -62,9 +62,8 @@ function routeOf(entries: Entries, service: string, policy: RoutePolicy, index: 
 }
 
 /** A route to a subset goes there; only what is for a service as a whole is split. */
-function legsOf(entries: Entries, service: string, subset: string): Leg[] {
-  if (subset === '') return split(entries, service);
-  return [{ weight: 10_000, service, subset, rule: '', requestHeaders: null, responseHeaders: null }];
+export function legsOf(entries: Entries, service: string, subset: string): Leg[] {
+  return subset === '' ? split(entries, service) : [wholeOf(service, subset)];
 }
 
 /** Legs with their clusters, and the request timeout of their resolvers: the longest, if every one says one. */

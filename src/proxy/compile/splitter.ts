@@ -10,6 +10,8 @@ export interface Leg {
   readonly subset: string;
   /** The innermost splitter, '' where nothing is split. */
   readonly rule: string;
+  /** Which of its splits; -1 where nothing is split. */
+  readonly index: number;
   readonly requestHeaders: HeaderEdits | null;
   readonly responseHeaders: HeaderEdits | null;
 }
@@ -21,16 +23,21 @@ export interface Leg {
  */
 export function split(entries: Entries, service: string): Leg[] {
   const legs: Leg[] = [];
-  const whole = {
+  divide(entries, wholeOf(service, ''), new Set(), legs);
+  return legs;
+}
+
+/** Everything, for one target. */
+export function wholeOf(service: string, subset: string): Leg {
+  return {
     weight: 10_000,
     service,
-    subset: '',
+    subset,
     rule: '',
+    index: -1,
     requestHeaders: null,
     responseHeaders: null,
   };
-  divide(entries, whole, new Set(), legs);
-  return legs;
 }
 
 function divide(entries: Entries, leg: Leg, within: ReadonlySet<string>, legs: Leg[]): void {
@@ -51,6 +58,7 @@ function divide(entries: Entries, leg: Leg, within: ReadonlySet<string>, legs: L
       service: part.service || leg.service,
       subset: part.subset,
       rule: splitter.rule,
+      index: i,
       requestHeaders: combined(leg.requestHeaders, part.requestHeaders),
       responseHeaders: combined(leg.responseHeaders, part.responseHeaders),
     };

@@ -16,6 +16,7 @@ import { waitForChange } from './blocked.ts';
 import { caRoutes } from './ca-routes.ts';
 import { CallerLookup } from './caller.ts';
 import { catalogRoutes } from './catalog-routes.ts';
+import { chainRoutes } from './chain-routes.ts';
 import { checkRoutes } from './check-routes.ts';
 import { configRoutes } from './config-routes.ts';
 import { denyRoutes } from './deny-routes.ts';
@@ -84,6 +85,7 @@ export const allRoutes: readonly Route[] = [
   ...healthRoutes,
   ...configRoutes,
   ...intentionRoutes,
+  ...chainRoutes,
   ...policyRoutes,
   ...meshRoutes,
   ...caRoutes,

@@ -25,7 +25,6 @@ const sentences: readonly (readonly [prefix: string, sentence: string])[] = [
   ['/v1/health/ingress', 'Ingress gateways are not offered.'],
   ['/v1/connect/ca/configuration', 'The certificate authority is configured by the mesh itself.'],
   ['/v1/connect/intentions', 'Intentions are addressed by source and destination, not by id.'],
-  ['/v1/discovery-chain', 'Discovery chains are not compiled by this version.'],
   ['/v1/exported-services', 'Exported services are not offered: the mesh is one.'],
   ['/v1/internal', 'Paths under /v1/internal are not an interface.'],
   ['/v1/agent/reload', 'Definitions on disk are watched; there is nothing to reload.'],
