@@ -43,6 +43,9 @@ export class Relay {
   private unserved: Buffer[] = [];
   private unservedBytes = 0;
   private over = false;
+  /** By the client, and to it. */
+  sentBytes = 0;
+  receivedBytes = 0;
 
   /** `onEnd` is told once how it went; by then both transports are given up. */
   constructor(
@@ -75,8 +78,13 @@ export class Relay {
     if (this.onUnserved !== null) this.noteServed(fromClient, bytes, start, end);
     const source = fromClient ? this.client : this.upstream;
     const target = fromClient ? this.upstream : this.client;
-    if (fromClient) this.counter.bytesSent += end - start;
-    else this.counter.bytesReceived += end - start;
+    if (fromClient) {
+      this.sentBytes += end - start;
+      this.counter.bytesSent += end - start;
+    } else {
+      this.receivedBytes += end - start;
+      this.counter.bytesReceived += end - start;
+    }
     target.transport.write(bytes, start, end);
     if (target.transport.pendingBytes > highWaterBytes) source.transport.pause();
   }

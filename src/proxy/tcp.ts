@@ -1,12 +1,13 @@
 /** One TCP connection of a client: finds it a server, trying another if the first cannot be reached, then relays. */
 import type { Millis } from '../core.ts';
 import type { BalancedEndpoint } from './balance/endpoint.ts';
-import type { RefusalReason } from './dataplane.ts';
 import type { EngineContext } from './engine.ts';
 import { firstServing } from './failover.ts';
 import { declineOf, failureOf } from './failure.ts';
-import type { Refusal } from './http1/refusal.ts';
-import { type OnHttp, Relay } from './relay.ts';
+import { Refusal } from './http1/refusal.ts';
+import { type ResponseFlags, responseFlag } from './observe/flags.ts';
+import type { Observation } from './observe/observation.ts';
+import { type OnHttp, Relay, type RelayEnd } from './relay.ts';
 import type { TrafficCounter } from './stats.ts';
 import { type CloseReason, nobody, type Transport, type TransportOwner } from './transport.ts';
 import type { UpstreamGroup } from './upstreams.ts';
@@ -32,6 +33,8 @@ export class TcpConnection implements TransportOwner {
   private readonly context: EngineContext;
   private readonly onOver: (connection: TcpConnection) => void;
   private readonly startedAt: Millis;
+  /** Null where nobody wants to know of it. */
+  private readonly observation: Observation | null;
   /** What the client sent before there was a server. It is paused, so this is bounded by one read. */
   private first: Buffer;
   private clientFinished: boolean;
@@ -57,6 +60,9 @@ export class TcpConnection implements TransportOwner {
     this.clientFinished = clientFinished;
     this.onOver = onOver;
     this.startedAt = context.now();
+    const { tcpCounter } = route;
+    tcpCounter.opened();
+    this.observation = tcpCounter.observer?.beginStream(tcpCounter, this.startedAt) ?? null;
     client.owner = this;
     client.pause();
   }
@@ -65,7 +71,7 @@ export class TcpConnection implements TransportOwner {
   start(onHttp: OnHttp | null): void {
     this.onHttp = onHttp;
     const endpoint = this.pick(undefined);
-    if (endpoint === null) this.refuse(this.route.unavailable().reason);
+    if (endpoint === null) this.refuse(this.route.unavailable());
     else this.connect(endpoint);
   }
 
@@ -88,7 +94,8 @@ export class TcpConnection implements TransportOwner {
 
   private connect(endpoint: BalancedEndpoint): void {
     this.attempts++;
-    const { dialer } = this.group!.upstreamOf(endpoint);
+    const { dialer, name } = this.group!.upstreamOf(endpoint);
+    this.observation?.sentTo(name);
     dialer.open('tcp', (transport) => {
       if (transport === null) this.failedToConnect(endpoint);
       else this.connected(endpoint, transport);
@@ -99,7 +106,7 @@ export class TcpConnection implements TransportOwner {
     endpoint.end(this.context.now(), 'connect-failure');
     if (this.over) return;
     const other = this.pick(endpoint.id);
-    if (other === null) this.refuse('connect-failure');
+    if (other === null) this.refuse(new Refusal(503, 'connect-failure', 'no connection'));
     else this.retry(other);
   }
 
@@ -141,8 +148,11 @@ export class TcpConnection implements TransportOwner {
       const wasServed = isOwnDoing || end === 'reset';
       // That it could be connected to was its success; how the connection ends says little, unless it breaks.
       endpoint.end(now, isOwnDoing ? 'abandoned' : failureOf(end).outcome);
-      if (!isOwnDoing && !wasServed) tcpCounter.refuse(failureOf(end).reason, null);
-      tcpCounter.finished(wasServed ? servedStatus : failedStatus, now - this.startedAt);
+      if (wasServed) this.conclude(servedStatus, flagsOf(end), '');
+      else {
+        const { reason, detail } = failureOf(end);
+        this.conclude(failedStatus, tcpCounter.refuse(reason, null), detail);
+      }
       this.leave();
     });
     this.relay = relay;
@@ -154,9 +164,18 @@ export class TcpConnection implements TransportOwner {
     this.client.resume();
   }
 
-  private refuse(reason: RefusalReason): void {
-    this.route.tcpCounter.refuse(reason, null);
-    this.route.tcpCounter.finished(failedStatus, this.context.now() - this.startedAt);
+  /** Every connection ends here, once. */
+  private conclude(status: number, flags: ResponseFlags, detail: string): void {
+    const { observation, relay, startedAt } = this;
+    const now = this.context.now();
+    this.route.tcpCounter.finished(status, now - startedAt, flags);
+    if (observation === null) return;
+    observation.detail = detail;
+    observation.end(now, status, flags, relay?.sentBytes ?? 0, relay?.receivedBytes ?? 0);
+  }
+
+  private refuse({ reason, rule, text }: Refusal): void {
+    this.conclude(failedStatus, this.route.tcpCounter.refuse(reason, rule), text);
     const decline = declineOf(reason, false);
     if (decline === null || !this.client.decline(decline)) this.client.destroy();
     this.leave();
@@ -175,8 +194,14 @@ export class TcpConnection implements TransportOwner {
     else {
       this.client.owner = nobody;
       this.client.destroy();
-      this.leave();
+      this.gone();
     }
+  }
+
+  /** The client is, before there was a server for it. */
+  private gone(): void {
+    if (!this.over) this.conclude(servedStatus, responseFlag.DC, '');
+    this.leave();
   }
 
   /** Until the relay takes over, this is the owner of the client. */
@@ -187,7 +212,13 @@ export class TcpConnection implements TransportOwner {
     this.clientFinished = true;
   }
   onClose(_reason: CloseReason): void {
-    this.leave();
+    this.gone();
   }
   onDrain(): void {}
+}
+
+/** Of a connection that was relayed until one of the two had enough. */
+function flagsOf(end: RelayEnd): ResponseFlags {
+  if (end === 'client-reset') return responseFlag.DC;
+  return end === 'reset' ? responseFlag.UC : 0;
 }

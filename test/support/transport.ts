@@ -136,7 +136,7 @@ export class TestEngine {
 
   accept(more: Partial<HttpRoute> = {}): { client: MemoryTransport; connection: DownstreamConnection } {
     const route: HttpRoute = { ...plainRoute(this.target, null, idleOnly), ...more };
-    return this.acceptBy({ route: () => route, clientAddress: '127.0.0.1' });
+    return this.acceptBy({ route: () => route, clientAddress: '127.0.0.1', unread: this.counter });
   }
 
   acceptBy(router: RequestRouter): { client: MemoryTransport; connection: DownstreamConnection } {

@@ -10,7 +10,7 @@ import type { Relay } from '../relay.ts';
 import { highWaterBytes, keepReceived, nobody, type Transport, type TransportOwner } from '../transport.ts';
 import type { RequestProtocol } from '../upstreams.ts';
 import { BodyTracker, bodyMalformed } from './body.ts';
-import { countRefused } from './count-refused.ts';
+import { countRefused, countUnread } from './count-refused.ts';
 import { Exchange, type ExchangeClient } from './exchange.ts';
 import { incomplete, malformed, maxHeadBytes, RequestHead } from './head.ts';
 import { Refusal, refusalResponse } from './refusal.ts';
@@ -158,11 +158,11 @@ export class DownstreamConnection implements TransportOwner, ExchangeClient {
   private dispatch(bytes: Buffer, used: number): void {
     const { exchange } = this;
     if (head.isConnect(bytes)) {
-      this.refuse(new Refusal(405, 'bad-request', 'CONNECT is not served'), true, false);
+      this.refuseUnread(new Refusal(405, 'bad-request', 'CONNECT is not served'));
       return;
     }
     if (exchange.wantsUpgrade && !exchange.requestDone) {
-      this.refuse(new Refusal(400, 'bad-request', 'upgrade with a body'), true, false);
+      this.refuseUnread(new Refusal(400, 'bad-request', 'upgrade with a body'));
       return;
     }
     const now = this.context.now();
@@ -223,6 +223,7 @@ export class DownstreamConnection implements TransportOwner, ExchangeClient {
     exchange.minorVersion = 1;
     exchange.isGrpc = false;
     exchange.requestDone = false;
+    countUnread(this.router.unread, refusal, this.context.now());
     this.refuse(refusal, true, false);
   }
 

@@ -34,12 +34,12 @@ export class RouteTable {
   private readonly ambiguous: RefusedRoute;
   private readonly unmatched: RefusedRoute;
 
-  /** `counter` is for requests that no cluster gets; `reach` finds a cluster by its id. */
+  /** `counter` is for requests that no cluster gets; `reach` finds a cluster by its id, for a rule's traffic. */
   constructor(
     destination: Destination,
     caller: TimeoutPolicy,
     counter: TrafficCounter,
-    reach: (cluster: string) => Reach,
+    reach: (cluster: string, rule: string) => Reach,
   ) {
     const { routes, protocol } = destination;
     this.ambiguous = { refusal: ambiguousPath, counter };
@@ -77,10 +77,10 @@ function compileRoute(
   route: Route,
   protocol: Protocol,
   caller: TimeoutPolicy,
-  reach: (cluster: string) => Reach,
+  reach: (cluster: string, rule: string) => Reach,
 ): HttpRoute {
   return {
-    targets: route.split.map((split) => compileTarget(route, split, reach(split.cluster))),
+    targets: route.split.map((split) => compileTarget(route, split, reach(split.cluster, route.rule))),
     shares: sharesOf(route.split),
     carries: carriedBy(protocol),
     timeouts: compileTimeouts(route.timeouts, caller),

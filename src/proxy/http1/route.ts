@@ -76,6 +76,8 @@ export interface RefusedRoute {
 export interface RequestRouter {
   /** Of the client's socket; '' where there is none. */
   readonly clientAddress: string;
+  /** Where to count what this client sends and is no request. */
+  readonly unread: TrafficCounter;
   /** May give the head another path; everything about it is read before the next request. */
   route(bytes: Buffer, head: RequestHead): HttpRoute | RefusedRoute;
 }

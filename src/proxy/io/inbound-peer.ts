@@ -6,6 +6,7 @@
 import { Detection } from '../detection.ts';
 import { declineOf } from '../failure.ts';
 import type { Admission } from '../http1/admission.ts';
+import { countRefusedStream } from '../http1/count-refused.ts';
 import { DownstreamConnection } from '../http1/downstream.ts';
 import type { RequestHead } from '../http1/head.ts';
 import { Refusal } from '../http1/refusal.ts';
@@ -19,6 +20,7 @@ import {
 } from '../http1/route.ts';
 import { carriedBy } from '../http1/route-table.ts';
 import type { MuxStream } from '../mux/stream.ts';
+import type { TrafficCounter } from '../stats.ts';
 import { TcpConnection } from '../tcp.ts';
 import type { Transport } from '../transport.ts';
 import type { CarriedProtocol, RequestProtocol } from '../upstreams.ts';
@@ -66,6 +68,11 @@ export class InboundPeer implements RequestRouter {
     this.clientCertificate = Buffer.from(`x-forwarded-client-cert: URI=${peer.spiffeId}\r\n`);
   }
 
+  get unread(): TrafficCounter {
+    const service = this.services.serviceFor(this.sni)?.name ?? 'unknown';
+    return this.plane.traffic.counter('destination', this.peer.service, service, 'http');
+  }
+
   route(bytes: Buffer, head: RequestHead): HttpRoute | RefusedRoute {
     const decision = this.current();
     if (isRefused(decision)) return decision;
@@ -87,14 +94,19 @@ export class InboundPeer implements RequestRouter {
     const source = this.peer.service;
     const service = this.services.serviceFor(this.sni);
     if (service === null)
-      return { refusal: new Refusal(404, 'no-route', `no service ${this.sni} on this host`), counter: null };
+      return {
+        refusal: new Refusal(404, 'no-route', `no service ${this.sni} on this host`),
+        counter: this.unread,
+      };
     const { traffic } = this.plane;
-    const counter = traffic.counter('destination', source, service.name, 'http');
+    const principals = { sourcePrincipal: this.peer.spiffeId, destinationPrincipal: service.spiffeId };
+    const details = { subset: service.subset, ...principals };
+    const counter = traffic.counter('destination', source, service.name, 'http', details);
     const access = service.accessOf(source);
     if (access.type === 'refused') return { refusal: access.refusal, counter };
     const target: RouteTarget = {
       counter,
-      tcpCounter: traffic.counter('destination', source, service.name, 'tcp'),
+      tcpCounter: traffic.counter('destination', source, service.name, 'tcp', details),
       groups: [service.group],
       addedHeaders: this.clientCertificate,
       requestCuts: null,
@@ -176,8 +188,7 @@ export class InboundPeer implements RequestRouter {
     const service = this.services.serviceFor(this.sni);
     const { traffic } = this.plane;
     const counter = traffic.counter('destination', this.peer.service, service?.name ?? 'unknown', 'tcp');
-    counter.refuse(refusal.reason, refusal.rule);
-    counter.finished(refusal.status, 0);
+    countRefusedStream(counter, refusal, this.plane.context.now());
     const decline = declineOf(refusal.reason, false);
     if (decline === null || !transport.decline(decline)) transport.destroy();
   }

@@ -52,6 +52,12 @@ export class LocalService {
   get name(): string {
     return this.config.service;
   }
+  get subset(): string {
+    return this.config.subset;
+  }
+  get spiffeId(): string {
+    return this.config.spiffeId;
+  }
   get protocol(): InboundService['protocol'] {
     return this.config.protocol;
   }

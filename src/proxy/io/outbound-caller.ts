@@ -69,13 +69,13 @@ export class OutboundCaller {
     if (known !== undefined) return known;
     const outbound = this.policy?.outbound ?? noTimeouts;
     const counter = this.plane.traffic.counter('source', this.source, destination.service, 'http');
-    const table = new RouteTable(destination, outbound, counter, (id) => this.reach(id));
+    const table = new RouteTable(destination, outbound, counter, (id, rule) => this.reach(id, rule));
     this.tables.set(destination.service, table);
     return table;
   }
 
   /** A cluster, and those that take over from it. */
-  private reach(id: string): Reach {
+  private reach(id: string, rule: string): Reach {
     const cluster = this.config.clusterOf(id);
     if (cluster === null) return this.nowhere(id);
     const first = this.open(cluster);
@@ -83,8 +83,7 @@ export class OutboundCaller {
     const groups = [first, ...others.filter((other) => other !== null).map((other) => this.open(other))].map(
       (each) => each.group,
     );
-    const { counter, tcpCounter } = first;
-    return { counter, tcpCounter, groups, unavailable: () => first.unavailable() };
+    return { ...first.counters(rule), groups, unavailable: () => first.unavailable() };
   }
 
   private open(cluster: Cluster): OutboundCluster {

@@ -1,5 +1,6 @@
 /** One connection of a local application: finds out what it speaks, then carries its requests or its bytes. */
 import { Detection } from '../detection.ts';
+import { countRefusedStream } from '../http1/count-refused.ts';
 import { DownstreamConnection } from '../http1/downstream.ts';
 import { Refusal } from '../http1/refusal.ts';
 import { drawTarget, isRefused } from '../http1/route.ts';
@@ -117,8 +118,7 @@ export class OutboundClient {
 
   private refuseTcp(destination: string, refusal: Refusal): void {
     const counter = this.plane.traffic.counter('source', this.source ?? 'unknown', destination, 'tcp');
-    counter.refuse(refusal.reason, null);
-    counter.finished(refusal.status, 0);
+    countRefusedStream(counter, refusal, this.plane.context.now());
     this.transport.destroy();
   }
 }

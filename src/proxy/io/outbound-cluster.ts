@@ -16,8 +16,8 @@ interface RemoteUpstream {
 
 export class OutboundCluster {
   readonly group: UpstreamGroup;
-  readonly counter: TrafficCounter;
-  readonly tcpCounter: TrafficCounter;
+  private readonly source: string;
+  private readonly sourcePrincipal: string;
   private readonly plane: Plane;
   private cluster: Cluster;
   private remotes: readonly RemoteUpstream[] = [];
@@ -33,9 +33,9 @@ export class OutboundCluster {
   ) {
     this.plane = plane;
     this.cluster = cluster;
+    this.sourcePrincipal = identity.identity.spiffeId;
     this.group = new UpstreamGroup(plane.context.random);
-    this.counter = plane.traffic.counter('source', source, cluster.service, 'http');
-    this.tcpCounter = plane.traffic.counter('source', source, cluster.service, 'tcp');
+    this.source = source;
     this.update(cluster, identity, policy, zone);
   }
 
@@ -56,6 +56,22 @@ export class OutboundCluster {
     );
     const kept = new Set(this.remotes.map((remote) => remote.pool));
     for (const { pool } of before) if (!kept.has(pool)) this.abandon(pool);
+  }
+
+  /** The rows of what takes a route of this rule, '' for the default. */
+  counters(rule: string): { readonly counter: TrafficCounter; readonly tcpCounter: TrafficCounter } {
+    const { service, subset, spiffeId } = this.cluster;
+    const details = {
+      route: rule,
+      subset,
+      sourcePrincipal: this.sourcePrincipal,
+      destinationPrincipal: spiffeId,
+    };
+    const { traffic } = this.plane;
+    return {
+      counter: traffic.counter('source', this.source, service, 'http', details),
+      tcpCounter: traffic.counter('source', this.source, service, 'tcp', details),
+    };
   }
 
   private remoteFor(cluster: Cluster, endpoint: Endpoint, identity: ServiceContext): RemoteUpstream {

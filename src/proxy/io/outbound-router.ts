@@ -2,6 +2,7 @@
 import type { RequestHead } from '../http1/head.ts';
 import { type HttpRoute, isRefused, type RefusedRoute, type RequestRouter } from '../http1/route.ts';
 import type { RouteTable } from '../http1/route-table.ts';
+import type { TrafficCounter } from '../stats.ts';
 import type { OutboundRoutes } from './outbound-routes.ts';
 
 export class OutboundRouter implements RequestRouter {
@@ -24,6 +25,10 @@ export class OutboundRouter implements RequestRouter {
     this.routes = routes;
     this.source = source;
     this.destination = destination;
+  }
+
+  get unread(): TrafficCounter {
+    return this.routes.unreadCounter(this.source, this.destination);
   }
 
   route(bytes: Buffer, head: RequestHead): HttpRoute | RefusedRoute {

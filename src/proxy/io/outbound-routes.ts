@@ -3,6 +3,7 @@ import type { CallerPolicy, Cluster, Destination, ProxyConfig } from '../config.
 import { Refusal } from '../http1/refusal.ts';
 import type { RefusedRoute } from '../http1/route.ts';
 import type { RouteTable } from '../http1/route-table.ts';
+import type { TrafficCounter } from '../stats.ts';
 import type { Plane } from './options.ts';
 import { type ClusterSource, OutboundCaller } from './outbound-caller.ts';
 import type { OutboundCluster } from './outbound-cluster.ts';
@@ -100,6 +101,11 @@ export class OutboundRoutes implements ClusterSource {
   ): RefusedRoute {
     const counter = this.plane.traffic.counter('source', source ?? unknown, destination, 'http');
     return { refusal: new Refusal(status, reason, detail), counter };
+  }
+
+  /** Where to count what is no request of anybody's to anybody. */
+  unreadCounter(source: string | null, destination: string | null): TrafficCounter {
+    return this.plane.traffic.counter('source', source ?? unknown, destination ?? unknown, 'http');
   }
 
   /** How a service of the mesh is to be spoken to; what is not known is found out. */

@@ -51,6 +51,7 @@ class Routed {
     this.client = engine.acceptBy({
       route: (bytes, head) => table.route(bytes, head),
       clientAddress: '',
+      unread: engine.counter,
     }).client;
   }
 
