@@ -9,19 +9,18 @@ import type { Deadlines, Timed } from '../deadlines.ts';
 import type { EngineContext } from '../engine.ts';
 import { firstServing } from '../failover.ts';
 import { type Reach, triedTooLong, type UpstreamFailure } from '../failure.ts';
-import { type ResponseFlags, responseFlag } from '../observe/flags.ts';
-import type { Observation } from '../observe/observation.ts';
-import { noGrpcStatus } from '../observe/outcomes.ts';
-import type { TrafficCounter } from '../observe/traffic.ts';
+import { responseFlag } from '../observe/flags.ts';
 import type { FaultPolicy } from '../policy.ts';
 import { Relay } from '../relay.ts';
 import { backoffMs } from '../resilience/backoff.ts';
 import { happens } from '../resilience/chance.ts';
 import { highWaterBytes, type Transport } from '../transport.ts';
 import type { RequestProtocol, UpstreamGroup } from '../upstreams.ts';
+import { Account } from './account.ts';
 import { forwardedRequest, inlineEnd } from './edit.ts';
 import { type FieldEdits, joinLines } from './field-edits.ts';
 import type { RequestHead, ResponseHead } from './head.ts';
+import type { MirroredRequest } from './mirror.ts';
 import { redirectResponse } from './redirect.ts';
 import { grpcStatusOf, Refusal } from './refusal.ts';
 import { Replay } from './replay.ts';
@@ -61,17 +60,10 @@ export class Exchange implements Asker {
   /** What the client speaks. */
   private readonly spoken: RequestProtocol;
   private readonly replay = new Replay();
-  /** All three null between requests. */
+  private readonly account = new Account();
+  /** Both null between requests. */
   private route: HttpRoute | null = null;
   private target: RouteTarget | null = null;
-  private counter: TrafficCounter | null = null;
-  /** Null for requests that nobody wants to know of. */
-  private observation: Observation | null = null;
-  private flags: ResponseFlags = 0;
-  grpcStatus: number = noGrpcStatus;
-  /** Whole messages, each try counted once. */
-  private requestBytes = 0;
-  private responseBytes = 0;
   /** All three null while nobody is being asked. */
   private group: UpstreamGroup | null = null;
   private endpoint: BalancedEndpoint | null = null;
@@ -79,6 +71,8 @@ export class Exchange implements Asker {
   /** Of the answer; 0 until it begins. */
   private status = 0;
   private retries = 0;
+  /** Waits for the end of the request; null where there is none. */
+  private mirrored: MirroredRequest | null = null;
   /** What to answer when the wait is over, by policy's wish; 0 goes on. */
   private faultStatus = 0;
   /** Who was asked last, and is avoided by the next try. */
@@ -104,37 +98,33 @@ export class Exchange implements Asker {
   /** Begins with a request whose head is at hand, and its body up to `bodyEnd`. It may be over on return. */
   begin(route: HttpRoute, bytes: Buffer, head: RequestHead, bodyEnd: number, now: Millis): void {
     const target = drawTarget(route, this.context.random);
-    const counter = this.isGrpc ? target.counter.grpc : target.counter;
     this.route = route;
     this.target = target;
-    this.counter = counter;
     this.status = 0;
-    this.flags = 0;
-    this.grpcStatus = noGrpcStatus;
-    this.responseBytes = 0;
     this.retries = 0;
     this.faultStatus = 0;
     this.lastGroup = null;
     this.startedAt = this.activeAt = now;
     this.watch(route.timeouts.leastMs, now);
-    const { observer } = counter;
-    this.observation = observer === null ? null : observer.begin(counter, bytes, head, now);
+    this.account.open(this.isGrpc ? target.counter.grpc : target.counter, bytes, head, now);
     const { treatment } = route;
     if (treatment !== null && this.isAnswered(treatment, bytes, head, now)) return;
     if (target.requestCuts !== null) head.cutFields(bytes, target.requestCuts);
     const inline = inlineEnd(head.end, bodyEnd);
+    const { observation } = this.account;
     const added =
-      this.observation === null
-        ? target.addedHeaders
-        : joinLines(target.addedHeaders, this.observation.addedLines);
+      observation === null ? target.addedHeaders : joinLines(target.addedHeaders, observation.addedLines);
     const forwarded = forwardedRequest(bytes, head, inline, added, this.context.random);
-    this.requestBytes = forwarded.length;
+    this.account.requestBytes = forwarded.length;
     this.replay.start(forwarded, head.isIdempotent(bytes));
     target.groups[0]!.retries.earn(now);
-    if (treatment !== null && treatment.fault !== null) this.applyFault(treatment.fault, now);
+    if (treatment !== null) this.treat(treatment, forwarded, now);
     if (this.wakeAt === Infinity && this.route !== null && !this.connect(now, false))
       this.refuse(target.unavailable(), false);
-    else if (inline < bodyEnd && this.route !== null) this.sendRequestBody(bytes, inline, bodyEnd);
+    else if (this.route !== null) {
+      if (inline < bodyEnd) this.sendRequestBody(bytes, inline, bodyEnd);
+      else if (this.mirrored !== null && this.requestDone) this.sendMirrored();
+    }
   }
 
   /** What few routes ask for; true when the request is answered with that. */
@@ -145,8 +135,8 @@ export class Exchange implements Asker {
       const response = redirectResponse(redirect, bytes, head, keepAlive);
       this.keepAlive &&= this.requestDone && keepAlive;
       this.client.transport.write(response, 0, response.length);
-      this.requestBytes = head.end - head.start;
-      this.responseBytes = response.length;
+      this.account.requestBytes = head.end - head.start;
+      this.account.responseBytes = response.length;
       this.conclude(redirect.status, null, null);
       this.client.answered(now);
       return true;
@@ -160,12 +150,27 @@ export class Exchange implements Asker {
     return this.route !== null;
   }
 
+  private treat({ mirror, fault }: Treatment, forwarded: Buffer, now: Millis): void {
+    if (mirror !== null) this.mirrored = mirror.copy(forwarded, this.isHeadRequest, this.context);
+    if (fault !== null) this.applyFault(fault, now);
+  }
+
+  /** Sends the copy of a request that is complete, and was short enough to be kept until then. */
+  private sendMirrored(): void {
+    const mirrored = this.mirrored!;
+    this.mirrored = null;
+    if (!this.replay.complete) return;
+    const parts = this.replay.parts.slice(1);
+    const protocol = this.route!.carries ?? this.spoken;
+    if (mirrored.mirror.send(mirrored, parts, protocol, this.context.now())) this.account.counter!.mirrored++;
+  }
+
   /** Has the request fail, or wait, as policy asks for some; what has to wait may be failed after it. */
   private applyFault({ delay, abort }: FaultPolicy, now: Millis): void {
     const { random } = this.context;
     this.faultStatus = abort !== null && happens(abort.percent, random) ? abort.status : 0;
     if (delay !== null && happens(delay.percent, random)) {
-      this.flags |= responseFlag.DI;
+      this.account.flags |= responseFlag.DI;
       this.waitUntil(now + delay.ms);
     } else if (this.faultStatus !== 0) this.refuseAsFault();
   }
@@ -177,7 +182,7 @@ export class Exchange implements Asker {
   /** Asks the first group that has somebody, and sends what there is of the request. */
   private connect(now: Millis, fresh: boolean): boolean {
     const { groups } = this.target!;
-    const counter = this.counter!;
+    const counter = this.account.counter!;
     const first = firstServing(groups, now);
     for (let i = 0; i < groups.length; i++) {
       const group = groups[(first + i) % groups.length]!;
@@ -188,7 +193,7 @@ export class Exchange implements Asker {
       this.endpoint = endpoint;
       this.upstream = upstream;
       this.triedAt = now;
-      this.observation?.sentTo(upstream.upstream.name);
+      this.account.observation?.sentTo(upstream.upstream.name);
       upstream.attach(this);
       for (const part of this.replay.parts) {
         counter.bytesSent += part.length;
@@ -202,17 +207,18 @@ export class Exchange implements Asker {
 
   sendRequestBody(bytes: Buffer, start: number, end: number): void {
     this.noteActivity();
-    this.requestBytes += end - start;
+    this.account.requestBytes += end - start;
     if (this.upstream === null) {
       this.replay.keep(bytes, start, end);
       if (this.replay.isFull) this.client.transport.pause();
       return;
     }
     const { transport } = this.upstream;
-    this.counter!.bytesSent += end - start;
+    this.account.counter!.bytesSent += end - start;
     this.replay.add(bytes, start, end);
     transport.write(bytes, start, end);
     if (transport.pendingBytes > highWaterBytes) this.client.transport.pause();
+    if (this.mirrored !== null && this.requestDone) this.sendMirrored();
   }
 
   /** Whether more of the request may be read. */
@@ -230,6 +236,11 @@ export class Exchange implements Asker {
 
   get unreadBytes(): number {
     return this.client.transport.pendingBytes;
+  }
+
+  /** What a gRPC call came to, for the account. */
+  set grpcStatus(status: number) {
+    this.account.grpcStatus = status;
   }
 
   get responseEdits(): FieldEdits | null {
@@ -251,7 +262,7 @@ export class Exchange implements Asker {
     const { retry } = this.route!;
     if (retry === null || !this.replay.complete || !isUnwanted(retry, bytes, head)) return false;
     if (this.retries < retry.maxRetries) return this.group!.retries.spend(this.context.now());
-    if (this.retries > 0) this.flags |= responseFlag.URX;
+    if (this.retries > 0) this.account.flags |= responseFlag.URX;
     return false;
   }
 
@@ -272,8 +283,8 @@ export class Exchange implements Asker {
 
   sendBody(bytes: Buffer, start: number, end: number): void {
     this.noteActivity();
-    this.responseBytes += end - start;
-    this.counter!.bytesReceived += end - start;
+    this.account.responseBytes += end - start;
+    this.account.counter!.bytesReceived += end - start;
     this.client.transport.write(bytes, start, end);
   }
 
@@ -312,7 +323,7 @@ export class Exchange implements Asker {
     const { retry } = this.route!;
     const isAsked = retry !== null && this.retries < retry.maxRetries && retry[reach];
     if (!isAsked && this.retries > 0) {
-      if (retry?.[reach]) this.flags |= responseFlag.URX;
+      if (retry?.[reach]) this.account.flags |= responseFlag.URX;
       return false;
     }
     if (reach === 'unseen') return true;
@@ -327,7 +338,7 @@ export class Exchange implements Asker {
     const wait = retry === null ? 0 : backoffMs(retry, this.retries - 1, this.context.random);
     if (wait > 0) this.waitUntil(now + wait);
     else if (!this.connectAnew(now, mayAskAgain || retry !== null)) return false;
-    this.counter!.retries++;
+    this.account.counter!.retries++;
     this.client.resumeInput();
     return true;
   }
@@ -348,7 +359,7 @@ export class Exchange implements Asker {
     this.answeredAt = this.context.now();
     client.deadlineMs = Infinity;
     client.transport.write(response, 0, response.length);
-    const tunnel = new Relay(client.transport, upstream, this.counter!, (end) => {
+    const tunnel = new Relay(client.transport, upstream, this.account.counter!, (end) => {
       this.letGo(this.context.now(), end === 'reset' ? 'failed' : 'ok');
       this.conclude(101, null, null);
       client.tunnelEnded();
@@ -431,7 +442,7 @@ export class Exchange implements Asker {
     this.abandonUpstream('abandoned');
     const { status } = this;
     if (this.isGrpc && status === 0) {
-      this.grpcStatus = grpcStatusOf(refusal);
+      this.account.grpcStatus = grpcStatusOf(refusal);
       this.conclude(200, refusal.reason, refusal.rule, refusal.text);
     } else this.conclude(status === 0 ? refusal.status : status, refusal.reason, refusal.rule, refusal.text);
     if (status === 0) this.client.refuse(refusal, broken, this.replay.seen);
@@ -442,7 +453,7 @@ export class Exchange implements Asker {
   abandon(reason: RefusalReason | null): void {
     if (this.route === null) return;
     this.abandonUpstream('abandoned');
-    this.flags |= responseFlag.DC;
+    this.account.flags |= responseFlag.DC;
     this.conclude(499, reason, null);
   }
 
@@ -465,20 +476,10 @@ export class Exchange implements Asker {
 
   /** Every request that had a route ends here, once. */
   private conclude(status: number, reason: RefusalReason | null, rule: string | null, detail = ''): void {
-    const { observation, requestBytes, responseBytes, grpcStatus } = this;
-    const counter = this.counter!;
-    const now = this.context.now();
-    if (reason !== null) this.flags |= counter.refuse(reason, rule, status);
-    counter.finished(status, now - this.startedAt, this.flags, requestBytes, responseBytes, grpcStatus);
-    if (observation !== null) {
-      observation.detail = detail;
-      observation.rule = rule;
-      observation.end(now, status, this.flags, requestBytes, responseBytes, grpcStatus);
-    }
+    this.account.close(this.context.now(), status, reason, rule, detail);
     this.route = null;
     this.target = null;
-    this.counter = null;
-    this.observation = null;
+    this.mirrored = null;
     this.wakeAt = Infinity;
     if (this.clock === this.context.deadlines) return;
     this.clock.remove(this.client);

@@ -1,5 +1,5 @@
 /** What policy may look at in a request, turned into strings only where something asks for it. */
-import { colon, lineFeed, spells } from './bytes.ts';
+import { colon, lineFeed, space, spells, tab } from './bytes.ts';
 import type { RequestHead } from './head.ts';
 
 /** One object is reused for many requests: what it says holds as long as the bytes of the head are at hand. */
@@ -66,14 +66,39 @@ export function targetOf(bytes: Buffer, head: RequestHead): string {
 /** As `RequestFacts.field`, in the well-formed header section from `start` to the end of its empty line. */
 export function fieldValue(bytes: Buffer, start: number, end: number, name: Uint8Array): string | null {
   let value: string | null = null;
-  for (let line = start; line < end - 2; ) {
-    const lineEnd = bytes.indexOf(lineFeed, line);
-    const nameEnd = line + name.length;
-    if (bytes[nameEnd] === colon && spells(bytes, line, name)) {
-      const text = bytes.toString('latin1', nameEnd + 1, lineEnd - 1).trim();
-      value = value === null ? text : `${value},${text}`;
-    }
-    line = lineEnd + 1;
+  for (let span = fieldSpan(bytes, start, end, name); span !== null; ) {
+    const text = bytes.toString('latin1', span.start, span.end);
+    value = value === null ? text : `${value},${text}`;
+    span = fieldSpan(bytes, span.next, end, name);
   }
   return value;
+}
+
+interface FieldSpan {
+  /** Of the value, without blanks around it. */
+  readonly start: number;
+  readonly end: number;
+  /** Where the next line begins. */
+  readonly next: number;
+}
+
+/** Where the value of the first field with this name is, from the line that begins at `start` on. */
+export function fieldSpan(bytes: Buffer, start: number, end: number, name: Uint8Array): FieldSpan | null {
+  for (let line = start; line < end - 2; ) {
+    const next = bytes.indexOf(lineFeed, line) + 1;
+    const nameEnd = line + name.length;
+    if (bytes[nameEnd] === colon && spells(bytes, line, name)) {
+      let from = nameEnd + 1;
+      let to = next - 2;
+      while (from < to && isBlank(bytes[from]!)) from++;
+      while (to > from && isBlank(bytes[to - 1]!)) to--;
+      return { start: from, end: to, next };
+    }
+    line = next;
+  }
+  return null;
+}
+
+function isBlank(byte: number): boolean {
+  return byte === space || byte === tab;
 }

@@ -57,8 +57,3 @@ export function isUnwanted(plan: RetryPlan, bytes: Buffer, head: ResponseHead): 
   const code = fieldValue(bytes, head.fieldsStart, head.end, grpcStatusName);
   return code !== null && plan.grpcStatuses[Number(code)] === 1;
 }
-
-/** How long to wait before retry number `retry`, from 1: drawn from a span that doubles each time. */
-export function backoffOf(plan: RetryPlan, retry: number, draw: number): number {
-  return draw * Math.min(plan.backoffMs * 2 ** (retry - 1), plan.maxBackoffMs);
-}

@@ -8,6 +8,7 @@ import { RequestFacts } from './facts.ts';
 import { compileEdits } from './field-edits.ts';
 import type { RequestHead } from './head.ts';
 import { CompiledMatch } from './match.ts';
+import { Mirror } from './mirror.ts';
 import { Refusal } from './refusal.ts';
 import { compileRetry } from './retry.ts';
 import { compileRewrite } from './rewrite.ts';
@@ -85,7 +86,7 @@ function compileRoute(
     carries: carriedBy(protocol),
     timeouts: compileTimeouts(route.timeouts, caller),
     retry: compileRetry(route.retry),
-    treatment: compileTreatment(route),
+    treatment: compileTreatment(route, reach),
   };
 }
 
@@ -119,9 +120,13 @@ export function carriedBy(protocol: Protocol): RequestProtocol | null {
   return protocol === 'http2' || protocol === 'grpc' ? 'http2' : 'http1';
 }
 
-function compileTreatment(route: Route): Treatment | null {
-  const { prefixRewrite, redirect, fault } = route;
-  if (prefixRewrite === null && redirect === null && fault === null) return null;
-  const rewrite = prefixRewrite === null ? null : compileRewrite(prefixRewrite, route.match?.path ?? null);
-  return { rewrite, redirect, fault };
+function compileTreatment(route: Route, reach: (cluster: string, rule: string) => Reach): Treatment | null {
+  const { prefixRewrite, redirect, fault, mirror } = route;
+  if (prefixRewrite === null && redirect === null && fault === null && mirror === null) return null;
+  return {
+    rewrite: prefixRewrite === null ? null : compileRewrite(prefixRewrite, route.match?.path ?? null),
+    redirect,
+    fault,
+    mirror: mirror === null ? null : new Mirror(mirror.percent, reach(mirror.cluster, route.rule)),
+  };
 }

@@ -5,6 +5,7 @@ import type { TrafficCounter } from '../stats.ts';
 import type { RequestProtocol, UpstreamGroup } from '../upstreams.ts';
 import type { FieldEdits } from './field-edits.ts';
 import type { RequestHead } from './head.ts';
+import type { Mirror } from './mirror.ts';
 import type { Refusal } from './refusal.ts';
 import type { RetryPlan } from './retry.ts';
 import type { Timeouts } from './timeouts.ts';
@@ -45,6 +46,7 @@ export interface Treatment {
   readonly rewrite: ((bytes: Buffer, head: RequestHead) => Buffer) | null;
   readonly redirect: HttpRedirect | null;
   readonly fault: FaultPolicy | null;
+  readonly mirror: Mirror | null;
 }
 
 /** The target of one request: where a route is split, chance decides. */
