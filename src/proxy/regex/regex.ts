@@ -5,8 +5,9 @@
  * Refused, as RE2 does: back references and look-around. Refused though RE2 has them: `\p{…}` and `\Q…\E`.
  */
 import { Fault } from '../../core.ts';
+import { Automaton } from './automaton.ts';
 import { type Node, parseRegex } from './parse.ts';
-import { type Instruction, run } from './program.ts';
+import type { Instruction } from './program.ts';
 
 /** Characters of an expression. */
 export const maxRegexLength = 1024;
@@ -27,9 +28,11 @@ export function compileRegex(text: string, options: { ignoreCase?: boolean } = {
   const program: Instruction[] = [];
   emit(program, parseRegex(text, options.ignoreCase ?? false));
   push(program, { op: 'match' });
+  const part = new Automaton(program, false);
+  const whole = new Automaton(program, true);
   return {
-    search: (subject) => run(program, subject, false),
-    matchesAll: (subject) => run(program, subject, true),
+    search: (subject) => part.matches(subject),
+    matchesAll: (subject) => whole.matches(subject),
   };
 }
 

@@ -69,6 +69,27 @@ test('an expression that explodes where there is backtracking takes a step for e
   assert.equal(compileRegex('^(a|aa|a*)*$').search(text), false);
 });
 
+test('an expression that needs more states than are remembered still matches, in bounded time and space', () => {
+  const regex = compileRegex('^[ab]*a[ab]{12}$');
+  const bits = Array.from({ length: 3000 }, (_, i) => ((i * 2654435761) >>> 7) & 1);
+  const text = bits.map((bit) => (bit === 1 ? 'a' : 'b')).join('');
+  for (let cut = text.length - 20; cut < text.length; cut++)
+    assert.equal(regex.search(text.slice(0, cut)), text[cut - 13] === 'a');
+});
+
+test('characters outside of ASCII are told apart, also those of two units', () => {
+  const regex = compileRegex('^[α-ω]+\\b😀$|^.😁');
+  for (const [text, expected] of [
+    ['αβγ😀', false],
+    ['x😁', true],
+    ['😀😁', true],
+    ['\ud83d😁', true],
+    ['αβγ', false],
+  ] as const)
+    assert.equal(regex.search(text), expected, text);
+  assert.equal(compileRegex('(?i)^Ω$').search('ω'), true);
+});
+
 test('to repeat nothing costs nothing', () => {
   const nothing = `${'('.repeat(50)}${'){1000}'.repeat(50)}`;
   assert.equal(compileRegex(`^${nothing}$`).search(''), true);
@@ -99,13 +120,20 @@ test('random expressions agree with those of JavaScript', () => {
   }));
   const text = fc.string({ unit: fc.constantFrom('a', 'b', 'A', ' ', '\n'), maxLength: 8 });
   fc.assert(
-    fc.property(expression, text, fc.boolean(), (source, subject, ignoreCase) => {
-      const theirs = new RegExp(source, ignoreCase ? 'iu' : 'u');
-      const whole = new RegExp(`^(?:${source})$`, ignoreCase ? 'iu' : 'u');
-      const ours = compileRegex(source, { ignoreCase });
-      assert.equal(ours.search(subject), theirs.test(subject));
-      assert.equal(ours.matchesAll(subject), whole.test(subject));
-    }),
-    { numRuns: 500 },
+    fc.property(
+      expression,
+      fc.array(text, { maxLength: 6 }),
+      fc.boolean(),
+      (source, subjects, ignoreCase) => {
+        const theirs = new RegExp(source, ignoreCase ? 'iu' : 'u');
+        const whole = new RegExp(`^(?:${source})$`, ignoreCase ? 'iu' : 'u');
+        const ours = compileRegex(source, { ignoreCase });
+        for (const subject of subjects) {
+          assert.equal(ours.search(subject), theirs.test(subject));
+          assert.equal(ours.matchesAll(subject), whole.test(subject));
+        }
+      },
+    ),
+    { numRuns: 200 },
   );
 });
