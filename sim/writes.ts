@@ -68,7 +68,7 @@ export class Writes {
   intend(host: Host, step: Extract<Step, { do: 'intention' }>, operator: Signer): void {
     const policy = host.agent?.policy;
     if (!host.isRunning || policy === undefined) return;
-    const wish = { action: step.action, description: '' };
+    const wish = { Action: step.action };
     const parsed = upsertIntention(policy, step.source, step.destination, wish);
     host.command({ type: 'put-config-entry', ...parsed, operator }, (outcome) => {
       if ('fault' in outcome) {

@@ -370,7 +370,8 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   }
 
   private applied(records: readonly Record[], now: Millis): void {
-    const { rootsChanged, located } = this.knowledge.apply(records);
+    const reachedAt = this.startedAt === null ? null : now;
+    const { rootsChanged, located } = this.knowledge.apply(records, reachedAt);
     this.emit(...located.map((place) => ({ type: 'locate', ...place }) as const));
     this.emit(...(this.own?.recordsApplied(rootsChanged, now) ?? []));
     this.happened(records.map((record) => recordEvent(record, this.nameOf(record.author), now)));

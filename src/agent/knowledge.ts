@@ -2,7 +2,7 @@
  * What the agent knows, derived from the replica's records: catalog, policies, trust, and what this host has
  * registered. The one place where a record's kind decides what it means. Pure.
  */
-import { Fault, type HostId, type Verify } from '../core.ts';
+import { Fault, type HostId, type Millis, type Verify } from '../core.ts';
 import type { Record } from '../gossip/record.ts';
 import { deniedOf } from '../trust/denial.ts';
 import type { Genesis } from '../trust/genesis.ts';
@@ -73,9 +73,12 @@ export class Knowledge {
 
   /**
    * Takes in records that won their slots, in any order. Says whether the trust bundle may have changed, and
-   * where hosts are that said so.
+   * where hosts are that said so. `reachedAt` is null for what was on the disk when the agent started.
    */
-  apply(records: Iterable<Record>): { readonly rootsChanged: boolean; readonly located: readonly Place[] } {
+  apply(
+    records: Iterable<Record>,
+    reachedAt: Millis | null = null,
+  ): { readonly rootsChanged: boolean; readonly located: readonly Place[] } {
     let rootsChanged = false;
     const located: Place[] = [];
     const all = [...records];
@@ -86,7 +89,7 @@ export class Knowledge {
         this.hostRecord(record);
         if (record.kind === HOST) located.push(...this.placeOf(record.author));
       } else if (record.kind === DENY) this.denied(record);
-      else if (record.kind === CONFIG_ENTRY) this.configEntry(record);
+      else if (record.kind === CONFIG_ENTRY) this.configEntry(record, reachedAt);
       else if (record.kind === TRUST_ROOT) {
         rootsChanged = true;
         this.catalog.touch('roots');
@@ -149,9 +152,9 @@ export class Knowledge {
     }
   }
 
-  private configEntry(record: Record): void {
-    const value = this.valueOf(record);
-    this.policies.record(record, value, this.catalog.touch(...Policies.topicsOf(record.key)));
+  private configEntry(record: Record, reachedAt: Millis | null): void {
+    const index = this.catalog.touch(...Policies.topicsOf(record.key));
+    this.policies.record(record, this.valueOf(record), index, reachedAt);
   }
 
   private hostRecord(record: Record): void {

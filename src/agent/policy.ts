@@ -1,6 +1,6 @@
 /** The config entries in force on this host, as the replica last said. Pure; changed only through `record`. */
 import { createHash } from 'node:crypto';
-import { byCodeUnit } from '../core.ts';
+import { byCodeUnit, type Millis } from '../core.ts';
 import type { Hlc, Record } from '../gossip/record.ts';
 import type { Topic } from './catalog.ts';
 import type { PolicyStore, StoredEntry } from './port.ts';
@@ -23,9 +23,9 @@ export class Policies implements PolicyStore {
 
   /**
    * Takes in a `config-entry` record (a tombstone removes); `index` is the catalog's, for blocking queries. A
-   * key that names no kind is no entry.
+   * key that names no kind is no entry. `reachedAt` is null for what was on this host's disk already.
    */
-  record(record: Record, value: unknown, index: number): void {
+  record(record: Record, value: unknown, index: number, reachedAt: Millis | null = null): void {
     const [kind, name] = partsOf(record.key);
     if (kind === '') return;
     this.count(record);
@@ -42,6 +42,7 @@ export class Policies implements PolicyStore {
       hlc: record.hlc,
       createIndex: entries?.get(name)?.createIndex ?? index,
       modifyIndex: index,
+      reachedAt,
     };
     if (entries === undefined) this.byKind.set(kind, new Map([[name, stored]]));
     else entries.set(name, stored);

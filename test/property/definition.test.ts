@@ -80,6 +80,7 @@ test('whatever an operator of another version signed, intentions can be read', (
         hlc: 0,
         createIndex: 1,
         modifyIndex: 1,
+        reachedAt: null,
       };
       for (const { action } of intentionsOf([stored])) assert.ok(action === 'allow' || action === 'deny');
     }),

@@ -13,6 +13,7 @@ export function storedEntry(entry: StoredEntry['entry']): StoredEntry {
     hlc: Date.UTC(2026, 0, 2) * 1024,
     createIndex: 7,
     modifyIndex: 9,
+    reachedAt: null,
   };
 }
 

@@ -16,8 +16,9 @@ export interface EntryChange {
 export function storeAfter(store: PolicyStore, changes: readonly EntryChange[]): PolicyStore {
   const changed = new Map(
     changes.map(({ kind, name, entry }) => {
-      const { author = '', hlc = 0, createIndex = 0, modifyIndex = 0 } = store.get(kind, name) ?? {};
-      const stored = entry === null ? null : { kind, name, entry, author, hlc, createIndex, modifyIndex };
+      const nobody = { author: '', hlc: 0, createIndex: 0, modifyIndex: 0, reachedAt: null };
+      const before = store.get(kind, name) ?? nobody;
+      const stored: StoredEntry | null = entry === null ? null : { ...before, kind, name, entry };
       return [`${kind}/${name}`, stored] as const;
     }),
   );

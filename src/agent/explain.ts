@@ -1,0 +1,215 @@
+/**
+ * The answer to "what becomes of this call, and who says so": the trace of a call with the record behind each of
+ * its steps, the endpoints as this host knows them, and what would let the call through. Pure; changes nothing.
+ */
+import type { HostId, Millis } from '../core.ts';
+import { hlcMillis } from '../gossip/record.ts';
+import { compile } from '../proxy/compile/compile.ts';
+import type { Cluster, Endpoint, ProxyConfig } from '../proxy/config.ts';
+import type { BreakerStatus, DataPlaneStats, EndpointStatus } from '../proxy/dataplane.ts';
+import { type Call, type CallTrace, type TargetTrace, traceCall } from '../proxy/explain.ts';
+import type { MeshView } from '../proxy/view.ts';
+import type { Catalog } from './catalog.ts';
+import type { AgentPort, PolicyStore } from './port.ts';
+import { changesThatAllow, type ProposedChange } from './why-not.ts';
+
+/** Who wrote a record, when, and when it came here. */
+export interface Provenance {
+  /** `service-router/api`. */
+  readonly record: string;
+  /** The key whose signature it bears, hex. */
+  readonly author: HostId;
+  /** Whether that is the key that the founder was given. */
+  readonly isFirstOperator: boolean;
+  readonly writtenAt: Millis;
+  /** Null where it was on this host's disk when the agent started. */
+  readonly reachedAt: Millis | null;
+}
+
+export interface ExplainedEndpoint {
+  readonly host: string;
+  readonly address: string;
+  readonly port: number;
+  readonly zone: string;
+  readonly weight: number;
+  readonly health: 'passing' | 'warning';
+  /** The host is suspected of being down. */
+  readonly suspect: boolean;
+  /** As measured by gossip, milliseconds; null where nothing is known. */
+  readonly roundTripMs: number | null;
+  /** As this host's proxy has it, for this caller; null where it never called there. */
+  readonly seen: Pick<EndpointStatus, 'inFlight' | 'latencyMs' | 'ejected' | 'ejections'> | null;
+}
+
+/** An instance that is not in rotation, and why. */
+export interface AbsentInstance {
+  readonly host: string;
+  readonly instance: string;
+  readonly why: string;
+}
+
+export interface ExplainedTarget extends Omit<TargetTrace, 'clusters' | 'cluster'> {
+  readonly cluster: string | null;
+  readonly service: string | null;
+  readonly spiffeId: string | null;
+  /** In order of preference, the one that serves among them. */
+  readonly clusters: readonly string[];
+  readonly balance: string | null;
+  readonly endpoints: readonly ExplainedEndpoint[];
+  readonly absent: readonly AbsentInstance[];
+  readonly breaker: BreakerStatus['state'] | null;
+}
+
+export interface Explanation extends Omit<CallTrace, 'targets'> {
+  /** The host that answers. */
+  readonly from: string;
+  readonly call: Call;
+  /** Hosts with an instance of the caller in the mesh. */
+  readonly callerHosts: readonly string[];
+  readonly targets: readonly ExplainedTarget[];
+  /** Every record that one of the steps names, by its name; those that are gone are missing. */
+  readonly records: Readonly<{ [record: string]: Provenance }>;
+  /** The smallest changes that would let the call through, each tried out; only where asked. */
+  readonly changes: readonly ProposedChange[] | null;
+}
+
+type Sources = Pick<AgentPort, 'self' | 'catalog' | 'policy' | 'view' | 'dataPlane' | 'estimateMs'>;
+
+/** Compiling is what the proxy does too; for one view it gives one configuration, so it is done once. */
+const configs = new WeakMap<MeshView, ProxyConfig>();
+
+function configOf(view: MeshView): ProxyConfig {
+  const known = configs.get(view);
+  if (known !== undefined) return known;
+  const config = compile(view);
+  configs.set(view, config);
+  return config;
+}
+
+export function explain(agent: Sources, call: Call, whyNot: boolean): Explanation {
+  const view = agent.view();
+  const trace = traceCall(configOf(view), view, call);
+  const hosts = agent.catalog.instances(call.source).map(({ host }) => host.value.name);
+  return {
+    ...trace,
+    from: agent.self.name,
+    call,
+    callerHosts: [...new Set(hosts)].sort(),
+    targets: trace.targets.map((target) => explainTarget(agent, view, call, target)),
+    records: recordsBehind(agent, trace),
+    changes: whyNot ? changesThatAllow(view, call, trace) : null,
+  };
+}
+
+function explainTarget(agent: Sources, view: MeshView, call: Call, target: TargetTrace): ExplainedTarget {
+  const { share, rule, clusters, cluster, authorization } = target;
+  const stats = agent.dataPlane();
+  const first = cluster ?? clusters[0] ?? null;
+  return {
+    ...{ share, rule, authorization },
+    cluster: cluster?.id ?? null,
+    service: first?.service ?? null,
+    spiffeId: first?.spiffeId ?? null,
+    clusters: clusters.map(({ id }) => id),
+    balance: first?.balance.method ?? null,
+    endpoints: (cluster?.endpoints ?? []).map((endpoint) =>
+      explainEndpoint(agent, view, call, cluster!, endpoint, stats),
+    ),
+    absent: first === null ? [] : absentInstances(agent.catalog, first),
+    breaker: stateOfBreaker(stats, call.source, first),
+  };
+}
+
+function explainEndpoint(
+  agent: Sources,
+  view: MeshView,
+  call: Call,
+  cluster: Cluster,
+  { id, hostName, address, port, zone, weight }: Endpoint,
+  stats: DataPlaneStats | null,
+): ExplainedEndpoint {
+  const instances = view.services
+    .find(({ name }) => name === cluster.service)
+    ?.instances.filter(({ host }) => host === id);
+  const status = stats?.endpoints?.find(
+    (one) => one.source === call.source && one.cluster === cluster.id && one.endpoint === id,
+  );
+  return {
+    ...{ host: hostName, address, port, zone, weight },
+    health: instances?.some(({ health }) => health === 'warning') ? 'warning' : 'passing',
+    suspect: instances?.some(({ suspect }) => suspect) ?? false,
+    roundTripMs: agent.catalog.host(id)?.roundTripMs ?? agent.estimateMs(agent.self.id, id),
+    seen:
+      status === undefined
+        ? null
+        : {
+            inFlight: status.inFlight,
+            latencyMs: status.latencyMs,
+            ejected: status.ejected,
+            ejections: status.ejections,
+          },
+  };
+}
+
+function stateOfBreaker(
+  stats: DataPlaneStats | null,
+  source: string,
+  cluster: Cluster | null,
+): BreakerStatus['state'] | null {
+  const found = stats?.breakers?.find((one) => one.source === source && one.cluster === cluster?.id);
+  return found?.state ?? null;
+}
+
+/** The instances of a cluster's service in its datacenter that no proxy sends anything, each with its reason. */
+function absentInstances(catalog: Catalog, { service, datacenter }: Cluster): AbsentInstance[] {
+  const absent: AbsentInstance[] = [];
+  for (const entry of catalog.instances(service)) {
+    const { host, definition } = entry;
+    const row = { host: host.value.name, instance: definition.id };
+    const status = catalog.statusOf(entry);
+    if (!definition.inMesh) absent.push({ ...row, why: 'its definition keeps it out of the mesh' });
+    else if (host.value.datacenter !== datacenter)
+      absent.push({ ...row, why: `it is in datacenter ${host.value.datacenter}` });
+    else if (status === 'critical') {
+      const checks = [...catalog.checksOfHost(host), ...catalog.checksOfService(entry)];
+      const failing = checks.find((check) => check.value.status === 'critical');
+      const output = failing?.value.output.trim().split('\n')[0] ?? '';
+      const check =
+        failing === undefined ? '' : `: check ${failing.id}${output === '' ? '' : ` says "${output}"`}`;
+      absent.push({ ...row, why: `critical${check}` });
+    } else if ((status === 'warning' ? definition.weights.warning : definition.weights.passing) === 0)
+      absent.push({ ...row, why: `its weight while ${status} is 0` });
+  }
+  return absent;
+}
+
+function recordsBehind(agent: Sources, trace: CallTrace): { [record: string]: Provenance } {
+  const named = [
+    trace.route?.route.rule,
+    ...trace.targets.flatMap(({ rule, authorization }) => [rule, authorization.rule]),
+    ...trace.targets.flatMap(({ clusters }) => clusters.map(({ service }) => `service-resolver/${service}`)),
+    `service-defaults/${trace.destination?.service}`,
+    `service-defaults/${trace.caller.service}`,
+  ];
+  const found: { [record: string]: Provenance } = {};
+  for (const name of new Set(named)) {
+    const record =
+      name === undefined || name === null ? null : provenance(agent.policy, agent.self.operatorKey, name);
+    if (record !== null) found[record.record] = record;
+  }
+  return found;
+}
+
+/** `rule` may go on after the name, as `service-router/api#2` does. */
+function provenance(policy: PolicyStore, firstOperator: HostId, rule: string): Provenance | null {
+  const [kind = '', name = ''] = rule.replace(/#\d+$/, '').split('/');
+  const stored = policy.get(kind, name);
+  if (stored === undefined) return null;
+  return {
+    record: `${kind}/${name}`,
+    author: stored.author,
+    isFirstOperator: stored.author === firstOperator,
+    writtenAt: hlcMillis(stored.hlc),
+    reachedAt: stored.reachedAt,
+  };
+}

@@ -1,0 +1,173 @@
+/** `explain`: what becomes of a call, who says so, and what would change it. */
+import type { Command } from 'commander';
+import { Fault } from '../../../core.ts';
+import type { ExplainedTarget, Explanation, Provenance } from '../../explain.ts';
+import { type CommonOptions, common, run } from './invocation.ts';
+import { printable, type Tone, table, tinted } from './output.ts';
+import { serviceArgument } from './values.ts';
+
+interface ExplainOptions extends CommonOptions {
+  readonly method: string;
+  readonly path: string;
+  readonly header: readonly string[];
+  readonly whyNot?: boolean;
+}
+
+const tones: { readonly [verdict in Explanation['verdict']]: Tone } = {
+  forwarded: 'good',
+  'partly-forwarded': 'warn',
+  redirected: 'good',
+  denied: 'bad',
+  refused: 'bad',
+};
+
+/** `k=v`, as the contract writes it, or `k: v`, as curl does. */
+function header(text: string, earlier: readonly string[]): string[] {
+  const parts = /^([^=:]+)[=:]\s*(.*)$/s.exec(text);
+  if (parts === null)
+    throw new Fault('bad-option', `--header: "${text}" is not name=value`, { field: 'header' });
+  return [...earlier, `${parts[1]}:${parts[2]}`];
+}
+
+/** Exit 1 when not all of the call would be forwarded. */
+async function explain(source: string, destination: string, options: ExplainOptions): Promise<void> {
+  await run(options, async (invocation) => {
+    const query = new URLSearchParams({ source, destination, method: options.method, path: options.path });
+    for (const one of options.header) query.append('header', one);
+    if (options.whyNot === true) query.append('why-not', '');
+    const answer = await invocation.client.get<Explanation>(`/v1/mesh/explain?${query}`);
+    invocation.show(answer, () => textOf(answer));
+    return answer.verdict === 'forwarded' || answer.verdict === 'redirected' ? 0 : 1;
+  });
+}
+
+function textOf(answer: Explanation): string {
+  const { call, verdict, why, changes } = answer;
+  const lines = [
+    `${tinted(verdict, tones[verdict])}: ${printable(why)}`,
+    '',
+    `call        ${call.method} ${printable(call.path)} of ${call.destination}, as ${answer.from} sees it`,
+    `identity    ${answer.caller.spiffeId}${hostsText(answer.callerHosts)}`,
+    ...destinationLines(answer),
+    ...routeLines(answer),
+    ...answer.targets.flatMap((target) => targetLines(answer, target)),
+  ];
+  if (changes !== null) lines.push('', ...changeLines(changes));
+  return lines.join('\n');
+}
+
+function hostsText(hosts: readonly string[]): string {
+  return hosts.length === 0 ? ' (no instance in the mesh)' : ` on ${hosts.join(', ')}`;
+}
+
+function destinationLines({ destination, records }: Explanation): string[] {
+  if (destination === null) return [];
+  const { service, protocol } = destination;
+  return [`destination ${service}, protocol ${protocol}${writtenBy(records[`service-defaults/${service}`])}`];
+}
+
+function routeLines({ route, records }: Explanation): string[] {
+  if (route === null) return [];
+  const { rule, redirect, fault, mirror, retry } = route.route;
+  const which =
+    rule === '' ? 'the default, which matches everything' : `${rule}, ${route.index + 1} of ${route.of}`;
+  const lines = [`route       ${which}${writtenBy(records[rule.replace(/#\d+$/, '')])}`];
+  if (route.forwardedPath !== route.path)
+    lines.push(`            ${printable(route.path)} becomes ${printable(route.forwardedPath)}`);
+  if (redirect !== null) lines.push(`            answered by a redirect, ${redirect.status}`);
+  if (fault?.delay) lines.push(`            ${fault.delay.percent} % are delayed by ${fault.delay.ms} ms`);
+  if (fault?.abort) lines.push(`            ${fault.abort.percent} % are answered ${fault.abort.status}`);
+  if (mirror !== null) lines.push(`            ${mirror.percent} % are copied to ${mirror.cluster}`);
+  if (retry !== null) lines.push(`            up to ${retry.maxRetries} retries`);
+  return lines;
+}
+
+function targetLines({ records }: Explanation, target: ExplainedTarget): string[] {
+  const { share, rule, cluster, clusters, authorization, endpoints, absent, breaker } = target;
+  const part = share === 1 ? '' : `${(share * 100).toFixed(2).replace(/\.?0+$/, '')} % `;
+  const instead = cluster !== null && cluster !== clusters[0] ? ` instead of ${clusters[0]}` : '';
+  const lines = [
+    `target      ${part}${cluster ?? clusters[0] ?? 'nothing'}${instead}${writtenBy(records[rule])}` +
+      `${target.balance === null ? '' : `, balanced by ${target.balance}`}` +
+      `${breaker === null || breaker === 'closed' ? '' : `, circuit ${breaker}`}`,
+    `intention   ${intentionText(authorization)}${writtenBy(records[authorization.rule ?? ''])}`,
+  ];
+  if (endpoints.length > 0)
+    lines.push(
+      indented(
+        table(
+          ['ENDPOINT', 'ADDRESS', 'ZONE', 'WEIGHT', 'HEALTH', 'RTT', 'LATENCY', 'IN FLIGHT'],
+          endpoints.map((endpoint) => [
+            printable(endpoint.host),
+            `${endpoint.address}:${endpoint.port}`,
+            printable(endpoint.zone === '' ? '-' : endpoint.zone),
+            String(endpoint.weight),
+            endpoint.seen?.ejected ? 'ejected' : endpoint.suspect ? 'suspect' : endpoint.health,
+            milliseconds(endpoint.roundTripMs),
+            milliseconds(endpoint.seen?.latencyMs ?? null),
+            endpoint.seen === null ? '-' : String(endpoint.seen.inFlight),
+          ]),
+        ),
+      ),
+    );
+  for (const { host, instance, why } of absent)
+    lines.push(`            not ${printable(instance)} on ${printable(host)}: ${printable(why)}`);
+  return lines;
+}
+
+function intentionText({
+  allowed,
+  rule,
+  source,
+  destination,
+  permission,
+  isLayer7,
+}: ExplainedTarget['authorization']): string {
+  const word = allowed ? tinted('allowed', 'good') : tinted('denied', 'bad');
+  if (rule === null) return `${word} by the default of the mesh, no intention matches`;
+  const which = !isLayer7
+    ? ''
+    : permission === null
+      ? ', no permission matches'
+      : `, permission ${permission + 1}`;
+  return `${word} by ${rule} (${source} -> ${destination}${which})`;
+}
+
+function writtenBy(record: Provenance | undefined): string {
+  if (record === undefined) return '';
+  const who = record.isFirstOperator ? 'the first operator' : 'operator';
+  const at = new Date(record.writtenAt).toISOString();
+  const here =
+    record.reachedAt === null ? 'before this agent started' : new Date(record.reachedAt).toISOString();
+  return `\n              ${record.record}: written ${at}, signed by ${who} ${record.author.slice(0, 8)}, here ${here}`;
+}
+
+function changeLines(changes: NonNullable<Explanation['changes']>): string[] {
+  if (changes.length === 0) return ['nothing that policy can say would change this'];
+  return changes.flatMap(({ change, command, then }) => [
+    `to let it through: ${printable(change)}${then === null ? '' : ` (tried out: ${then})`}`,
+    ...(command === null ? [] : [`  ${command}`]),
+  ]);
+}
+
+function milliseconds(value: number | null): string {
+  return value === null ? '-' : `${value.toFixed(1)}ms`;
+}
+
+function indented(text: string): string {
+  return text.replaceAll(/^/gm, '            ');
+}
+
+export function addExplainCommand(program: Command): void {
+  common(
+    program
+      .command('explain')
+      .description('what becomes of a call, by whose word, and what would let it through')
+      .addArgument(serviceArgument('<source>', 'the calling service'))
+      .addArgument(serviceArgument('<destination>', 'the service called'))
+      .option('--method <method>', 'the request method', 'GET')
+      .option('--path <path>', 'the request path', '/')
+      .option('--header <name=value>', 'a request header, as often as needed', header, [])
+      .option('--why-not', 'propose the smallest change that would let it through'),
+  ).action(explain);
+}

@@ -1,0 +1,60 @@
+/** `/v1/mesh/explain`: what becomes of a call, asked of any host. */
+import { Fault } from '../../../core.ts';
+import type { Call } from '../../../proxy/explain.ts';
+import type { HeaderValue } from '../../../proxy/policy.ts';
+import { explain } from '../../explain.ts';
+import { serviceNamePattern } from '../../kinds.ts';
+import { type ApiRequest, json, needed, type Route, switchedOn } from './route.ts';
+
+const methodPattern = /^[A-Za-z]{1,32}$/;
+/** Origin-form, as it stands in a request line. */
+const pathPattern = /^\/[!-~]{0,4095}$/;
+const headerNamePattern = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$/;
+const headerValuePattern = /^[\t -~]{0,1024}$/;
+const maxHeaders = 64;
+
+function wanted(request: ApiRequest, name: string, pattern: RegExp, otherwise: string, what: string): string {
+  const value = request.query.get(name) || otherwise;
+  if (!pattern.test(value)) throw new Fault('bad-query', `must be ${what}`, { field: name });
+  return value;
+}
+
+/** `?header=name:value`, as often as there are headers. */
+function headersOf(request: ApiRequest): HeaderValue[] {
+  const given = request.query.getAll('header');
+  if (given.length > maxHeaders)
+    throw new Fault('bad-query', `more than ${maxHeaders} headers`, { field: 'header' });
+  return given.map((text) => {
+    const colon = text.indexOf(':');
+    const name = text.slice(0, Math.max(colon, 0));
+    const value = text.slice(colon + 1).trim();
+    if (!headerNamePattern.test(name) || !headerValuePattern.test(value))
+      throw new Fault('bad-query', 'must be name:value', { field: 'header' });
+    return { name: name.toLowerCase(), value };
+  });
+}
+
+function callOf(request: ApiRequest): Call {
+  for (const side of ['source', 'destination']) needed(request, side);
+  return {
+    source: wanted(request, 'source', serviceNamePattern, '', 'a service name'),
+    destination: wanted(request, 'destination', serviceNamePattern, '', 'a service name'),
+    method: wanted(request, 'method', methodPattern, 'GET', 'a method').toUpperCase(),
+    path: wanted(request, 'path', pathPattern, '/', 'a path that begins with a slash'),
+    headers: headersOf(request),
+  };
+}
+
+export const explainRoutes: readonly Route[] = [
+  {
+    method: 'GET',
+    style: 'starling',
+    access: 'read',
+    path: '/v1/mesh/explain',
+    summary:
+      'What becomes of a call from `?source` to `?destination` (`?method`, `?path`, `?header=name:value`): the route, ' +
+      'split, endpoints and intention, with who wrote each and when; `?why-not` proposes what would let it through',
+    query: ['source', 'destination', 'method', 'path', 'header', 'why-not'],
+    answer: ({ agent }, request) => json(explain(agent, callOf(request), switchedOn(request, 'why-not'))),
+  },
+];

@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { intentionsOf } from '../../../src/agent/entries/service-intentions.ts';
+import { policyViewOf } from '../../../src/agent/entries/view.ts';
+import { changesThatAllow } from '../../../src/agent/why-not.ts';
+import { compile } from '../../../src/proxy/compile/compile.ts';
+import { type Call, type CallTrace, traceCall } from '../../../src/proxy/explain.ts';
+import type { MeshView } from '../../../src/proxy/view.ts';
+import { storeOf } from '../../support/policy.ts';
+import { instanceView, meshView, serviceView } from '../proxy/views.ts';
+
+function viewOf(entries: readonly object[], fields: Partial<MeshView> = {}): MeshView {
+  const store = storeOf(...entries);
+  const api = [
+    instanceView('b', { id: 'api-1', meta: { version: '1' } }),
+    instanceView('c', { id: 'api-2', meta: { version: '2' } }),
+  ];
+  return meshView({
+    services: [
+      serviceView('api', api),
+      serviceView('legacy', [instanceView('d', { id: 'old' })]),
+      serviceView('web', [instanceView('a', { id: 'web' })]),
+    ],
+    policy: policyViewOf(store),
+    intentions: intentionsOf(store.list('service-intentions')),
+    ...fields,
+  });
+}
+
+function call(fields: Partial<Call> = {}): Call {
+  return { source: 'web', destination: 'api', method: 'GET', path: '/', headers: [], ...fields };
+}
+
+function trace(view: MeshView, fields: Partial<Call> = {}): CallTrace {
+  return traceCall(compile(view), view, call(fields));
+}
+
+const http = { Kind: 'service-defaults', Name: 'api', Protocol: 'http' };
+const allowWeb = { Kind: 'service-intentions', Name: 'api', Sources: [{ Name: 'web', Action: 'allow' }] };
+const subsets = {
+  Kind: 'service-resolver',
+  Name: 'api',
+  DefaultSubset: 'v1',
+  Subsets: {
+    v1: { Filter: 'Service.Meta.version == "1"' },
+    v2: { Filter: 'Service.Meta.version == "2"' },
+  },
+};
+
+test('a call without policy takes the default route to every endpoint, and the default decides', () => {
+  const view = viewOf([]);
+  const denied = trace(view);
+  assert.equal(denied.verdict, 'denied');
+  assert.match(denied.why, /web -> api: denied by default/);
+  const [target] = denied.targets;
+  assert.deepEqual(
+    target!.cluster!.endpoints.map(({ id }) => id),
+    ['b', 'c'],
+  );
+  assert.equal(target!.authorization.rule, null);
+  assert.equal(denied.caller.spiffeId, 'spiffe://example.test/ns/default/dc/dc1/svc/web');
+  assert.equal(trace({ ...view, defaultIntention: 'allow' }).verdict, 'forwarded');
+});
+
+test('the route, the split and the rewritten path are those of the records', () => {
+  const router = {
+    Kind: 'service-router',
+    Name: 'api',
+    Routes: [
+      {
+        Match: { HTTP: { PathPrefix: '/v2/', Header: [{ Name: 'x-beta', Exact: '1' }] } },
+        Destination: { ServiceSubset: 'v2', PrefixRewrite: '/' },
+      },
+    ],
+  };
+  const splitter = {
+    Kind: 'service-splitter',
+    Name: 'api',
+    Splits: [
+      { Weight: 90, ServiceSubset: 'v1' },
+      { Weight: 10, ServiceSubset: 'v2' },
+    ],
+  };
+  const view = viewOf([http, allowWeb, subsets, router, splitter]);
+  const beta = trace(view, { path: '/v2/items?x=1', headers: [{ name: 'x-beta', value: '1' }] });
+  assert.equal(beta.verdict, 'forwarded');
+  assert.match(beta.route!.route.rule, /^service-router\/api#0$/);
+  assert.equal(beta.route!.forwardedPath, '/items?x=1');
+  assert.deepEqual(
+    beta.targets.map(({ cluster }) => cluster!.id),
+    ['v2.api'],
+  );
+  const plain = trace(view, { path: '/v2/items' });
+  assert.deepEqual(
+    plain.targets.map(({ share, cluster }) => [share, cluster!.id]),
+    [
+      [0.9, 'v1.api'],
+      [0.1, 'v2.api'],
+    ],
+  );
+  assert.equal(trace(view, { path: '/a%2fb' }).verdict, 'refused');
+});
+
+test('a redirect leads to the other service, whose intentions decide', () => {
+  const view = viewOf([
+    http,
+    allowWeb,
+    { Kind: 'service-resolver', Name: 'api', Redirect: { Service: 'legacy' } },
+  ]);
+  const denied = trace(view);
+  assert.equal(denied.targets[0]!.cluster!.service, 'legacy');
+  assert.equal(denied.verdict, 'denied');
+  const [change] = changesThatAllow(view, call(), denied);
+  assert.equal(change!.command, 'starling intention create web legacy --allow');
+  assert.equal(change!.then, 'forwarded');
+});
+
+test('failover is taken where the first cluster has nobody', () => {
+  const resolver = { Kind: 'service-resolver', Name: 'api', Failover: { '*': { Service: 'legacy' } } };
+  const view = viewOf([http, resolver], { defaultIntention: 'allow' });
+  const dead = view.services.map((service) =>
+    service.name === 'api'
+      ? { ...service, instances: service.instances.map((one) => ({ ...one, health: 'critical' as const })) }
+      : service,
+  );
+  const { targets, verdict } = trace({ ...view, services: dead });
+  assert.equal(verdict, 'forwarded');
+  assert.equal(targets[0]!.cluster!.id, 'legacy');
+  assert.deepEqual(
+    targets[0]!.clusters.map(({ id }) => id),
+    ['api', 'legacy'],
+  );
+});
+
+test('permissions decide by what the callee sees, and the change proposed is tried out', () => {
+  const view = viewOf([
+    http,
+    {
+      Kind: 'service-intentions',
+      Name: 'api',
+      Sources: [
+        {
+          Name: 'web',
+          Permissions: [
+            { Action: 'deny', HTTP: { PathPrefix: '/admin' } },
+            { Action: 'allow', HTTP: { PathPrefix: '/', Methods: ['GET'] } },
+          ],
+        },
+      ],
+    },
+  ]);
+  assert.equal(trace(view, { path: '/x' }).verdict, 'forwarded');
+  const admin = trace(view, { path: '/x/../admin/users' });
+  assert.equal(admin.verdict, 'denied');
+  assert.equal(admin.targets[0]!.authorization.permission, 0);
+  const post = trace(view, { method: 'POST', path: '/x' });
+  assert.equal(post.targets[0]!.authorization.permission, null);
+  const [change] = changesThatAllow(view, call({ method: 'POST', path: '/x' }), post);
+  assert.match(change!.change, /lets web POST \/x, before the others/);
+  assert.equal(change!.then, 'forwarded');
+  assert.deepEqual(changesThatAllow(view, call({ path: '/x' }), trace(view, { path: '/x' })), []);
+});
+
+test('what is unknown, malformed or has no instance is said in a sentence', () => {
+  const view = viewOf([allowWeb]);
+  const unknown = trace(view, { destination: 'apis' });
+  assert.match(unknown.why, /no service apis/);
+  assert.match(changesThatAllow(view, call({ destination: 'apis' }), unknown)[0]!.change, /or call api/);
+  assert.match(trace(view, { method: 'G T' }).why, /refuses/);
+  const nobody = { ...view, services: view.services.map((one) => ({ ...one, instances: [] })) };
+  const { verdict, why } = trace(nobody);
+  assert.equal(verdict, 'refused');
+  assert.match(why, /api has no endpoint/);
+});
