@@ -16,9 +16,11 @@ import type { Upstream } from './upstreams.ts';
 /** Why `pick` gave nothing; reasons of `RefusalReason`. */
 export type PickRefusal = 'no-healthy-upstream' | 'overflow' | 'circuit-open';
 
-/** What `most` of each is, is policy's `UpstreamLimits`; `requests` is kept by the group itself. */
+/** What `most` of each is, is policy's `UpstreamLimits`. */
 export interface GroupLimits {
+  /** Connections in use: each request, and each stream of bytes, has one of its own. */
   readonly connections: Limit;
+  /** Requests that wait for a connection that is being made. */
   readonly pending: Limit;
   readonly requests: Limit;
 }
@@ -119,14 +121,44 @@ export class UpstreamGroup implements OutcomeListener {
   pick(now: Millis, exclude: string | undefined, hash: number = noHash): BalancedEndpoint | null {
     const choice = this.balancer.pick(now, exclude, hash);
     if (choice === null || choice.id === exclude) return this.refused('no-healthy-upstream');
-    const { requests } = this.limits;
-    if (!requests.take()) return this.refused('overflow');
+    if (!this.hasRoomToWait(choice) || !this.take()) return this.refused('overflow');
     if (this.breaker !== null && !this.breaker.admit(now)) {
-      requests.give();
+      this.give();
       return this.refused('circuit-open');
     }
     choice.begin(now);
     return choice;
+  }
+
+  /** Whether it need not wait for a connection, or not too many do. */
+  private hasRoomToWait(choice: BalancedEndpoint): boolean {
+    const { pending } = this.limits;
+    return pending.most === 0 || this.isReady(choice) || pending.admits(this.waitingCount());
+  }
+
+  private isReady({ id }: BalancedEndpoint): boolean {
+    return this.upstreams.get(id)!.dialer.isReady !== false;
+  }
+
+  /** All that was sent to endpoints without a connection waits for one. */
+  private waitingCount(): number {
+    let count = 0;
+    for (const endpoint of this.balancer.endpoints) if (!this.isReady(endpoint)) count += endpoint.inflight;
+    return count;
+  }
+
+  /** Whether limits have room for one more. */
+  private take(): boolean {
+    const { connections, requests } = this.limits;
+    if (!connections.take()) return false;
+    if (requests.take()) return true;
+    connections.give();
+    return false;
+  }
+
+  private give(): void {
+    this.limits.connections.give();
+    this.limits.requests.give();
   }
 
   private refused(reason: PickRefusal): null {
@@ -146,7 +178,7 @@ export class UpstreamGroup implements OutcomeListener {
   }
 
   ended(endpoint: BalancedEndpoint, now: Millis, outcome: Outcome, startedAt: Millis): void {
-    this.limits.requests.give();
+    this.give();
     this.breaker?.record(now, outcome, startedAt);
     if (this.ejection !== null && this.balancer.get(endpoint.id) === endpoint)
       this.ejection.record(endpoint, this.balancer.endpoints, now, outcome);
@@ -170,7 +202,7 @@ export class UpstreamGroup implements OutcomeListener {
       breaker: breaker && { state: breaker.state(now), opened: breaker.opened, rejected: breaker.rejected },
       inUse: {
         connections: limits.connections.inUse,
-        pending: limits.pending.inUse,
+        pending: this.waitingCount(),
         requests: limits.requests.inUse,
       },
       overflows: {

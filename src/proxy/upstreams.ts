@@ -16,6 +16,8 @@ const maxIdlePerEndpoint = 512;
 
 /** Opens connections to one endpoint. */
 export interface Dialer {
+  /** False while what is sent waits for a connection that is being made; left out where nothing ever does. */
+  readonly isReady?: boolean;
   /** The owner is set by the caller before anything is told, so failures are told later, never at once. */
   dial(protocol: CarriedProtocol): Transport;
   /** As `dial`, for who must not send before the peer is there: `done` is told of it, or of null. */

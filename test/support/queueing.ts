@@ -55,7 +55,7 @@ export interface Load {
   readonly maxRetries?: number;
 }
 
-const unusedDialer: Dialer = {
+export const unusedDialer: Dialer = {
   dial: () => {
     throw new Error('nothing is dialled in a simulation');
   },

@@ -191,8 +191,9 @@ export class Balancer {
     const { slowStartMs } = this.policy;
     endpoint.warmSince ??= now;
     const warmMs = now - endpoint.warmSince;
-    if (warmMs >= slowStartMs) return 1;
-    this.staleAt = Math.min(this.staleAt, now + Math.max(slowStartMs / warmingSteps, minWarmingStepMs));
+    if (slowStartMs === 0 || warmMs >= slowStartMs) return 1;
+    if (endpoint.inRotation)
+      this.staleAt = Math.min(this.staleAt, now + Math.max(slowStartMs / warmingSteps, minWarmingStepMs));
     return Math.max(warmMs / slowStartMs, coldShare);
   }
 

@@ -54,6 +54,11 @@ export class SessionPool implements Dialer {
     for (const connection of [...this.connections]) connection.cutIfDenied();
   }
 
+  get isReady(): boolean {
+    for (const connection of this.connections) if (connection.isReady) return true;
+    return false;
+  }
+
   get connectionCount(): number {
     return this.connections.size;
   }
@@ -128,6 +133,11 @@ class ClientConnection {
     });
     this.socket = this.connect(identity);
     context.promptDeadlines.add(this);
+  }
+
+  /** Whether it is up, and takes new streams. */
+  get isReady(): boolean {
+    return this.ready && this.carrier.session.canOpen;
   }
 
   /** `tell` is told at once when it is ready already. */

@@ -12,8 +12,9 @@ export class ErrorWindow {
   /** The number of the newest slot, counted from the beginning of time. */
   private newest = 0;
 
+  /** Of ten milliseconds at least. */
   constructor(windowMs: number) {
-    this.slotMs = windowMs / slots;
+    this.slotMs = Math.max(windowMs, slots) / slots;
   }
 
   add(now: Millis, isFailure: boolean): void {

@@ -18,6 +18,13 @@ export class Limit {
     return true;
   }
 
+  /** As `take`, where somebody else counts those in use. */
+  admits(inUse: number): boolean {
+    if (this.most === 0 || inUse < this.most) return true;
+    this.overflows++;
+    return false;
+  }
+
   give(): void {
     assert(this.inUse > 0, 'more was given back to a limit than was taken');
     this.inUse--;

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seededRandom } from '../../../src/core.ts';
+import { Deadlines } from '../../../src/proxy/deadlines.ts';
 import { firstServing } from '../../../src/proxy/failover.ts';
 import type { UpstreamPolicy } from '../../../src/proxy/policy.ts';
 import { defaultBalance, defaultUpstream } from '../../../src/proxy/policy-defaults.ts';
-import type { UpstreamGroup } from '../../../src/proxy/upstream-group.ts';
-import { groupOf } from '../../support/queueing.ts';
+import { UpstreamGroup } from '../../../src/proxy/upstream-group.ts';
+import { Upstream } from '../../../src/proxy/upstreams.ts';
+import { groupOf, unusedDialer } from '../../support/queueing.ts';
 
 const nowhere = { zone: '', callerShare: null };
 
@@ -41,7 +43,44 @@ test('what does not fit under the limit is turned away at once, and what ends ma
   first.end(1, 'ok', 1);
   assert.notEqual(made.pick(1, undefined), null);
   const { inUse, overflows } = made.snapshot(1);
-  assert.deepEqual([inUse.requests, overflows.requests], [2, 1]);
+  assert.deepEqual([inUse.requests, overflows.requests, overflows.connections], [2, 1, 0]);
+});
+
+test('connections in use have a limit of their own, and the one that is reached first counts', () => {
+  const made = group(['a'], { limits: { ...limits, maxConnections: 1 } });
+  const first = made.pick(0, undefined)!;
+  assert.equal(made.pick(0, undefined), null);
+  assert.equal(made.refusal, 'overflow');
+  assert.deepEqual(made.snapshot(0).overflows, { connections: 1, pending: 0, requests: 0 });
+  first.end(1, 'ok', 1);
+  assert.deepEqual(made.snapshot(1).inUse, { connections: 0, pending: 0, requests: 0 });
+});
+
+test('what waits for connections that are being made has a limit, and what need not wait has none', () => {
+  const random = seededRandom(1);
+  const made = new UpstreamGroup(random);
+  const context = { now: () => 0, random, deadlines: new Deadlines(), promptDeadlines: new Deadlines() };
+  const dialers = [
+    { ...unusedDialer, isReady: false },
+    { ...unusedDialer, isReady: false },
+  ];
+  made.update(dialers.map((dialer, i) => ({ upstream: new Upstream(`e${i}`, dialer, context), weight: 1 })));
+  const maxPendingRequests = 3;
+  const pending = { maxConnections: 0, maxPendingRequests, maxConcurrentRequests: 0 };
+  made.configure(defaultBalance, { ...defaultUpstream, limits: pending }, nowhere);
+  const waiting = [0, 1, 2].map(() => made.pick(0, undefined)!);
+  assert.equal(made.pick(0, undefined), null);
+  assert.equal(made.refusal, 'overflow');
+  assert.deepEqual(made.snapshot(0).overflows, { connections: 0, pending: 1, requests: 0 });
+  assert.equal(made.snapshot(0).inUse.pending, 3);
+  waiting[0]!.end(1, 'connect-failure', 1);
+  const last = made.pick(1, undefined)!;
+  assert.equal(made.pick(1, undefined), null);
+  dialers[last.id === 'e0' ? 0 : 1]!.isReady = true;
+  assert.notEqual(made.pick(1, last.id === 'e0' ? 'e1' : 'e0'), null);
+  for (const dialer of dialers) dialer.isReady = true;
+  for (let i = 0; i < 10; i++) assert.notEqual(made.pick(2, undefined), null);
+  assert.equal(made.snapshot(2).inUse.pending, 0);
 });
 
 test('a pick that gives nothing holds nothing', () => {
@@ -109,7 +148,7 @@ test('its snapshot tells what each endpoint is like', () => {
       },
     ],
     breaker: null,
-    inUse: { connections: 0, pending: 0, requests: 1 },
+    inUse: { connections: 1, pending: 0, requests: 1 },
     overflows: { connections: 0, pending: 0, requests: 0 },
     ejections: { total: 0, spared: 0, active: 0 },
     retriesDenied: 0,
