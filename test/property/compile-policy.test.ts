@@ -205,10 +205,27 @@ test('the order of entries means nothing', () => {
   );
 });
 
+function replaced<T extends { readonly service: string }>(list: readonly T[], next: T): T[] {
+  return [...list.filter(({ service }) => service !== next.service), next];
+}
+
 test('what a compiler makes of one view after the other is what compiling each from nothing makes', () => {
   type Change = Partial<MeshView>;
   const change: fc.Arbitrary<(before: MeshView) => Change> = fc.oneof(
     policy.map((next) => () => ({ policy: next })),
+    // All other entries stay the very same objects, as they do when one is written.
+    resolvers.map((next) => (before: MeshView) => ({
+      policy: { ...before.policy, resolvers: replaced(before.policy.resolvers, next) },
+    })),
+    splitters.map((next) => (before: MeshView) => ({
+      policy: { ...before.policy, splitters: replaced(before.policy.splitters, next) },
+    })),
+    fc.tuple(name, protocol).map(([service, spoken]) => (before: MeshView) => ({
+      policy: {
+        ...before.policy,
+        defaults: replaced(before.policy.defaults, serviceDefaults(service, { protocol: spoken })),
+      },
+    })),
     local.map((next) => () => ({ local: next })),
     service.map((next) => (before: MeshView) => ({
       services: [...before.services.filter((each) => each.name !== next.name), next],
@@ -222,7 +239,7 @@ test('what a compiler makes of one view after the other is what compiling each f
     fc.constant(() => ({})),
   );
   fc.assert(
-    fc.property(view, fc.array(change, { maxLength: 8 }), (first, changes) => {
+    fc.property(view, fc.array(change, { maxLength: 10 }), (first, changes) => {
       const compiler = new Compiler();
       let current = first;
       let before = compiler.compile(current);

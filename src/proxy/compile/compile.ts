@@ -12,7 +12,7 @@ import { defaultUpstream, noTimeouts } from '../policy-defaults.ts';
 import type { IdentityView, LocalInstance, MeshView, Protocol, ServiceView } from '../view.ts';
 import { Chains, type Target } from './chains.ts';
 import { clusterOf } from './clusters.ts';
-import { Entries, type Protocols } from './entries.ts';
+import { Entries, noProtocols, type Protocols } from './entries.ts';
 import { inboundServices, serviceNames } from './inbound.ts';
 import { type Listeners, listenersOf } from './listeners.ts';
 
@@ -71,8 +71,9 @@ export class Compiler {
 
   /** Passes 1 to 4, which know no instance. */
   private chains({ policy, datacenter, trustDomain }: MeshView, services: readonly ServiceView[]): Chains {
-    const protocols = declaredProtocols(services);
     const last = this.policy;
+    const written = last?.view === policy ? last.written : new Entries(policy, noProtocols);
+    const protocols = declaredProtocols(services, written);
     if (
       last !== null &&
       last.view === policy &&
@@ -82,7 +83,7 @@ export class Compiler {
     )
       return last.chains;
     const chains = new Chains(new Entries(policy, protocols), datacenter, trustDomain);
-    this.policy = { view: policy, protocols, chains };
+    this.policy = { view: policy, written, protocols, chains };
     return chains;
   }
 
@@ -120,11 +121,11 @@ export class Compiler {
     this.clusters = new Map();
     return targets.map((target) => {
       const service = services.get(target.service);
-      let part = before.get(target.id);
-      if (part === undefined || part.target !== target || part.service !== service)
-        part = { target, service, cluster: clusterOf(chains, target, service) };
-      this.clusters.set(target.id, part);
-      return part.cluster;
+      const part = before.get(target.id);
+      const isSame = part !== undefined && part.service === service && isStill(part, chains, target);
+      const cluster = isSame ? part.cluster : clusterOf(chains, target, service);
+      this.clusters.set(target.id, { chains, target, service, cluster });
+      return cluster;
     });
   }
 
@@ -156,6 +157,9 @@ export class Compiler {
 
 interface PolicyPart {
   readonly view: MeshView['policy'];
+  /** The same, whatever services declare. */
+  readonly written: Entries;
+  /** What they declare beside it. */
   readonly protocols: Protocols;
   readonly chains: Chains;
 }
@@ -169,6 +173,7 @@ interface NamesPart {
 }
 
 interface ClusterPart {
+  readonly chains: Chains;
   readonly target: Target;
   readonly service: ServiceView | undefined;
   readonly cluster: Cluster;
@@ -210,10 +215,33 @@ function sorted<T>(list: readonly T[], keyOf: (item: T) => string): readonly T[]
   return inOrder ? list : [...list].sort((a, b) => byCodeUnit(keyOf(a), keyOf(b)));
 }
 
-function declaredProtocols(services: readonly ServiceView[]): Protocols {
+/** Those that policy does not say anyway, so that a service that comes or goes is no change of policy. */
+function declaredProtocols(services: readonly ServiceView[], written: Entries): Protocols {
   const protocols = new Map<string, Protocol>();
-  for (const { name, protocol } of services) if (protocol !== 'auto') protocols.set(name, protocol);
+  for (const { name, protocol } of services)
+    if (protocol !== 'auto' && protocol !== written.protocolOf(name)) protocols.set(name, protocol);
   return protocols;
+}
+
+/** Whether policy makes of a target what it made of it before; entries that did not change are the same objects. */
+function isStill(part: ClusterPart, chains: Chains, target: Target): boolean {
+  if (part.target === target) return true;
+  const before = part.chains;
+  return (
+    before.trustDomain === chains.trustDomain &&
+    part.target.datacenter === target.datacenter &&
+    part.target.broken === target.broken &&
+    before.entries.resolvers.get(target.service) === chains.entries.resolvers.get(target.service) &&
+    part.cluster.protocol === chains.entries.protocolOf(target.service) &&
+    equalLists(
+      part.cluster.failover,
+      chains.failover(target).map(({ id }) => id),
+    )
+  );
+}
+
+function equalLists<T>(a: readonly T[], b: readonly T[]): boolean {
+  return a.length === b.length && a.every((item, i) => item === b[i]);
 }
 
 function equalMaps<K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): boolean {
