@@ -7,6 +7,7 @@ import { maxValueBytes } from '../../gossip/record.ts';
 import { Fields, fault } from '../fields.ts';
 import type { StoredEntry } from '../port.ts';
 import type { Form, JsonSchema } from './form.ts';
+import { type EntryKind, foreignKinds, supportedKinds } from './kinds.ts';
 import { mesh } from './mesh.ts';
 import { proxyDefaults } from './proxy-defaults.ts';
 import { serviceDefaults } from './service-defaults.ts';
@@ -32,28 +33,7 @@ export const entryForms = {
   'service-resolver': serviceResolver,
   'service-router': serviceRouter,
   'service-splitter': serviceSplitter,
-} as const satisfies { readonly [kind: string]: EntryForm };
-
-export type EntryKind = keyof typeof entryForms;
-
-/** Sorted. */
-export const supportedKinds: readonly string[] = Object.keys(entryForms).sort();
-
-/** Consul's other kinds, so that a refusal can tell what Starling has no use for from a typing error. */
-const foreignKinds: readonly string[] = [
-  'api-gateway',
-  'bound-api-gateway',
-  'control-plane-request-limit',
-  'exported-services',
-  'file-system-certificate',
-  'http-route',
-  'ingress-gateway',
-  'inline-certificate',
-  'jwt-provider',
-  'sameness-group',
-  'tcp-route',
-  'terminating-gateway',
-];
+} as const satisfies { readonly [kind in EntryKind]: EntryForm };
 
 /** The form of a kind; null for what is none. */
 export function formOf(kind: string): EntryForm | null {

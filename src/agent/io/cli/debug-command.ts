@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { Fault, messageOf } from '../../../core.ts';
-import { supportedKinds } from '../../entries/entry.ts';
+import { supportedKinds } from '../../entries/kinds.ts';
 import { type CommonOptions, common, type Invocation, run, segment } from './invocation.ts';
 import { printable } from './output.ts';
 import { notEmpty } from './values.ts';

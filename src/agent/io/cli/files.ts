@@ -2,7 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { Fault, messageOf } from '../../../core.ts';
 import { parseDefinitions } from '../../definition.ts';
-import { type ParsedEntry, parseConfigEntry } from '../../entries/entry.ts';
+import type { ParsedEntry } from '../../entries/entry.ts';
 import type { ServiceDefinition } from '../../kinds.ts';
 
 const maxFileBytes = 1024 * 1024;
@@ -59,11 +59,15 @@ export async function readDefinitions(path: string): Promise<ServiceDefinition[]
 }
 
 /** The config entries of a file: one, or a list of them. */
-export async function readEntries(path: string): Promise<ParsedEntry[]> {
-  const content = await readStructured(path);
-  return inFile(path, () =>
-    (Array.isArray(content) ? content : [content]).map((entry) => parseConfigEntry(entry)),
-  );
+export async function readEntries(path: string): Promise<readonly ParsedEntry[]> {
+  return entriesIn(await readStructured(path), path);
+}
+
+async function entriesIn(content: unknown, path: string): Promise<readonly ParsedEntry[]> {
+  // Loaded for the commands that need it, as above.
+  const { parseConfigEntry } = await import('../../entries/entry.ts');
+  const entries: readonly unknown[] = Array.isArray(content) ? content : [content];
+  return inFile(path, () => entries.map((entry) => parseConfigEntry(entry)));
 }
 
 /** What a file holds, told by whether it names a `Kind`. */
@@ -76,12 +80,7 @@ export async function readEither(
     typeof first === 'object' &&
     first !== null &&
     Object.keys(first).some((key) => key.toLowerCase() === 'kind');
-  return inFile(path, () =>
-    isEntry
-      ? {
-          services: [],
-          entries: (Array.isArray(content) ? content : [content]).map((entry) => parseConfigEntry(entry)),
-        }
-      : { services: parseDefinitions(content, { type: 'file', path }), entries: [] },
-  );
+  if (isEntry) return { services: [], entries: await entriesIn(content, path) };
+  const services = inFile(path, () => parseDefinitions(content, { type: 'file', path }));
+  return { services, entries: [] };
 }

@@ -5,7 +5,8 @@
 import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { Fault, messageOf } from '../../../core.ts';
-import { type ParsedEntry, parseConfigEntry, supportedKinds } from '../../entries/entry.ts';
+import { type ParsedEntry, parseConfigEntry } from '../../entries/entry.ts';
+import { supportedKinds } from '../../entries/kinds.ts';
 import { readStructured } from './files.ts';
 import { type CommonOptions, common, type Invocation, operatorCommand, run, segment } from './invocation.ts';
 import { printable } from './output.ts';

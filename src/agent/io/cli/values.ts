@@ -7,7 +7,7 @@ import { Fault } from '../../../core.ts';
 import { grantRoles, maxGrantServices, maxGrantUses } from '../../../trust/grant.ts';
 import { idPattern } from '../../check-definition.ts';
 import { parseDuration, parseDurationBetween } from '../../duration.ts';
-import { supportedKinds } from '../../entries/entry.ts';
+import { supportedKinds } from '../../entries/kinds.ts';
 import { serviceNamePattern } from '../../kinds.ts';
 import { maxTokenTtlMs, minTokenTtlMs } from '../../port.ts';
 import { httpAddress } from '../../settings.ts';
@@ -50,6 +50,23 @@ export const tokenIdPrefix: Reader<string> = matching(
   /^[0-9a-f]{1,16}$/,
   'an id or the beginning of one, as `starling token list` shows them',
 );
+
+/** The revision of a config entry, or the beginning of one. */
+export const revisionPrefix: Reader<string> = matching(
+  /^[0-9a-f]{1,12}$/,
+  'a revision or the beginning of one, as `starling config history` shows them',
+);
+
+export const methodName: Reader<string> = matching(/^[A-Za-z]{1,32}$/, 'a method such as GET');
+
+export const requestPath: Reader<string> = matching(/^\/[^\s\p{Cc}]*$/u, 'a path that starts with /');
+
+/** For an option that may be given several times, each a header of a request. */
+export function anotherHeader(text: string, before: readonly string[]): readonly string[] {
+  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+[:=][^\r\n]*$/.test(text))
+    throw new InvalidArgumentError('It must be NAME:VALUE.');
+  return [...before, text];
+}
 
 /** For an option that may be given several times, each a service name. */
 export function anotherService(text: string, before: readonly string[]): readonly string[] {

@@ -1,7 +1,8 @@
 /** `/v1/config`: Consul's config entries, the policy that holds for the whole mesh. */
 import { Fault } from '../../../core.ts';
 import type { Json } from '../../consul.ts';
-import { entrySchema, formOf, parseConfigEntry, supportedKinds } from '../../entries/entry.ts';
+import { entrySchema, formOf, parseConfigEntry } from '../../entries/entry.ts';
+import { supportedKinds } from '../../entries/kinds.ts';
 import type { StoredEntry } from '../../port.ts';
 import { type ApiContext, type ApiRequest, bodyJson, json, operatorOf, type Route } from './route.ts';
 

@@ -164,11 +164,12 @@ test('intentions are created, listed, checked by exit code, and deleted', async 
     destination: 'api',
     allowed: false,
     rule: 'default deny',
+    byRequest: false,
   });
   assert.match(await done('intention', 'list'), /^web +api +allow +9 /m);
   await done('intention', 'delete', 'web', 'api', ...operator());
   await fails(1, /no intention/, 'intention', 'delete', 'web', 'api', ...operator());
-  await fails(2, /--allow and --deny/, 'intention', 'create', 'web', 'api');
+  await fails(2, /--allow, --deny and --permissions/, 'intention', 'create', 'web', 'api');
 });
 
 test('the operator token is found by flag, environment and data directory, and missed in words', async () => {
@@ -265,7 +266,7 @@ test('values that cannot be right are misuse, told before any agent is asked', a
     [/'source'/, 'intention', 'delete', '', 'api'],
     [/--description/, 'intention', 'create', 'web', 'api', '--deny', '--description', 'x'.repeat(513)],
     [/'kind'[^\n]*service-intentions/, 'config', 'list', 'bird-feeder'],
-    [/'kind'/, 'config', 'read', 'mesh', 'mesh'],
+    [/'kind'/, 'config', 'read', 'meshes', 'mesh'],
     [/'name'[^\n]*service name/, 'config', 'delete', 'service-defaults', 'a/b'],
     [/'id'[^\n]*service id/, 'deregister', 'a b'],
     [/--service[^\n]*service id/, 'maint', '--enable', '--service', ''],
