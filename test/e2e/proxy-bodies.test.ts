@@ -34,7 +34,7 @@ before(async () => {
     else if (incoming.url === '/slow-up') slowRequest = incoming;
     else receive(incoming, outgoing);
   });
-  pair = await startPair({ n: 51, port: app.port, protocol: 'http' });
+  pair = await startPair(51, [{ name: 'api', port: app.port, protocol: 'http' }]);
 });
 after(async () => {
   await pair?.stop();

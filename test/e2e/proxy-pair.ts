@@ -1,4 +1,4 @@
-/** Two real agents with one service between them: `web` on the first host calls `api`, an application of the test. */
+/** Two real agents: `web` on the first host calls services on the second, which are applications of the test. */
 
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
@@ -7,51 +7,42 @@ import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { type Bird, Flock, until } from '../../demo/flock.ts';
-import { register, upstreamPort } from './mesh.ts';
+import { passing, register, registerWeb, upstreamPort } from './mesh.ts';
 
 export interface Pair {
   readonly flock: Flock;
   readonly near: Bird;
   readonly far: Bird;
-  /** Where `web` reaches `api`, on the near host. */
+  /** Where `web` reaches the services, on the near host: the first at `port`, each other one at the next. */
   readonly address: string;
   readonly port: number;
   stop(): Promise<void>;
 }
 
-export interface PairOptions {
-  /** Of `api`, by a config entry; `auto` without. */
-  readonly protocol?: 'http' | 'tcp';
-  /** Where the application listens, on the far host. */
+export interface PairService {
+  readonly name: string;
+  /** Where it listens, on the far host. */
   readonly port: number;
-  /** The last octet of the near host's address 127.0.1.N; the far one has the next. */
-  readonly n: number;
+  /** By a config entry; `auto` without. */
+  readonly protocol?: 'http' | 'tcp';
 }
 
-/** Resolves once a connection through both agents reaches the application. */
-export async function startPair({ protocol, port, n }: PairOptions): Promise<Pair> {
+/**
+ * `n` is the last octet of the near host's address 127.0.1.N; the far one has the next. Resolves once `web` may call
+ * every service and knows where it is.
+ */
+export async function startPair(n: number, services: readonly PairService[]): Promise<Pair> {
   const flock = new Flock();
   try {
     const [near, far] = (await flock.start([
       { n, name: 'near' },
       { n: n + 1, name: 'far' },
     ])) as [Bird, Bird];
-    if (protocol !== undefined) await declare(flock, near, protocol);
-    await register(flock, far, { name: 'api', address: far.address, port });
-    const upstream = {
-      destination_name: 'api',
-      local_bind_address: near.address,
-      local_bind_port: upstreamPort,
-    };
-    const connect = { sidecar_service: { proxy: { upstreams: [upstream] } } };
-    await register(flock, near, { name: 'web', address: near.address, port: 9000, connect });
-    const allowed = await near.cli('intention', 'create', 'web', 'api', '--allow', ...flock.operator());
-    if (allowed.code !== 0) throw new Error(`intention create: ${allowed.stderr}`);
-    await until('web may call api', 10_000, async () => {
-      const decided = await far.cli('intention', 'check', 'web', 'api');
-      const known = await near.get<unknown[]>('/v1/health/service/api?passing');
-      return decided.code === 0 && known.length === 1;
-    });
+    for (const { name, protocol } of services)
+      if (protocol !== undefined) await declare(flock, near, name, protocol);
+    for (const { name, port } of services) await register(flock, far, { name, address: far.address, port });
+    await registerWeb(flock, near, ...services.map(({ name }) => name));
+    for (const { name } of services) await allow(flock, near, far, name);
     return { flock, near, far, address: near.address, port: upstreamPort, stop: () => flock.stop() };
   } catch (error) {
     await flock.stop();
@@ -59,9 +50,18 @@ export async function startPair({ protocol, port, n }: PairOptions): Promise<Pai
   }
 }
 
-async function declare(flock: Flock, bird: Bird, protocol: string): Promise<void> {
-  const file = join(flock.directory, 'api-defaults.json');
-  writeFileSync(file, JSON.stringify({ Kind: 'service-defaults', Name: 'api', Protocol: protocol }));
+async function allow(flock: Flock, near: Bird, far: Bird, service: string): Promise<void> {
+  const allowed = await near.cli('intention', 'create', 'web', service, '--allow', ...flock.operator());
+  if (allowed.code !== 0) throw new Error(`intention create: ${allowed.stderr}`);
+  await until(`web may call ${service}`, 10_000, async () => {
+    const decided = await far.cli('intention', 'check', 'web', service);
+    return decided.code === 0 && (await passing(near, service)) === 1;
+  });
+}
+
+async function declare(flock: Flock, bird: Bird, name: string, protocol: string): Promise<void> {
+  const file = join(flock.directory, `${name}-defaults.json`);
+  writeFileSync(file, JSON.stringify({ Kind: 'service-defaults', Name: name, Protocol: protocol }));
   const written = await bird.cli('config', 'write', file, ...flock.operator());
   if (written.code !== 0) throw new Error(`config write: ${written.stderr}`);
 }
