@@ -13,7 +13,7 @@ import { BalancedEndpoint, type OutcomeListener, type Rotation } from './endpoin
 import { MaglevChooser } from './maglev.ts';
 import { RingChooser } from './ring.ts';
 import { RoundRobinChooser } from './round-robin.ts';
-import { evenCallerShare, stayingShare } from './zones.ts';
+import { evenCallerShare, isWorthLeaving, mayBeLeft, stayingShare } from './zones.ts';
 
 /** The part of its weight that an endpoint begins with when it warms up. */
 const coldShare = 0.1;
@@ -142,9 +142,13 @@ export class Balancer {
     if (this.table !== null) return this.table.choose(now, exclude, hash);
     const { near, far } = this;
     if (near === null || far === null) return (near ?? far)?.choose(now, exclude, hash) ?? null;
-    const staysNear = this.nearShare >= 1 || this.random.next() < this.nearShare;
-    const first = staysNear ? near : far;
-    return first.choose(now, exclude, hash) ?? (staysNear ? far : near).choose(now, exclude, hash);
+    if (this.nearShare < 1 && this.random.next() >= this.nearShare)
+      return far.choose(now, exclude, hash) ?? near.choose(now, exclude, hash);
+    const choice = near.choose(now, exclude, hash);
+    if (choice !== null && (this.policy.method !== 'p2c' || !mayBeLeft(choice, now))) return choice;
+    const rival = far.choose(now, exclude, hash);
+    if (choice === null || rival === null) return choice ?? rival;
+    return isWorthLeaving(choice, rival, now) ? rival : choice;
   }
 
   /** Of those out of rotation; only ever needed when nobody else is left, so looking at all is fine. */

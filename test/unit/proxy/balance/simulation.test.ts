@@ -153,6 +153,24 @@ test('the breaker opens while everything fails, tries now and then, and closes w
   assert.equal(queueing.refused, after);
 });
 
+test('a zone that is several times slower than others is left within half a second, a little slower it is not', () => {
+  const shareNear = (nearMs: number, farMs: number, workers?: number): number => {
+    const near = new SimulatedServer('near', nearMs, workers, 'z1');
+    const far = ['z2', 'z3'].map((zone) => new SimulatedServer(zone, farMs, 1000, zone));
+    const queueing = new Queueing([near, ...far], 1, {}, {}, { zone: 'z1', callerShare: null });
+    queueing.run({ perSecond: 100, untilMs: 500 });
+    const [before, all] = [near.seen, queueing.seen];
+    queueing.run({ perSecond: 100, untilMs: 2500 });
+    return (near.seen - before) / (queueing.seen - all);
+  };
+  assert.ok(shareNear(200, 10) < 0.1, `${shareNear(200, 10)}`);
+  assert.equal(shareNear(10, 2), 1);
+  assert.ok(shareNear(100, 80) > 0.95, `${shareNear(100, 80)}`);
+  // One worker at 20 ms is good for 50 requests a second of the 100 that come.
+  const overloaded = shareNear(20, 20, 1);
+  assert.ok(overloaded > 0 && overloaded < 0.5, `${overloaded}`);
+});
+
 test('traffic stays in its zone as far as the zone has capacity for its callers', () => {
   const shareNear = (near: number, far: number, callerShare: number | null): number => {
     const servers = [
