@@ -227,6 +227,9 @@ export class Flock implements Reach {
       case 'rotate':
         this.rotate(this.host(step.host));
         break;
+      case 'put-away':
+        this.putAway(this.host(step.host));
+        break;
       default:
         this.changeNetwork(step);
     }
@@ -301,6 +304,13 @@ export class Flock implements Reach {
   /** As `starling ca rotate`; refused while there is nothing to rotate, or a rotation under way. */
   private rotate(host: Host): void {
     if (host.isReady) host.command({ type: 'rotate-root', operator: this.operator }, () => undefined);
+  }
+
+  /** As `starling ca recovery-key create`. */
+  private putAway(host: Host): void {
+    const { publicKey: key } = drawSigner(this.world.random('recovery key'));
+    const { operator } = this;
+    if (host.isReady) host.command({ type: 'set-recovery-key', key, seats: null, operator }, () => undefined);
   }
 
   private changeNetwork(step: Extract<Step, { do: 'partition' | 'cut-one-way' | 'mend' | 'quality' }>): void {

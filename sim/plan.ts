@@ -77,7 +77,9 @@ export type Step =
       readonly action: 'allow' | 'deny';
     }
   /** An operator asks for another root through this host. */
-  | { readonly do: 'rotate'; readonly host: number };
+  | { readonly do: 'rotate'; readonly host: number }
+  /** The first operator has shares of the root put away through this host, for a key that is on none. */
+  | { readonly do: 'put-away'; readonly host: number };
 
 export interface TimedStep {
   /** Milliseconds after the mesh has formed. */

@@ -14,7 +14,7 @@ export const ordinaryBounds: Bounds = {
 };
 
 /** What a run of a minute or two sees of what otherwise takes hours. */
-const hurried = { settleMs: 3_000, replaceAfterMs: 10_000 };
+const hurried = { settleMs: 3_000, replaceAfterMs: 10_000, refreshMs: 60_000 };
 const hurriedTtlMs = 120_000;
 
 /** Who may share the root. */

@@ -127,6 +127,13 @@ function rotations(hosts: number, random: Random): TimedStep[] {
   }));
 }
 
+/** Half of the meshes have shares of their roots put away. */
+function putAways(hosts: number, random: Random): TimedStep[] {
+  const atMs = Math.floor(activeMs * 0.6 * random.next());
+  const step = { do: 'put-away', host: randomInt(random, hosts) } as const;
+  return random.next() < 0.5 ? [{ atMs, step }] : [];
+}
+
 const faults = [deaths, partitions, oneWayCuts, pauses, slowDisks, clockSteps, departures] as const;
 
 export const trust: Scenario = {
@@ -143,6 +150,7 @@ export const trust: Scenario = {
         ...growth(hosts, random),
         ...background(hosts, plan.activeMs, 2_000, random),
         ...rotations(hosts, random),
+        ...putAways(hosts, random),
         ...chosen.flatMap((fault) => fault(hosts, random)),
         ...lastDeaths(hosts, random),
       ],
@@ -168,6 +176,7 @@ export const trustTraitor: Scenario = {
         ...growth(hosts, random),
         ...background(hosts, plan.activeMs, 3_000, random),
         ...rotations(hosts, random),
+        ...putAways(hosts, random),
         // Whoever is named by the others is taken away by an operator.
         { atMs: activeMs - 1_000, step: { do: 'kill', host: liar } },
         ...forAWhile(atMs, random.next() * 8_000, deathOf(victim, random), { do: 'restart', host: victim }),

@@ -99,13 +99,14 @@ export class Acceptor {
    * How long `leader` has to wait. A ballot that a quorum follows is given a while to finish, and its leader
    * then lets another go first; and nobody may begin ballot after ballot. So no single trustee keeps the others
    * from deciding. (Giving the time at the promise already let leaders that had half a quorum each block all.)
+   * A leader that is away, as far as is seen here, is waited for no longer.
    */
-  private waitFor(leader: HostId, now: Millis): Millis {
+  private waitFor(leader: HostId, isAway: (host: HostId) => boolean, now: Millis): Millis {
     if (this.electorate.members.length === 1) return 0;
     const { leaseMs, roundMs } = this.timings;
     const lastPromise = this.promisedAt.get(leader);
     let until = lastPromise === undefined ? now : lastPromise + roundMs;
-    if (this.lease !== null)
+    if (this.lease !== null && !isAway(this.lease.leader))
       until = Math.max(until, this.lease.since + (this.lease.leader === leader ? 2 : 1) * leaseMs);
     return Math.max(0, until - now);
   }
@@ -127,11 +128,12 @@ export class Acceptor {
     { ballot }: Of<'prepare'>,
     holdsShare: boolean,
     now: Millis,
+    isAway: (host: HostId) => boolean = () => false,
   ): Of<'promise'> | Refused {
     const refusal = this.judgeBallot(from, ballot);
     if (refusal !== null) return refusal;
     if (ballot > this.current.promised) {
-      const retryAfterMs = this.waitFor(from, now);
+      const retryAfterMs = this.waitFor(from, isAway, now);
       if (retryAfterMs > 0) return this.refuse(ballot, 'busy', Math.ceil(retryAfterMs));
       this.promisedAt.set(from, now);
       this.current = { ...this.current, promised: ballot };

@@ -308,7 +308,7 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
     if (this.office.isWithdrawn) return this.decline(from, message);
     switch (message.type) {
       case 'prepare':
-        return this.office.reply(from, acceptor.prepare(from, message, this.office.share() !== null, now));
+        return this.office.reply(from, this.promise(from, message, now));
       case 'propose':
         return this.office.reply(from, this.propose(from, message, now));
       case 'accept':
@@ -318,6 +318,11 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
       case 'sign':
         return this.participant.onSign(from, message, now);
     }
+  }
+
+  private promise(from: HostId, message: Of<'prepare'>, now: Millis): EpochMessage {
+    const holdsShare = this.office.share() !== null;
+    return this.office.acceptor.prepare(from, message, holdsShare, now, (host) => this.office.isAway(host));
   }
 
   /** Binds nobody to anything, and lets the leader count on others. */
@@ -378,7 +383,7 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
           return [...this.sessions.end(session.id), ...this.recovery.onFailed(session.plan, report)];
         const isOwn = session.kind === 'sign' && session.coordinator === this.office.self;
         const posts = isOwn ? this.leader.fail(`signature: ${report.detail}`, now) : [];
-        return [...this.mail(posts), ...this.participant.onFailed(session, report)];
+        return [...this.mail(posts), ...this.participant.onFailed(session, report, now)];
       }
     }
   }

@@ -373,7 +373,11 @@ export class Leader {
     if (!hopeless) return [];
     let waitMs = 0;
     for (const { retryAfterMs } of attempt.refusals.values()) waitMs = Math.max(waitMs, retryAfterMs);
-    return this.fail(`refused: ${message.code} (${phase.name})`, now, waitMs);
+    return this.fail(
+      `refused: ${message.code} (${phase.name})`,
+      now,
+      Math.min(waitMs, this.options.timings.busyMs),
+    );
   }
 
   /** A ballot that another trustee names, if following it cannot lead too far up. */

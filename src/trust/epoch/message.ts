@@ -356,7 +356,7 @@ export function encodeMessage(message: EpochMessage): Uint8Array {
 /** Whether whoever gets this message answers by what it sees of the mesh. */
 export function asksForView(bytes: Uint8Array): boolean {
   const type = types[bytes[1] ?? types.length];
-  return type === 'start' || type === 'propose' || type === 'recover';
+  return type === 'prepare' || type === 'start' || type === 'propose' || type === 'recover';
 }
 
 /** Throws `Fault('malformed')`. Signatures are for whoever acts on the message to check. */

@@ -64,6 +64,8 @@ export class Office {
   electorate: Electorate;
   acceptor: Acceptor;
   view: TrusteeView = emptyView;
+  /** Until when each is not trusted. */
+  private readonly cheats = new Map<HostId, Millis>();
 
   /** Throws `Fault('epoch-state-broken')` when what the store held does not fit together. */
   constructor(options: EpochOptions) {
@@ -181,9 +183,35 @@ export class Office {
     return message.type === 'refused' ? [answer] : [this.persist([answer])];
   }
 
+  /** Whether another is known here to be away. */
+  isAway(host: HostId): boolean {
+    const known = this.view.candidates.find((candidate) => candidate.host === host);
+    return known !== undefined && known.absentSince !== null;
+  }
+
+  /**
+   * `host` was proven to have cheated in a dealing, to everybody who took part: so it is passed
+   * over for as long as one may be away, and its seat is another's where there is another. In memory only: who forgets
+   * it is cheated once more.
+   */
+  distrust(host: HostId, now: Millis): void {
+    if (host !== this.self) this.cheats.set(host, now + this.options.policy.replaceAfterMs);
+  }
+
+  /** What this host sees, and what it has been shown. */
+  private seen(now: Millis): TrusteeView {
+    for (const [host, until] of this.cheats) if (now >= until) this.cheats.delete(host);
+    if (this.cheats.size === 0) return this.view;
+    const candidates = this.view.candidates.map((candidate) =>
+      this.cheats.has(candidate.host) ? { ...candidate, eligible: false } : candidate,
+    );
+    return { ...this.view, candidates };
+  }
+
   /** The seats this host would have; null when all is as it should be. */
   design(repair: boolean, now: Millis): Design | null {
-    const { current, view } = this;
+    const { current } = this;
+    const view = this.seen(now);
     // A new key is dealt by all who will hold it, so that nobody can wait for the absent.
     const rotates = current.plan.threshold > 1 && wantsRotation(view, current);
     const seats = selectSeats(current.plan, view.candidates, this.options.policy, now, rotates);
@@ -198,7 +226,7 @@ export class Office {
   /** Throws a `Fault` unless this host would have it so; see `judgePlan` for the codes. */
   approve(plan: EpochPlan, justification: Justification, now: Millis): void {
     const repair = justification.promises.some((promise) => !promise.holdsShare);
-    judgePlan(plan, this.current, this.view, this.options.policy, repair, now);
+    judgePlan(plan, this.current, this.seen(now), this.options.policy, repair, now);
   }
 
   /** Moves on to the epoch of a record that the chain let in; gives the write to make and what to shred then. */

@@ -153,11 +153,12 @@ export class Participant {
   }
 
   /** The cryptography gave up here; whoever broke its protocol is named, and the leader told. */
-  onFailed(session: CryptoSession, report: Report<'failed'>): EpochEffect[] {
+  onFailed(session: CryptoSession, report: Report<'failed'>, now: Millis): EpochEffect[] {
     const effects: EpochEffect[] = this.sessions.end(session.id);
     for (const subject of report.blamed)
       effects.push({ type: 'alarm', code: 'blamed', subject, detail: report.detail });
     if (session.kind !== 'sign') {
+      for (const host of report.blamed) this.office.distrust(host, now);
       const leader = this.office.electorate.leaderOf(session.plan.ballot);
       effects.push(...this.refuse(leader, session.plan, 'dealing-failed'));
     }

@@ -73,6 +73,8 @@ export interface EpochTimings {
   readonly signMs: Millis;
   /** How long a trustee lets one leader finish before it follows another. */
   readonly leaseMs: Millis;
+  /** Who is told to wait longer asks again after this all the same: the one that is waited for may be gone by then. */
+  readonly busyMs: Millis;
   /** Between the first attempts of one trustee and the next in the order of seats. */
   readonly staggerMs: Millis;
   /** The longest pause between attempts that failed; the first is a second or two. */
@@ -88,6 +90,7 @@ export const defaultTimings: EpochTimings = {
   graceMs: 2000,
   signMs: 10_000,
   leaseMs: 30_000,
+  busyMs: 5000,
   staggerMs: 3000,
   maxPauseMs: 30_000,
   reviewMs: 5000,

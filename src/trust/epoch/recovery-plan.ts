@@ -5,7 +5,7 @@ import { coldPlanFor, type SeatRow, type TrusteePolicy } from './policy.ts';
 import { canSign, type TrusteeView } from './rules.ts';
 import { newcomersOf } from './selection.ts';
 
-/** A quorum that is away while it is recovered may decide on this many epochs before the two meet. */
+/** A quorum that is away while it is recovered may decide on this many epochs, and some, before the two meet. */
 const roomForEpochs = 1000;
 
 /** What whoever plans a recovery knows. */
@@ -13,7 +13,7 @@ export interface RecoveryView {
   readonly current: EpochDescriptor;
   readonly view: TrusteeView;
   readonly policy: TrusteePolicy;
-  /** When the mesh was founded: a recovery is numbered by the seconds since then, so that none has a number twice. */
+  /** When the mesh was founded: a recovery is numbered by the seconds since then, so that no two have one number. */
   readonly foundedAt: Millis;
 }
 
@@ -32,7 +32,7 @@ export function planRecovery({ current, view, policy, foundedAt }: RecoveryView,
   const seats = { trustees, threshold: row.threshold };
   return {
     mesh: before.mesh,
-    epoch: Math.max(before.epoch + roomForEpochs, Math.floor((now - foundedAt) / 1000)),
+    epoch: before.epoch + roomForEpochs + Math.max(0, Math.floor((now - foundedAt) / 1000)),
     previous: current.hash,
     generation: before.generation,
     kind: 'recover',

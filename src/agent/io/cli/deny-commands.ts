@@ -37,9 +37,10 @@ function named({ name, host, serial }: DenialStatus): string {
   return name === '' ? `host ${host}` : `host ${printable(name)} (${host.slice(0, 8)})`;
 }
 
-/** One share signs nothing; two hosts' shares of one time might. */
+/** One share signs nothing; those of enough hosts, of one time, might. */
 function shareHint({ trustee }: DenialAnswer): string {
-  return trustee ? '\nit held a share of the root: see that it is replaced, `starling ca rotate`' : '';
+  if (!trustee) return '';
+  return '\nit held a share of the root: the others make theirs anew, and once one more share would do, another root';
 }
 
 function told(answer: DenialAnswer): string {

@@ -222,6 +222,17 @@ test('a ballot that a quorum follows is left to finish, and its leader then lets
   assert.equal(prepare(8, now + 31_000).type, 'promise');
 });
 
+test('a leader that is away is waited for no longer', () => {
+  const [acceptor] = acceptors();
+  const leader = electorate.leaderOf(4);
+  const prepare = (ballot: number, at: number, isAway: (host: string) => boolean) =>
+    acceptor!.prepare(electorate.leaderOf(ballot), { type: 'prepare', epoch: 2, ballot }, true, at, isAway);
+  prepare(4, now, () => false);
+  acceptor!.follow(leader, 4, now);
+  assert.equal(prepare(5, now + 1000, (host) => host !== leader).type, 'refused');
+  assert.equal(prepare(5, now + 1000, (host) => host === leader).type, 'promise');
+});
+
 test('once its leader says that a ballot came to nothing another may go at once, and nobody else can say so', () => {
   const [acceptor] = acceptors();
   const prepare = (ballot: number, at: number) =>

@@ -31,8 +31,8 @@ function hasCode(code: string): (error: unknown) => boolean {
 }
 
 /** A mesh of so many trustees, some of whose shares are cold. */
-function netOf(hosts: number, seats: number | null = null): EpochNet {
-  const net = new EpochNet({ seed: hosts, hosts, policy, cryptography: realCryptography() });
+function netOf(hosts: number, seats: number | null = null, seed = 1): EpochNet {
+  const net = new EpochNet({ seed, hosts, policy, cryptography: realCryptography() });
   net.cold = { ...wish, seats };
   net.run(patienceMs, () => net.isSettled() && net.latest.plan.trustees.length === hosts);
   net.run(1000);
@@ -126,6 +126,36 @@ test('those who were away and decided without the recovered go over to them', ()
   assert.equal(new Set(net.hosts.map(({ machine }) => machine!.current.hash)).size, 1);
   assert.equal(net.latest.rootKey, before.rootKey);
   assert.deepEqual(net.forks, []);
+});
+
+test('a recovery that a crash or a bad network cuts off is tried again, and ends in one epoch', () => {
+  for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
+    const net = netOf(5, null, seed);
+    const before = net.latest;
+    lose(net, [1, 2, 4]);
+    net.loss = 0.2;
+    net.duplication = 0.2;
+    for (let attempt = 0; attempt < 12 && net.latest.hash === before.hash; attempt++) {
+      for (const index of [0, 3]) net.start(index);
+      net.run(10_000);
+      // It may have been done before the crash was noticed.
+      if (net.hosts[3]!.machine!.current.hash !== before.hash) break;
+      const order = orderAt(net, 3);
+      net.feed(net.hosts[3]!, { type: 'recover', order });
+      if (attempt < 2) {
+        net.run(net.random.next() * 2500);
+        net.crash(net.random.next() < 0.5 ? 0 : 3);
+      }
+      net.run(60_000, () => net.latest.hash !== before.hash);
+    }
+    net.loss = 0;
+    for (const index of [0, 3]) net.start(index);
+    net.run(patienceMs, () => net.latest.plan.kind === 'recover' && net.isSettled());
+    net.run(1000);
+    assert.equal(net.latest.rootKey, before.rootKey, `seed ${seed}`);
+    signWith(groupOfEpoch(net.latest), sharesKept(net), Buffer.from('a certificate'));
+    assert.deepEqual(net.forks, []);
+  }
 });
 
 test('nobody lends itself to a recovery while a quorum is here, or by another key, or for other hosts', () => {
