@@ -113,6 +113,7 @@ export class TestEngine {
       addedHeaders: null,
       requestCuts: null,
       responseEdits: null,
+      hasher: null,
       unavailable: () => new Refusal(503, 'no-healthy-upstream', 'none'),
       ...more,
     };

@@ -63,7 +63,7 @@ export class DownstreamConnection implements TransportOwner, ExchangeClient {
     this.router = router;
     this.context = context;
     this.onOver = onOver;
-    this.exchange = new Exchange(this, spoken, context);
+    this.exchange = new Exchange(this, spoken, router.clientAddress, context);
     this.deadlineMs = context.now() + idleDownstreamMs;
     transport.owner = this;
     context.deadlines.add(this);

@@ -3,9 +3,11 @@
  * A client connection has one of these and uses it for request after request.
  */
 import type { Millis } from '../../core.ts';
+import { noHash } from '../balance/chooser.ts';
 import type { BalancedEndpoint, Outcome } from '../balance/endpoint.ts';
+import type { RequestHasher } from '../balance/hash-key.ts';
 import type { RefusalReason } from '../dataplane.ts';
-import type { Deadlines, Timed } from '../deadlines.ts';
+import type { Timed } from '../deadlines.ts';
 import type { EngineContext } from '../engine.ts';
 import { firstServing } from '../failover.ts';
 import { type Reach, triedTooLong, type UpstreamFailure } from '../failure.ts';
@@ -18,12 +20,14 @@ import { highWaterBytes, type Transport } from '../transport.ts';
 import type { RequestProtocol, UpstreamGroup } from '../upstreams.ts';
 import { Account } from './account.ts';
 import { forwardedRequest, inlineEnd } from './edit.ts';
+import { RequestFacts } from './facts.ts';
 import { type FieldEdits, joinLines } from './field-edits.ts';
 import type { RequestHead, ResponseHead } from './head.ts';
 import type { MirroredRequest } from './mirror.ts';
 import { redirectResponse } from './redirect.ts';
 import { grpcStatusOf, Refusal } from './refusal.ts';
 import { Replay } from './replay.ts';
+import { RequestClock, type Stage } from './request-clock.ts';
 import { isUnwanted } from './retry.ts';
 import { drawTarget, type HttpRoute, type RouteTarget, type Treatment } from './route.ts';
 import type { Asker, UpstreamConnection } from './upstream.ts';
@@ -44,8 +48,8 @@ export interface ExchangeClient extends Timed {
   tunnelEnded(): void;
 }
 
-/** Timeouts shorter than this are watched for by the prompt timer; others may come due a second late. */
-const promptMs = 10_000;
+/** Hashing is synchronous, so one object serves every request. */
+const facts = new RequestFacts();
 
 export class Exchange implements Asker {
   /** Of the request, set by whoever reads it. */
@@ -59,8 +63,10 @@ export class Exchange implements Asker {
   private readonly context: EngineContext;
   /** What the client speaks. */
   private readonly spoken: RequestProtocol;
+  private readonly address: string;
   private readonly replay = new Replay();
   private readonly account = new Account();
+  private readonly clock: RequestClock;
   /** Both null between requests. */
   private route: HttpRoute | null = null;
   private target: RouteTarget | null = null;
@@ -75,24 +81,20 @@ export class Exchange implements Asker {
   private mirrored: MirroredRequest | null = null;
   /** What to answer when the wait is over, by policy's wish; 0 goes on. */
   private faultStatus = 0;
+  /** What hash balancing goes by, and the line that has the client come back to the same place. */
+  private hash = noHash;
+  private cookie: Buffer | null = null;
   /** Who was asked last, and is avoided by the next try. */
   private lastGroup: UpstreamGroup | null = null;
   private lastEndpoint = '';
-  private startedAt: Millis = 0;
-  private triedAt: Millis = 0;
-  /** When the answer began. */
-  private answeredAt: Millis = 0;
-  /** As exact as the ticks of `clock`. */
-  private activeAt: Millis = 0;
-  /** When a request that has to wait goes on; `Infinity` when none does. */
-  private wakeAt: Millis = Infinity;
-  private clock: Deadlines;
 
-  constructor(client: ExchangeClient, spoken: RequestProtocol, context: EngineContext) {
+  /** `address` is of the client's socket. */
+  constructor(client: ExchangeClient, spoken: RequestProtocol, address: string, context: EngineContext) {
     this.client = client;
+    this.address = address;
     this.spoken = spoken;
     this.context = context;
-    this.clock = context.deadlines;
+    this.clock = new RequestClock(client, context);
   }
 
   /** Begins with a request whose head is at hand, and its body up to `bodyEnd`. It may be over on return. */
@@ -104,9 +106,9 @@ export class Exchange implements Asker {
     this.retries = 0;
     this.faultStatus = 0;
     this.lastGroup = null;
-    this.startedAt = this.activeAt = now;
-    this.watch(route.timeouts.leastMs, now);
+    this.clock.start(route.timeouts, now);
     this.account.open(this.isGrpc ? target.counter.grpc : target.counter, bytes, head, now);
+    if (target.hasher !== null) this.hashBy(target.hasher, bytes, head);
     const { treatment } = route;
     if (treatment !== null && this.isAnswered(treatment, bytes, head, now)) return;
     if (target.requestCuts !== null) head.cutFields(bytes, target.requestCuts);
@@ -119,7 +121,7 @@ export class Exchange implements Asker {
     this.replay.start(forwarded, head.isIdempotent(bytes));
     target.groups[0]!.retries.earn(now);
     if (treatment !== null) this.treat(treatment, forwarded, now);
-    if (this.wakeAt === Infinity && this.route !== null && !this.connect(now, false))
+    if (!this.clock.isWaiting && this.route !== null && !this.connect(now, false))
       this.refuse(target.unavailable(), false);
     else if (this.route !== null) {
       if (inline < bodyEnd) this.sendRequestBody(bytes, inline, bodyEnd);
@@ -150,6 +152,13 @@ export class Exchange implements Asker {
     return this.route !== null;
   }
 
+  private hashBy(hasher: RequestHasher, bytes: Buffer, head: RequestHead): void {
+    facts.of(bytes, head).sourceIp = this.address;
+    this.hash = hasher.hash(facts, this.context.random);
+    const { setCookie } = hasher;
+    this.cookie = setCookie === null ? null : Buffer.from(`set-cookie: ${setCookie}\r\n`);
+  }
+
   private treat({ mirror, fault }: Treatment, forwarded: Buffer, now: Millis): void {
     if (mirror !== null) this.mirrored = mirror.copy(forwarded, this.isHeadRequest, this.context);
     if (fault !== null) this.applyFault(fault, now);
@@ -171,7 +180,7 @@ export class Exchange implements Asker {
     this.faultStatus = abort !== null && happens(abort.percent, random) ? abort.status : 0;
     if (delay !== null && happens(delay.percent, random)) {
       this.account.flags |= responseFlag.DI;
-      this.waitUntil(now + delay.ms);
+      this.clock.waitUntil(now + delay.ms);
     } else if (this.faultStatus !== 0) this.refuseAsFault();
   }
 
@@ -186,13 +195,13 @@ export class Exchange implements Asker {
     const first = firstServing(groups, now);
     for (let i = 0; i < groups.length; i++) {
       const group = groups[(first + i) % groups.length]!;
-      const endpoint = group.pick(now, group === this.lastGroup ? this.lastEndpoint : undefined);
+      const endpoint = group.pick(now, group === this.lastGroup ? this.lastEndpoint : undefined, this.hash);
       if (endpoint === null) continue;
       const upstream = group.upstreamOf(endpoint).take(this.route!.carries ?? this.spoken, fresh);
       this.group = group;
       this.endpoint = endpoint;
       this.upstream = upstream;
-      this.triedAt = now;
+      this.clock.triedAt = now;
       this.account.observation?.sentTo(upstream.upstream.name);
       upstream.attach(this);
       for (const part of this.replay.parts) {
@@ -206,7 +215,7 @@ export class Exchange implements Asker {
   }
 
   sendRequestBody(bytes: Buffer, start: number, end: number): void {
-    this.noteActivity();
+    this.clock.heard();
     this.account.requestBytes += end - start;
     if (this.upstream === null) {
       this.replay.keep(bytes, start, end);
@@ -244,7 +253,9 @@ export class Exchange implements Asker {
   }
 
   get responseEdits(): FieldEdits | null {
-    return this.target!.responseEdits;
+    const { responseEdits } = this.target!;
+    if (this.cookie === null) return responseEdits;
+    return { cuts: responseEdits?.cuts ?? [], lines: joinLines(responseEdits?.lines ?? null, this.cookie) };
   }
 
   resumeInput(): void {
@@ -277,12 +288,12 @@ export class Exchange implements Asker {
   startResponse(status: number, bytes: Buffer): void {
     this.replay.stop();
     this.status = status;
-    this.answeredAt = this.context.now();
+    this.clock.answeredAt = this.context.now();
     this.sendBody(bytes, 0, bytes.length);
   }
 
   sendBody(bytes: Buffer, start: number, end: number): void {
-    this.noteActivity();
+    this.clock.heard();
     this.account.responseBytes += end - start;
     this.account.counter!.bytesReceived += end - start;
     this.client.transport.write(bytes, start, end);
@@ -336,7 +347,7 @@ export class Exchange implements Asker {
     const { retry } = this.route!;
     this.retries++;
     const wait = retry === null ? 0 : backoffMs(retry, this.retries - 1, this.context.random);
-    if (wait > 0) this.waitUntil(now + wait);
+    if (wait > 0) this.clock.waitUntil(now + wait);
     else if (!this.connectAnew(now, mayAskAgain || retry !== null)) return false;
     this.account.counter!.retries++;
     this.client.resumeInput();
@@ -356,7 +367,7 @@ export class Exchange implements Asker {
     const { client } = this;
     this.upstream = null;
     this.status = 101;
-    this.answeredAt = this.context.now();
+    this.clock.answeredAt = this.context.now();
     client.deadlineMs = Infinity;
     client.transport.write(response, 0, response.length);
     const tunnel = new Relay(client.transport, upstream, this.account.counter!, (end) => {
@@ -369,52 +380,21 @@ export class Exchange implements Asker {
 
   // Time.
 
-  private noteActivity(): void {
-    if (this.clock.tickedAt > this.activeAt) this.activeAt = this.clock.tickedAt;
-  }
-
-  private watch(leastMs: number, now: Millis): void {
-    this.client.deadlineMs = now + leastMs;
-    if (leastMs < promptMs) this.watchPromptly();
-  }
-
-  private watchPromptly(): void {
-    this.clock = this.context.promptDeadlines;
-    this.clock.add(this.client);
-  }
-
-  private waitUntil(at: Millis): void {
-    this.wakeAt = at;
-    this.client.deadlineMs = Math.min(this.client.deadlineMs, at);
-    this.watchPromptly();
-  }
-
-  /** Something may have come due; chunks and tries do not move the client's deadline, so it is worked out here. */
   onDeadline(now: Millis): void {
-    const { requestMs, answerMs, perTryMs } = this.route!.timeouts;
-    const isAwaited = this.upstream !== null && this.status === 0;
-    const tryEndsAt = isAwaited ? this.triedAt + perTryMs : Infinity;
-    const requestEndsAt = this.startedAt + requestMs;
-    const idleEndsAt = this.activeAt + this.patienceMs;
-    if (now >= requestEndsAt) this.timedOut(`no answer within ${requestMs} ms`);
-    else if (now >= idleEndsAt) this.timedOut(`nothing came for ${this.patienceMs} ms`);
-    else if (now >= tryEndsAt) this.tryTimedOut(perTryMs);
-    else if (now >= this.wakeAt) this.wake(now);
-    else {
-      // The request may be complete long before the idle time is over, and patience shorter from then on.
-      const recheckAt = this.status === 0 ? now + answerMs : Infinity;
-      this.client.deadlineMs = Math.min(requestEndsAt, idleEndsAt, tryEndsAt, this.wakeAt, recheckAt);
-    }
+    const due = this.clock.due(this.stage, now);
+    if (due === null) return;
+    if (due.type === 'too-late') this.timedOut(due.detail);
+    else if (due.type === 'try-too-late') this.tryTimedOut(due.perTryMs);
+    else this.wake(now);
   }
 
-  /** How long nothing may come from either side. */
-  private get patienceMs(): number {
-    const { idleMs, answerMs } = this.route!.timeouts;
-    return this.status === 0 && this.requestDone ? Math.min(idleMs, answerMs) : idleMs;
+  private get stage(): Stage {
+    if (this.status !== 0) return 'answering';
+    if (this.upstream === null) return 'waiting';
+    return this.requestDone ? 'awaiting' : 'sending';
   }
 
   private wake(now: Millis): void {
-    this.wakeAt = Infinity;
     if (this.faultStatus !== 0) this.refuseAsFault();
     else if (this.connectAnew(now, true)) this.client.resumeInput();
     else this.refuse(this.target!.unavailable(), false);
@@ -471,7 +451,8 @@ export class Exchange implements Asker {
     this.lastEndpoint = endpoint.id;
     this.endpoint = null;
     this.group = null;
-    endpoint.end(now, outcome, (this.status === 0 ? now : this.answeredAt) - this.triedAt);
+    const { triedAt, answeredAt } = this.clock;
+    endpoint.end(now, outcome, (this.status === 0 ? now : answeredAt) - triedAt);
   }
 
   /** Every request that had a route ends here, once. */
@@ -480,9 +461,8 @@ export class Exchange implements Asker {
     this.route = null;
     this.target = null;
     this.mirrored = null;
-    this.wakeAt = Infinity;
-    if (this.clock === this.context.deadlines) return;
-    this.clock.remove(this.client);
-    this.clock = this.context.deadlines;
+    this.hash = noHash;
+    this.cookie = null;
+    this.clock.stop();
   }
 }

@@ -1,9 +1,14 @@
 /** What policy may look at in a request, turned into strings only where something asks for it. */
-import { colon, lineFeed, space, spells, tab } from './bytes.ts';
+import type { HashSource } from '../balance/hash-key.ts';
+import { ascii, colon, lineFeed, space, spells, tab } from './bytes.ts';
 import type { RequestHead } from './head.ts';
 
+const cookieName = ascii('cookie');
+
 /** One object is reused for many requests: what it says holds as long as the bytes of the head are at hand. */
-export class RequestFacts {
+export class RequestFacts implements HashSource {
+  /** Of the client's socket; known where hashes are asked for. */
+  sourceIp = '';
   private bytes: Buffer = Buffer.alloc(0);
   private head: RequestHead | null = null;
   private pathText: string | null = null;
@@ -28,11 +33,6 @@ export class RequestFacts {
     return this.pathText!;
   }
 
-  private get query(): string {
-    if (this.queryText === null) this.readTarget();
-    return this.queryText!;
-  }
-
   private readTarget(): void {
     const target = targetOf(this.bytes, this.head!);
     const mark = target.indexOf('?');
@@ -41,8 +41,9 @@ export class RequestFacts {
   }
 
   /** The value of the first parameter with this name, as it was sent; null without one. */
-  parameter(name: string): string | null {
-    for (const pair of this.query.split('&')) {
+  query(name: string): string | null {
+    if (this.queryText === null) this.readTarget();
+    for (const pair of this.queryText!.split('&')) {
       const equals = pair.indexOf('=');
       if ((equals < 0 ? pair : pair.slice(0, equals)) === name)
         return equals < 0 ? '' : pair.slice(equals + 1);
@@ -54,6 +55,18 @@ export class RequestFacts {
   field(name: Uint8Array): string | null {
     const { fieldsStart, end } = this.head!;
     return fieldValue(this.bytes, fieldsStart, end, name);
+  }
+
+  header(name: string): string | null {
+    return this.field(ascii(name.toLowerCase()));
+  }
+
+  cookie(name: string): string | null {
+    for (const pair of (this.field(cookieName) ?? '').split(/[;,] */)) {
+      const equals = pair.indexOf('=');
+      if (equals > 0 && pair.slice(0, equals) === name) return pair.slice(equals + 1);
+    }
+    return null;
   }
 }
 

@@ -32,7 +32,7 @@ export class CompiledMatch {
     if (this.path !== null && !this.path(facts.path)) return false;
     for (const { name, holds } of this.headers) if (!holds(facts.field(name))) return false;
     for (const { name, holds } of this.query) {
-      const value = facts.parameter(name);
+      const value = facts.query(name);
       if (value === null || !holds(value)) return false;
     }
     return true;

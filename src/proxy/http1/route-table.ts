@@ -19,7 +19,7 @@ import { compileTimeouts } from './timeouts.ts';
 const facts = new RequestFacts();
 
 /** What is known of a cluster where routes are compiled. */
-export type Reach = Pick<RouteTarget, 'groups' | 'counter' | 'tcpCounter' | 'unavailable'>;
+export type Reach = Pick<RouteTarget, 'groups' | 'counter' | 'tcpCounter' | 'hasher' | 'unavailable'>;
 
 interface Entry {
   readonly match: CompiledMatch | null;
@@ -97,6 +97,7 @@ function compileTarget(route: Route, split: SplitTarget, reach: Reach): RouteTar
     counter: reach.counter,
     tcpCounter: reach.tcpCounter,
     groups: reach.groups,
+    hasher: reach.hasher,
     unavailable: () => reach.unavailable(),
     addedHeaders: edits?.lines ?? null,
     requestCuts: edits === null || edits.cuts.length === 0 ? null : edits.cuts,

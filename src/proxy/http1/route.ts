@@ -1,5 +1,6 @@
 /** What a listener decides about a request, before anything of it is forwarded. */
 import type { Random } from '../../core.ts';
+import type { RequestHasher } from '../balance/hash-key.ts';
 import type { FaultPolicy, HttpRedirect } from '../policy.ts';
 import type { TrafficCounter } from '../stats.ts';
 import type { RequestProtocol, UpstreamGroup } from '../upstreams.ts';
@@ -22,6 +23,8 @@ export interface RouteTarget {
   /** Fields of requests and of answers that are left out; null for none. */
   readonly requestCuts: readonly Uint8Array[] | null;
   readonly responseEdits: FieldEdits | null;
+  /** Where balancing goes by something in the request; null where it does not. */
+  readonly hasher: RequestHasher | null;
   /** What to answer when no group has an endpoint to offer. */
   unavailable(): Refusal;
 }

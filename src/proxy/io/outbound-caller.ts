@@ -1,4 +1,5 @@
 /** One service of this host as a caller: its clusters, and the routes to all that it has asked for. */
+import { RequestHasher } from '../balance/hash-key.ts';
 import type { CallerPolicy, Cluster, Destination } from '../config.ts';
 import { Refusal } from '../http1/refusal.ts';
 import { type Reach, RouteTable } from '../http1/route-table.ts';
@@ -83,7 +84,9 @@ export class OutboundCaller {
     const groups = [first, ...others.filter((other) => other !== null).map((other) => this.open(other))].map(
       (each) => each.group,
     );
-    return { ...first.counters(rule), groups, unavailable: () => first.unavailable() };
+    const { hash } = cluster.balance;
+    const hasher = hash.length === 0 ? null : new RequestHasher(hash);
+    return { ...first.counters(rule), groups, hasher, unavailable: () => first.unavailable() };
   }
 
   private open(cluster: Cluster): OutboundCluster {
@@ -109,6 +112,7 @@ export class OutboundCaller {
       counter: traffic.counter('source', this.source, id, 'http'),
       tcpCounter: traffic.counter('source', this.source, id, 'tcp'),
       groups: [new UpstreamGroup(context.random)],
+      hasher: null,
       unavailable: () => new Refusal(503, 'no-route', `no cluster ${id}`),
     };
   }

@@ -3,7 +3,7 @@ import type { Millis } from '../../core.ts';
 import { Deadlines, type Timed } from '../deadlines.ts';
 
 const slowTickMs = 1000;
-const promptTickMs = 50;
+const promptTickMs = 10;
 
 /** Deadlines that are checked by a timer of their own, which runs only while there are any. */
 export class TickedDeadlines extends Deadlines {

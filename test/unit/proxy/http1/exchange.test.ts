@@ -1,11 +1,12 @@
 /** Requests by policy: how long they may take, how often and when they are tried, and the failures asked for. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { RequestHasher } from '../../../../src/proxy/balance/hash-key.ts';
 import { compileRetry } from '../../../../src/proxy/http1/retry.ts';
 import type { HttpRoute, Treatment } from '../../../../src/proxy/http1/route.ts';
 import { compileTimeouts, defaultAnswerMs, defaultIdleMs } from '../../../../src/proxy/http1/timeouts.ts';
 import type { FaultPolicy, RetryPolicy, TimeoutPolicy } from '../../../../src/proxy/policy.ts';
-import { noTimeouts } from '../../../../src/proxy/policy-defaults.ts';
+import { defaultBalance, defaultUpstream, noTimeouts } from '../../../../src/proxy/policy-defaults.ts';
 import { type MemoryTransport, TestEngine } from '../../../support/transport.ts';
 
 const get = 'GET / HTTP/1.1\r\nHost: api\r\nX-Request-Id: r\r\n\r\n';
@@ -320,4 +321,32 @@ test('a gRPC call is refused in gRPC: trailers only, its own status, and the rea
   caller.receive(call);
   slow.pass(100);
   assert.match(caller.take(), /\r\ngrpc-status: 4\r\n/);
+});
+
+test('a cookie that balancing goes by is set for who has none, and whoever has it stays where it was', () => {
+  const engine = new TestEngine(['one', 'two', 'three']);
+  engine.group.configure({ ...defaultBalance, method: 'maglev' }, defaultUpstream, {
+    zone: '',
+    callerShare: null,
+  });
+  const issue = { ttlMs: 60_000, path: '/' };
+  const hasher = new RequestHasher([{ type: 'cookie', name: 'stay', terminal: false, issue }]);
+  const { client } = engine.accept({ targets: [engine.targetOf([engine.group], { hasher })] });
+  const ask = (fields: string): { server: string; answer: string } => {
+    client.receive(`GET / HTTP/1.1\r\nHost: api\r\n${fields}\r\n`);
+    const asked = engine.dialed.find(({ transport }) => transport.take() !== '')!;
+    asked.transport.receive(ok);
+    return { server: asked.id, answer: client.take() };
+  };
+  const servers = new Set<string>();
+  for (let i = 0; i < 20; i++) {
+    const first = ask('Cookie: other=1\r\n');
+    const cookie = /\r\nset-cookie: (stay=[0-9a-f]+); Max-Age=60; Path=\/; HttpOnly\r\n/.exec(
+      first.answer,
+    )![1]!;
+    const again = ask(`Cookie: a=b; ${cookie}\r\n`);
+    assert.deepEqual(again, { server: first.server, answer: ok });
+    servers.add(first.server);
+  }
+  assert.equal(servers.size, 3);
 });
