@@ -18,6 +18,9 @@ export interface HashSource {
 
 type CookiePolicy = Extract<HashPolicy, { type: 'cookie' }>;
 
+/** RFC 6265, section 4.1.1: what a cookie may be called, and its path; nothing that could end the field. */
+const isToken = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+const isPath = /^[\x20-\x3a\x3c-\x7e]*$/;
 /** Random digits of a cookie that the proxy sets, as two numbers of 32 bits. */
 const cookieDigits = 16;
 
@@ -53,7 +56,7 @@ export class RequestHasher {
   }
 
   private issue({ name, issue }: CookiePolicy, random: Random): string | null {
-    if (issue === null) return null;
+    if (issue === null || !isToken.test(name) || !isPath.test(issue.path)) return null;
     const value = hexDigits(random) + hexDigits(random);
     const life = issue.ttlMs > 0 ? `; Max-Age=${Math.ceil(issue.ttlMs / 1000)}` : '';
     const path = issue.path === '' ? '' : `; Path=${issue.path}`;

@@ -85,6 +85,19 @@ test('a client without the cookie is given one that leads it to where it is sent
   assert.notEqual(hasher.setCookie!.slice(0, 24), match[0].slice(0, 24));
 });
 
+test('a cookie whose name or path would be another field or attribute is given to nobody', () => {
+  for (const [name, path] of [
+    ['a b', '/'],
+    ['', '/'],
+    ['ok', '/\r\nx: y'],
+    ['ok', '/; Secure'],
+  ] as const) {
+    const hasher = new RequestHasher([{ type: 'cookie', name, terminal: false, issue: { ttlMs: 0, path } }]);
+    assert.equal(hasher.hash(source({}), seededRandom(1)), noHash);
+    assert.equal(hasher.setCookie, null);
+  }
+});
+
 test('a cookie without a life lasts for the session, and policy may forbid to give one', () => {
   const lasting = new RequestHasher([session(0)]);
   lasting.hash(source({}), seededRandom(2));
