@@ -7,6 +7,7 @@ import type { AgentCore } from './core.ts';
 import { denialFindings } from './denials.ts';
 import { shortId } from './kinds.ts';
 import { forcedDeparture } from './member-status.ts';
+import { policyFindings } from './policy-findings.ts';
 import type { Finding } from './port.ts';
 
 /** What only the shell knows. */
@@ -44,6 +45,7 @@ export function diagnose(core: AgentCore, facts: ShellFacts, now: number): Findi
     ...departureFindings(core, now),
     ...clockFindings(core),
     ...maintenanceFindings(core),
+    ...policyFindings(core.policies),
     ...listenerFindings(facts.dataPlane),
     ...facts.conflicts.map(({ id, address, port, takenBy }) =>
       finding(

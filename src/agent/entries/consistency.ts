@@ -54,7 +54,8 @@ export function refuseInconsistency(store: PolicyStore, change: EntryChange): vo
     });
 }
 
-function problemsIn(store: PolicyStore): readonly PolicyProblem[] {
+/** All that is wrong with entries as they stand together. */
+export function problemsIn(store: PolicyStore): readonly PolicyProblem[] {
   const view = policyViewOf(store);
   const protocols = new Map(view.defaults.map(({ service, protocol }) => [service, protocol]));
   const blind = intentionsOf(store.list('service-intentions')).filter(

@@ -8,6 +8,7 @@ import { ed25519Verify, Fault, messageOf, type Random } from '../../core.ts';
 import { Store } from '../../gossip/io/store.ts';
 import { Transport } from '../../gossip/io/transport.ts';
 import { recordKey } from '../../gossip/stored.ts';
+import { problemKey } from '../../proxy/compile/check.ts';
 import type { ProxyConfig } from '../../proxy/config.ts';
 import type { DataPlane } from '../../proxy/dataplane.ts';
 import { createDataPlane } from '../../proxy/io/embedded.ts';
@@ -328,6 +329,7 @@ export class Agent {
         break;
       case 'configure':
         this.logNewConflicts(effect.config);
+        this.logNewProblems(effect.config);
         this.config = effect.config;
         if (this.ownSocketsBound) this.applyConfig();
         break;
@@ -356,6 +358,13 @@ export class Agent {
     const known = new Set(this.config?.conflicts.map(({ id }) => id));
     for (const { id, address, port, takenBy } of conflicts)
       if (!known.has(id)) this.log.error({ listener: id, address, port, takenBy }, 'listener-left-out');
+  }
+
+  /** Of policy that two operators wrote at once, say: a write that brings one is refused. */
+  private logNewProblems({ problems }: ProxyConfig): void {
+    const known = new Set(this.config?.problems.map(problemKey));
+    for (const problem of problems)
+      if (!known.has(problemKey(problem))) this.log.warn({ ...problem }, 'policy-without-effect');
   }
 
   private makeKey(service: string, spiffeId: string, dnsNames: readonly string[]): void {

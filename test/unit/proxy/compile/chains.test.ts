@@ -164,6 +164,18 @@ test('redirects are followed to their end, with the subset and the datacenter th
   assert.equal(splitOf(routesOf(config, 'far')[0]!), '100.00 far@dc2');
 });
 
+test('a name without instances is listened for and leads where policy says', () => {
+  const moved = serviceView('old', [], { vip: '127.64.0.9', vipPort: 8000 });
+  const config = compiled({ resolvers: [resolver('old', { redirect: target('api') })] }, [versioned, moved]);
+  const listener = config.outbound.find(({ destination }) => destination === 'old');
+  assert.deepEqual([listener?.address, listener?.port], ['127.64.0.9', 8000]);
+  assert.equal(splitOf(routesOf(config, 'old')[0]!), '100.00 api');
+  assert.equal(
+    config.clusters.some(({ id }) => id === 'old'),
+    false,
+  );
+});
+
 test('what redirects in a circle, or to a subset that is not there, is a cluster without endpoints', () => {
   const config = compiled(
     {
