@@ -2,6 +2,7 @@
 import type { HostId, Millis, Signer } from '../core.ts';
 import type { Hlc } from '../gossip/record.ts';
 import type { DataPlaneStats } from '../proxy/dataplane.ts';
+import type { OnTap, TapFilter } from '../proxy/observe/tap.ts';
 import type { IdentityView, MeshView } from '../proxy/view.ts';
 import type { OperatorStanding } from '../trust/authority.ts';
 import type { CaQuestion, CaStatus, RotateRoot } from './ca-port.ts';
@@ -216,6 +217,11 @@ export interface AgentPort {
   /** By whose word a host counts as left; null for all others. */
   departureOf(host: HostEntry): ForcedDeparture | null;
   dataPlane(): DataPlaneStats | null;
+  /**
+   * Tells of every request that ends on this host and matches, until what it returns is called.
+   * `Fault('unavailable')` where this agent runs no proxy, `Fault('too-many-waiting')` where too many are told.
+   */
+  tap(filter: TapFilter, onTap: OnTap): () => void;
   check(): readonly Finding[];
   /** Ready: own records loaded, listeners up, in touch with the mesh or alone by right. */
   ready(): { readonly ready: boolean; readonly reason: string };

@@ -39,7 +39,8 @@ import { rotateRoot } from '../../src/agent/rotation.ts';
 import { encodeJson, Fault, type HostId } from '../../src/core.ts';
 import type { MemberState } from '../../src/gossip/port.ts';
 import type { Record } from '../../src/gossip/record.ts';
-import type { DataPlaneStats } from '../../src/proxy/dataplane.ts';
+import type { DataPlaneStats, TrafficRow } from '../../src/proxy/dataplane.ts';
+import type { OnTap, TapFilter } from '../../src/proxy/observe/tap.ts';
 import { noPolicy } from '../../src/proxy/policy-defaults.ts';
 import type { IdentityView, MeshView } from '../../src/proxy/view.ts';
 import type { OperatorStanding } from '../../src/trust/authority.ts';
@@ -306,8 +307,20 @@ export class MemoryAgent implements AgentPort {
   departureOf(host: HostEntry): ForcedDeparture | null {
     return this.departures.get(host.id) ?? null;
   }
+  traffic: readonly TrafficRow[] = [];
+  /** Who taps, in the order in which they came. */
+  readonly taps: { readonly filter: TapFilter; readonly onTap: OnTap }[] = [];
+  tap(filter: TapFilter, onTap: OnTap): () => void {
+    const tap = { filter, onTap };
+    this.taps.push(tap);
+    return () => {
+      const index = this.taps.indexOf(tap);
+      if (index >= 0) this.taps.splice(index, 1);
+    };
+  }
   dataPlane(): DataPlaneStats | null {
-    return { traffic: [], listeners: [], activeConnections: 0, handshakeFailures: {}, deniedPeers: [] };
+    const { traffic } = this;
+    return { traffic, listeners: [], activeConnections: 0, handshakeFailures: {}, deniedPeers: [] };
   }
   check(): ReturnType<AgentPort['check']> {
     return [

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { assert, Fault, type HostId, type Millis } from '../../core.ts';
 import type { DataPlane, DataPlaneStats } from '../../proxy/dataplane.ts';
+import type { OnTap, TapFilter } from '../../proxy/observe/tap.ts';
 import type { IdentityView, MeshView } from '../../proxy/view.ts';
 import type { OperatorStanding } from '../../trust/authority.ts';
 import type { CaStatus } from '../ca-port.ts';
@@ -153,6 +154,12 @@ export class LocalPort implements AgentPort {
 
   dataPlane(): DataPlaneStats | null {
     return this.options.dataPlane?.stats() ?? null;
+  }
+
+  tap(filter: TapFilter, onTap: OnTap): () => void {
+    const { dataPlane } = this.options;
+    if (dataPlane === null) throw new Fault('unavailable', 'this agent runs no proxy that could be tapped');
+    return dataPlane.tap(filter, onTap);
   }
 
   check(): readonly Finding[] {

@@ -57,11 +57,7 @@ export class ApiClient {
       });
       return { status: response.statusCode, text: await readLimited(response.body) };
     } catch (error) {
-      if (error instanceof Fault) throw error;
-      throw new Fault(
-        'agent-unreachable',
-        `no agent answers at ${this.address} (${reasonOf(error)}); is it running?`,
-      );
+      throw error instanceof Fault ? error : this.unreachable(error);
     }
   }
 
@@ -78,6 +74,22 @@ export class ApiClient {
 
   get<T>(path: string): Promise<T> {
     return this.call<T>('GET', path);
+  }
+
+  /** The answer as it comes, for as long as it does; `Fault('refused')` with the agent's own words unless it is 2xx. */
+  async follow(path: string): Promise<AsyncIterable<Buffer>> {
+    try {
+      const { statusCode, body } = await this.client.request({ method: 'GET', path });
+      if (statusCode < 300) return body;
+      throw new Fault('refused', refusalText({ status: statusCode, text: await readLimited(body) }));
+    } catch (error) {
+      throw error instanceof Fault ? error : this.unreachable(error);
+    }
+  }
+
+  private unreachable(error: unknown): Fault {
+    const why = `no agent answers at ${this.address} (${reasonOf(error)}); is it running?`;
+    return new Fault('agent-unreachable', why);
   }
 
   async close(): Promise<void> {

@@ -24,9 +24,15 @@ export interface FollowOptions {
   readonly after: number;
 }
 
+/** A stream without an end of its own. */
+export interface EndableStream extends Readable {
+  end(): void;
+}
+
 export class EventStreams {
   private readonly log: EventLog;
   private readonly followers = new Set<Follower>();
+  private readonly others = new Set<EndableStream>();
 
   constructor(log: EventLog) {
     this.log = log;
@@ -46,9 +52,16 @@ export class EventStreams {
     return follower;
   }
 
+  /** Has a stream that is fed by others end with the rest. Its feeder bounds how many there are. */
+  keep<T extends EndableStream>(stream: T): T {
+    this.others.add(stream);
+    stream.once('close', () => this.others.delete(stream));
+    return stream;
+  }
+
   /** Ends every stream: the agent stops. */
   endAll(): void {
-    for (const follower of this.followers) follower.end();
+    for (const stream of [...this.followers, ...this.others]) stream.end();
   }
 }
 

@@ -8,7 +8,6 @@ import type { HostEntry } from '../../catalog.ts';
 import { parseDurationBetween } from '../../duration.ts';
 import { memberStatuses } from '../../member-status.ts';
 import { maxTokenTtlMs, minTokenTtlMs } from '../../port.ts';
-import { trafficReport } from '../../traffic.ts';
 import {
   type Answer,
   type ApiContext,
@@ -103,15 +102,6 @@ export const meshRoutes: readonly Route[] = [
       'events if accepted; `?since=INDEX` begins after that event',
     query: ['since'],
     answer: follow,
-  },
-  {
-    ...starlingRead,
-    path: '/v1/mesh/stat',
-    summary: 'Traffic through the proxy of this host, by source and destination; what was denied, by rule',
-    answer: ({ agent }) => {
-      const stats = agent.dataPlane();
-      return json(stats === null ? null : trafficReport(stats));
-    },
   },
   {
     ...starlingRead,

@@ -32,6 +32,7 @@ import { refusalOfOrigin } from './origin.ts';
 import { policyRoutes } from './policy-routes.ts';
 import type { Answer, ApiContext, ApiRequest, Route } from './route.ts';
 import { removeStaleSocket } from './stale-socket.ts';
+import { trafficRoutes } from './traffic-routes.ts';
 import { notBuilt } from './unsupported.ts';
 
 /** Request bodies larger than this are answered 413. A config entry is at most 32 KB. */
@@ -88,6 +89,7 @@ export const allRoutes: readonly Route[] = [
   ...chainRoutes,
   ...policyRoutes,
   ...meshRoutes,
+  ...trafficRoutes,
   ...caRoutes,
   ...denyRoutes,
   ...discoveryRoutes,
