@@ -194,6 +194,20 @@ export function fault(code: string, path: string, message: string): Fault {
   return new Fault(code, `${path === '' ? 'the definition' : path}: ${message}`, { field: path });
 }
 
+/** A path of proper names, such as `Routes[0].Match`, as whoever wrote `input` spelled it. */
+export function spelledAs(input: unknown, path: string): string {
+  let at = input;
+  let spelled = '';
+  for (const [, name, index] of path.matchAll(/([^.[\]]+)|(\[\d+\])/g)) {
+    const held: object = typeof at === 'object' && at !== null ? at : {};
+    const key =
+      index?.slice(1, -1) ?? Object.keys(held).find((one) => normal(one) === normal(name!)) ?? name!;
+    spelled += index ?? (spelled === '' ? key : `.${key}`);
+    at = Object.hasOwn(held, key) ? (held as { readonly [key: string]: unknown })[key] : undefined;
+  }
+  return spelled;
+}
+
 /** `EnableTagOverride`, `enable_tag_override` and `enabletagoverride` are one name. */
 function normal(key: string): string {
   return key.toLowerCase().replaceAll('_', '');

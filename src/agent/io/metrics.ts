@@ -5,6 +5,7 @@ import type { DataPlaneStats } from '../../proxy/dataplane.ts';
 import { trafficText } from '../../proxy/observe/prometheus.ts';
 import type { AgentCore } from '../core.ts';
 import { deltaLatencyText, gossipMetrics } from './gossip-metrics.ts';
+import { policyMetrics } from './policy-metrics.ts';
 import type { Add, Counts } from './samples.ts';
 import { trafficMetrics } from './traffic-metrics.ts';
 import { issuanceText, trustMetrics } from './trust-metrics.ts';
@@ -51,6 +52,7 @@ export function metricsExporter(sources: MetricSources): () => Promise<string> {
   };
   gossipMetrics(add, sources);
   trustMetrics(add, sources);
+  policyMetrics(add, sources);
   trafficMetrics(add, sources);
   return async () =>
     (await registry.metrics()) +

@@ -3,6 +3,7 @@ import { Fault } from '../../../core.ts';
 import type { Json } from '../../consul.ts';
 import { entrySchema, formOf, parseConfigEntry } from '../../entries/entry.ts';
 import { supportedKinds } from '../../entries/kinds.ts';
+import { spelledAs } from '../../fields.ts';
 import type { StoredEntry } from '../../port.ts';
 import { type ApiContext, type ApiRequest, bodyJson, json, operatorOf, type Route } from './route.ts';
 
@@ -45,6 +46,14 @@ function named({ agent }: ApiContext, request: ApiRequest): StoredEntry {
   return stored;
 }
 
+/** What the agent says of an entry in normal form, in the spelling of its writer. */
+function respelled(fault: Fault, body: unknown): Fault {
+  const { code, message, field, changed } = fault;
+  if (field === undefined || !message.startsWith(`${field}: `)) return fault;
+  const spelled = spelledAs(body, field);
+  return new Fault(code, spelled + message.slice(field.length), { field: spelled, changed });
+}
+
 export const configRoutes: readonly Route[] = [
   {
     method: 'PUT',
@@ -56,14 +65,17 @@ export const configRoutes: readonly Route[] = [
     bodySchema: entrySchema,
     answer: (context, request) => {
       const index = comparedIndex(request);
-      const { kind, name, entry } = parseConfigEntry(bodyJson(request));
+      const body = bodyJson(request);
+      const { kind, name, entry } = parseConfigEntry(body);
       const operator = operatorOf(request);
       const write = async () => {
         if (!isAsSeen(context, kind, name, index)) return json(false);
         await context.agent.command({ type: 'put-config-entry', kind, name, entry, operator });
         return json(true);
       };
-      return index === null ? write() : context.inTurn(write);
+      return (index === null ? write() : context.inTurn(write)).catch((error: unknown) => {
+        throw error instanceof Fault ? respelled(error, body) : error;
+      });
     },
   },
   {
