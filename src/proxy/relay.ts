@@ -1,5 +1,8 @@
 /** Two transports joined byte for byte, with back-pressure and half-close each way: TCP, and HTTP after 101. */
+import type { Millis } from '../core.ts';
+import type { Deadlines, Timed } from './deadlines.ts';
 import { detectProtocol } from './detect.ts';
+import type { EngineContext } from './engine.ts';
 import { failureOf } from './failure.ts';
 import type { TrafficCounter } from './stats.ts';
 import {
@@ -9,14 +12,17 @@ import {
   type Transport,
   type TransportOwner,
 } from './transport.ts';
+import type { RequestProtocol } from './upstreams.ts';
 
 export type RelayEnd =
   | CloseReason
   /** The client broke it, or it was cut from here: that says nothing about the server. */
-  | 'client-reset';
+  | 'client-reset'
+  /** Nothing came from either side for too long. */
+  | 'idle';
 
 /** Takes over a client that turned out to speak HTTP, with what it sent first. */
-export type OnHttp = (first: Buffer) => void;
+export type OnHttp = (first: Buffer, protocol: RequestProtocol) => void;
 
 /**
  * Takes back a client of whom no server has read anything, with all it sent; `finished` says that it has ended
@@ -27,7 +33,8 @@ export type OnUnserved = (reason: CloseReason, sent: Buffer, finished: boolean) 
 /** A client that has sent more than this before the server spoke is not taken to another one. */
 const maxUnservedBytes = 64 * 1024;
 
-export class Relay {
+export class Relay implements Timed {
+  deadlineMs: Millis = Infinity;
   private readonly client: RelaySide;
   private readonly upstream: RelaySide;
   private readonly counter: TrafficCounter;
@@ -43,6 +50,11 @@ export class Relay {
   private unserved: Buffer[] = [];
   private unservedBytes = 0;
   private over = false;
+  /** Null where it may be idle for ever. */
+  private deadlines: Deadlines | null = null;
+  private idleMs = Infinity;
+  /** As exact as the ticks of `deadlines`. */
+  private heardAt: Millis = 0;
   /** By the client, and to it. */
   sentBytes = 0;
   receivedBytes = 0;
@@ -62,6 +74,21 @@ export class Relay {
     upstream.owner = this.upstream;
   }
 
+  /** Cuts it after so long without a byte in either direction. */
+  endWhenIdle(idleMs: number, context: EngineContext): void {
+    if (idleMs === Infinity || this.over) return;
+    this.deadlines = context.deadlines;
+    this.idleMs = idleMs;
+    this.heardAt = context.now();
+    this.deadlineMs = this.heardAt + idleMs;
+    this.deadlines.add(this);
+  }
+
+  onDeadline(now: Millis): void {
+    this.deadlineMs = this.heardAt + this.idleMs;
+    if (now >= this.deadlineMs) this.breakBoth('idle');
+  }
+
   /** Bytes of the client that had been read before the relay was there. */
   feedClient(bytes: Buffer): void {
     if (bytes.length > 0) this.client.onData(bytes, 0, bytes.length);
@@ -78,6 +105,8 @@ export class Relay {
     if (this.onUnserved !== null) this.noteServed(fromClient, bytes, start, end);
     const source = fromClient ? this.client : this.upstream;
     const target = fromClient ? this.upstream : this.client;
+    if (this.deadlines !== null && this.deadlines.tickedAt > this.heardAt)
+      this.heardAt = this.deadlines.tickedAt;
     if (fromClient) {
       this.sentBytes += end - start;
       this.counter.bytesSent += end - start;
@@ -111,10 +140,10 @@ export class Relay {
     this.first = this.first === null ? more : Buffer.concat([this.first, more]);
     const detected = detectProtocol(this.first);
     if (detected === null) return true;
-    if (detected === 'http1') {
-      this.over = true;
+    if (detected !== 'tcp') {
+      this.leave();
       this.upstream.transport.destroy();
-      onHttp(this.first);
+      onHttp(this.first, detected);
       this.onEnd('ended');
     } else this.passFirst();
     return true;
@@ -151,8 +180,9 @@ export class Relay {
   private handsBack(reason: CloseReason): boolean {
     if (this.onUnserved === null || failureOf(reason).reach !== 'unseen') return false;
     const sent = this.first === null ? this.unserved : [...this.unserved, this.first];
-    this.over = this.onUnserved(reason, Buffer.concat(sent), this.client.ended);
-    return this.over;
+    const isTaken = this.onUnserved(reason, Buffer.concat(sent), this.client.ended);
+    if (isTaken) this.leave();
+    return isTaken;
   }
 
   drained(intoClient: boolean): void {
@@ -161,15 +191,23 @@ export class Relay {
 
   /** Breaks both sides, as when the pair is not allowed any more. */
   cut(): void {
-    if (this.over) return;
+    if (!this.over) this.breakBoth('client-reset');
+  }
+
+  private breakBoth(end: RelayEnd): void {
     this.client.transport.destroy();
     this.upstream.transport.destroy();
-    this.end('client-reset');
+    this.end(end);
   }
 
   private end(end: RelayEnd): void {
-    this.over = true;
+    this.leave();
     this.onEnd(end);
+  }
+
+  private leave(): void {
+    this.over = true;
+    this.deadlines?.remove(this);
   }
 }
 

@@ -16,6 +16,8 @@ export interface TcpRoute {
   /** In order: the next is asked where the one before has nobody to offer. */
   readonly groups: readonly UpstreamGroup[];
   readonly tcpCounter: TrafficCounter;
+  /** How long nothing may come from either side; `Infinity` for ever. */
+  readonly streamIdleMs: number;
   /** Why no group has an endpoint to offer. */
   unavailable(): Refusal;
 }
@@ -144,7 +146,7 @@ export class TcpConnection implements TransportOwner {
     endpoint.reached(this.context.now());
     const relay = new Relay(this.client, transport, tcpCounter, (end) => {
       const now = this.context.now();
-      const isOwnDoing = end === 'ended' || end === 'client-reset';
+      const isOwnDoing = end === 'ended' || end === 'client-reset' || end === 'idle';
       const wasServed = isOwnDoing || end === 'reset';
       // That it could be connected to was its success; how the connection ends says little, unless it breaks.
       endpoint.end(now, isOwnDoing ? 'abandoned' : failureOf(end).outcome);
@@ -156,6 +158,7 @@ export class TcpConnection implements TransportOwner {
       this.leave();
     });
     this.relay = relay;
+    relay.endWhenIdle(this.route.streamIdleMs, this.context);
     relay.onHttp = this.onHttp;
     relay.onUnserved = (reason, sent, finished) => this.takeBack(endpoint, reason, sent, finished);
     relay.feedClient(this.first);
@@ -220,5 +223,6 @@ export class TcpConnection implements TransportOwner {
 /** Of a connection that was relayed until one of the two had enough. */
 function flagsOf(end: RelayEnd): ResponseFlags {
   if (end === 'client-reset') return responseFlag.DC;
+  if (end === 'idle') return responseFlag.SI;
   return end === 'reset' ? responseFlag.UC : 0;
 }

@@ -114,6 +114,7 @@ export class TestEngine {
       requestCuts: null,
       responseEdits: null,
       hasher: null,
+      streamIdleMs: Infinity,
       unavailable: () => new Refusal(503, 'no-healthy-upstream', 'none'),
       ...more,
     };

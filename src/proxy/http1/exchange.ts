@@ -152,6 +152,11 @@ export class Exchange implements Asker {
     return this.route !== null;
   }
 
+  /** Whether the client has been sent anything of the answer's head. */
+  get hasAnswerBegun(): boolean {
+    return this.status !== 0;
+  }
+
   private hashBy(hasher: RequestHasher, bytes: Buffer, head: RequestHead): void {
     facts.of(bytes, head).sourceIp = this.address;
     this.hash = hasher.hash(facts, this.context.random);
@@ -375,6 +380,7 @@ export class Exchange implements Asker {
       this.conclude(101, null, null);
       client.tunnelEnded();
     });
+    tunnel.endWhenIdle(this.target!.streamIdleMs, this.context);
     client.becomeTunnel(tunnel);
   }
 

@@ -13,7 +13,7 @@ import { Refusal } from './refusal.ts';
 import { compileRetry } from './retry.ts';
 import { compileRewrite } from './rewrite.ts';
 import type { HttpRoute, RefusedRoute, RouteTarget, Treatment } from './route.ts';
-import { compileTimeouts } from './timeouts.ts';
+import { compileStreamIdle, compileTimeouts } from './timeouts.ts';
 
 /** Matching is synchronous, so one object serves every request. */
 const facts = new RequestFacts();
@@ -81,7 +81,9 @@ function compileRoute(
   reach: (cluster: string, rule: string) => Reach,
 ): HttpRoute {
   return {
-    targets: route.split.map((split) => compileTarget(route, split, reach(split.cluster, route.rule))),
+    targets: route.split.map((split) =>
+      compileTarget(route, split, caller, reach(split.cluster, route.rule)),
+    ),
     shares: sharesOf(route.split),
     carries: carriedBy(protocol),
     timeouts: compileTimeouts(route.timeouts, caller),
@@ -91,13 +93,14 @@ function compileRoute(
 }
 
 /** What the route changes, then what the split changes. */
-function compileTarget(route: Route, split: SplitTarget, reach: Reach): RouteTarget {
+function compileTarget(route: Route, split: SplitTarget, caller: TimeoutPolicy, reach: Reach): RouteTarget {
   const edits = compileEdits(route.requestHeaders, split.requestHeaders);
   return {
     counter: reach.counter,
     tcpCounter: reach.tcpCounter,
     groups: reach.groups,
     hasher: reach.hasher,
+    streamIdleMs: compileStreamIdle(route.timeouts, caller),
     unavailable: () => reach.unavailable(),
     addedHeaders: edits?.lines ?? null,
     requestCuts: edits === null || edits.cuts.length === 0 ? null : edits.cuts,

@@ -16,6 +16,8 @@ export interface RouteTarget {
   readonly counter: TrafficCounter;
   /** For byte streams. */
   readonly tcpCounter: TrafficCounter;
+  /** For byte streams, and for connections that became one: how long nothing may come. */
+  readonly streamIdleMs: number;
   /** In order: the next is asked where the one before has nobody to offer. */
   readonly groups: readonly UpstreamGroup[];
   /** Whole header lines added to every request, such as who calls; null for none. */

@@ -24,6 +24,9 @@ export const defaultAnswerMs = 15_000;
 /** As Envoy's for a stream. */
 export const defaultIdleMs = 300_000;
 
+/** As Envoy's for TCP; for WebSockets too, which rest longer than other requests. */
+export const defaultStreamIdleMs = 3_600_000;
+
 /** No limit but the idle one: for the callee's side, where the caller's proxy keeps the time. */
 export const idleOnly: Timeouts = timeouts(Infinity, Infinity, defaultIdleMs, Infinity);
 
@@ -36,6 +39,11 @@ export function compileTimeouts(route: RouteTimeouts, caller: TimeoutPolicy): Ti
     limit(route.idleMs ?? caller.idleMs ?? defaultIdleMs),
     limit(route.perTryMs ?? caller.perTryMs ?? 0),
   );
+}
+
+/** For byte streams, and what became one. */
+export function compileStreamIdle(route: RouteTimeouts, caller: TimeoutPolicy): number {
+  return limit(route.idleMs ?? caller.idleMs ?? defaultStreamIdleMs);
 }
 
 /** At the callee, where only the whole request is bounded; 0 is without limit. */

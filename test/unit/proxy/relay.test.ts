@@ -1,6 +1,8 @@
 /** Two transports joined byte for byte. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { seededRandom } from '../../../src/core.ts';
+import { Deadlines } from '../../../src/proxy/deadlines.ts';
 import { Relay, type RelayEnd } from '../../../src/proxy/relay.ts';
 import { TrafficCounter } from '../../../src/proxy/stats.ts';
 import { highWaterBytes } from '../../../src/proxy/transport.ts';
@@ -109,4 +111,21 @@ test('a client that is handed back to nobody is cut', () => {
   relay.onUnserved = () => false;
   server.break('unavailable');
   assert.deepEqual([client.end, ends], ['destroy', ['unavailable']]);
+});
+
+test('a relay that carries nothing for too long is cut on both sides, one that does is not', () => {
+  let nowMs = 1000;
+  const deadlines = new Deadlines();
+  const context = { now: () => nowMs, random: seededRandom(1), deadlines, promptDeadlines: deadlines };
+  const { client, server, ends, relay } = join();
+  relay.endWhenIdle(5000, context);
+  for (let i = 0; i < 10; i++) {
+    nowMs += 4000;
+    deadlines.expire(nowMs);
+    (i % 2 === 0 ? client : server).receive('still here');
+  }
+  assert.deepEqual(ends, []);
+  nowMs += 5000;
+  deadlines.expire(nowMs);
+  assert.deepEqual([client.end, server.end, ends, deadlines.size], ['destroy', 'destroy', ['idle'], 0]);
 });
