@@ -26,6 +26,7 @@ export type BodyKind = 'none' | 'length' | 'chunked' | 'until-close';
 
 const keepAliveOption = names.keepAlive;
 const closeOption = new Uint8Array(Buffer.from('close'));
+const trailersWord = new Uint8Array(Buffer.from('trailers'));
 const chunkedCoding = new Uint8Array(Buffer.from('chunked'));
 const grpcType = new Uint8Array(Buffer.from('application/grpc'));
 const continueExpectation = new Uint8Array(Buffer.from('100-continue'));
@@ -143,7 +144,12 @@ export class MessageHead {
   ): number {
     switch (length) {
       case 2:
-        if (spells(bytes, name, names.te)) this.cut(name, lineEnd);
+        // What follows the body is passed on; whoever says that it wants it is to be heard.
+        if (
+          spells(bytes, name, names.te) &&
+          !names.isName(bytes, valueStart, valueEnd - valueStart, trailersWord)
+        )
+          this.cut(name, lineEnd);
         return 0;
       case 4:
         return this.isRequest && spells(bytes, name, names.host)

@@ -1,5 +1,6 @@
-/** Opens plaintext connections to one instance of an application on this host. */
+/** Opens plaintext connections to one instance of an application on this host, or streams of such. */
 import type { EngineContext } from '../engine.ts';
+import { ClientPool } from '../http2/client-pool.ts';
 import { nobody, type Transport } from '../transport.ts';
 import type { CarriedProtocol, Dialer } from '../upstreams.ts';
 import { SocketTransport } from './socket.ts';
@@ -13,6 +14,8 @@ export class AppDialer implements Dialer {
   private readonly context: EngineContext;
   /** 0 is the default. */
   connectTimeoutMs = 0;
+  /** Made for the first request that goes by HTTP/2. */
+  private http2: ClientPool | null = null;
 
   constructor(address: string, port: number, context: EngineContext) {
     this.address = address;
@@ -20,8 +23,10 @@ export class AppDialer implements Dialer {
     this.context = context;
   }
 
-  dial(_protocol: CarriedProtocol): Transport {
-    return this.connect(() => {});
+  dial(protocol: CarriedProtocol): Transport {
+    if (protocol !== 'http2') return this.connect(() => {});
+    this.http2 ??= new ClientPool(() => this.connect(() => {}), this.context);
+    return this.http2.dial(protocol);
   }
 
   open(_protocol: CarriedProtocol, done: (transport: Transport | null) => void): void {

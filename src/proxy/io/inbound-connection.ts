@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Millis } from '../../core.ts';
 import type { Timed } from '../deadlines.ts';
 import { alpnName } from '../mux/frames.ts';
+import type { RequestProtocol } from '../upstreams.ts';
 import { SessionCarrier } from './carrier.ts';
 import { InboundPeer, type LocalServices } from './inbound-peer.ts';
 import type { Plane, VerifiedPeer } from './options.ts';
@@ -13,6 +14,9 @@ import { SocketTransport } from './socket.ts';
 const expiredGraceMs = 30_000;
 /** A session that broke the rules, among the failures of handshakes. */
 const brokenSession = 'session-broken';
+
+/** What a peer that is no proxy of ours agreed to speak. */
+const alpnVersions: { readonly [name: string]: RequestProtocol } = { h2: 'http2', 'http/1.1': 'http1' };
 
 export class InboundConnection implements Timed {
   /** When the peer's certificate expires; then it is asked to go, and a little later made to begin nothing new. */
@@ -51,7 +55,7 @@ export class InboundConnection implements Timed {
       this.carrier = null;
       socket.on('close', () => over(null));
       const transport = new SocketTransport(socket, context, true);
-      this.peer.serveConnection(transport, socket.alpnProtocol === 'http/1.1');
+      this.peer.serveConnection(transport, alpnVersions[String(socket.alpnProtocol)] ?? null);
     }
   }
 

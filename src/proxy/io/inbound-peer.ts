@@ -19,11 +19,14 @@ import {
   type RouteTarget,
 } from '../http1/route.ts';
 import { carriedBy } from '../http1/route-table.ts';
+import { Http2ServerSession } from '../http2/server-session.ts';
+import { VersionDetection } from '../http2/version.ts';
 import type { MuxStream } from '../mux/stream.ts';
 import type { TrafficCounter } from '../stats.ts';
 import { TcpConnection } from '../tcp.ts';
 import type { Transport } from '../transport.ts';
 import type { CarriedProtocol, RequestProtocol } from '../upstreams.ts';
+import type { Protocol } from '../view.ts';
 import type { LocalService } from './inbound-service.ts';
 import type { Plane, VerifiedPeer } from './options.ts';
 
@@ -53,6 +56,8 @@ export class InboundPeer implements RequestRouter {
   private decidedAt = -1;
   private decision: Allowed | RefusedRoute | null = null;
   private readonly requests = new Set<DownstreamConnection>();
+  /** Connections that speak HTTP/2, or may turn out to. */
+  private readonly http2 = new Set<Http2ServerSession | VersionDetection>();
   private readonly connections = new Set<TcpConnection>();
   /** Where it is still to be found out what the peer speaks. */
   private detection: Detection | null = null;
@@ -111,6 +116,9 @@ export class InboundPeer implements RequestRouter {
       addedHeaders: this.clientCertificate,
       requestCuts: null,
       responseEdits: null,
+      hasher: null,
+      // The caller's proxy keeps the time.
+      streamIdleMs: Infinity,
       unavailable: () => service.unavailable(),
     };
     const route = plainRoute(target, carriedBy(service.protocol), service.timeouts);
@@ -120,27 +128,27 @@ export class InboundPeer implements RequestRouter {
   /** A stream of the peer's session. */
   serveStream(stream: MuxStream, protocol: CarriedProtocol): void {
     const service = this.services.serviceFor(this.sni);
-    const isHttp = protocol !== 'tcp' && service?.protocol !== 'tcp';
     if (this.draining) stream.decline('refused');
-    else if (isHttp || service?.protocol === 'http')
-      this.serveHttp(stream, protocol === 'http2' ? 'http2' : 'http1');
+    else if (protocol !== 'tcp' && service?.protocol !== 'tcp') this.serveHttp(stream, protocol);
+    else if (service !== null && isHttpOnly(service.protocol)) this.serveEither(stream);
     else this.serveTcp(stream, Buffer.alloc(0), false, service?.protocol === 'auto');
   }
 
-  /** A connection of a peer that is not a proxy of ours: `http/1.1` by ALPN, or whatever it turns out to be. */
-  serveConnection(transport: Transport, isHttp: boolean): void {
+  /** A connection of a peer that is not a proxy of ours: as ALPN says, or null for whatever it turns out to be. */
+  serveConnection(transport: Transport, version: RequestProtocol | null): void {
     const service = this.services.serviceFor(this.sni);
-    if (isHttp || service?.protocol === 'http') this.serveHttp(transport);
-    else if (service !== null && service.protocol !== 'auto')
-      this.serveTcp(transport, Buffer.alloc(0), false, false);
+    if (version === 'http2') this.serveHttp2(transport);
+    else if (version === 'http1') this.serveHttp(transport, 'http1');
+    else if (service !== null && isHttpOnly(service.protocol)) this.serveEither(transport);
+    else if (service?.protocol === 'tcp') this.serveTcp(transport, Buffer.alloc(0), false, false);
     else
       this.detection = new Detection(
         transport,
         this.plane.context,
         (detected, first, finished, silent) => {
           this.detection = null;
-          if (detected !== 'http1') this.serveTcp(transport, first, finished, silent);
-          else this.serveHttp(transport).onData(first, 0, first.length);
+          if (detected === 'tcp') this.serveTcp(transport, first, finished, silent);
+          else this.serveDetected(transport, detected, first, 0, first.length);
         },
         () => {
           this.detection = null;
@@ -148,7 +156,48 @@ export class InboundPeer implements RequestRouter {
       );
   }
 
-  private serveHttp(transport: Transport, spoken: RequestProtocol = 'http1'): DownstreamConnection {
+  /** Requests by either version of HTTP, whatever was said before. */
+  private serveEither(transport: Transport): void {
+    const detection = new VersionDetection(
+      transport,
+      this.plane.context,
+      (version, bytes, start, end) => {
+        this.http2.delete(detection);
+        this.serveDetected(transport, version, bytes, start, end);
+      },
+      () => this.http2.delete(detection),
+    );
+    this.http2.add(detection);
+  }
+
+  private serveDetected(
+    transport: Transport,
+    version: RequestProtocol,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    const owner = version === 'http2' ? this.serveHttp2(transport) : this.serveHttp(transport, version);
+    owner.onData(bytes, start, end);
+  }
+
+  private serveHttp2(transport: Transport): Http2ServerSession {
+    const session = new Http2ServerSession(
+      transport,
+      this.plane.context,
+      (stream) => new DownstreamConnection(stream, this, this.plane.context, () => {}, 'http2'),
+      (over, problem) => {
+        this.http2.delete(over);
+        if (problem !== null) this.plane.log('warn', 'http2-broken', { peer: this.peer.spiffeId, problem });
+      },
+    );
+    this.http2.add(session);
+    if (this.draining) session.drain();
+    return session;
+  }
+
+  /** `spoken` is what the client speaks, whatever carries its requests here. */
+  private serveHttp(transport: Transport, spoken: RequestProtocol): DownstreamConnection {
     const over = (connection: DownstreamConnection): boolean => this.requests.delete(connection);
     const connection = new DownstreamConnection(transport, this, this.plane.context, over, spoken);
     this.requests.add(connection);
@@ -168,7 +217,7 @@ export class InboundPeer implements RequestRouter {
     }
     if (decision.streamRefusal !== null) {
       // Where requests are looked at one by one, a client that has said nothing yet may still send some.
-      if (guarded && decision.admission !== null && !finished) this.serveHttp(transport);
+      if (guarded && decision.admission !== null && !finished) this.serveEither(transport);
       else this.refuseStream(transport, decision.streamRefusal);
       return;
     }
@@ -181,7 +230,9 @@ export class InboundPeer implements RequestRouter {
       (over) => this.connections.delete(over),
     );
     this.connections.add(connection);
-    connection.start(guarded ? (first) => this.serveHttp(transport).onData(first, 0, first.length) : null);
+    const onHttp = (begun: Buffer, version: RequestProtocol): void =>
+      this.serveDetected(transport, version, begun, 0, begun.length);
+    connection.start(guarded ? onHttp : null);
   }
 
   private refuseStream(transport: Transport, refusal: Refusal): void {
@@ -208,11 +259,18 @@ export class InboundPeer implements RequestRouter {
     this.draining = true;
     this.detection?.drain();
     for (const connection of [...this.requests]) connection.drain();
+    for (const connection of [...this.http2]) connection.drain();
   }
 
   abort(): void {
     this.detection?.abort();
     for (const connection of [...this.requests]) connection.abort();
+    for (const connection of [...this.http2]) connection.abort();
     for (const connection of [...this.connections]) connection.abort();
   }
+}
+
+/** Whether every connection to a service of this protocol carries requests. */
+function isHttpOnly(protocol: Protocol): boolean {
+  return protocol === 'http' || protocol === 'http2' || protocol === 'grpc';
 }

@@ -84,7 +84,7 @@ export class InboundListener implements LocalServices {
   private createServer(): ReturnType<typeof createServer> {
     const server = createServer({
       ...serverOptions,
-      ALPNProtocols: [alpnName, 'http/1.1'],
+      ALPNProtocols: [alpnName, 'h2', 'http/1.1'],
       requestCert: true,
       rejectUnauthorized: true,
       handshakeTimeout: handshakeTimeoutMs,

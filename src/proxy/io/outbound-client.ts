@@ -4,8 +4,10 @@ import { countRefusedStream } from '../http1/count-refused.ts';
 import { DownstreamConnection } from '../http1/downstream.ts';
 import { Refusal } from '../http1/refusal.ts';
 import { drawTarget, isRefused } from '../http1/route.ts';
+import { Http2ServerSession } from '../http2/server-session.ts';
+import { VersionDetection } from '../http2/version.ts';
 import { TcpConnection } from '../tcp.ts';
-import type { Transport } from '../transport.ts';
+import type { Transport, TransportOwner } from '../transport.ts';
 import type { RequestProtocol } from '../upstreams.ts';
 import type { Plane } from './options.ts';
 import { OutboundRouter } from './outbound-router.ts';
@@ -56,9 +58,46 @@ export class OutboundClient {
   serve(): void {
     const { destination } = this;
     const protocol = destination === null ? 'http' : this.routes.protocolOf(destination);
-    if (destination === null || protocol === 'http') this.serveHttp(this.transport, 'http1');
+    if (destination === null || (protocol !== 'tcp' && protocol !== 'auto')) this.detectVersion();
     else if (protocol === 'tcp') this.serveTcp(destination, Buffer.alloc(0), false, false);
     else this.detect(destination);
+  }
+
+  /** It carries requests, by either version of HTTP. */
+  private detectVersion(): void {
+    const { carried } = this.listener;
+    const detection = new VersionDetection(
+      this.transport,
+      this.plane.context,
+      (version, bytes, start, end) => {
+        carried.delete(detection);
+        this.serveDetected(version).onData(bytes, start, end);
+      },
+      () => carried.delete(detection),
+    );
+    carried.add(detection);
+  }
+
+  private serveDetected(version: RequestProtocol): TransportOwner {
+    return version === 'http2' ? this.serveHttp2() : this.serveHttp(this.transport, version);
+  }
+
+  private serveHttp2(): Http2ServerSession {
+    const { carried, draining } = this.listener;
+    const { context, log } = this.plane;
+    const router = new OutboundRouter(this.routes, this.source, this.destination, this.address);
+    const session = new Http2ServerSession(
+      this.transport,
+      context,
+      (stream) => new DownstreamConnection(stream, router, context, () => {}, 'http2'),
+      (over, problem) => {
+        carried.delete(over);
+        if (problem !== null) log('warn', 'http2-broken', { client: this.address, problem });
+      },
+    );
+    carried.add(session);
+    if (draining) session.drain();
+    return session;
   }
 
   private detect(destination: string): void {
@@ -68,8 +107,8 @@ export class OutboundClient {
       this.plane.context,
       (detected, first, finished, silent) => {
         carried.delete(detection);
-        if (detected === 'http1') this.serveHttp(this.transport, 'http1').onData(first, 0, first.length);
-        else this.serveTcp(destination, first, finished, silent);
+        if (detected === 'tcp') this.serveTcp(destination, first, finished, silent);
+        else this.serveDetected(detected).onData(first, 0, first.length);
       },
       () => carried.delete(detection),
     );
@@ -111,8 +150,8 @@ export class OutboundClient {
     );
     carried.add(connection);
     // A client that was only slow to begin may still turn out to speak HTTP.
-    const onHttp = (begun: Buffer): void =>
-      this.serveHttp(this.transport, 'http1').onData(begun, 0, begun.length);
+    const onHttp = (begun: Buffer, version: RequestProtocol): void =>
+      this.serveDetected(version).onData(begun, 0, begun.length);
     connection.start(silent ? onHttp : null);
   }
 

@@ -36,6 +36,10 @@ export class SocketTransport implements Transport, Timed {
   private readonly socket: Socket;
   private readonly context: EngineContext;
   private outgoing: Buffer[] = [];
+  /** What comes behind `outgoing`, and may still grow; null while there is nothing to send. */
+  private lastBytes: Buffer | null = null;
+  private lastStart = 0;
+  private lastEnd = 0;
   private outgoingBytes = 0;
   private established: boolean;
   private paused = false;
@@ -109,11 +113,26 @@ export class SocketTransport implements Transport, Timed {
 
   write(bytes: Buffer, start: number, end: number): void {
     if (this.finishing || start === end || this.socket.destroyed) return;
-    if (this.outgoing.length === 0) this.flushLater();
     keepReceived();
-    this.outgoing.push(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
     this.outgoingBytes += end - start;
+    // Frames are put down one behind the other: what is gathered of them is one piece.
+    if (this.lastBytes === bytes && this.lastEnd === start) this.lastEnd = end;
+    else {
+      if (this.lastBytes === null) this.flushLater();
+      else this.gatherLast();
+      this.lastBytes = bytes;
+      this.lastStart = start;
+      this.lastEnd = end;
+    }
     if (this.outgoingBytes > highWaterBytes) this.hadPressure = true;
+  }
+
+  private gatherLast(): void {
+    const { lastBytes, lastStart, lastEnd } = this;
+    this.lastBytes = null;
+    if (lastBytes === null) return;
+    const isWhole = lastStart === 0 && lastEnd === lastBytes.length;
+    this.outgoing.push(isWhole ? lastBytes : lastBytes.subarray(lastStart, lastEnd));
   }
 
   private flushLater(): void {
@@ -123,8 +142,9 @@ export class SocketTransport implements Transport, Timed {
 
   /** Hands everything over to the kernel, or to the socket's queue where the kernel is full. */
   flush(): void {
+    if (this.lastBytes === null) return;
+    this.gatherLast();
     const { outgoing, socket } = this;
-    if (outgoing.length === 0) return;
     if (!socket.destroyed) {
       if (outgoing.length === 1) socket.write(outgoing[0]!);
       else {
@@ -176,6 +196,7 @@ export class SocketTransport implements Transport, Timed {
     this.owner = nobody;
     this.finishing = true;
     this.outgoing.length = 0;
+    this.lastBytes = null;
     this.outgoingBytes = 0;
     this.cutSocket();
   }

@@ -172,9 +172,15 @@ test('the same holds for a response', () => {
 test('hop-by-hop fields are cut, with those that Connection names', () => {
   const parsed = parseRequest(
     'GET / HTTP/1.1\r\nX-A: 1\r\nHost: a\r\nConnection: x-a, Keep-Alive\r\nKeep-Alive: 5\r\n' +
-      'TE: trailers\r\nProxy-Connection: x\r\nUpgrade: h2c\r\nX-B: 2\r\n\r\n',
+      'TE: gzip\r\nProxy-Connection: x\r\nUpgrade: h2c\r\nX-B: 2\r\n\r\n',
   );
   assert.equal(kept(parsed), 'GET / HTTP/1.1\r\nHost: a\r\nX-B: 2\r\n');
+});
+
+test('that a client wants trailers is passed on, unless it says that only to the next', () => {
+  const wish = 'GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n';
+  assert.equal(kept(parseRequest(`${wish}\r\n`)), wish);
+  assert.equal(kept(parseRequest(`${wish}Connection: TE\r\n\r\n`)), 'GET / HTTP/1.1\r\nHost: a\r\n');
 });
 
 test('Connection cannot have framing, host or request id dropped', () => {

@@ -127,7 +127,7 @@ test('a new denial holds for the next request, and cuts streams that are open', 
 test('a client of the mesh that is no proxy is served over mTLS, by ALPN and without', async (t) => {
   const { mesh } = await apiMesh(t);
   const web = withIdentity(identityOf('web'));
-  for (const options of [{}, { ALPNProtocols: ['http/1.1'] }, { ALPNProtocols: ['h2', 'http/1.1'] }])
+  for (const options of [{}, { ALPNProtocols: ['http/1.1'] }, { ALPNProtocols: ['h3', 'http/1.1'] }])
     assert.match(
       await callInbound(mesh.inboundPort, { ...web, ...options }),
       /^HTTP\/1\.1 200 [\s\S]*secret$/,
@@ -151,7 +151,7 @@ test('nobody gets in without a certificate of the mesh', async (t) => {
     withIdentity(nameless),
     { ...withIdentity(identityOf('web')), maxVersion: 'TLSv1.2' },
     { ...withIdentity(identityOf('web')), servername: sniOf('unknown') },
-    { ...withIdentity(identityOf('web')), ALPNProtocols: ['h2'] },
+    { ...withIdentity(identityOf('web')), ALPNProtocols: ['h3'] },
   ];
   for (const options of attempts) assert.equal(await callInbound(mesh.inboundPort, options), '');
   assert.match((await exchange(mesh.inboundPort, get)).text, /^(?!HTTP)/, 'plaintext');

@@ -42,9 +42,9 @@ test('a server that speaks first is heard, with the protocol known or found out'
   }
 });
 
-test('HTTP/2 with prior knowledge goes through as a byte stream', async (t) => {
+test('HTTP/2 goes through as a byte stream to a service that is said to be one', async (t) => {
   const app = await startTcpApp(t, (socket) => socket.pipe(socket));
-  const mesh = await startMesh(t, [app]);
+  const mesh = await startMesh(t, [app], tcp);
   const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0';
   const { text } = await exchange(mesh.port, preface, true);
   assert.equal(text, preface);
