@@ -14,6 +14,8 @@ export interface EngineContext {
 
 /** How long a connection between requests is kept by its server side. */
 export const idleDownstreamMs = 120_000;
+/** How long a client that is to go may still begin a request: one that did not know when it began to send. */
+export const drainIdleMs = 500;
 /** How long an unused upstream connection is kept; shorter than the other side, so that it is closed from here. */
 export const idleUpstreamMs = 60_000;
 /** From the first byte of a request head to its last. Longer: 408. */

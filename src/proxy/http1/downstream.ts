@@ -4,7 +4,7 @@
  */
 import type { Millis } from '../../core.ts';
 import type { RefusalReason } from '../dataplane.ts';
-import { type EngineContext, headReadMs, idleDownstreamMs } from '../engine.ts';
+import { drainIdleMs, type EngineContext, headReadMs, idleDownstreamMs } from '../engine.ts';
 import { declineOf } from '../failure.ts';
 import type { Relay } from '../relay.ts';
 import { highWaterBytes, keepReceived, nobody, type Transport, type TransportOwner } from '../transport.ts';
@@ -69,12 +69,19 @@ export class DownstreamConnection implements TransportOwner, ExchangeClient {
     context.deadlines.add(this);
   }
 
-  /** Closes at once when nothing is under way, else after the current response. */
+  /**
+   * Closes after the next response, which says that it is the last. Where no request is under way one may be on its
+   * way, from a client that could not know: it is waited for a little, and then answered.
+   */
   drain(): void {
     this.draining = true;
-    if (this.phase === 'head' && this.held === null) this.close();
-    // A response that has not begun yet says that it is the last.
-    else this.exchange.keepAlive = false;
+    if (this.phase === 'head' && this.held === null) this.awaitLast(this.context.now());
+    else if (!this.exchange.hasAnswerBegun) this.exchange.keepAlive = false;
+  }
+
+  private awaitLast(now: Millis): void {
+    this.deadlineMs = now + drainIdleMs;
+    this.context.promptDeadlines.add(this);
   }
 
   onData(bytes: Buffer, start: number, end: number): void {
@@ -196,12 +203,13 @@ export class DownstreamConnection implements TransportOwner, ExchangeClient {
 
   answered(now: Millis): void {
     const { exchange } = this;
-    if (!exchange.keepAlive || !exchange.requestDone || this.draining) {
+    if (!exchange.keepAlive || !exchange.requestDone) {
       this.close();
       return;
     }
     this.phase = 'head';
     this.deadlineMs = now + idleDownstreamMs;
+    if (this.draining) this.awaitLast(now);
     if (!this.reading) this.serveHeld();
   }
 
@@ -267,6 +275,7 @@ export class DownstreamConnection implements TransportOwner, ExchangeClient {
     this.held = null;
     this.exchange.abandon(null);
     this.context.deadlines.remove(this);
+    if (this.draining) this.context.promptDeadlines.remove(this);
     this.transport.owner = nobody;
     this.onOver(this);
   }
@@ -282,6 +291,7 @@ export class DownstreamConnection implements TransportOwner, ExchangeClient {
 
   tunnelEnded(): void {
     this.context.deadlines.remove(this);
+    if (this.draining) this.context.promptDeadlines.remove(this);
     this.onOver(this);
   }
 

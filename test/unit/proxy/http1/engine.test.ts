@@ -1,7 +1,7 @@
 /** The HTTP/1.1 engine between a client and servers in memory, under a clock that stands still. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { headReadMs, idleDownstreamMs, idleUpstreamMs } from '../../../../src/proxy/engine.ts';
+import { drainIdleMs, headReadMs, idleDownstreamMs, idleUpstreamMs } from '../../../../src/proxy/engine.ts';
 import { type CloseReason, type DeclineReason, highWaterBytes } from '../../../../src/proxy/transport.ts';
 import { TestEngine } from '../../../support/transport.ts';
 
@@ -285,15 +285,43 @@ test('a chunked answer is not given to a client of HTTP/1.0, nor are interim one
 
 test('draining lets the answer under way out and says that it is the last', () => {
   const engine = new TestEngine();
-  const idle = engine.accept();
-  const busy = engine.accept();
-  busy.client.receive(get);
-  idle.connection.drain();
-  busy.connection.drain();
-  assert.deepEqual([idle.client.end, busy.client.end], ['close', null]);
+  const { client, connection } = engine.accept();
+  client.receive(get);
+  connection.drain();
+  assert.equal(client.end, null);
   engine.server.receive(ok);
-  assert.match(busy.client.take(), /\r\nconnection: close\r\n\r\nok$/);
-  assert.equal(busy.client.end, 'close');
+  assert.match(client.take(), /\r\nconnection: close\r\n\r\nok$/);
+  assert.equal(client.end, 'close');
+});
+
+test('draining answers a request that was on its way, and waits for no other', () => {
+  const engine = new TestEngine();
+  const late = engine.accept();
+  const silent = engine.accept();
+  for (const { connection } of [late, silent]) connection.drain();
+  late.client.receive(get);
+  engine.server.receive(ok);
+  assert.match(late.client.take(), /\r\nconnection: close\r\n\r\nok$/);
+  assert.equal(late.client.end, 'close');
+  assert.equal(silent.client.end, null);
+  engine.context.promptDeadlines.expire(engine.nowMs + drainIdleMs);
+  assert.equal(silent.client.end, 'close');
+  assert.equal(engine.context.promptDeadlines.size, 0);
+});
+
+test('draining in the middle of an answer that did not say so takes one more request', () => {
+  const engine = new TestEngine();
+  const { client, connection } = engine.accept();
+  client.receive(get);
+  engine.server.receive('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok');
+  connection.drain();
+  engine.server.receive('ok');
+  assert.match(client.take(), /okok$/);
+  assert.equal(client.end, null);
+  client.receive(get);
+  engine.server.receive(ok);
+  assert.match(client.take(), /\r\nconnection: close\r\n\r\nok$/);
+  assert.equal(client.end, 'close');
 });
 
 test('a response head that comes in pieces, and a long body with a head, arrive as they were sent', () => {
