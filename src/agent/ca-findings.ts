@@ -54,13 +54,16 @@ function named(names: readonly string[]): string {
 }
 
 function alarmFindings(alarms: readonly CaLogAlarm[]): Finding[] {
-  return alarms.map(({ name, detail }) =>
+  return alarms.map(({ name, detail, evidence }) =>
     finding(
-      'critical',
+      evidence === '' ? 'warning' : 'critical',
       `trustee ${name}`,
       detail,
-      'it hides what it signed, or runs on an old copy of its disk: see starling ca log --verify; if in doubt deny ' +
-        'the host and rotate the root',
+      evidence === ''
+        ? 'a copy of its disk or of its machine is running beside it: stop the copy; if in doubt deny the host, and ' +
+            'have it join anew'
+        : 'it hides what it signed, or runs on an old copy of its disk: see starling ca log --verify; if in doubt deny ' +
+            'the host and rotate the root',
     ),
   );
 }

@@ -138,12 +138,12 @@ export interface CaLogSource {
   readonly problem: string | null;
 }
 
-/** A trustee that signed two heads which cannot be of one log. */
+/** A trustee that signed two heads which cannot be of one log, or that some host saw running twice. */
 export interface CaLogAlarm {
   readonly id: HostId;
   readonly name: string;
   readonly detail: string;
-  /** `encodeEquivocation`, hex: anybody can check it. */
+  /** `encodeEquivocation`, hex: anybody can check it. Empty where it is one host's word. */
   readonly evidence: string;
 }
 

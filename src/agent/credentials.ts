@@ -211,7 +211,7 @@ export class Credentials {
     this.denialsSeen = revision;
     // A host without services is configured as before when another root signs, and uses the old one no more.
     if (rootsChanged) this.acknowledge(now);
-    return [...renewed, ...this.quorum.recordsApplied(now), ...this.ledger.recordsApplied()];
+    return [...renewed, ...this.quorum.recordsApplied(now), ...this.ledger.recordsApplied(now)];
   }
 
   /** The data plane serves by this configuration. */
@@ -283,7 +283,7 @@ export class Credentials {
     };
   }
 
-  /** Trustees that told two stories about what they signed. */
+  /** Trustees that told two stories about what they signed, or run twice. */
   alarms(): readonly CaLogAlarm[] {
     return this.ledger.alarms();
   }

@@ -31,6 +31,8 @@ export const TRUST_EPOCH = 'trust-epoch';
 export const TRUST_ACK = 'trust-ack';
 /** Host scope, key '': the signed head of this host's issuance log, now and then. */
 export const TRUST_HEAD = 'trust-head';
+/** Host scope, key = `fork/<id>` or `twin/<id>`: what this host found out about a trustee; see `accusations.ts`. */
+export const TRUST_ACCUSATION = 'trust-accusation';
 /** Policy scope, key 'rotation': an operator wants another root than that of a generation. */
 export const ROOT_ROTATION = 'root-rotation';
 
@@ -79,6 +81,14 @@ export interface TrustAckValue {
 export interface TrustHeadValue {
   /** As `encodeHead` gives it, base64. */
   readonly head: string;
+}
+
+/** The value of a `trust-accusation` record. */
+export interface TrustAccusationValue {
+  readonly detail: string;
+  /** `encodeEquivocation`, base64, of a `fork`; empty of a `twin`. */
+  readonly evidence: string;
+  readonly at: number;
 }
 
 /** The value of a `root-rotation` record. */

@@ -24,10 +24,12 @@ import {
   ROOT_ROTATION,
   type RootRotationValue,
   type StandaloneCheck,
+  TRUST_ACCUSATION,
   TRUST_ACK,
   TRUST_EPOCH,
   TRUST_HEAD,
   TRUST_ROOT,
+  type TrustAccusationValue,
   type TrustAckValue,
   type TrustEpochValue,
   type TrustHeadValue,
@@ -149,6 +151,7 @@ export class Knowledge {
       this.catalog.record(author, kind, key, null);
       if (kind === TRUST_ACK) this.trustFacts.acknowledged(author, null);
       if (kind === TRUST_EPOCH) this.trustFacts.toldOfEpoch(author, null);
+      if (kind === TRUST_ACCUSATION) this.trustFacts.accused(author, key, null);
     }
   }
 
@@ -165,6 +168,7 @@ export class Knowledge {
     this.catalog.record(author, kind, key, value);
     if (kind === TRUST_ACK) this.trustFacts.acknowledged(author, value as TrustAckValue | null);
     if (kind === TRUST_EPOCH) this.trustFacts.toldOfEpoch(author, value as TrustEpochValue | null);
+    if (kind === TRUST_ACCUSATION) this.trustFacts.accused(author, key, value as TrustAccusationValue | null);
     if (kind === TRUST_HEAD) this.trustFacts.toldOfHead(author, value as TrustHeadValue | null);
     // It takes one of a grant's uses.
     if (kind === ADMISSION) this.catalog.touch('grants');

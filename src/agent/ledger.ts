@@ -26,6 +26,7 @@ import {
   encodeHead,
   type SignedHead,
 } from '../trust/transparency.ts';
+import { evidenceIn, forkAccusation, twinCountsMs } from './accusations.ts';
 import type { CaLog, CaLogAlarm, CaLogEntry, CaLogSource, ReadCaLog } from './ca-port.ts';
 import { hostNameOf } from './ca-status.ts';
 import type { Catalog } from './catalog.ts';
@@ -68,6 +69,8 @@ export class Ledger {
   private readonly reader: LogReader;
   private readonly book: HeadBook;
   private readonly found = new Map<HostId, CaLogAlarm>();
+  /** By who says so and who it is about. */
+  private twins = new Map<string, CaLogAlarm>();
   private readonly readings = new Map<number, Reading>();
   private lastReading = 0;
   /** The hash of the head that was told last. */
@@ -83,9 +86,9 @@ export class Ledger {
     this.book = new HeadBook(mesh, verify);
   }
 
-  /** Trustees that told two stories. */
+  /** Trustees that told two stories, and those that some host saw running twice. */
   alarms(): readonly CaLogAlarm[] {
-    return [...this.found.values()];
+    return [...this.found.values(), ...this.twins.values()];
   }
 
   nextWake(): Millis | null {
@@ -128,15 +131,45 @@ export class Ledger {
     return this.read({ type: 'unreachable', host }, now);
   }
 
-  /** Records were applied: some may tell of heads. Who never signed for the mesh has no log to follow. */
-  recordsApplied(): AgentEffect[] {
+  /**
+   * Records were applied: some may tell of heads, or of what others found out. Who never signed for the mesh has no
+   * log to follow.
+   */
+  recordsApplied(now: Millis): AgentEffect[] {
+    return [...this.headsTold(now), ...this.accusationsTold(now)];
+  }
+
+  private accusationsTold(now: Millis): AgentEffect[] {
+    const { facts, trusteesEver, trust, verify, self } = this.options;
+    const all = facts.allAccusations();
+    if (all.length === 0 && this.twins.size === 0) return [];
+    const ever = trusteesEver();
+    const effects: AgentEffect[] = [];
+    this.twins = new Map();
+    for (const accusation of all) {
+      const { accused, charge, by, value } = accusation;
+      if (!ever.has(accused)) continue;
+      if (charge === 'twin') {
+        if (now >= value.at + twinCountsMs || this.twins.size >= maxAlarms) continue;
+        const name = hostNameOf(accused, this.options);
+        const detail = `runs twice, as ${hostNameOf(by, this.options)} saw: ${value.detail}`;
+        this.twins.set(`${by}/${accused}`, { id: accused, name, detail, evidence: '' });
+      } else if (by !== self && !this.found.has(accused)) {
+        const evidence = evidenceIn(accusation, trust.genesis.hash, verify);
+        if (evidence !== null) effects.push(...this.convicted(accused, evidence));
+      }
+    }
+    return effects;
+  }
+
+  private headsTold(now: Millis): AgentEffect[] {
     const { facts, trusteesEver } = this.options;
     if (!facts.hasHeads) return [];
     return facts.takeHeads(trusteesEver()).flatMap(([host, value]) => {
       try {
         const head = decodeHead(Buffer.from(value.head, 'base64'));
         if (head.trustee !== host) throw new Fault('head-forged', 'a host told of the head of another');
-        return this.noted(head);
+        return this.noted(head, now);
       } catch (error) {
         if (!(error instanceof Fault)) throw error;
         return [];
@@ -149,7 +182,7 @@ export class Ledger {
     const requester = host === null ? null : this.hostOf(host);
     const readId = ++this.lastReading;
     // Of trustees that this host has learnt of since they told of their heads.
-    const alarms = this.recordsApplied();
+    const alarms = this.recordsApplied(now);
     const { self, trustees, catalog } = this.options;
     const past = this.book.trustees().filter((id) => (catalog.host(id)?.state ?? 'left') !== 'left');
     const others = new Set([...trustees(), ...past]);
@@ -187,7 +220,7 @@ export class Ledger {
   private concluded(reading: Reading, logs: readonly LogWalk[], now: Millis): AgentEffect[] {
     const { request } = reading;
     try {
-      const alarms = logs.flatMap((walk) => this.audited(walk));
+      const alarms = logs.flatMap((walk) => this.audited(walk, now));
       return [...alarms, { type: 'reply', request, value: this.merged(reading, logs, now) }];
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
@@ -196,15 +229,23 @@ export class Ledger {
   }
 
   /** Holds what a trustee showed against what it, or others of it, showed before. */
-  private audited({ head, entries, trustee }: LogWalk): AgentEffect[] {
+  private audited({ head, entries, trustee }: LogWalk, now: Millis): AgentEffect[] {
     if (head === null) return [];
     const evidence = this.book.compare(head, entries);
-    return evidence === null ? this.noted(head) : this.convicted(trustee, evidence);
+    return evidence === null ? this.noted(head, now) : this.foundOut(trustee, evidence, now);
   }
 
-  private noted(head: SignedHead): AgentEffect[] {
+  private noted(head: SignedHead, now: Millis): AgentEffect[] {
     const evidence = this.book.note(head);
-    return evidence === null ? [] : this.convicted(head.trustee, evidence);
+    return evidence === null ? [] : this.foundOut(head.trustee, evidence, now);
+  }
+
+  /** This host has the two halves of it: now all shall have them. */
+  private foundOut(accused: HostId, evidence: Equivocation, now: Millis): AgentEffect[] {
+    const { facts, self, write } = this.options;
+    const record = forkAccusation(accused, evidence, now);
+    if (record !== null && facts.accusationOf(self, 'fork', accused) === undefined) write([record], now);
+    return this.convicted(accused, evidence);
   }
 
   private convicted(id: HostId, evidence: Equivocation): AgentEffect[] {

@@ -27,6 +27,7 @@ import {
   type TrusteeInput,
 } from '../trust/quorum/trustee.ts';
 import type { TrustState } from '../trust/state.ts';
+import { twinAccusation, twinCountsMs } from './accusations.ts';
 import type { PolicyWrite } from './commands.ts';
 import type { AgentEffect, EpochEvent } from './effects.ts';
 import { type EnvelopeRoom, seal } from './envelope.ts';
@@ -258,8 +259,18 @@ export class Quorum {
       case 'blamed':
         return [warning('trustee-blamed', { host: shortId(effect.host), reason: effect.reason })];
       case 'alarm':
-        return [warning(effect.code, { host: shortId(effect.host), detail: effect.detail })];
+        return this.alarmed(effect, now);
     }
+  }
+
+  /** Whoever asks for the next signature may not notice: all shall hear of it. */
+  private alarmed(effect: Extract<RequesterEffect, { type: 'alarm' }>, now: Millis): AgentEffect[] {
+    const { self, facts, write } = this.options;
+    const { code, host, detail } = effect;
+    const before = facts.accusationOf(self, 'twin', host);
+    if (before === undefined || now >= before.value.at + twinCountsMs / 2)
+      write([twinAccusation(host, detail, now)], [], now);
+    return [warning(code, { host: shortId(host), detail })];
   }
 
   private signed(requestId: string, signature: Uint8Array, now: Millis): AgentEffect[] {

@@ -1,9 +1,11 @@
 /** What records say of roots beyond their certificates: who believes which, who knows of which epoch. Pure. */
 import { type HostId, type Millis, type Random, randomInt } from '../core.ts';
+import { type Accusation, type Charge, readAccusation } from './accusations.ts';
 import type {
   RecoveryDrillValue,
   RecoveryKeyValue,
   RootRotationValue,
+  TrustAccusationValue,
   TrustAckValue,
   TrustEpochValue,
   TrustHeadValue,
@@ -18,6 +20,9 @@ interface Pause {
   readonly until: Millis;
   readonly nextMs: Millis;
 }
+
+/** What hosts say against trustees; beyond that nobody reads it any more. */
+const maxAccusations = 256;
 
 export class TrustFacts {
   /** The last root that an operator wants replaced; null while none does. */
@@ -34,6 +39,8 @@ export class TrustFacts {
   private readonly news = new Map<HostId, Uint8Array>();
   /** Heads of issuance logs that came since they were last taken, by whose log it is. */
   private heads: (readonly [HostId, TrustHeadValue])[] = [];
+  /** By who says so and the key of the record. */
+  private readonly accusations = new Map<string, Accusation>();
   /** The last head of each host that was not known to have been a trustee when it came. */
   private readonly strangersHeads = new Map<HostId, TrustHeadValue>();
 
@@ -88,6 +95,21 @@ export class TrustFacts {
   toldOfHead(host: HostId, value: TrustHeadValue | null): void {
     if (value !== null) this.heads.push([host, value]);
     else this.strangersHeads.delete(host);
+  }
+
+  accused(by: HostId, key: string, value: TrustAccusationValue | null): void {
+    const name = `${by}/${key}`;
+    this.accusations.delete(name);
+    const accusation = value === null ? null : readAccusation(by, key, value);
+    if (accusation !== null && this.accusations.size < maxAccusations) this.accusations.set(name, accusation);
+  }
+
+  allAccusations(): Accusation[] {
+    return [...this.accusations.values()];
+  }
+
+  accusationOf(by: HostId, charge: Charge, accused: HostId): Accusation | undefined {
+    return this.accusations.get(`${by}/${charge}/${accused}`);
   }
 
   get hasHeads(): boolean {

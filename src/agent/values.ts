@@ -32,9 +32,11 @@ import {
   type ServiceDefinition,
   type StandaloneCheck,
   serviceNamePattern,
+  TRUST_ACCUSATION,
   TRUST_ACK,
   TRUST_EPOCH,
   TRUST_HEAD,
+  type TrustAccusationValue,
   type TrustAckValue,
   type TrustEpochValue,
   type TrustHeadValue,
@@ -131,6 +133,11 @@ const trustAck = Type.Object({
 const trustHead = Type.Object({
   head: Type.String({ maxLength: Math.ceil(maxHeadBytes / 3) * 4, pattern: '^[A-Za-z0-9+/]*={0,2}$' }),
 });
+const trustAccusation = Type.Object({
+  detail: text(256),
+  evidence: Type.String({ maxLength: 24 * 1024, pattern: '^[A-Za-z0-9+/]*={0,2}$' }),
+  at: Type.Integer({ minimum: 0, maximum: latestTime }),
+});
 const rootRotation = Type.Object({ generation });
 const policyReceipt = Type.Object({ revision: Type.String({ pattern: '^[0-9a-f]{16}$' }) });
 const recoveryKey = Type.Object({
@@ -154,6 +161,7 @@ const shapes: ReadonlyMap<
     [TRUST_EPOCH]: Compile(trustEpoch),
     [TRUST_ACK]: Compile(trustAck),
     [TRUST_HEAD]: Compile(trustHead),
+    [TRUST_ACCUSATION]: Compile(trustAccusation),
     [ROOT_ROTATION]: Compile(rootRotation),
     [POLICY_RECEIPT]: Compile(policyReceipt),
     [`${RECOVERY}/key`]: Compile(recoveryKey),
@@ -172,11 +180,12 @@ const guards: [
   Guards<typeof trustEpoch, TrustEpochValue>,
   Guards<typeof trustAck, TrustAckValue>,
   Guards<typeof trustHead, TrustHeadValue>,
+  Guards<typeof trustAccusation, TrustAccusationValue>,
   Guards<typeof rootRotation, RootRotationValue>,
   Guards<typeof policyReceipt, PolicyReceiptValue>,
   Guards<typeof recoveryKey, RecoveryKeyValue>,
   Guards<typeof recoveryDrill, RecoveryDrillValue>,
-] = [true, true, true, true, true, true, true, true, true, true, true, true];
+] = [true, true, true, true, true, true, true, true, true, true, true, true, true];
 void guards;
 
 /** Whether its root signed it is for the chain of epochs to say. */

@@ -67,7 +67,9 @@ export class HeadBook {
    */
   compare(head: SignedHead, entries: readonly IssuanceEntry[]): Equivocation | null {
     const first = entries[0]?.sequence ?? head.sequence + 1;
-    for (const seen of this.heads.get(head.trustee)?.values() ?? []) {
+    // The nearest needs the fewest entries to prove it.
+    const heads = [...(this.heads.get(head.trustee)?.values() ?? [])].sort((a, b) => b.sequence - a.sequence);
+    for (const seen of heads) {
       const entry = entries[seen.sequence - first];
       if (entry === undefined || entry.hash === seen.hash) continue;
       const between = entries.slice(seen.sequence - first + 1);

@@ -89,7 +89,7 @@ test('a share that is missing or cannot be read, and a trustee that told two sto
   const [first] = hosts as [FlockHost];
   assert.deepEqual(titles(findings(first, { ca: { holdsShare: false } })), ['warning share']);
   assert.deepEqual(titles(findings(first, { damagedShares: 1 })), ['warning share']);
-  const alarm = { id: 'x', name: 'second', detail: 'signed two heads', evidence: '' };
+  const alarm = { id: 'x', name: 'second', detail: 'signed two heads', evidence: 'ab' };
   assert.deepEqual(titles(findings(first, { alarms: [alarm] })), ['critical trustee second']);
 });
 

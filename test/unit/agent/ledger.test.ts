@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { CaLog } from '../../../src/agent/ca-port.ts';
 import { open, seal } from '../../../src/agent/envelope.ts';
-import { TRUST_HEAD } from '../../../src/agent/kinds.ts';
+import { TRUST_ACCUSATION, TRUST_HEAD } from '../../../src/agent/kinds.ts';
 import { Ledger } from '../../../src/agent/ledger.ts';
 import { TrustFacts } from '../../../src/agent/trust-facts.ts';
 import { ed25519Verify, encodeJson, Fault, type Signer, seededRandom } from '../../../src/core.ts';
@@ -107,9 +107,11 @@ test('the head of a log that grew is told to all, once a minute at most', () => 
   assert.equal(versionOf(), again, 'a log that does not grow is not told of');
 });
 
-test('a trustee that shows one host another log than it told all is found out, and proven so', () => {
+test('a trustee that shows one host another log than it told all is found out, and proven so to all', () => {
   const { flock, first } = Flock.founded();
-  const second = flock.join('second', first, flock.token(first));
+  const token = flock.token(first, { uses: 2 });
+  const second = flock.join('second', first, token);
+  const third = flock.join('third', first, token, 1);
   for (const service of ['a', 'b', 'c']) first.register(service);
   flock.run(2000);
   const forged = new IssuanceLog();
@@ -139,6 +141,47 @@ test('a trustee that shows one host another log than it told all is found out, a
   const evidence = decodeEquivocation(Buffer.from(alarm?.evidence ?? '', 'hex'));
   assert.ok(provesEquivocation(genesis.hash, evidence, ed25519Verify));
   assert.ok(second.logs.some(({ event }) => event === 'log-equivocation'));
+  // Whoever saw nothing of it believes the evidence, now and after a restart.
+  flock.run(10_000);
+  assert.equal(third.core.credentials?.alarms()[0]?.evidence, alarm?.evidence);
+  assert.ok(third.logs.some(({ event }) => event === 'log-equivocation'));
+  third.kill();
+  third.start();
+  flock.run(1000);
+  assert.equal(third.core.credentials?.alarms()[0]?.name, 'first');
+});
+
+test('a host’s word that a trustee runs twice is told as its word, and what proves nothing convicts nobody', () => {
+  const { flock, first } = Flock.founded();
+  const token = flock.token(first, { uses: 2 });
+  const second = flock.join('second', first, token);
+  const third = flock.join('third', first, token, 1);
+  const day = 24 * 3_600_000;
+  const accuse = (key: string, evidence = ''): void => {
+    const value = encodeJson({
+      detail: 'it promised the same nonces twice',
+      evidence,
+      at: flock.now - day + 60_000,
+    });
+    const record = {
+      scope: 'host',
+      kind: TRUST_ACCUSATION,
+      key,
+      version: 1,
+      hlc: flock.now * 1024,
+      value,
+    } as const;
+    third.feed({ type: 'delta', bytes: encodeDelta([encodeRecord(record, second.signer).bytes]) });
+  };
+  const alarms = () => third.core.credentials!.alarms().map(({ name, detail }) => `${name} ${detail}`);
+  accuse(`twin/${third.id}`);
+  accuse(`fork/${first.id}`, 'AAAA');
+  assert.deepEqual(alarms(), []);
+  accuse(`twin/${first.id}`);
+  assert.deepEqual(alarms(), ['first runs twice, as second saw: it promised the same nonces twice']);
+  flock.run(60_000);
+  logAt(third);
+  assert.deepEqual(alarms(), [], 'for a day');
 });
 
 test('two heads of one sequence in the gossip are found out by whoever sees both', () => {
@@ -241,7 +284,7 @@ test('whoever reads the logs of more trustees than can be followed is told so', 
     const head = encodeHead(keeperOf(signer).head(flock.now));
     facts.toldOfHead(signer.publicKey, { head: Buffer.from(head).toString('base64') });
   }
-  assert.deepEqual(ledger.recordsApplied(), []);
+  assert.deepEqual(ledger.recordsApplied(flock.now), []);
   const [asked] = ledger.ask(7, { type: 'read-ca-log', host: null }, flock.now);
   assert.ok(asked?.type === 'send' && asked.to === last.publicKey);
   const answer = keeperOf(last).answer(first.id, open(asked.bytes).payload, flock.now);
