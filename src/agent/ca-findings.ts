@@ -68,6 +68,10 @@ function alarmFindings(alarms: readonly CaLogAlarm[]): Finding[] {
   );
 }
 
+const resetHint =
+  'starling ca reset-log there begins another log, and says so in it; what was signed before is then known to other ' +
+  'trustees alone, so look first whether somebody wanted it gone';
+
 /** None of it comes back by itself, and with an old copy of its disk this host would say other than it said. */
 function damageFindings({ damage, ca }: CaFindingSources): Finding[] {
   const anew =
@@ -79,7 +83,7 @@ function damageFindings({ damage, ca }: CaFindingSources): Finding[] {
   return damage.map(({ code, message }) =>
     code === 'epoch-state-broken'
       ? finding('critical', 'trustee state', `${message}; this host takes no part as a trustee`, anew)
-      : finding('critical', 'issuance log', `${message}; this host signs no certificates`, anew),
+      : finding('critical', 'issuance log', `${message}; this host signs no certificates`, resetHint),
   );
 }
 

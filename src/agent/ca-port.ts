@@ -82,6 +82,12 @@ export interface ReadCaLog {
   readonly host: string | null;
 }
 
+/** Begins another issuance log on this host in the place of one that cannot be read. Answered with null. */
+export interface ResetLog {
+  readonly type: 'reset-log';
+  readonly operator: Signer;
+}
+
 /** Has a signing request (DER) for a service that this host may be answered with a certificate, a `SignedChain`. */
 export interface SignCsr {
   readonly type: 'sign-csr';
@@ -105,7 +111,7 @@ export interface SignedChain {
 }
 
 /** What this host answers later, for it asks others first. */
-export type CaQuestion = ReadCaLog | SignCsr | ReadRecovery | Recover;
+export type CaQuestion = ReadCaLog | ResetLog | SignCsr | ReadRecovery | Recover;
 
 /** One signature, however many trustees took part in it. */
 export interface CaLogEntry {
@@ -159,6 +165,7 @@ export function isCaQuestion<T extends { readonly type: string }>(
 ): command is Extract<T, CaQuestion> {
   switch (command.type) {
     case 'read-ca-log':
+    case 'reset-log':
     case 'sign-csr':
     case 'read-recovery':
     case 'recover':

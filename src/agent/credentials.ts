@@ -263,6 +263,9 @@ export class Credentials {
         return this.ledger.ask(request, question, now);
       case 'read-recovery':
         return [{ type: 'reply', request, value: recoveryStatus(this.recoverySources(now), now) }];
+      case 'reset-log':
+        requireOperator(this.options.knowledge, question.operator, now);
+        return this.resetLog(request, now);
       case 'recover':
         requireOperator(this.options.knowledge, question.operator, now);
         return [
@@ -270,6 +273,13 @@ export class Credentials {
           { type: 'reply', request, value: null },
         ];
     }
+  }
+
+  /** As the first entry of another log says, which is on disk before anything is signed. */
+  private resetLog(request: number, now: Millis): AgentEffect[] {
+    const { entry, ops } = this.log.beginAnew(Math.floor(now), this.options.agent.signer.publicKey);
+    const logged = { type: 'input', input: { type: 'epoch', event: { type: 'logged', entry } } } as const;
+    return [{ type: 'persist', ops, sync: true, then: [logged, { type: 'reply', request, value: null }] }];
   }
 
   private recoverySources(now: Millis): RecoverySources {
@@ -315,6 +325,6 @@ function openLog(saved: Iterable<readonly [key: string, value: Uint8Array]>): Is
     return new IssuanceLog(saved);
   } catch (error) {
     if (!(error instanceof Fault) || error.code !== 'issuance-log-broken') throw error;
-    return IssuanceLog.closed(error);
+    return IssuanceLog.closed(error, saved);
   }
 }

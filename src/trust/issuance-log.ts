@@ -48,6 +48,8 @@ export interface IssuanceEntry extends IssuanceContent {
 }
 
 const format = 2;
+/** More than a host signs in the life of a root: see `beginAnew`. */
+const anewGap = 1_000_000_000;
 /** Entries in memory and on disk. About 350 bytes each. */
 export const maxLogEntries = 4096;
 const maxSubjectBytes = 256;
@@ -112,6 +114,10 @@ export class IssuanceLog {
   private readonly entries: IssuanceEntry[] = [];
   private durable: IssuanceEntry | undefined;
   private unusable: Fault | null = null;
+  /** Keys of a log that cannot be read. */
+  private readonly unreadable: string[] = [];
+  /** The number before that of the first entry. */
+  private skipped = 0;
 
   /**
    * With what the store held under `issuerPrefix`, in the order of its keys. Throws
@@ -126,11 +132,48 @@ export class IssuanceLog {
     this.durable = this.head;
   }
 
-  /** In the place of a log that cannot be read: nothing is added, so nothing is signed. */
-  static closed(problem: Fault): IssuanceLog {
+  /**
+   * In the place of a log that cannot be read, with what the store holds of it: nothing is added, so nothing is
+   * signed.
+   */
+  static closed(
+    problem: Fault,
+    saved: Iterable<readonly [key: string, value: Uint8Array]> = [],
+  ): IssuanceLog {
     const log = new IssuanceLog();
     log.unusable = problem;
+    for (const [key] of saved) if (key.startsWith(logPrefix)) log.unreadable.push(key);
     return log;
+  }
+
+  /**
+   * Begins another log in the place of one that cannot be read, which goes. It is numbered so far beyond what the
+   * old one, or any head of it that somebody saw, may have reached that no head of it contradicts one of the new.
+   * The caller persists what this returns before anything is added. Throws `Fault('conflict')` where the log is well.
+   */
+  beginAnew(
+    at: Millis,
+    self: HostId,
+  ): { readonly entry: IssuanceEntry; readonly ops: readonly IssuerStoreOp[] } {
+    const problem = this.unusable;
+    if (problem === null) throw new Fault('conflict', 'the issuance log of this host can be read');
+    const numbers = this.unreadable.map((key) => Number(key.slice(logPrefix.length)));
+    const last = Math.max(0, ...numbers.filter((number) => Number.isSafeInteger(number)));
+    this.unusable = null;
+    this.skipped = last + anewGap;
+    const { entry, ops } = this.append({
+      at,
+      requester: self,
+      subject: 'issuance log begun anew',
+      serial: '',
+      notBefore: 0,
+      notAfter: 0,
+      digest: digestOf(Buffer.from(problem.message)),
+      nonceId: '',
+      commitments: noDigest,
+    });
+    const deleted = this.unreadable.splice(0).map((key) => ({ type: 'delete', key }) as const);
+    return { entry, ops: [...deleted, ...ops] };
   }
 
   /** Why nothing can be added; null where it can. */
@@ -166,7 +209,7 @@ export class IssuanceLog {
     readonly ops: readonly IssuerStoreOp[];
   } {
     this.checkUsable();
-    const sequence = (this.head?.sequence ?? 0) + 1;
+    const sequence = (this.head?.sequence ?? this.skipped) + 1;
     const unhashed = { ...content, sequence, previous: this.head?.hash ?? emptyHead };
     const bytes = encodeEntry(unhashed);
     const entry: IssuanceEntry = { ...unhashed, hash: hashOf(bytes) };

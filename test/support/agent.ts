@@ -376,6 +376,7 @@ export class MemoryAgent implements AgentPort {
         return rotateRoot(this.ca(), command.operator).value;
       case 'read-ca-log':
         return this.caLog;
+      case 'reset-log':
       case 'read-recovery':
       case 'recover':
       case 'set-recovery-key':

@@ -1,9 +1,11 @@
 /** A host whose part in the root cannot be read any more: it serves on, and signs and promises nothing. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { CaLog } from '../../../src/agent/ca-port.ts';
 import { diagnose } from '../../../src/agent/diagnosis.ts';
+import { Fault } from '../../../src/core.ts';
 import { standardPolicy } from '../../../src/trust/epoch/policy.ts';
-import { Flock, type FlockHost } from '../../support/flock.ts';
+import { Flock, type FlockHost, operator } from '../../support/flock.ts';
 import { well } from '../../support/shell-facts.ts';
 
 const policy = { ...standardPolicy, settleMs: 5000, replaceAfterMs: 60_000 };
@@ -33,6 +35,14 @@ function criticalSubjects(host: FlockHost): string[] {
   return diagnose(host.core, well, host.flock.now)
     .filter(({ grade }) => grade === 'critical')
     .map(({ subject }) => subject);
+}
+
+function logAt(host: FlockHost): CaLog {
+  const request = host.ask({ type: 'read-ca-log', host: null });
+  host.flock.run(20_000);
+  const answer = host.answers.get(request);
+  assert.ok(answer !== undefined && 'value' in answer, JSON.stringify(answer));
+  return answer.value as CaLog;
 }
 
 function restartWith(host: FlockHost, damage: (store: Map<string, Uint8Array>) => void): void {
@@ -124,4 +134,38 @@ test('a founder alone with a damaged log starts, and refuses certificates instea
   assert.ok(identities.find(({ service }) => service === 'web')!.notAfter > flock.now);
   const shop = identities.find(({ service }) => service === 'shop');
   assert.match(shop?.problem ?? '', /issuance log/);
+});
+
+test('an operator has a host begin another log in place of a damaged one, and nobody takes it for a second story', () => {
+  const { flock, first } = Flock.founded(policy);
+  const second = flock.join('second', first, flock.token(first));
+  first.register('web');
+  flock.run(10_000);
+  logAt(second);
+  assert.throws(
+    () => first.command({ type: 'reset-log', operator }),
+    (error: unknown) => error instanceof Fault && error.code === 'conflict',
+  );
+  const old = [...kept(first, 'issuer/log/').keys()].sort();
+  restartWith(first, (store) => store.set(old[0]!, Buffer.from('nonsense')));
+  first.register('shop');
+  flock.run(20_000);
+  assert.throws(
+    () => first.command({ type: 'reset-log', operator: second.signer }),
+    (error: unknown) => error instanceof Fault && error.code === 'not-operator',
+  );
+  first.ask({ type: 'reset-log', operator });
+  flock.run(60_000);
+  const shop = first.core.identities(flock.now).find(({ service }) => service === 'shop');
+  assert.equal(shop?.problem, null);
+  assert.deepEqual(criticalSubjects(first), []);
+  const keys = [...kept(first, 'issuer/log/').keys()];
+  assert.ok(keys.length >= 2 && keys.every((key) => !old.includes(key)));
+  restartWith(first, () => {});
+  flock.run(10_000);
+  assert.deepEqual(errorsOf(first), []);
+  flock.run(120_000);
+  const log = logAt(second);
+  assert.deepEqual([log.alarms, log.sources.map(({ problem }) => problem)], [[], [null]]);
+  assert.ok(log.entries.some(({ subject }) => subject === 'issuance log begun anew'));
 });

@@ -195,6 +195,20 @@ async function showLog(options: LogOptions): Promise<void> {
   });
 }
 
+async function resetLog(options: CommonOptions): Promise<void> {
+  await run(options, async (invocation) => {
+    const operatorToken = await invocation.operatorToken();
+    await invocation.client.call('POST', '/v1/mesh/ca/log/reset', { operatorToken });
+    invocation.show(null, () =>
+      [
+        'this host signs again, and a new issuance log says since when',
+        'what it signed before is in the logs of other trustees, if any signed with it, and nowhere else',
+      ].join('\n'),
+    );
+    return 0;
+  });
+}
+
 function logText({ entries }: CaLog): string {
   return table(
     ['SIGNED', 'SUBJECT', 'EXPIRES', 'ASKED BY', 'WITNESSES'],
@@ -241,6 +255,9 @@ export function addCaCommands(program: Command): void {
     .option('--host <host>', 'only what this host asked for, by name or id', notEmpty)
     .option('--verify', 'say whose log leads to its signed head; exit 1 unless all do')
     .action(showLog);
+  operatorCommand(
+    ca.command('reset-log').description('begin another log where this host cannot read its own'),
+  ).action(resetLog);
   operatorCommand(ca.command('rotate').description('have the trustees replace the root, without an outage'))
     .option('--wait', 'until the new root is active')
     .option('--timeout <duration>', 'how long to wait', waitTimeout, '2m')

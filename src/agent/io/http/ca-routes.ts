@@ -157,6 +157,17 @@ export const caRoutes: readonly Route[] = [
     method: 'POST',
     style: 'starling',
     access: 'mesh',
+    path: '/v1/mesh/ca/log/reset',
+    summary:
+      'Begins another issuance log on this host where its own cannot be read, so that it signs again; what it signed ' +
+      'before is known to other trustees alone; 409 where the log is well',
+    answer: async ({ agent }, request) =>
+      json(await agent.command({ type: 'reset-log', operator: operatorOf(request) })),
+  },
+  {
+    method: 'POST',
+    style: 'starling',
+    access: 'mesh',
     path: '/v1/mesh/ca/rotate',
     summary:
       'Has the trustees make a new root, sign with it once every live host believes it, and retire the present ' +
