@@ -16,6 +16,7 @@ import type {
   ServiceView,
 } from '../proxy/view.ts';
 import type { Catalog, HostEntry, ServiceEntry } from './catalog.ts';
+import { nodeMeta } from './consul.ts';
 import type { VipPool } from './vips.ts';
 
 export interface ProjectionInput {
@@ -204,6 +205,9 @@ function instanceView(catalog: Catalog, entry: ServiceEntry): InstanceView {
     suspect: host.state === 'suspect',
     tags: definition.tags,
     meta: definition.meta,
+    appAddress: definition.address,
+    appPort: definition.port,
+    hostMeta: nodeMeta(host),
   };
 }
 

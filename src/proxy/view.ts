@@ -26,6 +26,11 @@ export interface InstanceView {
   readonly suspect: boolean;
   readonly tags: readonly string[];
   readonly meta: Readonly<{ [key: string]: string }>;
+  /** As registered, for filters of subsets to look at; '' and 0 where the definition says none. */
+  readonly appAddress: string;
+  readonly appPort: number;
+  /** What its host says of itself, such as `zone`. */
+  readonly hostMeta: Readonly<{ [key: string]: string }>;
 }
 
 /** One service name, anywhere in the mesh. */

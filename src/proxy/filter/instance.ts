@@ -6,7 +6,6 @@ import { list, map, number, object, type Shape, string } from './shape.ts';
 
 export const instanceShape: Shape = object({
   Node: object({
-    ID: string,
     Node: string,
     Address: string,
     Datacenter: string,
@@ -22,12 +21,12 @@ export const instanceShape: Shape = object({
   }),
 });
 
-/** What a filter is given. `Address` and `Port` are those of the host's inbound listener. */
+/** What a filter is given: the same as `?filter` of the API is, of those fields. */
 export function instanceData(service: string, instance: InstanceView): object {
-  const { id, host, hostName, address, inboundPort, datacenter, zone, tags, meta } = instance;
+  const { id, hostName, address, datacenter, hostMeta, tags, meta, appAddress, appPort } = instance;
   return {
-    Node: { ID: host, Node: hostName, Address: address, Datacenter: datacenter, Meta: { zone } },
-    Service: { ID: id, Service: service, Tags: tags, Meta: meta, Address: address, Port: inboundPort },
+    Node: { Node: hostName, Address: address, Datacenter: datacenter, Meta: hostMeta },
+    Service: { ID: id, Service: service, Tags: tags, Meta: meta, Address: appAddress, Port: appPort },
   };
 }
 

@@ -1,15 +1,22 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import { Catalog } from '../../../src/agent/catalog.ts';
+import { nodeJson, serviceJson } from '../../../src/agent/consul.ts';
 import { policyViewOf } from '../../../src/agent/entries/view.ts';
 import { CHECK, HOST, SERVICE, type ServiceDefinition } from '../../../src/agent/kinds.ts';
 import type { PolicyStore } from '../../../src/agent/port.ts';
 import { type ProjectionInput, Projector, project } from '../../../src/agent/project.ts';
 import { parseVipRange, VipPool } from '../../../src/agent/vips.ts';
 import type { MemberState } from '../../../src/gossip/port.ts';
+import { instanceData } from '../../../src/proxy/filter/instance.ts';
 import type { MeshView } from '../../../src/proxy/view.ts';
 import { definitionOf, hostValue } from '../../support/agent.ts';
 import { rawStoreOf, storeOf } from '../../support/policy.ts';
+
+interface Rows {
+  readonly Node: { readonly [field: string]: unknown };
+  readonly Service: { readonly [field: string]: unknown };
+}
 
 const self = 'a'.repeat(64);
 const other = 'b'.repeat(64);
@@ -193,4 +200,14 @@ test('a name that was never run has the port of what policy leads it to, and non
   assert.equal(serviceOf('api')?.vipPort, 9000);
   assert.match(serviceOf('api')?.vip ?? '', /^127\.64\./);
   assert.equal(serviceOf('nowhere'), undefined);
+});
+
+test('a filter of a subset sees an instance as the API shows it', () => {
+  add(other, 'api', { address: '192.0.2.9', port: 9000, tags: ['x'], meta: { version: 'v1' } });
+  const [instance] = serviceOf('api')?.instances ?? [];
+  const [entry] = catalog.instances('api');
+  const shown = { Node: nodeJson(entry!.host), Service: serviceJson(entry!) } as Rows;
+  const given = instanceData('api', instance!) as Rows;
+  for (const part of ['Node', 'Service'] as const)
+    for (const [field, value] of Object.entries(given[part])) assert.deepEqual(value, shown[part][field]);
 });

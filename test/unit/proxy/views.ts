@@ -16,6 +16,9 @@ export function instanceView(host: string, fields: Partial<InstanceView> = {}): 
     suspect: false,
     tags: [],
     meta: {},
+    appAddress: '',
+    appPort: 8080,
+    hostMeta: { zone: 'z1' },
     ...fields,
   };
 }

@@ -37,7 +37,8 @@ test('every operator of the language holds where it should, and its negation whe
     ['Service.Meta.empty is empty', 'Service.Meta.empty is not empty'],
     ['Service.Tags is not empty', 'Service.Tags is empty'],
     ['Service.Meta.version matches "^v[0-9]+$"', 'Service.Meta.version not matches "^v[0-9]+$"'],
-    ['Service.Port == 21000', 'Service.Port != 21000'],
+    ['Service.Port == 8080', 'Service.Port != 8080'],
+    ['Node.Meta.zone == z1', 'Node.Meta.zone != z1'],
     ['"/Service/Meta/version" == v1', '"/Service/Meta/version" != v1'],
   ] as const) {
     assert.equal(matches(holds), true, holds);
