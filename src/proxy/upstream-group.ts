@@ -59,6 +59,8 @@ export interface EndpointSnapshot {
   readonly ewmaMs: number;
   /** Null when it is not ejected. */
   readonly ejectedUntil: Millis | null;
+  /** How often it was. */
+  readonly ejections: number;
   readonly inRotation: boolean;
 }
 
@@ -197,6 +199,7 @@ export class UpstreamGroup implements OutcomeListener {
         inflight: endpoint.inflight,
         ewmaMs: endpoint.latencyMs(now),
         ejectedUntil: endpoint.ejectedUntil > now ? endpoint.ejectedUntil : null,
+        ejections: endpoint.ejections,
         inRotation: endpoint.inRotation,
       })),
       breaker: breaker && { state: breaker.state(now), opened: breaker.opened, rejected: breaker.rejected },

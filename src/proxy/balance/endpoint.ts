@@ -66,7 +66,9 @@ export class BalancedEndpoint {
   failuresInRow = 0;
   /** Those of them that count towards its next ejection. */
   strikes = 0;
-  /** How often it was ejected lately. */
+  /** How often it was ejected lately, for the length of the next ejection, ... */
+  recentEjections = 0;
+  /** ... and ever. */
   ejections = 0;
   /** Until when it is ejected; in the past when it is not. */
   ejectedUntil: Millis = 0;
@@ -149,6 +151,7 @@ export class BalancedEndpoint {
   /** Takes it out of rotation until then; afterwards it warms up anew. */
   eject(until: Millis): void {
     this.ejectedUntil = until;
+    this.ejections++;
     this.warmSince = until;
     this.rotation.isStale = true;
   }

@@ -47,6 +47,7 @@ class EmbeddedDataPlane implements DataPlane {
       traffic: this.observing.traffic,
       peers: new Peers(options.verifyPeer, options.log),
       log: options.log,
+      sharesPorts: options.sharesPorts ?? false,
       uidOfSocket: options.uidOfSocket ?? socketOwners(),
     };
     this.inbound = new InboundListener(this.plane);
@@ -107,6 +108,7 @@ class EmbeddedDataPlane implements DataPlane {
       activeConnections: this.connectionCount,
       handshakeFailures: { ...this.inbound.handshakeFailures },
       deniedPeers: this.plane.peers.deniedCounts(),
+      ...this.routes.statuses(),
       lost: this.observing.losses,
     };
   }

@@ -16,7 +16,7 @@ interface RemoteUpstream {
 
 export class OutboundCluster {
   readonly group: UpstreamGroup;
-  private readonly source: string;
+  readonly source: string;
   private readonly sourcePrincipal: string;
   private readonly plane: Plane;
   private cluster: Cluster;
@@ -37,6 +37,10 @@ export class OutboundCluster {
     this.group = new UpstreamGroup(plane.context.random);
     this.source = source;
     this.update(cluster, identity, policy, zone);
+  }
+
+  get id(): string {
+    return this.cluster.id;
   }
 
   /** Takes on a new configuration of a host in `zone`; sessions to endpoints that stay are kept. */

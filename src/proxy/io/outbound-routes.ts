@@ -1,5 +1,6 @@
 /** All ways out of this host: what each of its services may ask for, and what becomes of it. */
 import type { CallerPolicy, Cluster, Destination, ProxyConfig } from '../config.ts';
+import { addStatuses, type GroupStatuses } from '../group-statuses.ts';
 import { Refusal } from '../http1/refusal.ts';
 import type { RefusedRoute } from '../http1/route.ts';
 import type { RouteTable } from '../http1/route-table.ts';
@@ -111,6 +112,16 @@ export class OutboundRoutes implements ClusterSource {
   /** How a service of the mesh is to be spoken to; what is not known is found out. */
   protocolOf(destination: string): Cluster['protocol'] {
     return this.destinations.get(destination)?.protocol ?? 'auto';
+  }
+
+  /** What every caller of this host knows of the endpoints that it asked. */
+  statuses(): GroupStatuses {
+    const now = this.plane.context.now();
+    const statuses: GroupStatuses = { endpoints: [], breakers: [] };
+    for (const caller of this.callers.values())
+      for (const { source, id, group } of caller.clusters)
+        addStatuses(statuses, source, id, group.snapshot(now));
+    return statuses;
   }
 
   private *allClusters(): Iterable<OutboundCluster> {

@@ -47,9 +47,9 @@ export class Ejection {
   private eject(endpoint: BalancedEndpoint, now: Millis): void {
     const { baseEjectionTimeMs, intervalMs } = this.policy;
     const forgiven = Math.floor((now - endpoint.ejectedUntil) / intervalMs);
-    endpoint.ejections = Math.max(endpoint.ejections - forgiven, 0) + 1;
+    endpoint.recentEjections = Math.max(endpoint.recentEjections - forgiven, 0) + 1;
     const longest = Math.max(maxEjectionMs, baseEjectionTimeMs);
-    endpoint.eject(now + Math.min(baseEjectionTimeMs * endpoint.ejections, longest));
+    endpoint.eject(now + Math.min(baseEjectionTimeMs * endpoint.recentEjections, longest));
     this.ejected++;
   }
 

@@ -144,6 +144,7 @@ test('its snapshot tells what each endpoint is like', () => {
         inflight: 1,
         ewmaMs: 20,
         ejectedUntil: null,
+        ejections: 0,
         inRotation: true,
       },
     ],

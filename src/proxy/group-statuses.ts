@@ -1,0 +1,31 @@
+/** What groups of endpoints know, in the words of the data plane's stats. */
+import type { BreakerStatus, EndpointStatus } from './dataplane.ts';
+import type { GroupSnapshot } from './upstream-group.ts';
+
+export interface GroupStatuses {
+  readonly endpoints: EndpointStatus[];
+  readonly breakers: BreakerStatus[];
+}
+
+/** Adds what one caller's group for one cluster knows. */
+export function addStatuses(
+  statuses: GroupStatuses,
+  source: string,
+  cluster: string,
+  { endpoints, breaker }: GroupSnapshot,
+): void {
+  for (const endpoint of endpoints)
+    statuses.endpoints.push({
+      source,
+      cluster,
+      endpoint: endpoint.id,
+      name: endpoint.hostName,
+      inFlight: endpoint.inflight,
+      latencyMs: endpoint.ewmaMs === 0 ? null : endpoint.ewmaMs,
+      weight: endpoint.weight,
+      ejected: endpoint.ejectedUntil !== null,
+      ejections: endpoint.ejections,
+    });
+  if (breaker !== null)
+    statuses.breakers.push({ source, cluster, state: breaker.state, opened: breaker.opened });
+}
