@@ -6,7 +6,7 @@ import type { EngineContext } from '../../src/proxy/engine.ts';
 import { ClientPool } from '../../src/proxy/http2/client-pool.ts';
 import { Flag, FrameType, frameHeaderBytes, preface } from '../../src/proxy/http2/frames.ts';
 import { Decoder } from '../../src/proxy/http2/hpack/decoder.ts';
-import { Encoder } from '../../src/proxy/http2/hpack/encoder.ts';
+import { Encoder, fieldOverheadBytes } from '../../src/proxy/http2/hpack/encoder.ts';
 import { Http2ServerSession } from '../../src/proxy/http2/server-session.ts';
 import {
   type CloseReason,
@@ -54,7 +54,11 @@ export function settings(...values: (readonly [number, number])[]): Buffer {
 /** Fields as they stand, without a table: a block that means the same at any time. */
 export function block(fields: Fields): Buffer {
   const encoder = new Encoder();
-  const output = Buffer.alloc(300_000);
+  const bytes = fields.reduce(
+    (sum, [name, value]) => sum + name.length + value.length + fieldOverheadBytes,
+    0,
+  );
+  const output = Buffer.alloc(bytes);
   let at = 0;
   for (const [name, value] of fields) {
     const bytes = Buffer.from(name + value, 'latin1');
