@@ -25,6 +25,9 @@ export type HttpAddress = SocketAddress | { readonly path: string };
 
 export type ProxyMode = 'embedded' | 'none';
 
+/** More threads than a host of this size has cores only take turns. */
+export const maxProxyWorkers = 64;
+
 export interface AgentSettings {
   readonly dataDir: string;
   /** Made for this run alone: whoever runs the agent removes it afterwards. */
@@ -46,6 +49,8 @@ export interface AgentSettings {
   readonly token: string | null;
   readonly services: string | null;
   readonly proxy: ProxyMode;
+  /** Threads that carry traffic; 1 is the agent's own. */
+  readonly proxyWorkers: number;
   readonly defaultIntention: 'allow' | 'deny';
   readonly dev: boolean;
   readonly svidTtlMs: number;
@@ -93,6 +98,7 @@ export const optionNames: { readonly [name: string]: 'value' | 'list' | 'switch'
   'token-file': 'value',
   services: 'value',
   proxy: 'value',
+  'proxy-workers': 'value',
   'default-intention': 'value',
   dev: 'switch',
   'svid-ttl': 'value',
@@ -194,6 +200,7 @@ export function agentSettings(sources: readonly RawOptions[], machine: MachineFa
     token: tokenText(reader, machine),
     services: reader.text('services'),
     proxy: proxyMode(reader.text('proxy') ?? 'embedded'),
+    proxyWorkers: reader.whole('proxy-workers', 1, 1, maxProxyWorkers),
     defaultIntention: reader.choice('default-intention', ['allow', 'deny'], 'deny'),
     dev,
     svidTtlMs: reader.duration('svid-ttl', 12 * 3_600_000, 10_000, maxTtlMs),
@@ -319,6 +326,17 @@ class OptionReader {
     const value = this.raw(option);
     return Array.isArray(value) ? value.map(String) : value === undefined ? [] : [String(value)];
   }
+  whole(option: string, otherwise: number, least: number, most: number): number {
+    const text = this.text(option);
+    if (text === null) return otherwise;
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= least && value <= most))
+      throw new Fault('bad-option', `--${option}: "${text}" is not a whole number from ${least} to ${most}`, {
+        field: option,
+      });
+    return value;
+  }
+
   choice<T extends string>(option: string, choices: readonly T[], otherwise: T): T {
     const text = this.text(option) ?? otherwise;
     const found = choices.find((choice) => choice === text);

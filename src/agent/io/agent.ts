@@ -4,17 +4,15 @@
  * started in order and stopped in reverse.
  */
 import { join } from 'node:path';
-import { ed25519Verify, Fault, messageOf, type Random } from '../../core.ts';
+import { ed25519Verify, type Fault, messageOf, type Random } from '../../core.ts';
 import { Store } from '../../gossip/io/store.ts';
 import { Transport } from '../../gossip/io/transport.ts';
 import { recordKey } from '../../gossip/stored.ts';
 import { problemKey } from '../../proxy/compile/check.ts';
 import type { ProxyConfig } from '../../proxy/config.ts';
 import type { DataPlane } from '../../proxy/dataplane.ts';
-import { createDataPlane } from '../../proxy/io/embedded.ts';
 import { deleteIdentity, loadIdentities, retainIdentities, saveIdentity } from '../../trust/io/identities.ts';
 import { makeLeafKey } from '../../trust/io/keys.ts';
-import { verifySvidProfile } from '../../trust/svid-profile.ts';
 import { parseOperatorToken } from '../../trust/token.ts';
 import { ownBinds } from '../binds.ts';
 import { AgentCore } from '../core.ts';
@@ -26,6 +24,7 @@ import { type Belonging, belong } from './belonging.ts';
 import { CheckRunner } from './checks.ts';
 import { monotonicClock } from './clock.ts';
 import { makeDataDirectory } from './data-directory.ts';
+import { dataPlaneFor } from './data-plane.ts';
 import { DefinitionFiles } from './definition-files.ts';
 import { type DnsServer, startDnsServer } from './dns/server.ts';
 import { Driver, type EffectHandler } from './driver.ts';
@@ -94,7 +93,13 @@ export class Agent {
     this.asked = new Promise((done) => {
       this.leaveNow = done;
     });
-    this.dataPlane = settings.proxy === 'embedded' ? this.createDataPlane() : null;
+    this.dataPlane = dataPlaneFor({
+      settings,
+      trustDomain: core.trust.genesis.trustDomain,
+      random: chance,
+      log: (level, event, fields) => log[level](fields, event),
+      now: this.now,
+    });
     this.checks = new CheckRunner((result) => this.driver.feed({ type: 'check-result', ...result }));
     this.driver = new Driver({
       core,
@@ -223,23 +228,6 @@ export class Agent {
 
   private get identityFolder(): string {
     return join(this.settings.dataDir, 'identities');
-  }
-
-  private createDataPlane(): DataPlane {
-    const { trustDomain } = this.core.trust.genesis;
-    return createDataPlane({
-      now: () => performance.now(),
-      random: chance,
-      verifyPeer: (der) => {
-        try {
-          return verifySvidProfile(der, trustDomain, this.now());
-        } catch (error) {
-          if (error instanceof Fault) return { problem: error.code };
-          throw error;
-        }
-      },
-      log: (level, event, fields) => this.log[level](fields, event),
-    });
   }
 
   private startTransport(seed: Uint8Array): Promise<Transport> {

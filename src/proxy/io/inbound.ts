@@ -47,8 +47,10 @@ export class InboundListener implements LocalServices {
     if (this.server?.serves(address, port)) return;
     const before = this.server;
     before?.close();
-    this.server = await BoundServer.bind('inbound', address, port, this.createServer(), (code) =>
-      this.countFailure(code),
+    this.server = await BoundServer.bind(
+      { id: 'inbound', address, port, isShared: this.plane.sharesPorts },
+      this.createServer(),
+      (code) => this.countFailure(code),
     );
     logBind(this.plane.log, before, this.server);
   }

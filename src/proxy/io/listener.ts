@@ -7,6 +7,14 @@ import type { Log } from './options.ts';
 const maxConnections = 20_000;
 const backlog = 1024;
 
+export interface Bind {
+  readonly id: string;
+  readonly address: string;
+  readonly port: number;
+  /** With other threads of this process. */
+  readonly isShared: boolean;
+}
+
 /** Logs how a bind went, where that is news: every configuration tries anew what failed under the last one. */
 export function logBind(log: Log, before: BoundServer | null, after: BoundServer): void {
   const { error } = after.status;
@@ -33,9 +41,7 @@ export class BoundServer {
 
   /** Resolves once it accepts or has failed; `status` says which. */
   static async bind(
-    id: string,
-    address: string,
-    port: number,
+    { id, address, port, isShared }: Bind,
     server: Server,
     onProblem: (code: string) => void,
   ): Promise<BoundServer> {
@@ -50,7 +56,7 @@ export class BoundServer {
         else bound.error = code;
         resolve();
       });
-      server.listen({ host: address, port, backlog });
+      server.listen({ host: address, port, backlog, reusePort: isShared });
     });
     return bound;
   }

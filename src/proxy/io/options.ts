@@ -38,6 +38,8 @@ export interface DataPlaneOptions {
   readonly random: Random;
   readonly verifyPeer: VerifyPeer;
   readonly log: Log;
+  /** Other threads of this process bind the same ports, and the kernel spreads connections over them. */
+  readonly sharesPorts?: boolean;
   /** Replaces the look into `/proc/net/tcp`. */
   readonly uidOfSocket?: UidOfSocket;
 }
@@ -48,5 +50,6 @@ export interface Plane {
   readonly traffic: TrafficTable;
   readonly peers: Peers;
   readonly log: Log;
+  readonly sharesPorts: boolean;
   readonly uidOfSocket: UidOfSocket;
 }

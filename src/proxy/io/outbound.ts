@@ -47,8 +47,10 @@ export class OutboundListener implements Carrying {
     const before = this.server;
     const { id, address, port } = this.config;
     const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.accept(socket));
-    this.server = await BoundServer.bind(id, address, port, server, (code) =>
-      this.plane.log('warn', 'accept-failed', { id, code }),
+    this.server = await BoundServer.bind(
+      { id, address, port, isShared: this.plane.sharesPorts },
+      server,
+      (code) => this.plane.log('warn', 'accept-failed', { id, code }),
     );
     logBind(this.plane.log, before, this.server);
   }

@@ -1,0 +1,37 @@
+/** The data plane that the settings ask for: none, one on the agent's own thread, or one on several threads. */
+import { Worker } from 'node:worker_threads';
+import type { Millis, Random } from '../../core.ts';
+import type { DataPlane } from '../../proxy/dataplane.ts';
+import { createDataPlane, type Log } from '../../proxy/io/embedded.ts';
+import { createDataPlaneWorkers } from '../../proxy/io/workers/workers.ts';
+import type { AgentSettings } from '../settings.ts';
+import { peerVerifier } from './peer-verifier.ts';
+import type { ProxyWorkerData } from './proxy-worker.ts';
+
+export interface DataPlaneNeeds {
+  readonly settings: Pick<AgentSettings, 'proxy' | 'proxyWorkers'>;
+  readonly trustDomain: string;
+  readonly random: Random;
+  readonly log: Log;
+  now(): Millis;
+}
+
+export function dataPlaneFor({ settings, trustDomain, random, log, now }: DataPlaneNeeds): DataPlane | null {
+  if (settings.proxy !== 'embedded') return null;
+  if (settings.proxyWorkers > 1) return inThreads(settings.proxyWorkers, trustDomain, log);
+  return createDataPlane({
+    now: () => performance.now(),
+    random,
+    verifyPeer: peerVerifier(trustDomain, now),
+    log,
+  });
+}
+
+function inThreads(count: number, trustDomain: string, log: Log): DataPlane {
+  const workerData: ProxyWorkerData = { trustDomain };
+  return createDataPlaneWorkers({
+    count,
+    spawn: () => new Worker(new URL('./proxy-worker.ts', import.meta.url), { workerData, name: 'proxy' }),
+    log,
+  });
+}

@@ -1,0 +1,51 @@
+/** A data plane in a thread of its own, as the agent's thread asks it to be. */
+import type { MessagePort } from 'node:worker_threads';
+import { messageOf } from '../../../core.ts';
+import { type FromWorker, statsIntervalMs, type ToWorker } from '../../workers/messages.ts';
+import { createDataPlane } from '../embedded.ts';
+import type { DataPlaneOptions } from '../options.ts';
+
+/** Serves until it is asked to close. */
+export function serveDataPlane(parent: MessagePort, options: Omit<DataPlaneOptions, 'log'>): void {
+  const say = (message: FromWorker): void => parent.postMessage(message);
+  const plane = createDataPlane({
+    ...options,
+    log: (level, event, fields) => say({ type: 'log', level, event, fields }),
+  });
+  const tell = (): void => say({ type: 'stats', stats: plane.stats() });
+  const timer = setInterval(tell, statsIntervalMs);
+  const taps = new Map<number, () => void>();
+
+  const answer = (request: number, work: Promise<void>): Promise<void> =>
+    work.then(
+      () => {
+        tell();
+        say({ type: 'done', request, problem: null });
+      },
+      (error: unknown) => say({ type: 'done', request, problem: messageOf(error) }),
+    );
+
+  parent.on('message', (message: ToWorker) => {
+    switch (message.type) {
+      case 'apply':
+        void answer(message.request, plane.apply(message.config));
+        break;
+      case 'tap': {
+        const { tap, filter } = message;
+        taps.set(
+          tap,
+          plane.tap(filter, (event) => say({ type: 'tapped', tap, event })),
+        );
+        break;
+      }
+      case 'untap':
+        taps.get(message.tap)?.();
+        taps.delete(message.tap);
+        break;
+      case 'close':
+        clearInterval(timer);
+        void answer(message.request, plane.close(message.graceMs)).then(() => parent.close());
+        break;
+    }
+  });
+}

@@ -1,0 +1,160 @@
+/** The counters of several workers as those of one data plane. Pure. */
+import type {
+  BreakerStatus,
+  DataPlaneStats,
+  DeniedPeerCount,
+  EndpointStatus,
+  ListenerStatus,
+  TrafficRow,
+} from '../dataplane.ts';
+import { addCounts } from '../observe/histogram.ts';
+
+export const noStats: DataPlaneStats = {
+  traffic: [],
+  listeners: [],
+  activeConnections: 0,
+  handshakeFailures: {},
+  deniedPeers: [],
+  endpoints: [],
+  breakers: [],
+  lost: { logLines: 0, spans: 0 },
+};
+
+/** What was counted is added, what is a state is the worst of all. */
+export function mergeStats(all: readonly DataPlaneStats[]): DataPlaneStats {
+  const every = <T>(read: (stats: DataPlaneStats) => readonly T[] | undefined): T[] =>
+    all.flatMap((stats) => read(stats) ?? []);
+  return {
+    traffic: combined(
+      every((stats) => stats.traffic),
+      trafficKey,
+      addRows,
+    ),
+    listeners: combined(
+      every((stats) => stats.listeners),
+      ({ id }) => id,
+      worseListener,
+    ),
+    activeConnections: sum(all.map((stats) => stats.activeConnections)),
+    handshakeFailures: all.map((stats) => stats.handshakeFailures).reduce(addNamed, {}),
+    deniedPeers: combined(
+      every((stats) => stats.deniedPeers),
+      deniedKey,
+      (a, b) => ({
+        ...a,
+        count: a.count + b.count,
+      }),
+    ),
+    endpoints: combined(
+      every((stats) => stats.endpoints),
+      endpointKey,
+      addEndpoints,
+    ),
+    breakers: combined(
+      every((stats) => stats.breakers),
+      ({ source, cluster }) => JSON.stringify([source, cluster]),
+      worseBreaker,
+    ),
+    lost: {
+      logLines: sum(all.map((stats) => stats.lost?.logLines ?? 0)),
+      spans: sum(all.map((stats) => stats.lost?.spans ?? 0)),
+    },
+  };
+}
+
+/** One row for each key, in the order in which the keys came first. */
+function combined<T>(rows: readonly T[], key: (row: T) => string, add: (a: T, b: T) => T): T[] {
+  const byKey = new Map<string, T>();
+  for (const row of rows) {
+    const name = key(row);
+    const known = byKey.get(name);
+    byKey.set(name, known === undefined ? row : add(known, row));
+  }
+  return [...byKey.values()];
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}
+
+type Named = Readonly<{ [name: string]: number | undefined }>;
+
+function addNamed(a: Named, b: Named): { [name: string]: number } {
+  const names = new Set([...Object.keys(a), ...Object.keys(b)]);
+  return Object.fromEntries([...names].map((name) => [name, (a[name] ?? 0) + (b[name] ?? 0)]));
+}
+
+function addEach(a: readonly number[], b: readonly number[]): number[] {
+  return Array.from({ length: Math.max(a.length, b.length) }, (_, i) => (a[i] ?? 0) + (b[i] ?? 0));
+}
+
+function trafficKey(row: TrafficRow): string {
+  const { reporter, source, destination, protocol, route, subset, sourcePrincipal, destinationPrincipal } =
+    row;
+  return JSON.stringify([
+    ...[reporter, source, destination, protocol, route, subset],
+    ...[sourcePrincipal, destinationPrincipal],
+  ]);
+}
+
+function addRows(a: TrafficRow, b: TrafficRow): TrafficRow {
+  return {
+    ...a,
+    byClass: addEach(a.byClass, b.byClass),
+    responses: combined(
+      [...a.responses, ...b.responses],
+      ({ status, flags, grpcStatus }) => JSON.stringify([status, flags, grpcStatus]),
+      (x, y) => ({ ...x, count: x.count + y.count }),
+    ),
+    refused: addNamed(a.refused, b.refused),
+    deniedBy: addNamed(a.deniedBy, b.deniedBy),
+    opened: a.opened + b.opened,
+    retries: a.retries + b.retries,
+    mirrored: a.mirrored + b.mirrored,
+    bytesSent: a.bytesSent + b.bytesSent,
+    bytesReceived: a.bytesReceived + b.bytesReceived,
+    durations: addCounts(a.durations, b.durations),
+    requestSizes: addCounts(a.requestSizes, b.requestSizes),
+    responseSizes: addCounts(a.responseSizes, b.responseSizes),
+    recent: {
+      // Workers take their stock together: what one counted in the time, the others counted in nearly the same.
+      overMs: Math.max(a.recent.overMs, b.recent.overMs),
+      byClass: addEach(a.recent.byClass, b.recent.byClass),
+      durations: addCounts(a.recent.durations, b.recent.durations),
+    },
+  };
+}
+
+function worseListener(a: ListenerStatus, b: ListenerStatus): ListenerStatus {
+  return a.error === null ? b : a;
+}
+
+function deniedKey({ direction, stage, reason }: DeniedPeerCount): string {
+  return JSON.stringify([direction, stage, reason]);
+}
+
+function endpointKey({ source, cluster, endpoint }: EndpointStatus): string {
+  return JSON.stringify([source, cluster, endpoint]);
+}
+
+function addEndpoints(a: EndpointStatus, b: EndpointStatus): EndpointStatus {
+  return {
+    ...a,
+    inFlight: a.inFlight + b.inFlight,
+    latencyMs: meanLatency(a.latencyMs, b.latencyMs),
+    ejected: a.ejected || b.ejected,
+    ejections: a.ejections + b.ejections,
+  };
+}
+
+function meanLatency(a: number | null, b: number | null): number | null {
+  if (a === null || b === null) return a ?? b;
+  return (a + b) / 2;
+}
+
+const severity: readonly BreakerStatus['state'][] = ['closed', 'half-open', 'open'];
+
+function worseBreaker(a: BreakerStatus, b: BreakerStatus): BreakerStatus {
+  const state = severity.indexOf(a.state) >= severity.indexOf(b.state) ? a.state : b.state;
+  return { ...a, state, opened: a.opened + b.opened };
+}

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { DataPlaneStats, TrafficRow } from '../../../src/proxy/dataplane.ts';
+import { emptyCounts } from '../../../src/proxy/observe/histogram.ts';
+import { defaultUpstream, noTimeouts } from '../../../src/proxy/policy-defaults.ts';
+import { mergeStats, noStats } from '../../../src/proxy/workers/merge.ts';
+import { shareOf } from '../../../src/proxy/workers/share.ts';
+import { emptyConfig, inboundService } from '../../support/mesh.ts';
+
+function row(fields: Partial<TrafficRow>): TrafficRow {
+  return {
+    ...{ reporter: 'source', source: 'web', destination: 'api', protocol: 'http', route: '', subset: '' },
+    ...{ sourcePrincipal: '', destinationPrincipal: '', byClass: [0, 0, 0, 0, 0, 0], responses: [] },
+    ...{ refused: {}, deniedBy: {}, opened: 0, retries: 0, mirrored: 0, bytesSent: 0, bytesReceived: 0 },
+    ...{ durations: emptyCounts, requestSizes: emptyCounts, responseSizes: emptyCounts },
+    recent: { overMs: 30_000, byClass: [0, 0, 0, 0, 0, 0], durations: emptyCounts },
+    ...fields,
+  } as TrafficRow;
+}
+
+test('the counters of workers add up, row by row', () => {
+  const one: DataPlaneStats = {
+    ...noStats,
+    activeConnections: 2,
+    handshakeFailures: { ECONNRESET: 1 },
+    listeners: [{ id: 'inbound', address: '127.0.0.1', port: 1, error: null }],
+    traffic: [
+      row({
+        byClass: [0, 0, 3, 0, 0, 1],
+        responses: [{ status: 200, flags: 0, grpcStatus: -1, count: 3 }],
+        durations: { sum: 9, cells: [[1, 4]] },
+        refused: { timeout: 1 },
+      }),
+    ],
+    breakers: [{ source: 'web', cluster: 'api', state: 'closed', opened: 1 }],
+  };
+  const two: DataPlaneStats = {
+    ...noStats,
+    activeConnections: 1,
+    handshakeFailures: { ECONNRESET: 1, EPIPE: 2 },
+    listeners: [{ id: 'inbound', address: '127.0.0.1', port: 1, error: 'EADDRINUSE' }],
+    traffic: [
+      row({ source: 'job', retries: 1 }),
+      row({
+        byClass: [0, 0, 2, 0, 0, 0],
+        responses: [{ status: 200, flags: 0, grpcStatus: -1, count: 2 }],
+        durations: {
+          sum: 4,
+          cells: [
+            [1, 1],
+            [3, 1],
+          ],
+        },
+      }),
+    ],
+    breakers: [{ source: 'web', cluster: 'api', state: 'half-open', opened: 2 }],
+  };
+  const merged = mergeStats([one, two]);
+  assert.equal(merged.activeConnections, 3);
+  assert.deepEqual(merged.handshakeFailures, { ECONNRESET: 2, EPIPE: 2 });
+  assert.equal(merged.listeners[0]!.error, 'EADDRINUSE');
+  assert.deepEqual(merged.breakers, [{ source: 'web', cluster: 'api', state: 'half-open', opened: 3 }]);
+  const [web, job] = merged.traffic;
+  assert.deepEqual(web!.byClass, [0, 0, 5, 0, 0, 1]);
+  assert.deepEqual(web!.responses, [{ status: 200, flags: 0, grpcStatus: -1, count: 5 }]);
+  assert.deepEqual(web!.durations, {
+    sum: 13,
+    cells: [
+      [1, 5],
+      [3, 1],
+    ],
+  });
+  assert.deepEqual(web!.refused, { timeout: 1 });
+  assert.equal(job!.retries, 1);
+  assert.deepEqual(mergeStats([one]).traffic, one.traffic);
+});
+
+test('limits are shared out, what is without limit stays so', () => {
+  const config = {
+    ...emptyConfig(),
+    inbound: {
+      ...emptyConfig().inbound,
+      services: [
+        inboundService('api', [1], {
+          maxConnections: 10,
+          rateLimits: { instance: { requestsPerSecond: 100, burst: 1 }, routes: [], callers: [] },
+        }),
+        inboundService('db', [2]),
+      ],
+    },
+    callers: [
+      {
+        service: 'web',
+        outbound: noTimeouts,
+        upstreams: {
+          ...defaultUpstream,
+          limits: { maxConnections: 5, maxPendingRequests: 0, maxConcurrentRequests: 1 },
+        },
+        overrides: [],
+      },
+    ],
+  };
+  const share = shareOf(config, 4);
+  const [api, db] = share.inbound.services;
+  assert.equal(api!.maxConnections, 3);
+  assert.deepEqual(api!.rateLimits!.instance, { requestsPerSecond: 25, burst: 1 });
+  assert.equal(db!.maxConnections, 0);
+  assert.deepEqual(share.callers[0]!.upstreams.limits, {
+    ...{ maxConnections: 2, maxPendingRequests: 0, maxConcurrentRequests: 1 },
+  });
+  assert.equal(shareOf(config, 1), config);
+});
