@@ -148,3 +148,17 @@ export function milliseconds(text: string): number {
 export function optionalMilliseconds(text: string | undefined): number | null {
   return text === undefined ? null : milliseconds(text);
 }
+
+/** A try that may last as long as the request with all its tries is not limited by itself. */
+export function refuseLateTry(
+  { PerTryTimeout, RequestTimeout }: { readonly PerTryTimeout?: string; readonly RequestTimeout?: string },
+  fields: Fields,
+): void {
+  if (PerTryTimeout === undefined || RequestTimeout === undefined) return;
+  if (milliseconds(PerTryTimeout) >= milliseconds(RequestTimeout))
+    throw fields.fault(
+      'without-effect',
+      'PerTryTimeout',
+      `the request ends by RequestTimeout, ${RequestTimeout}, before`,
+    );
+}

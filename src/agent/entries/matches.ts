@@ -97,6 +97,48 @@ export const permissionMatch = object(commonFields, {
 
 type Written = Read<typeof routeMatch>;
 
+/** Whether every request that `later` matches is matched by `earlier`, as far as can be told from their words. */
+export function covers(earlier: Written = {}, later: Written = {}): boolean {
+  const saysAll = (of: readonly object[] = [], among: readonly object[] = []) => {
+    if (of.length === 0 || of.length > among.length) return of.length === 0;
+    const said = new Set(among.map((one) => JSON.stringify(one)));
+    return of.every((one) => said.has(JSON.stringify(one)));
+  };
+  const { Methods: some } = later;
+  return (
+    coversPath(earlier, later) &&
+    saysAll(earlier.Header, later.Header) &&
+    saysAll(earlier.QueryParam, later.QueryParam) &&
+    (earlier.Methods === undefined || (some ?? [])[0] !== undefined) &&
+    (some ?? []).every((method) => earlier.Methods?.includes(method) ?? true)
+  );
+}
+
+/** The same of their paths alone. */
+export function coversPath(earlier: Written, later: Written): boolean {
+  const fold = (text: string | undefined) => (earlier.CaseInsensitive ? text?.toLowerCase() : text);
+  const [exact, prefix] = [fold(later.PathExact), fold(later.PathPrefix)];
+  if (earlier.PathRegex !== undefined) return earlier.PathRegex === later.PathRegex;
+  if (earlier.PathExact === undefined && earlier.PathPrefix === undefined) return true;
+  if (later.CaseInsensitive && !earlier.CaseInsensitive) return earlier.PathPrefix === '/';
+  if (earlier.PathExact !== undefined) return exact === fold(earlier.PathExact);
+  const start = fold(earlier.PathPrefix)!;
+  // Every path begins with a slash, whatever an expression says of it.
+  return start === '/' || ((exact ?? prefix)?.startsWith(start) ?? false);
+}
+
+/** The first that never decides, and the one before that always does; null where each may. */
+export function shadowed<T>(
+  all: readonly T[],
+  covers: (earlier: T, later: T) => boolean,
+): { readonly at: number; readonly by: number } | null {
+  for (const [at, later] of all.entries()) {
+    const by = all.findIndex((earlier, i) => i < at && covers(earlier, later));
+    if (by >= 0) return { at, by };
+  }
+  return null;
+}
+
 /** Null when everything matches. */
 export function requestMatch(written: Written | undefined): RequestMatch {
   return {

@@ -8,13 +8,14 @@ import type {
 } from '../../proxy/policy.ts';
 import { defaultUpstream } from '../../proxy/policy-defaults.ts';
 import type { Protocol } from '../../proxy/view.ts';
-import type { Fields } from '../fields.ts';
+import { type Fields, fault } from '../fields.ts';
 import {
   entryFields,
   milliseconds,
   optionalMilliseconds,
   peers,
   places,
+  refuseLateTry,
   serviceName,
   timeout,
 } from './common.ts';
@@ -32,7 +33,7 @@ import {
   text,
   word,
 } from './form.ts';
-import { pathFieldNames, pathFields, pathMatch } from './matches.ts';
+import { coversPath, pathFieldNames, pathFields, pathMatch, shadowed } from './matches.ts';
 
 export const protocol = described(
   word(['auto', 'tcp', 'http', 'http2', 'grpc'] as const satisfies readonly Protocol[], { anyCase: true }),
@@ -121,6 +122,13 @@ const instanceRate = object(
     check(read, fields) {
       if (read.RequestsMaxBurst !== undefined && read.RequestsPerSecond === undefined)
         throw fields.missing('RequestsPerSecond', 'is required beside RequestsMaxBurst');
+      const hidden = shadowed(read.Routes ?? [], coversPath);
+      if (hidden !== null)
+        throw fault(
+          'without-effect',
+          `${fields.at('Routes')}[${hidden.at}]`,
+          `never counts: [${hidden.by}] comes before it and matches all that it does`,
+        );
     },
   },
 );
@@ -160,12 +168,10 @@ const serviceDefaultsShape = {
   LocalRequestTimeoutMs: milliseconds24h,
   RateLimits: rateLimits,
   Outbound: described(
-    object({
-      RequestTimeout: timeout,
-      IdleTimeout: timeout,
-      PerTryTimeout: timeout,
-      ConnectTimeout: timeout,
-    }),
+    object(
+      { RequestTimeout: timeout, IdleTimeout: timeout, PerTryTimeout: timeout, ConnectTimeout: timeout },
+      { check: refuseLateTry },
+    ),
     'Timeouts of this service’s own calls where no route or resolver sets them.',
   ),
   UpstreamConfig: object({ Defaults: upstreamDefaults, Overrides: list(upstreamOverride, 256) }),

@@ -18,7 +18,7 @@ import {
   understood,
   word,
 } from './form.ts';
-import { permissionMatch, requestMatch } from './matches.ts';
+import { covers, permissionMatch, requestMatch, shadowed } from './matches.ts';
 
 /** Sources of one destination, and permissions of one source. */
 export const maxSources = 500;
@@ -94,6 +94,13 @@ const written = object(
             'unsupported',
             `${path}[${i}]`,
             'Permissions cannot be specified on intentions with wildcarded destinations',
+          );
+        const hidden = shadowed(Permissions ?? [], (a, b) => covers(a.HTTP, b.HTTP));
+        if (hidden !== null)
+          throw fault(
+            'without-effect',
+            `${path}[${i}]`,
+            `Permissions[${hidden.at}] never decides: [${hidden.by}] comes before it and matches all that it does`,
           );
       });
     },

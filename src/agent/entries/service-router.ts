@@ -9,7 +9,7 @@ import type {
   RoutePolicy,
   RouterPolicy,
 } from '../../proxy/policy.ts';
-import type { Fields } from '../fields.ts';
+import { type Fields, fault } from '../fields.ts';
 import {
   entryFields,
   headerEdits,
@@ -17,6 +17,7 @@ import {
   milliseconds,
   optionalMilliseconds,
   places,
+  refuseLateTry,
   serviceName,
   subsetName,
   timeout,
@@ -35,7 +36,7 @@ import {
   text,
   word,
 } from './form.ts';
-import { requestMatch, routeMatch } from './matches.ts';
+import { covers, requestMatch, routeMatch, shadowed } from './matches.ts';
 
 const conditions = [
   'connect-failure',
@@ -189,19 +190,18 @@ function checkDestination(read: Destination, fields: Fields): void {
   const { Base, Max } = RetryBackoff ?? {};
   if (Base !== undefined && Max !== undefined && milliseconds(Max) < milliseconds(Base))
     throw fields.fault('conflicting-fields', 'RetryBackoff', 'has a Max that is shorter than its Base');
-  for (const shorter of ['PerTryTimeout', 'Hedge'] as const) {
-    const held = shorter === 'Hedge' ? read.Hedge?.After : read.PerTryTimeout;
-    if (
-      held !== undefined &&
-      read.RequestTimeout !== undefined &&
-      milliseconds(held) >= milliseconds(read.RequestTimeout)
-    )
-      throw fields.fault(
-        'without-effect',
-        shorter,
-        `the request ends by RequestTimeout, ${read.RequestTimeout}, before`,
-      );
-  }
+  refuseLateTry(read, fields);
+  const { Hedge, RequestTimeout } = read;
+  if (
+    Hedge !== undefined &&
+    RequestTimeout !== undefined &&
+    milliseconds(Hedge.After) >= milliseconds(RequestTimeout)
+  )
+    throw fields.fault(
+      'without-effect',
+      'Hedge',
+      `the request ends by RequestTimeout, ${RequestTimeout}, before`,
+    );
 }
 
 function hasRetries(read: Destination): boolean {
@@ -240,15 +240,15 @@ export const serviceRouter = object(
   },
   {
     check(read, fields) {
-      const all = read.Routes.findIndex(({ Match }) => Match === undefined);
-      if (all < 0) return;
-      if (all < read.Routes.length - 1)
-        throw fields.fault(
+      const hidden = shadowed(read.Routes, (a, b) => covers(a.Match?.HTTP, b.Match?.HTTP));
+      if (hidden !== null)
+        throw fault(
           'without-effect',
-          'Routes',
-          `[${all}] matches everything, so those after it never do`,
+          `${fields.at('Routes')}[${hidden.at}]`,
+          `never decides: [${hidden.by}] comes before it and matches all that it does`,
         );
-      if (read.Routes.length === 1 && read.Routes[0]!.Destination === undefined)
+      const [only] = read.Routes;
+      if (read.Routes.length === 1 && covers(only!.Match?.HTTP, {}) && only!.Destination === undefined)
         throw fields.fault('without-effect', 'Routes', 'send everything where it goes anyway');
     },
   },

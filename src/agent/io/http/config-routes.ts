@@ -1,5 +1,6 @@
 /** `/v1/config`: Consul's config entries, the policy that holds for the whole mesh. */
 import { Fault } from '../../../core.ts';
+import { maxValueBytes } from '../../../gossip/record.ts';
 import type { Json } from '../../consul.ts';
 import { entrySchema, formOf, parseConfigEntry } from '../../entries/entry.ts';
 import { supportedKinds } from '../../entries/kinds.ts';
@@ -20,6 +21,15 @@ export function kindOf(request: ApiRequest): string {
     `invalid config entry kind: ${kind}; supported: ${supportedKinds.join(', ')}`,
     { field: 'kind' },
   );
+}
+
+/** Much of what clients send says nothing, but an entry that could be kept is never so large. */
+const maxBodyBytes = 4 * maxValueBytes;
+
+function entryBody(request: ApiRequest): unknown {
+  if (request.body.length > maxBodyBytes)
+    throw new Fault('too-large', `an entry has ${maxBodyBytes} bytes at most`, { field: '' });
+  return bodyJson(request);
 }
 
 /** The index that a conditional write compares with; null for one that is not conditional. */
@@ -65,7 +75,7 @@ export const configRoutes: readonly Route[] = [
     bodySchema: entrySchema,
     answer: (context, request) => {
       const index = comparedIndex(request);
-      const body = bodyJson(request);
+      const body = entryBody(request);
       const { kind, name, entry } = parseConfigEntry(body);
       const operator = operatorOf(request);
       const write = async () => {

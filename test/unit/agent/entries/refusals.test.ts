@@ -167,8 +167,17 @@ refusals('service-router', 'api', [
     'a route after the one that matches all',
     routes({ Destination: { Service: 'a' } }, { Match: { HTTP: { PathPrefix: '/b' } } }),
     'without-effect',
-    'Routes',
-    /\[0\] matches everything/,
+    'Routes[1]',
+    /never decides: \[0\]/,
+  ],
+  [
+    'a path that an earlier route takes',
+    routes(
+      { Match: { HTTP: { PathPrefix: '/a' } }, Destination: { Service: 'a' } },
+      { Match: { HTTP: { PathExact: '/a/b', Methods: ['GET'] } }, Destination: { Service: 'b' } },
+    ),
+    'without-effect',
+    'Routes[1]',
   ],
   ['nothing but the default', routes({}), 'without-effect', 'Routes'],
   [
@@ -387,6 +396,16 @@ refusals('service-intentions', 'api', [
     'unsupported',
     'sources[0].permissions[0].jwt',
   ],
+  [
+    'a denial after the allowance of all that it denies',
+    permissions(
+      { action: 'allow', http: { path_prefix: '/' } },
+      { action: 'deny', http: { path_exact: '/admin' } },
+    ),
+    'without-effect',
+    'sources[0]',
+    /Permissions\[1\] never decides: \[0\]/,
+  ],
   ['a peer', sources({ name: 'web', action: 'deny', peer: 'x' }), 'unsupported', 'sources[0].peer'],
   [
     'JWT',
@@ -402,6 +421,26 @@ refusals('service-intentions', 'api', [
     /did you mean "action"/,
   ],
 ]);
+test('what comes after something narrower decides, and is accepted', () => {
+  const matches = [
+    { PathExact: '/a' },
+    { PathPrefix: '/b', Methods: ['GET'] },
+    { PathPrefix: '/b', Header: [{ Name: 'x', Exact: '1' }] },
+    { PathPrefix: '/B', CaseInsensitive: true },
+    { PathPrefix: '/b/c', CaseInsensitive: true, QueryParam: [{ Name: 'q', Present: true }] },
+    { PathRegex: '/r.*' },
+    { PathPrefix: '/' },
+  ];
+  const entry = (all: object[]) => ({
+    Kind: 'service-router',
+    Name: 'api',
+    Routes: all.map((HTTP) => ({ Match: { HTTP }, Destination: { Service: 'b' } })),
+  });
+  const hidden = refusalOf(entry(matches));
+  assert.equal(hidden.field, 'Routes[4]', hidden.message);
+  parseConfigEntry(entry(matches.filter((_, i) => i !== 4)));
+});
+
 refusals('service-intentions', '*', [
   [
     'permissions for every service',
@@ -433,7 +472,12 @@ refusals('mesh', 'mesh', [
 ]);
 
 test('an entry is as large as a record may be, and no larger', () => {
-  const route = { Match: { HTTP: { PathPrefix: `/${'x'.repeat(2000)}` } }, Destination: { Service: 'b' } };
-  const fault = refusalOf({ Kind: 'service-router', Name: 'api', Routes: Array(20).fill(route) });
-  assert.equal(fault.code, 'too-large');
+  const routes = (count: number) =>
+    Array.from({ length: count }, (_, i) => ({
+      Match: { HTTP: { PathExact: `/${i}${'x'.repeat(2000)}` } },
+      Destination: { Service: 'b' },
+    }));
+  const entry = (count: number) => ({ Kind: 'service-router', Name: 'api', Routes: routes(count) });
+  parseConfigEntry(entry(15));
+  for (const count of [20, 200]) assert.equal(refusalOf(entry(count)).code, 'too-large');
 });

@@ -60,6 +60,23 @@ test('a refusal is 400 with the path of the field in the spelling of its writer'
   assert.equal(refused.text, 'routes[0].destinaton: is not a field; did you mean "destination"?');
 });
 
+test('what is too large or too deep is refused before it costs anything', async () => {
+  const large = await put('/v1/config', {
+    Kind: 'service-defaults',
+    Name: 'x',
+    Meta: { a: 'x'.repeat(200_000) },
+  });
+  assert.equal(large.status, 400);
+  const body = `{"Kind": "service-defaults", "Name": "x", "Meta": ${'['.repeat(50_000)}${']'.repeat(50_000)}}`;
+  for (const [method, path] of [
+    ['PUT', '/v1/config'],
+    ['POST', '/v1/mesh/dry-run'],
+  ] as const) {
+    const deep = await api.call(method, path, { body, operator: true });
+    assert.equal(deep.status, 400, deep.text.slice(0, 200));
+  }
+});
+
 test('a list of entries waits for its kind only', async () => {
   const index = (await api.call('GET', '/v1/config/service-splitter')).headers['x-consul-index'];
   const waiting = api.call('GET', `/v1/config/service-splitter?index=${index}&wait=30s`);
