@@ -39,8 +39,8 @@ export class TrafficCounter {
   readonly protocol: CountedProtocol;
   readonly route: string;
   readonly subset: string;
-  sourcePrincipal: string;
-  destinationPrincipal: string;
+  sourcePrincipal = '';
+  destinationPrincipal = '';
   /** Null while nobody wants to know of single requests. */
   observer: Observer | null = null;
   onDenied: OnDenied | null = null;
@@ -79,8 +79,7 @@ export class TrafficCounter {
     this.protocol = protocol;
     this.route = details.route ?? '';
     this.subset = details.subset ?? '';
-    this.sourcePrincipal = details.sourcePrincipal ?? '';
-    this.destinationPrincipal = details.destinationPrincipal ?? '';
+    this.describe(details);
     this.outcomes = outcomes;
   }
 
@@ -88,6 +87,18 @@ export class TrafficCounter {
   get grpc(): TrafficCounter {
     this.grpcRow ??= this.findGrpc?.() ?? this;
     return this.grpcRow;
+  }
+
+  /** Takes on what was not known of its two sides before. */
+  describe({ sourcePrincipal = '', destinationPrincipal = '' }: RowDetails): void {
+    this.sourcePrincipal ||= sourcePrincipal;
+    this.destinationPrincipal ||= destinationPrincipal;
+  }
+
+  /** Whether anything was ever counted: rows are made before it is known what comes. */
+  get isUsed(): boolean {
+    const isBegun = this.bytesSent > 0 || this.openedConnections > 0 || this.refused.size > 0;
+    return isBegun || this.counts.some((count) => count > 0);
   }
 
   /** Counts a TCP connection that begins. */
@@ -215,7 +226,10 @@ export class TrafficTable {
     const { route = '', subset = '' } = details;
     const key = [reporter, source, destination, protocol, route, subset].join(' ');
     const known = this.rows.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      known.describe(details);
+      return known;
+    }
     if (this.rows.size >= maxRows && source !== 'other')
       return this.counter(reporter, 'other', 'other', protocol);
     const counter = new TrafficCounter(reporter, source, destination, protocol, details, this.outcomes);
@@ -242,6 +256,6 @@ export class TrafficTable {
 
   snapshot(): TrafficRow[] {
     const recentMs = this.now() - this.earlierTurn;
-    return [...this.rows.values()].map((counter) => counter.row(recentMs));
+    return [...this.rows.values()].filter(({ isUsed }) => isUsed).map((counter) => counter.row(recentMs));
   }
 }
