@@ -4,7 +4,14 @@ import { join } from 'node:path';
 import { rolldown } from 'rolldown';
 import type { Program } from '../../demo/flock.ts';
 import type { Cluster, OutboundListener, ProxyConfig } from '../../src/proxy/config.ts';
-import { cluster, emptyConfig, identityOf, inboundService, listener } from '../../test/support/mesh.ts';
+import {
+  cluster,
+  emptyConfig,
+  identityOf,
+  inboundService,
+  listener,
+  withClusters,
+} from '../../test/support/mesh.ts';
 import { assertFree, assertOwned } from '../processes.ts';
 import type { Stage } from '../stage.ts';
 import { answering } from './backend.ts';
@@ -77,5 +84,5 @@ function outboundConfig({ client, inbound }: Way): ProxyConfig {
     ...listener('client', serviceOf[kind]),
     ...ends(client[kind]),
   }));
-  return { ...emptyConfig(), outbound, clusters, identities: [identityOf('client')] };
+  return withClusters({ ...emptyConfig(), outbound, identities: [identityOf('client')] }, clusters);
 }

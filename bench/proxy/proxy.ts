@@ -8,10 +8,11 @@ import { residentBytes } from '../processes.ts';
 import type { Row } from '../rows.ts';
 import type { Stage } from '../stage.ts';
 import { measureAgent } from './agent.ts';
-import { startBackend } from './backend.ts';
+import { replies, startBackend } from './backend.ts';
 import { cellsOf } from './cells.ts';
 import { makeCertificates } from './certificates.ts';
 import { Results } from './comparison.ts';
+import { saturate } from './load.ts';
 import type { ProxyMeasurement } from './measurements.ts';
 import type { PeerName } from './peer-names.ts';
 import { assertInPlace, CannotCarry, type Subject } from './subject.ts';
@@ -33,6 +34,8 @@ const alone = 43;
 /** Idle means this long after all have started. */
 const settleMs = 5000;
 
+const warmUpSeconds = 3;
+
 type Say = (text: string) => void;
 
 export async function benchProxy(stage: Stage, options: ProxyBenchOptions, say: Say): Promise<Row[]> {
@@ -47,6 +50,7 @@ export async function benchProxy(stage: Stage, options: ProxyBenchOptions, say: 
     await stage.pause(settleMs);
     noteMemory(results, subjects, 'rss-idle');
   }
+  await warmUp(stage, subjects);
   await takeTurns(stage, subjects, options, results, say);
   if (memory) noteMemory(results, subjects, 'rss-loaded');
   return [...results.rows(), ...agentRows];
@@ -59,6 +63,12 @@ function noteMemory(results: Results, subjects: readonly Subject[], name: string
     const bytes = Math.max(...proxies.map(({ pid }) => residentBytes(pid)));
     results.add(subject, { name, unit: 'MB', ofProxies: true }, bytes / 1e6);
   }
+}
+
+/** Code that is compiled as it is used gets to be compiled before anything counts. */
+async function warmUp(stage: Stage, subjects: readonly Subject[]): Promise<void> {
+  for (const reply of replies)
+    for (const subject of subjects) await saturate(stage, subject, { reply, connections: 32 }, warmUpSeconds);
 }
 
 /** Every round, each cell is measured on each subject; who begins moves on by one. */
