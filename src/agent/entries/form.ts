@@ -52,6 +52,11 @@ export function described<F extends { readonly schema: JsonSchema }>(form: F, de
   return { ...form, schema: { ...form.schema, description } };
 }
 
+/** The same form, for a field that Consul does not have. */
+export function beyond<F extends { readonly schema: JsonSchema }>(form: F, description: string): F {
+  return { ...form, schema: { ...form.schema, description, 'x-starling': true } };
+}
+
 /**
  * A field that would silently do nothing: refused, unless it says nothing (absent, empty, false, 0, or one of
  * `harmless`); then it is left out.
@@ -159,7 +164,7 @@ export function percent(): Form<number> {
 export function duration(options: { readonly mostMs?: number } = {}): Form<string> {
   const { mostMs = maxDurationMs } = options;
   return {
-    schema: { type: ['string', 'integer'], description: 'A duration such as 10s, 1m30s or 500ms.' },
+    schema: { type: ['string', 'integer'], format: 'duration' },
     read(value, path) {
       const milliseconds = typeof value === 'number' ? fromNanoseconds(value, path) : fromText(value, path);
       if (milliseconds === 0) return undefined;
@@ -296,8 +301,12 @@ function readShape<S extends Shape>(shape: S, fields: Fields): Reading<S> {
 function schemaOf(shape: Shape): JsonSchema {
   const properties: { [field: string]: JsonSchema } = {};
   const required: string[] = [];
+  const refusals: { [field: string]: string } = {};
   for (const [name, part] of Object.entries(shape)) {
-    if ('refused' in part) continue;
+    if ('refused' in part) {
+      if (part.refused !== '') refusals[name] = part.refused;
+      continue;
+    }
     properties[name] = part.schema;
     if ('needed' in part) required.push(name);
   }
@@ -306,6 +315,7 @@ function schemaOf(shape: Shape): JsonSchema {
     properties,
     ...(required.length === 0 ? {} : { required }),
     additionalProperties: false,
+    ...(Object.keys(refusals).length === 0 ? {} : { 'x-refused': refusals }),
   };
 }
 

@@ -1,7 +1,7 @@
 /** `proxy-defaults`: what holds for every service of the mesh that says nothing else, and what proxies report. */
 import type { ProxyDefaultsPolicy } from '../../proxy/policy.ts';
 import { entryFields } from './common.ts';
-import { amount, described, flag, object, type Read, refused, text } from './form.ts';
+import { amount, beyond, described, flag, object, type Read, refused, text } from './form.ts';
 import { elsewhere, protocol } from './service-defaults.ts';
 
 const share = amount({ least: 0, most: 1, fractional: true });
@@ -10,7 +10,7 @@ const onlyName = text({ pattern: /^global$/, what: 'a name: the only one is "glo
 const accessLogs = object(
   {
     Enabled: flag(),
-    Sample: described(share, 'Share of requests that are logged, 0 to 1; failures are logged always.'),
+    Sample: beyond(share, 'Share of requests that are logged, 0 to 1; failures are logged always.'),
     Type: refused('proxies log where their agent logs', ['stdout']),
     Path: refused('proxies log where their agent logs'),
     JSONFormat: refused('the format is fixed: --log-format of the agent'),
@@ -52,7 +52,7 @@ export const proxyDefaults = object({
   ...entryFields('proxy-defaults', onlyName),
   Config: config,
   AccessLogs: accessLogs,
-  Tracing: tracing,
+  Tracing: beyond(tracing, 'Trace headers are passed on in any case.'),
   ...elsewhere,
   FailoverPolicy: refused('targets are tried in the order in which they are written', [{ Mode: 'default' }]),
   PrioritizeByLocality: refused('is LoadBalancer.ZoneAware of a service-resolver here', [

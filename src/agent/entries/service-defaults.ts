@@ -21,6 +21,7 @@ import {
 } from './common.ts';
 import {
   amount,
+  beyond,
   described,
   duration,
   list,
@@ -63,22 +64,28 @@ const limits = object({
 
 const passiveHealthCheck = object(
   {
-    Interval: duration({ mostMs: 3_600_000 }),
-    MaxFailures: failures,
-    EnforcingConsecutive5xx: percent(),
-    MaxEjectionPercent: percent(),
-    BaseEjectionTime: duration({ mostMs: 24 * 3_600_000 }),
+    Interval: described(duration({ mostMs: 3_600_000 }), '10s if not said.'),
+    MaxFailures: described(failures, 'In a row; 5 if not said.'),
+    EnforcingConsecutive5xx: described(percent(), 'How likely such an endpoint is ejected; 100 if not said.'),
+    MaxEjectionPercent: described(
+      percent(),
+      'Of all endpoints, at once; 10 if not said, and one always may be.',
+    ),
+    BaseEjectionTime: described(duration({ mostMs: 24 * 3_600_000 }), '30s if not said; longer each time.'),
   },
   { empty: 'kept' },
 );
 
 const circuitBreaker = object(
   {
-    ErrorPercent: amount({ least: 1, most: 100, fractional: true, zeroIsUnset: true }),
-    MinimumRequests: failures,
-    Window: duration({ mostMs: 3_600_000 }),
-    OpenFor: duration({ mostMs: 3_600_000 }),
-    HalfOpenRequests: failures,
+    ErrorPercent: described(
+      amount({ least: 1, most: 100, fractional: true, zeroIsUnset: true }),
+      'Opens at this share of failures; 50 if not said ...',
+    ),
+    MinimumRequests: described(failures, '... of at least so many requests; 20 if not said ...'),
+    Window: described(duration({ mostMs: 3_600_000 }), '... within this time; 10s if not said.'),
+    OpenFor: described(duration({ mostMs: 3_600_000 }), 'Then probes are let through; 5s if not said.'),
+    HalfOpenRequests: described(failures, 'How many probes must succeed to close it; 3 if not said.'),
   },
   { empty: 'kept' },
 );
@@ -87,7 +94,7 @@ const upstreamFields = {
   ConnectTimeoutMs: milliseconds24h,
   Limits: limits,
   PassiveHealthCheck: passiveHealthCheck,
-  CircuitBreaker: described(circuitBreaker, 'Opens for a destination as a whole by its share of failures.'),
+  CircuitBreaker: beyond(circuitBreaker, 'Opens for a destination as a whole by its share of failures.'),
   Protocol: refused('is said by the destination’s own service-defaults'),
   MeshGateway: elsewhere.MeshGateway,
   BalanceOutboundConnections: elsewhere.BalanceInboundConnections,
@@ -108,7 +115,10 @@ const upstreamOverride = object(
 
 const rate = {
   RequestsPerSecond: needed(amount({ least: 1, most: 10_000_000 })),
-  RequestsMaxBurst: amount({ least: 1, most: 10_000_000, zeroIsUnset: true }),
+  RequestsMaxBurst: described(
+    amount({ least: 1, most: 10_000_000, zeroIsUnset: true }),
+    'At once after a rest; what a second brings if not said.',
+  ),
 };
 
 const routeRate = object({ ...pathFields, ...rate }, { check: onePath });
@@ -149,7 +159,7 @@ function onePath(read: object, fields: Fields): void {
 const rateLimits = object(
   {
     InstanceLevel: described(instanceRate, 'For all callers together, on each host.'),
-    Callers: described(list(callerRate, 256), 'For each caller by itself; * for those that are not named.'),
+    Callers: beyond(list(callerRate, 256), 'For each caller by itself; * for those that are not named.'),
   },
   {
     check(read, fields) {
@@ -163,11 +173,14 @@ const rateLimits = object(
 const serviceDefaultsShape = {
   ...entryFields('service-defaults', serviceName),
   Protocol: protocol,
-  MaxInboundConnections: amount({ least: 1, most: 1_000_000, zeroIsUnset: true }),
+  MaxInboundConnections: described(
+    amount({ least: 1, most: 1_000_000, zeroIsUnset: true }),
+    'Served at once on one host.',
+  ),
   LocalConnectTimeoutMs: milliseconds24h,
   LocalRequestTimeoutMs: milliseconds24h,
   RateLimits: rateLimits,
-  Outbound: described(
+  Outbound: beyond(
     object(
       { RequestTimeout: timeout, IdleTimeout: timeout, PerTryTimeout: timeout, ConnectTimeout: timeout },
       { check: refuseLateTry },

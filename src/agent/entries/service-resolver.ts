@@ -22,6 +22,7 @@ import {
 import { instanceFilter } from './expressions.ts';
 import {
   amount,
+  beyond,
   described,
   duration,
   flag,
@@ -42,7 +43,10 @@ const subsetKey = {
   what: 'the name of a subset: a-z, 0-9 and -',
 };
 
-const subset = object({ Filter: instanceFilter, OnlyPassing: flag() }, { empty: 'kept' });
+const subset = object(
+  { Filter: instanceFilter, OnlyPassing: described(flag(), 'Leave out instances in a warning state.') },
+  { empty: 'kept' },
+);
 
 const redirect = object(
   { Service: serviceName, ServiceSubset: subsetName, Datacenter: datacenter, ...places, ...peers },
@@ -127,16 +131,19 @@ const hashing: readonly BalanceMethod[] = ['ring_hash', 'maglev'];
 const ringSize = amount({ least: 1, most: 65_536, zeroIsUnset: true });
 
 const loadBalancerShape = {
-  Policy: described(word(methods), 'p2c, two choices by latency, is the default.'),
+  Policy: described(word(methods), 'p2c, two choices by latency, if not said; Consul has no p2c.'),
   RingHashConfig: object({ MinimumRingSize: ringSize, MaximumRingSize: ringSize }),
   LeastRequestConfig: object({ ChoiceCount: amount({ least: 2, most: 64, zeroIsUnset: true }) }),
   HashPolicies: list(hashPolicy, 16),
-  ZoneAware: described(flag(true), 'Prefer the caller’s zone while it has room.'),
-  SlowStart: described(
+  ZoneAware: beyond(flag(true), 'Prefer the caller’s zone while it has room.'),
+  SlowStart: beyond(
     duration({ mostMs: 3_600_000 }),
     'A new endpoint grows to its full share over this time.',
   ),
-  PanicPercent: described(percent(), 'With fewer endpoints in rotation, health is not looked at any more.'),
+  PanicPercent: beyond(
+    percent(),
+    'With a smaller share of endpoints in rotation, health is not looked at any more.',
+  ),
 };
 
 type LoadBalancer = Reading<typeof loadBalancerShape>;
@@ -172,9 +179,9 @@ function checkLoadBalancer(read: LoadBalancer, fields: Fields): void {
 
 const serviceResolverShape = {
   ...entryFields('service-resolver', serviceName),
-  DefaultSubset: subsetName,
+  DefaultSubset: described(subsetName, 'For whoever names no subset.'),
   Subsets: mapOf(subset, { most: 32, ...subsetKey }),
-  Redirect: redirect,
+  Redirect: described(redirect, 'Who asks for this service is sent there instead.'),
   Failover: mapOf(failover, {
     most: 33,
     key: /^(\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$/,

@@ -24,6 +24,7 @@ import {
 } from './common.ts';
 import {
   amount,
+  beyond,
   described,
   duration,
   flag,
@@ -73,9 +74,9 @@ const backoffGrowth = 10;
 
 const mirror = object(
   {
-    Service: described(serviceName, 'Where copies go; the router’s own service if it is not said.'),
+    Service: described(serviceName, 'Where copies go; the router’s own service if not said.'),
     ServiceSubset: subsetName,
-    Percent: percent(),
+    Percent: described(percent(), 'Of the requests that take this route; 100 if not said.'),
     ...places,
   },
   {
@@ -89,14 +90,15 @@ const mirror = object(
   },
 );
 
+const chance = described(percent(), 'How often; always if not said.');
 const injectedFault = object(
   {
     Delay: object(
-      { Duration: needed(duration({ mostMs: 3_600_000 })), Percent: percent() },
+      { Duration: needed(duration({ mostMs: 3_600_000 })), Percent: chance },
       { check: refuseNever },
     ),
     Abort: object(
-      { Status: needed(amount({ least: 200, most: 599 })), Percent: percent() },
+      { Status: needed(amount({ least: 200, most: 599 })), Percent: chance },
       { check: refuseNever },
     ),
   },
@@ -109,7 +111,10 @@ function refuseNever(read: { readonly Percent?: number }, fields: Fields): void 
 
 const redirect = object(
   {
-    Status: amount({ least: 301, most: 308, zeroIsUnset: true }),
+    Status: described(
+      amount({ least: 301, most: 308, zeroIsUnset: true }),
+      '301, 302, 303, 307 or 308; 301 if not said.',
+    ),
     Host: text({ most: 253, pattern: /^[A-Za-z0-9.:[\]-]+$/, what: 'a host, with a port or without' }),
     Path: text({ most: 2048, pattern: /^\/[^\s\p{Cc}#]*$/u, what: 'a path that starts with /' }),
     Scheme: word(['http', 'https']),
@@ -131,30 +136,40 @@ const redirect = object(
 );
 
 const destinationShape = {
-  Service: serviceName,
-  ServiceSubset: subsetName,
+  Service: described(serviceName, 'The router’s own service if not said.'),
+  ServiceSubset: described(subsetName, 'The resolver’s default subset if not said.'),
   ...places,
-  PrefixRewrite: text({ most: 2048, pattern: /^\/[^?#\s\p{Cc}]*$/u, what: 'a path that starts with /' }),
-  RequestTimeout: timeout,
-  IdleTimeout: timeout,
-  PerTryTimeout: described(timeout, 'From sending a try to the head of its answer.'),
-  NumRetries: amount({ least: 1, most: 100, zeroIsUnset: true }),
-  RetryOnConnectFailure: flag(),
+  PrefixRewrite: described(
+    text({ most: 2048, pattern: /^\/[^?#\s\p{Cc}]*$/u, what: 'a path that starts with /' }),
+    'Put in place of what PathPrefix or PathExact matched.',
+  ),
+  RequestTimeout: described(timeout, 'From the request’s head to the end of the answer, retries included.'),
+  IdleTimeout: described(timeout, 'Without a byte in either direction.'),
+  PerTryTimeout: beyond(timeout, 'From sending a try to the head of its answer.'),
+  NumRetries: described(
+    amount({ least: 1, most: 100, zeroIsUnset: true }),
+    'Besides the first try: 1 where only conditions are said. Without conditions: connect-failure, ' +
+      'refused-stream, unavailable, cancelled and the status 503.',
+  ),
+  RetryOnConnectFailure: described(flag(), 'As the condition connect-failure.'),
   RetryOn: list(retryOn, conditions.length),
   RetryOnStatusCodes: list(amount({ least: 100, most: 599 }), 64),
-  RetryBackoff: object({
-    Base: duration({ mostMs: 60_000 }),
-    Max: duration({ mostMs: 300_000 }),
-  }),
-  Hedge: described(
+  RetryBackoff: beyond(
+    object({
+      Base: described(duration({ mostMs: 60_000 }), '25ms if not said; doubles with each try, jittered.'),
+      Max: described(duration({ mostMs: 300_000 }), 'Ten times the base if not said.'),
+    }),
+    'How long to wait between tries.',
+  ),
+  Hedge: beyond(
     object({ After: needed(duration({ mostMs: 60_000 })) }),
     'A second try that starts while the first is silent; the first answer wins.',
   ),
   RequestHeaders: headerEdits,
   ResponseHeaders: headerEdits,
-  Mirror: mirror,
-  Fault: injectedFault,
-  Redirect: described(redirect, 'Answered by the proxy itself instead of being forwarded.'),
+  Mirror: beyond(mirror, 'Copies of requests go there too; their answers are thrown away.'),
+  Fault: beyond(injectedFault, 'What is to go wrong, to see what callers make of it.'),
+  Redirect: beyond(redirect, 'Answered by the proxy itself instead of being forwarded.'),
 };
 
 type Destination = Reading<typeof destinationShape>;

@@ -2,12 +2,12 @@
 import type { SplitterPolicy } from '../../proxy/policy.ts';
 import { fault } from '../fields.ts';
 import { entryFields, headerEdits, headerEditsPolicy, places, serviceName, subsetName } from './common.ts';
-import { list, needed, object, percent, type Read } from './form.ts';
+import { described, list, needed, object, percent, type Read } from './form.ts';
 
 const whole = 10_000;
 
 const split = object({
-  Weight: needed(percent(), 'is required: a percentage'),
+  Weight: needed(described(percent(), 'All add up to 100.'), 'is required: a percentage'),
   Service: serviceName,
   ServiceSubset: subsetName,
   ...places,
