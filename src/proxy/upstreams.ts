@@ -22,6 +22,8 @@ export interface Dialer {
   dial(protocol: CarriedProtocol): Transport;
   /** As `dial`, for who must not send before the peer is there: `done` is told of it, or of null. */
   open(protocol: CarriedProtocol, done: (transport: Transport | null) => void): void;
+  /** Nothing is under way that is worth keeping: what stays open only for what might come is closed. */
+  release?(): void;
 }
 
 /** One endpoint of a group with its idle connections for requests, most recently used last. */
@@ -67,5 +69,6 @@ export class Upstream {
     this.generation++;
     for (const idle of [this.idle.http1, this.idle.http2])
       for (const connection of idle.splice(0)) connection.close();
+    this.dialer.release?.();
   }
 }

@@ -12,8 +12,6 @@ export class ClientPool implements Dialer, Timed {
   private readonly connect: () => Transport;
   private readonly context: EngineContext;
   private readonly sessions = new Set<Http2ClientSession>();
-  /** Connections of the engine; when the last one goes, so do the sessions. */
-  private held = 0;
   private readonly failing: ClientStream[] = [];
 
   /** `connect` opens a connection in the clear; it may be written to at once. */
@@ -27,7 +25,6 @@ export class ClientPool implements Dialer, Timed {
   }
 
   dial(_protocol: CarriedProtocol): Transport {
-    this.held++;
     return new ClientStream(this);
   }
 
@@ -45,10 +42,9 @@ export class ClientPool implements Dialer, Timed {
     return session;
   }
 
-  /** A connection of the engine is not used any more. */
+  /** Every session there is takes nothing new, and ends when it has nothing under way. */
   release(): void {
-    this.held--;
-    if (this.held === 0) for (const session of [...this.sessions]) session.retire();
+    for (const session of [...this.sessions]) session.retire();
   }
 
   /** Tells a connection of the engine that it is broken, but not from within its own call. */

@@ -1,5 +1,5 @@
 /** One connection of the engine towards an application that speaks HTTP/2: one request after the other. */
-import { type CloseReason, nobody } from '../transport.ts';
+import { nobody } from '../transport.ts';
 import type { ClientPool } from './client-pool.ts';
 import type { Http2ClientSession } from './client-session.ts';
 import { ErrorCode } from './frames.ts';
@@ -80,12 +80,6 @@ export class ClientStream extends StreamTransport {
     this.pool.failLater(this);
   }
 
-  override fail(reason: CloseReason): void {
-    const wasOver = this.over;
-    super.fail(reason);
-    if (!wasOver) this.pool.release();
-  }
-
   close(): void {
     this.giveUp();
   }
@@ -99,6 +93,5 @@ export class ClientStream extends StreamTransport {
     if (this.over) return;
     this.over = true;
     this.letGo();
-    this.pool.release();
   }
 }

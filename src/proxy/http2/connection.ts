@@ -455,7 +455,9 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
   }
 
   private unused(): void {
-    if (this.over) return;
+    // The last of what came is told before the connection may go.
+    this.deliver();
+    if (this.over || this.streams.size > 0) return;
     this.writer.rest();
     this.onUnused();
   }

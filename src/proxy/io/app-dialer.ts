@@ -29,6 +29,10 @@ export class AppDialer implements Dialer {
     return this.http2.dial(protocol);
   }
 
+  release(): void {
+    this.http2?.release();
+  }
+
   open(_protocol: CarriedProtocol, done: (transport: Transport | null) => void): void {
     const transport = this.connect(done);
     transport.owner = { ...nobody, onClose: () => done(null) };
