@@ -41,8 +41,11 @@ export function storeAfter(store: PolicyStore, changes: readonly EntryChange[]):
  * made at the same time in two places do not keep anybody from writing something else.
  */
 export function refuseInconsistency(store: PolicyStore, change: EntryChange): void {
+  const after = problemsIn(storeAfter(store, [change]));
+  // As nearly always: what was wrong before is then nobody's concern.
+  if (after.length === 0) return;
   const before = new Set(problemsIn(store).map(problemKey));
-  const fresh = problemsIn(storeAfter(store, [change])).filter((one) => !before.has(problemKey(one)));
+  const fresh = after.filter((one) => !before.has(problemKey(one)));
   const own =
     change.entry === null ? undefined : fresh.find(({ rule }) => rule === `${change.kind}/${change.name}`);
   if (own !== undefined)

@@ -25,6 +25,9 @@ export interface Subset {
   readonly filter: Filter | string;
 }
 
+/** Policies never change, and most are there again in the next view: what is compiled once stays so. */
+const compiledSubsets = new WeakMap<SubsetPolicy, Subset>();
+
 export class Entries {
   readonly proxyDefaults: ProxyDefaultsPolicy | null;
   readonly defaults: ReadonlyMap<string, ServiceDefaultsPolicy>;
@@ -32,7 +35,6 @@ export class Entries {
   readonly splitters: ReadonlyMap<string, SplitterPolicy>;
   readonly resolvers: ReadonlyMap<string, ResolverPolicy>;
   private readonly protocols: Protocols;
-  private readonly subsets = new Map<SubsetPolicy, Subset>();
 
   constructor(policy: PolicyView, protocols: Protocols) {
     this.proxyDefaults = policy.proxyDefaults;
@@ -63,10 +65,10 @@ export class Entries {
   }
 
   compiled(policy: SubsetPolicy): Subset {
-    let subset = this.subsets.get(policy);
+    let subset = compiledSubsets.get(policy);
     if (subset === undefined) {
       subset = { policy, filter: subsetFilter(policy.filter) };
-      this.subsets.set(policy, subset);
+      compiledSubsets.set(policy, subset);
     }
     return subset;
   }
