@@ -17,6 +17,7 @@ import {
 /** Probes on silent connections, so that a peer that vanished is noticed within minutes. */
 const keepAliveProbeMs = 30_000;
 const readBytes = 64 * 1024;
+const nothing = Buffer.alloc(0);
 
 /**
  * Sockets with something to send, flushed once everything that was readable in this turn of the event loop has
@@ -179,7 +180,9 @@ export class SocketTransport implements Transport, Timed {
     if (this.finishing) return;
     this.flush();
     this.finishing = true;
-    this.socket.end();
+    // Only a socket that is not shutting down can be reset; until everything has left, it may have to be.
+    if (this.socket.writableLength === 0) this.socket.end();
+    else this.socket.write(nothing, () => this.socket.end());
   }
 
   close(): void {
@@ -208,8 +211,11 @@ export class SocketTransport implements Transport, Timed {
 
   /** A reset, not an end: the peer must not take what it has for everything. */
   private cutSocket(): void {
-    if (this.established && !(this.socket instanceof TLSSocket)) this.socket.resetAndDestroy();
-    else this.socket.destroy();
+    const { socket } = this;
+    // The system refuses to reset a socket that is shutting down, and Node would then never close it.
+    const isShuttingDown = socket.writableEnded && !socket.writableFinished;
+    if (this.established && !isShuttingDown && !(socket instanceof TLSSocket)) socket.resetAndDestroy();
+    else socket.destroy();
   }
 
   onDeadline(): void {
