@@ -33,6 +33,7 @@ const names = [
   'x-request-id',
   'user-agent',
   'traceparent',
+  'tracestate',
   'b3',
   'x-b3-traceid',
   'x-b3-spanid',

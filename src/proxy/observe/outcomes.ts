@@ -13,7 +13,7 @@ export interface Outcome {
 export const noGrpcStatus = -1;
 
 /** gRPC statuses that are the server's fault; all others but 0 are the caller's, as 4xx are. */
-const grpcServerFaults = new Set([2, 4, 12, 13, 14, 15]);
+export const grpcServerFaults: ReadonlySet<number> = new Set([2, 4, 12, 13, 14, 15]);
 
 /** The status class, 0 to 5, that an outcome counts as: of gRPC, where HTTP says 200 whatever happens, its own. */
 export function classOf({ status, grpcStatus }: Outcome): number {

@@ -63,8 +63,9 @@ export function continueTrace(headerOf: HeaderOf, sample: number, random: Random
   const cuts: string[] = [];
   let lines = '';
   if (traceparent !== null || (b3 === null && multi === null)) {
+    if (traceparent !== null) cuts.push('traceparent');
     // Without a valid parent, what other systems noted beside it means nothing (section 4.3).
-    cuts.push(...(w3c === null ? ['traceparent', 'tracestate'] : ['traceparent']));
+    if (w3c === null && headerOf('tracestate') !== null) cuts.push('tracestate');
     lines += `traceparent: 00-${trace.traceId}-${trace.spanId}-${trace.isSampled ? '01' : '00'}\r\n`;
   }
   if (single !== null) {
@@ -122,12 +123,18 @@ function multiB3({ spanId, parentSpanId, isSampled }: HopTrace, traceId: string)
   return `x-b3-traceid: ${traceId}\r\nx-b3-spanid: ${spanId}\r\n${parent}x-b3-sampled: ${isSampled ? '1' : '0'}\r\n`;
 }
 
-/** Never all zero, which would be no id. */
+const hexBytes = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
+/** A multiple of eight digits, never all zero, which would be no id. */
 export function hexDigits(digits: number, random: Random): string {
   let text = '';
-  while (text.length < digits)
-    text += Math.floor(random.next() * 0x100000000)
-      .toString(16)
-      .padStart(8, '0');
+  for (let left = digits; left > 0; left -= 8) {
+    const bits = Math.floor(random.next() * 0x100000000);
+    text +=
+      hexBytes[bits >>> 24]! +
+      hexBytes[(bits >>> 16) & 255] +
+      hexBytes[(bits >>> 8) & 255] +
+      hexBytes[bits & 255];
+  }
   return allZero.test(text) ? text.replace(/0$/, '1') : text;
 }

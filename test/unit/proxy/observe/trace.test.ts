@@ -120,6 +120,9 @@ test('what is no trace context is replaced by a new one, and what vendors noted 
     assert.deepEqual(Object.keys(found), ['traceparent'], traceparent);
     assert.notEqual(parseTraceparent(found.traceparent!)!.traceId, traceId);
   }
+  // The same goes for notes that came without any parent.
+  assert.deepEqual(Object.keys(onward({ tracestate: 'vendor=1' }, always)), ['traceparent']);
+  assert.deepEqual(continued({}, always)!.cuts, []);
   // A version to come may say more; what is known of it holds.
   assert.equal(parseTraceparent(`01-${traceId}-${parent}-01-more`)!.traceId, traceId);
   for (const b3 of ['', 'x', `${traceId}`, `${traceId}-${parent}-2`, `${'0'.repeat(32)}-${parent}-1`])
