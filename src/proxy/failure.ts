@@ -1,7 +1,11 @@
 /** What it means that a server's connection ended without an answer: for the caller, the balancer and a retry. */
 import type { Outcome } from './balance/endpoint.ts';
 import type { RefusalReason } from './dataplane.ts';
+import { grpcServerFaults } from './observe/outcomes.ts';
 import type { CloseReason, DeclineReason } from './transport.ts';
+
+/** Of gRPC. */
+const resourceExhausted = 8;
 
 /** How far a request came that got no answer. */
 export type Reach =
@@ -67,6 +71,16 @@ export function triedTooLong(perTryMs: number): UpstreamFailure {
 /** The answer broke the rules; `detail` says which. */
 export function badResponse(detail: string): UpstreamFailure {
   return { status: 502, reason: 'bad-response', detail, reach: 'answered', outcome: 'failed' };
+}
+
+/** What a whole answer says of the server that gave it; `grpcStatus` is negative where it is not gRPC. */
+export function outcomeOf(status: number, grpcStatus: number): Outcome {
+  return status >= 500 || grpcServerFaults.has(grpcStatus) ? 'failed' : 'ok';
+}
+
+/** Whether a server would not do what was asked for it is asked too much: that is quick, and no sign of speed. */
+export function isTurnedAway(status: number, grpcStatus: number): boolean {
+  return status === 429 || grpcStatus === resourceExhausted;
 }
 
 /**

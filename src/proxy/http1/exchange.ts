@@ -4,13 +4,13 @@
  */
 import type { Millis } from '../../core.ts';
 import { noHash } from '../balance/chooser.ts';
-import type { BalancedEndpoint, Outcome } from '../balance/endpoint.ts';
+import { type BalancedEndpoint, notMeasured, type Outcome } from '../balance/endpoint.ts';
 import type { RequestHasher } from '../balance/hash-key.ts';
 import type { RefusalReason } from '../dataplane.ts';
 import type { Timed } from '../deadlines.ts';
 import type { EngineContext } from '../engine.ts';
 import { firstServing } from '../failover.ts';
-import { type Reach, triedTooLong, type UpstreamFailure } from '../failure.ts';
+import { isTurnedAway, outcomeOf, type Reach, triedTooLong, type UpstreamFailure } from '../failure.ts';
 import { responseFlag } from '../observe/flags.ts';
 import type { FaultPolicy } from '../policy.ts';
 import { Relay } from '../relay.ts';
@@ -307,7 +307,7 @@ export class Exchange implements Asker {
   /** The response went out completely, and its upstream connection has let go. */
   finishResponse(): void {
     const now = this.context.now();
-    this.letGo(now, this.status < 500 ? 'ok' : 'failed');
+    this.letGo(now, outcomeOf(this.status, this.account.grpcStatus));
     this.conclude(this.status, null, null);
     this.client.answered(now);
   }
@@ -342,7 +342,8 @@ export class Exchange implements Asker {
       if (retry?.[reach]) this.account.flags |= responseFlag.URX;
       return false;
     }
-    if (reach === 'unseen') return true;
+    // Asking one other is free: nothing reached an application. To ask all hosts for every request is a storm too.
+    if (reach === 'unseen' && this.retries === 0) return true;
     const isAllowed = isAsked || (retry === null && this.replay.idempotent);
     return isAllowed && this.lastGroup!.retries.spend(now);
   }
@@ -458,7 +459,8 @@ export class Exchange implements Asker {
     this.endpoint = null;
     this.group = null;
     const { triedAt, answeredAt } = this.clock;
-    endpoint.end(now, outcome, (this.status === 0 ? now : answeredAt) - triedAt);
+    const tookMs = (this.status === 0 ? now : answeredAt) - triedAt;
+    endpoint.end(now, outcome, isTurnedAway(this.status, this.account.grpcStatus) ? notMeasured : tookMs);
   }
 
   /** Every request that had a route ends here, once. */

@@ -1,0 +1,57 @@
+/** What answers say of the servers that gave them, as balancers and ejection learn it. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { defaultBalance, defaultUpstream } from '../../../src/proxy/policy-defaults.ts';
+import type { EndpointSnapshot } from '../../../src/proxy/upstream-group.ts';
+import { TestEngine } from '../../support/transport.ts';
+
+const passiveHealth = {
+  intervalMs: 1000,
+  maxFailures: 2,
+  enforcingConsecutive5xx: 100,
+  maxEjectionPercent: 100,
+  baseEjectionTimeMs: 1000,
+};
+
+/** What is known of a server after it has answered twice in this way, each time after 30 ms. */
+function after(answer: string, isGrpc = false): EndpointSnapshot {
+  const engine = new TestEngine(['one']);
+  const locality = { zone: '', callerShare: null };
+  engine.group.configure(defaultBalance, { ...defaultUpstream, passiveHealth }, locality);
+  const { client } = engine.accept();
+  const type = isGrpc ? 'Content-Type: application/grpc\r\nTE: trailers\r\n' : '';
+  for (let i = 0; i < 2; i++) {
+    client.receive(`POST /p.S/M HTTP/1.1\r\nHost: api.mesh\r\n${type}Content-Length: 0\r\n\r\n`);
+    engine.pass(30);
+    engine.server.receive(answer);
+  }
+  return engine.group.snapshot(engine.nowMs).endpoints[0]!;
+}
+
+const plain = (status: number): string => `HTTP/1.1 ${status} X\r\nContent-Length: 0\r\n\r\n`;
+const trailersOnly = (status: number): string =>
+  `HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nGrpc-Status: ${status}\r\nContent-Length: 0\r\n\r\n`;
+const withTrailers = (status: number): string =>
+  'HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n' +
+  `5\r\n\0\0\0\0\0\r\n0\r\ngrpc-status: ${status}\r\n\r\n`;
+
+test('5xx counts against a server, 4xx does not', () => {
+  for (const status of [500, 503]) assert.equal(after(plain(status)).ejections, 1, `${status}`);
+  for (const status of [200, 404, 429]) assert.equal(after(plain(status)).ejections, 0, `${status}`);
+});
+
+test('so do the statuses of gRPC that are the fault of servers, wherever they are said', () => {
+  for (const answer of [trailersOnly, withTrailers]) {
+    for (const status of [2, 4, 12, 13, 14, 15])
+      assert.equal(after(answer(status), true).ejections, 1, `${status}`);
+    for (const status of [0, 3, 5, 7, 16])
+      assert.equal(after(answer(status), true).ejections, 0, `${status}`);
+  }
+});
+
+test('an answer that turns the caller away is no sign of speed, every other is', () => {
+  assert.equal(after(plain(200)).ewmaMs, 30);
+  assert.equal(after(plain(404)).ewmaMs, 30);
+  assert.equal(after(plain(429)).ewmaMs, 0);
+  assert.equal(after(trailersOnly(8), true).ewmaMs, 0);
+});
