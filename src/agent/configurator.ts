@@ -7,6 +7,7 @@ import type { PolicyView } from '../proxy/policy.ts';
 import type { IdentityView, IntentionView, MeshView } from '../proxy/view.ts';
 import type { TrustState } from '../trust/state.ts';
 import type { Catalog } from './catalog.ts';
+import type { AgentEffect, SavedState } from './effects.ts';
 import { intentionsOf } from './entries/service-intentions.ts';
 import { policyViewOf } from './entries/view.ts';
 import type { HostValue } from './kinds.ts';
@@ -66,8 +67,23 @@ export class Configurator {
     return Math.max(now + gatherMs, this.rested);
   }
 
-  /** Compiles anew; null when the data plane has nothing to do. */
-  update(identities: readonly IdentityView[], now: Millis): ProxyConfig | null {
+  /** Before the first update: the addresses that services had in the run before. */
+  restore({ entries }: SavedState): void {
+    this.vips.restore(entries);
+  }
+
+  /** Compiles anew: what the data plane is to do, if anything, and what the store is to keep. */
+  update(identities: readonly IdentityView[], now: Millis): AgentEffect[] {
+    const effects: AgentEffect[] = [];
+    const config = this.compiled(identities, now);
+    const ops = this.vips.changes();
+    // Written to no disk at once: what a crash forgets is only which of two names has which address.
+    if (ops.length > 0) effects.push({ type: 'persist', ops, sync: false, then: [] });
+    if (config !== null) effects.push({ type: 'configure', config });
+    return effects;
+  }
+
+  private compiled(identities: readonly IdentityView[], now: Millis): ProxyConfig | null {
     const { self, host, domain, inbound, outbound, catalog, trust } = this.options;
     const { policy, intentions } = this.readEntries();
     const before = this.latest;

@@ -45,7 +45,7 @@ import type { Registry } from './registry.ts';
 import { missingFacts } from './self-description.ts';
 import { judgeJoinRequest, refusalOf, refuseUnlessTaken } from './sponsor.ts';
 import { seedsOf } from './tokens.ts';
-import type { VipRange } from './vips.ts';
+import { isVip, type VipRange } from './vips.ts';
 import { Writer } from './writer.ts';
 
 export interface AgentOptions {
@@ -306,7 +306,8 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   }
 
   private load(saved: SavedState, now: Millis): void {
-    const entries = saved.entries.filter(({ key }) => !isCredential(key));
+    const entries = saved.entries.filter(({ key }) => !isCredential(key) && !isVip(key));
+    this.configurator.restore(saved);
     const { dropped, effects } = this.gossip.load(entries, now);
     if (dropped > 0) this.log('warn', 'records-dropped', { count: dropped });
     this.applied([...this.gossip.replica.records()], now);
@@ -485,8 +486,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
 
   private configure(now: Millis): void {
     this.configureAt = null;
-    const config = this.configurator.update(this.own?.identities() ?? [], now);
-    if (config !== null) this.emit({ type: 'configure', config });
+    this.emit(...this.configurator.update(this.own?.identities() ?? [], now));
   }
 
   private log(

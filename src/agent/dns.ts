@@ -73,6 +73,8 @@ export interface DnsView {
   readonly domain: string;
   /** This host's own; names without a datacenter mean it. */
   readonly datacenter: string;
+  /** This host's own, '' where it has none: instances of the same zone come first. */
+  readonly zone: string;
   /** Every datacenter that a host says it is in. */
   readonly datacenters: ReadonlySet<string>;
   /** Where this DNS server is reached; null when it listens on every address. */
@@ -100,7 +102,10 @@ const refused: DnsAnswer = {
   additionals: [],
 };
 
-/** Answers one question. `random` orders the instances, so that clients that take the first spread out. */
+/**
+ * Answers one question. Instances of this host's zone come before all others, and within both `random` orders them, so
+ * that clients that take the first spread out.
+ */
 export function answer(question: DnsQuestion, view: DnsView, random: Random): DnsAnswer {
   const name = question.name.toLowerCase();
   const inZone = name === view.domain || name.endsWith(`.${view.domain}`);
@@ -280,8 +285,15 @@ class Resolver {
     const tagged = all.filter((entry) => wanted === '' || hasTag(entry, wanted));
     if (tagged.length === 0) return null;
     const inRotation = tagged.filter((entry) => this.view.catalog.statusOf(entry) !== 'critical');
-    const shuffled = this.shuffle(inRotation);
-    return this.question.type === 'SRV' ? this.srv(shuffled) : this.addresses(shuffled.map(addressOf));
+    const ordered = this.nearestZoneFirst(this.shuffle(inRotation));
+    return this.question.type === 'SRV' ? this.srv(ordered) : this.addresses(ordered.map(addressOf));
+  }
+
+  private nearestZoneFirst(entries: readonly ServiceEntry[]): readonly ServiceEntry[] {
+    const { zone } = this.view;
+    if (zone === '') return entries;
+    const isNear = ({ host }: ServiceEntry): boolean => host.value.zone === zone;
+    return [...entries.filter(isNear), ...entries.filter((entry) => !isNear(entry))];
   }
 
   private shuffle(entries: ServiceEntry[]): ServiceEntry[] {
@@ -328,14 +340,15 @@ class Resolver {
       : `${name}.node.${datacenter}.${this.view.domain}`;
   }
 
-  /** Address records of the type asked for, each address once. */
+  /** Address records of the type asked for, each address once. To ANY one type is answer enough (RFC 8482, section 4.1). */
   private addresses(addresses: readonly string[], ttl: number = answerTtlSeconds): Found {
-    const answers: DnsRecord[] = [];
+    const records: AddressRecord[] = [];
     for (const address of new Set(addresses)) {
       const record = addressRecord(this.question.name, address, ttl);
-      if (record !== null && this.asks(record.type)) answers.push(record);
+      if (record !== null) records.push(record);
     }
-    return { answers, additionals: [] };
+    const wanted = this.question.type === 'ANY' ? records[0]?.type : this.question.type;
+    return { answers: records.filter(({ type }) => type === wanted), additionals: [] };
   }
 
   private asks(type: string): boolean {

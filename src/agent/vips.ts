@@ -1,10 +1,12 @@
 /**
  * Which loopback address of this host stands for which service. An address is derived from the name, so it
- * is the same on every host and after every restart unless two names collide; the later one then takes the
- * next free address and keeps it as long as the agent runs.
+ * is the same on every host and after every restart. Where two names collide (among 300 services of a /16 that
+ * happens every other time) the later one takes the next free address, and that is kept on disk: an application
+ * that looked it up once finds nobody else behind it after a restart.
  */
 import { createHash } from 'node:crypto';
 import { assert, Fault } from '../core.ts';
+import type { StoreOp } from '../gossip/port.ts';
 
 /** An IPv4 network: first usable address as an integer, and how many addresses there are. */
 export interface VipRange {
@@ -40,13 +42,46 @@ function dotted(address: number): string {
   return [24, 16, 8, 0].map((shift) => (address / 2 ** shift) & 255).join('.');
 }
 
+/** Where the store keeps the address of a service that did not get the one derived from its name. */
+const vipPrefix = 'vip/';
+
+/** Whether the store keeps this entry for addresses of services, not for records. */
+export function isVip(key: string): boolean {
+  return key.startsWith(vipPrefix);
+}
+
 export class VipPool {
   private readonly range: VipRange;
   private readonly byName = new Map<string, string>();
   private readonly taken = new Map<string, string>();
+  /** Services with another address than the one derived from their name. */
+  private readonly displaced = new Set<string>();
+  private unsaved: StoreOp[] = [];
 
   constructor(range: VipRange) {
     this.range = range;
+  }
+
+  /** Takes on what `changes` told the store, before any address is handed out; what fits no more is forgotten. */
+  restore(entries: Iterable<{ readonly key: string; readonly value: Uint8Array }>): void {
+    for (const { key, value } of entries) {
+      if (!isVip(key)) continue;
+      const address = Buffer.from(value).toString('latin1');
+      if (this.isInRange(address) && !this.taken.has(address))
+        this.take(key.slice(vipPrefix.length), address);
+      else this.unsaved.push({ type: 'delete', key });
+    }
+    for (const service of this.byName.keys()) this.displaced.add(service);
+  }
+
+  private isInRange(address: string): boolean {
+    const place = address.split('.').reduce((sum, octet) => sum * 256 + Number(octet), 0) - this.range.first;
+    return place >= 0 && place < this.range.size && dotted(this.range.first + place) === address;
+  }
+
+  private take(service: string, address: string): void {
+    this.taken.set(address, service);
+    this.byName.set(service, address);
   }
 
   /** The address of a service, handed out on first use; null once the range is exhausted. */
@@ -58,11 +93,16 @@ export class VipPool {
     for (let probe = 0; probe < this.range.size; probe++) {
       const address = dotted(this.range.first + ((start + probe) % this.range.size));
       if (this.taken.has(address)) continue;
-      this.taken.set(address, service);
-      this.byName.set(service, address);
+      this.take(service, address);
+      if (probe > 0) this.remember(service, address);
       return address;
     }
     assert(false, 'a range with a free address yields one');
+  }
+
+  private remember(service: string, address: string): void {
+    this.displaced.add(service);
+    this.unsaved.push({ type: 'put', key: vipPrefix + service, value: Buffer.from(address, 'latin1') });
   }
 
   /** Gives back the addresses of services that are no longer anywhere in the mesh. */
@@ -71,6 +111,14 @@ export class VipPool {
       if (!services.has(service)) {
         this.byName.delete(service);
         this.taken.delete(address);
+        if (this.displaced.delete(service)) this.unsaved.push({ type: 'delete', key: vipPrefix + service });
       }
+  }
+
+  /** What the store is to take in since this was asked last. */
+  changes(): readonly StoreOp[] {
+    const { unsaved } = this;
+    this.unsaved = [];
+    return unsaved;
   }
 }

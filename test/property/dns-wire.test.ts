@@ -21,6 +21,7 @@ const view = {
   catalog: agent.catalog,
   domain: 'mesh',
   datacenter: 'dc1',
+  zone: '',
   datacenters: new Set(['dc1']),
   serverAddress: '127.0.0.1',
   vipOf: () => '127.64.0.1',
@@ -64,6 +65,26 @@ test('questions with any byte changed, cut or added are survived', () => {
     }),
     { numRuns: 2000 },
   );
+});
+
+test('names that point at themselves, at one another or nowhere are read once and not followed', () => {
+  const header = (counts: readonly number[]) => {
+    const bytes = Buffer.from([0, 7, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    for (const [i, count] of counts.entries()) bytes.writeUInt16BE(count, 4 + 2 * i);
+    return bytes;
+  };
+  const question = Buffer.from('\x03api\x04mesh\x00\x00\x01\x00\x01', 'latin1');
+  const rcode = (...parts: Buffer[]) => respond(Buffer.concat(parts))![3]! & 15;
+  for (const name of ['\xc0\x0c', '\xc0\x0e\xc0\x0c', '\x03api\xc0\x0c', '\xff\xff', '\x80x', '\x40x'])
+    assert.equal(rcode(header([1, 0, 0, 0]), Buffer.from(`${name}\x00\x01\x00\x01`, 'latin1')), 1, name);
+  const record = Buffer.from('\xc0\x1a\x00\x01\x00\x01\x00\x00\x00\x00\x00\x00', 'latin1');
+  assert.equal(
+    rcode(header([1, 0, 0, 1]), question, record),
+    0,
+    'a pointer to itself is skipped, not followed',
+  );
+  assert.equal(rcode(header([1, 65535, 65535, 65535]), question, record), 1, 'records that are not there');
+  assert.equal(rcode(header([1, 0, 0, 65535]), question, Buffer.alloc(65_000, record)), 1);
 });
 
 test('every answer to a well-formed question decodes, repeats it, and fits', () => {

@@ -22,6 +22,7 @@ function mesh(): { agent: MemoryAgent; view: DnsView } {
     catalog: agent.catalog,
     domain: 'mesh',
     datacenter: 'dc1',
+    zone: '',
     datacenters: new Set(['dc1', 'dc2']),
     serverAddress: '127.0.0.1',
     vipOf: (service) => (service === 'api' ? '127.64.0.9' : null),
@@ -124,6 +125,34 @@ test('instances that are critical, or on a host that is down, are not answered',
   const none = ask('api.service.dc1.mesh', 'A', view);
   assert.equal(none.code, 'NOERROR', 'the name is there, the answer is empty');
   assert.equal(none.answers.length, 0);
+});
+
+test('instances of this zone come first, in changing order, and the others follow', () => {
+  const agent = new MemoryAgent();
+  for (const [i, zone] of ['a', 'b', 'a', '', 'a', 'b'].entries()) {
+    const id = i.toString(16).padStart(64, '0');
+    agent.addHost(id, hostValue(`host-${i}`, `10.0.0.${i}`, { zone }));
+    agent.addService(id, definitionOf({ name: 'api', port: 9000 + i }));
+  }
+  const zoned: DnsView = { ...view, catalog: agent.catalog, zone: 'a', vipOf: () => null };
+  const orders = new Set<string>();
+  for (let i = 0; i < 60; i++) {
+    const found = ask('api.service.mesh', 'A', zoned).answers.map(({ data }) => String(data));
+    assert.deepEqual(found.slice(0, 3).sort(), ['10.0.0.0', '10.0.0.2', '10.0.0.4']);
+    assert.equal(found.length, 6);
+    orders.add(found.slice(0, 3).join(' '));
+    const { target } = ask('api.service.mesh', 'SRV', zoned).answers[0]!.data as { target: string };
+    assert.match(target, /^host-[024]\./);
+  }
+  assert.equal(orders.size, 6, 'each order of the three is seen');
+});
+
+test('to ANY one type of address is answer enough', () => {
+  const agent = new MemoryAgent();
+  agent.addService(selfId, definitionOf({ name: 'dual', id: 'four', address: '10.0.0.1' }));
+  agent.addService(selfId, definitionOf({ name: 'dual', id: 'six', address: 'fd00::1' }));
+  const found = ask('dual.service.mesh', 'ANY', { ...view, catalog: agent.catalog });
+  assert.equal(found.answers.length, 1);
 });
 
 test('names that lead on, and types there are none of, answer no data with the SOA', () => {

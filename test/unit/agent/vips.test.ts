@@ -48,3 +48,44 @@ test('colliding names get different addresses until the range is exhausted, and 
   const reused = pool.addressOf('g');
   assert.ok(reused !== null && reused !== addresses[0] && reused !== addresses[2]);
 });
+
+/** A store of what the pool says is to be kept, and a pool that begins with what is in it. */
+function restarted(kept: Map<string, Uint8Array>, pool: VipPool, range = '127.64.0.0/28'): VipPool {
+  for (const op of pool.changes()) {
+    if (op.type === 'put') kept.set(op.key, op.value);
+    else kept.delete(op.key);
+  }
+  const next = new VipPool(parseVipRange(range));
+  next.restore([...kept].map(([key, value]) => ({ key, value })));
+  return next;
+}
+
+test('after a restart every service has the address that it had, whoever asks first', () => {
+  const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l'];
+  const first = new VipPool(parseVipRange('127.64.0.0/28'));
+  const before = names.map((name) => first.addressOf(name));
+  const kept = new Map<string, Uint8Array>();
+  const second = restarted(kept, first);
+  assert.ok(kept.size > 0 && kept.size < names.length, 'only what collided is kept');
+  assert.deepEqual(
+    names
+      .toReversed()
+      .map((name) => second.addressOf(name))
+      .reverse(),
+    before,
+  );
+  assert.deepEqual(second.changes(), [], 'nothing new is to be kept');
+  second.retain(new Set());
+  restarted(kept, second);
+  assert.equal(kept.size, 0);
+});
+
+test('a kept address that is damaged, taken or of another range is forgotten', () => {
+  for (const text of ['127.65.0.1', '127.64.0.0', '127.64.0.15', '127.64.0.01', '', 'x', '127.64.0.1.1']) {
+    const kept = new Map([['vip/api', Buffer.from(text)]]);
+    const pool = new VipPool(parseVipRange('127.64.0.0/28'));
+    pool.restore([...kept].map(([key, value]) => ({ key, value })));
+    assert.deepEqual(pool.changes(), [{ type: 'delete', key: 'vip/api' }], text);
+    assert.match(pool.addressOf('api')!, /^127\.64\.0\.\d+$/);
+  }
+});

@@ -85,6 +85,7 @@ class Responder {
       catalog: agent.catalog,
       domain: agent.self.domain,
       datacenter: agent.self.datacenter,
+      zone: agent.self.zone,
       datacenters: this.datacenters(agent),
       serverAddress: wildcard ? null : listen.address,
       vipOf: (service) => this.addresses(agent.view()).get(service) ?? null,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { Resolver } from 'node:dns/promises';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import { decode } from 'dns-packet';
 import { type DnsServer, startDnsServer } from '../../../../src/agent/io/dns/server.ts';
@@ -119,4 +119,23 @@ test('several questions on one TCP connection are answered in order, in whatever
 test('an address that is taken is refused in words', async () => {
   const listen = { address: server.address, port: server.port };
   await assert.rejects(startDnsServer({ agent, listen }), { code: 'address-in-use', field: 'dns' });
+});
+
+test('a client that asks and never reads is cut off, and a connection too many is closed', async () => {
+  const closing = (socket: Socket): Promise<void> =>
+    new Promise((done) => socket.on('error', () => undefined).on('close', () => done()));
+  const socket = connect(server.port, server.address);
+  const message = questionBytes('big.service.mesh', 'SRV');
+  const frame = Buffer.concat([Buffer.from([0, message.length]), message]);
+  socket.pause();
+  for (let i = 0; i < 8000; i++) socket.write(frame);
+  await closing(socket);
+
+  const idle = Array.from({ length: 256 }, () => connect(server.port, server.address));
+  await Promise.all(idle.map((one) => once(one, 'connect')));
+  await closing(connect(server.port, server.address));
+  const closed = Promise.all(idle.map(closing));
+  for (const one of idle) one.destroy();
+  await closed;
+  assert.equal((await ask(server, 'api.mesh', 'A')).answers?.length, 1);
 });
