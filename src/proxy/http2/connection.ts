@@ -28,7 +28,6 @@ import {
   idleFramesPerData,
   idleFramesPerRequest,
   idleFramesPerSecond,
-  maxUnreadBytes,
   resetBurst,
   resetsPerSecond,
 } from './limits.ts';
@@ -119,8 +118,6 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
   onData(bytes: Buffer, start: number, end: number): void {
     this.reader.read(bytes, start, end);
     this.deliver();
-    if (!this.over && this.transport.pendingBytes > maxUnreadBytes)
-      this.broken(violation(ErrorCode.enhanceYourCalm, 'does not read what it asks for'));
   }
 
   /** Tells the engine what was put together for it. */

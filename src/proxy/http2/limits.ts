@@ -11,8 +11,8 @@ export const maxHeaderListBytes = 64 * 1024;
 export const streamWindowBytes = 256 * 1024;
 /** As `streamWindowBytes`, for all streams of a connection together. */
 export const connectionWindowBytes = 4 * 1024 * 1024;
-/** Bytes for a peer that does not read: beyond, a peer that keeps asking for answers is flooding. */
-export const maxUnreadBytes = 4 * 1024 * 1024;
+/** A client with more than this to read is not read from: whatever else it asks for would only come on top. */
+export const maxUnreadBytes = 1024 * 1024;
 
 /** Streams that a client takes back, or breaks, soon after it opened them ("rapid reset", CVE-2023-44487). */
 export const resetBurst = 1000;

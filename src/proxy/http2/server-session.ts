@@ -9,7 +9,7 @@ import { responseBlock } from './blocks.ts';
 import { Http2Connection } from './connection.ts';
 import { delivery } from './delivery.ts';
 import { ErrorCode, maxStreamId, Setting, type Violation, violation } from './frames.ts';
-import { maxConcurrentStreams, maxHeaderListBytes, streamWindowBytes } from './limits.ts';
+import { maxConcurrentStreams, maxHeaderListBytes, maxUnreadBytes, streamWindowBytes } from './limits.ts';
 import { SectionLines } from './lines.ts';
 import { headRoomBytes, RequestBuilder } from './request-builder.ts';
 import { ServerStream } from './server-stream.ts';
@@ -30,6 +30,8 @@ export class Http2ServerSession extends Http2Connection {
   private readonly whenOver: (session: Http2ServerSession, problem: string | null) => void;
   /** Connections of the engine that wait for a request. */
   private readonly free: ServerStream[] = [];
+  /** The client does not read its answers, and is not read from. */
+  private stalled = false;
   private draining: 'no' | 'announced' | 'enforced' = 'no';
 
   /**
@@ -58,11 +60,23 @@ export class Http2ServerSession extends Http2Connection {
   override onData(bytes: Buffer, start: number, end: number): void {
     super.onData(bytes, start, end);
     if (this.over) return;
+    if (!this.stalled && this.transport.pendingBytes > maxUnreadBytes) {
+      this.stalled = true;
+      this.transport.pause();
+    }
     if (this.draining !== 'no') return;
     if (this.reader.isWithinBlock)
       this.deadlineMs = Math.min(this.deadlineMs, this.context.now() + headReadMs);
     else if (this.streams.size > 0) this.deadlineMs = Number.POSITIVE_INFINITY;
     else if (this.reader.isOpen) this.deadlineMs = this.context.now() + idleDownstreamMs;
+  }
+
+  override onDrain(): void {
+    if (this.stalled) {
+      this.stalled = false;
+      this.transport.resume();
+    }
+    super.onDrain();
   }
 
   /** The client sends no more. Requests that are complete are still answered. */
