@@ -71,13 +71,15 @@ export function perform(
     case 'maintenance':
       return { ...nothing, own: registry.maintenance(command.serviceId, command.enable, command.reason) };
     case 'put-config-entry':
-      return entryOutcome(context, now, command, command.operator);
+      return entriesOutcome(context, now, [command], command.operator);
+    case 'put-config-entries':
+      return entriesOutcome(context, now, command.entries, command.operator);
     case 'delete-config-entry':
       if (context.policies.get(command.kind, command.name) === undefined)
         throw new Fault('unknown-config-entry', `there is no ${command.kind} named "${command.name}"`, {
           field: 'name',
         });
-      return entryOutcome(context, now, { ...command, entry: null }, command.operator);
+      return entriesOutcome(context, now, [{ ...command, entry: null }], command.operator);
     case 'create-token':
       requireOperator(context, command.operator, now);
       return tokenOutcome(
@@ -149,12 +151,22 @@ export function requireOperator(
   throw new Fault('not-operator', `the operator token ${why}`);
 }
 
-/** Refused where other entries, or this one, could not act any more. */
-function entryOutcome(context: CommandContext, now: Millis, change: EntryChange, operator: Signer): Outcome {
+/** All of them or none; refused where one of them, or another entry, could not act any more. */
+function entriesOutcome(
+  context: CommandContext,
+  now: Millis,
+  changes: readonly EntryChange[],
+  operator: Signer,
+): Outcome {
   requireOperator(context, operator, now);
-  refuseInconsistency(context.policies, change);
-  const key = `${change.kind}/${change.name}`;
-  return { ...nothing, policy: [{ kind: CONFIG_ENTRY, key, value: change.entry, operator }] };
+  refuseInconsistency(context.policies, changes);
+  const policy = changes.map(({ kind, name, entry }) => ({
+    kind: CONFIG_ENTRY,
+    key: `${kind}/${name}`,
+    value: entry,
+    operator,
+  }));
+  return { ...nothing, policy };
 }
 
 function policyOutcome(context: CommandContext, now: Millis, operator: Signer, write: PolicyWrite): Outcome {

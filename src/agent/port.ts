@@ -8,6 +8,7 @@ import type { OperatorStanding } from '../trust/authority.ts';
 import type { CaQuestion, CaStatus, RotateRoot } from './ca-port.ts';
 import type { Catalog, HostEntry, Topic } from './catalog.ts';
 import type { DenialStatus, Deny } from './denial-port.ts';
+import type { ParsedEntry } from './entries/entry.ts';
 import type { EntryVersion } from './entries/history.ts';
 import type { EventLog } from './events.ts';
 import type { CheckDefinition, CheckStatus, ServiceDefinition } from './kinds.ts';
@@ -43,6 +44,12 @@ export type Command =
       readonly kind: string;
       readonly name: string;
       readonly entry: StoredEntry['entry'];
+      readonly operator: Signer;
+    }
+  /** Several, all of them or none; each validated by `parseConfigEntry`, none twice. */
+  | {
+      readonly type: 'put-config-entries';
+      readonly entries: readonly ParsedEntry[];
       readonly operator: Signer;
     }
   | {
@@ -124,6 +131,8 @@ export interface StoredEntry {
   readonly hlc: Hlc;
   readonly createIndex: number;
   readonly modifyIndex: number;
+  /** When this version came to this host; null where an earlier run of the agent had it. */
+  readonly reachedAt: Millis | null;
 }
 
 /** The entries in force on this host, by kind and name; `config` and `config:<kind>` are its topics. */

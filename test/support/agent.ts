@@ -364,6 +364,10 @@ export class MemoryAgent implements AgentPort {
         return this.apply(this.registry.maintenance(command.serviceId, command.enable, command.reason));
       case 'put-config-entry':
         return this.entry(command.kind, command.name, command.entry, command.operator.publicKey);
+      case 'put-config-entries':
+        for (const { kind, name, entry } of command.entries)
+          this.entry(kind, name, entry, command.operator.publicKey);
+        return null;
       case 'delete-config-entry':
         return this.entry(command.kind, command.name, null, command.operator.publicKey);
       case 'create-token':

@@ -37,24 +37,29 @@ export function storeAfter(store: PolicyStore, changes: readonly EntryChange[]):
 }
 
 /**
- * `Fault('inconsistent')` when a change brings a problem that is not there without it. Problems that two operators
- * made at the same time in two places do not keep anybody from writing something else.
+ * `Fault('inconsistent')` when changes that are made together bring a problem that is not there without them.
+ * Problems that two operators made at the same time in two places keep nobody from writing something else.
  */
-export function refuseInconsistency(store: PolicyStore, change: EntryChange): void {
-  const after = problemsIn(storeAfter(store, [change]));
+export function refuseInconsistency(store: PolicyStore, changes: readonly EntryChange[]): void {
+  const after = problemsIn(storeAfter(store, changes));
   // As nearly always: what was wrong before is then nobody's concern.
   if (after.length === 0) return;
   const before = new Set(problemsIn(store).map(problemKey));
   const fresh = after.filter((one) => !before.has(problemKey(one)));
-  const own =
-    change.entry === null ? undefined : fresh.find(({ rule }) => rule === `${change.kind}/${change.name}`);
-  if (own !== undefined)
-    throw new Fault('inconsistent', `${own.field}: ${own.message}`, { field: own.field });
+  const written = new Set(changes.filter(({ entry }) => entry !== null).map(ruleOf));
+  const own = fresh.find(({ rule }) => written.has(rule));
+  if (own !== undefined) {
+    const { rule, field, message } = own;
+    const where = changes.length === 1 ? '' : `${rule}: `;
+    throw new Fault('inconsistent', `${where}${field}: ${message}`, { field });
+  }
   const [other] = fresh;
   if (other !== undefined)
-    throw new Fault('inconsistent', `${other.rule} would be broken: ${other.field}: ${other.message}`, {
-      field: 'Name',
-    });
+    throw new Fault('inconsistent', `${other.rule} would be broken: ${other.field}: ${other.message}`);
+}
+
+function ruleOf({ kind, name }: EntryChange): string {
+  return `${kind}/${name}`;
 }
 
 /** All that is wrong with entries as they stand together. */

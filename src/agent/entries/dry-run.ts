@@ -44,11 +44,8 @@ export function dryRun(
   written: readonly ParsedEntry[],
   traffic: readonly TrafficRow[],
 ): DryRun {
-  let after = store;
-  for (const entry of written) {
-    refuseInconsistency(after, entry);
-    after = storeAfter(after, [entry]);
-  }
+  refuseInconsistency(store, written);
+  const after = storeAfter(store, written);
   const [old, fresh] = [store, after].map((one) => intentionsOf(one.list('service-intentions')));
   const decisionIn = (intentions: typeof old, source: string, destination: string) => {
     const rule = ruleFor(rulesFor(destination, intentions!), source);

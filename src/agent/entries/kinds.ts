@@ -1,27 +1,17 @@
 /** Which kinds of config entries there are, for those who need no more than their names. */
 
-/** What others may refer to comes first: written in this order, no reference dangles meanwhile. */
-const inOrder = [
+/** Sorted. */
+export const supportedKinds = [
   'mesh',
   'proxy-defaults',
   'service-defaults',
-  'service-resolver',
-  'service-splitter',
-  'service-router',
   'service-intentions',
+  'service-resolver',
+  'service-router',
+  'service-splitter',
 ] as const;
 
-export type EntryKind = (typeof inOrder)[number];
-
-/** Sorted. */
-export const supportedKinds: readonly EntryKind[] = [...inOrder].sort();
-
-/** Entries in an order in which they can be written one by one. */
-export function inWritingOrder<E extends { readonly kind: string }>(entries: readonly E[]): E[] {
-  const places: readonly string[] = inOrder;
-  const place = ({ kind }: E) => places.indexOf(kind);
-  return [...entries].sort((a, b) => place(a) - place(b));
-}
+export type EntryKind = (typeof supportedKinds)[number];
 
 /** Consul's other kinds, so that a refusal can tell what Starling has no use for from a typing error. */
 export const foreignKinds: readonly string[] = [

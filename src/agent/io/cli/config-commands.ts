@@ -4,7 +4,7 @@ import { Fault } from '../../../core.ts';
 import { parseDuration } from '../../duration.ts';
 import type { DryRun } from '../../entries/dry-run.ts';
 import { type Difference, differences } from '../../entries/history.ts';
-import { inWritingOrder, supportedKinds } from '../../entries/kinds.ts';
+import { supportedKinds } from '../../entries/kinds.ts';
 import { type Waited, waitedText, waitForAll } from './convergence.ts';
 import { readEntries } from './files.ts';
 import { type CommonOptions, common, type Invocation, operatorCommand, run, segment } from './invocation.ts';
@@ -22,6 +22,11 @@ interface WriteOptions extends WaitOptions {
 
 interface RollbackOptions extends WaitOptions {
   readonly to?: string;
+}
+
+/** What the API answers to a write. */
+interface Written {
+  readonly written: readonly { readonly kind: string; readonly name: string }[];
 }
 
 /** One version, as the API shows it. */
@@ -51,25 +56,23 @@ async function concluded(
   return waited.converged ? 0 : 1;
 }
 
-/** Every entry of the file is checked before the first is written; what others refer to goes first. */
+/** All entries of the file, or none. */
 async function write(file: string, options: WriteOptions): Promise<void> {
   await run(options, async (invocation) => {
-    const entries = inWritingOrder(await readEntries(file));
-    if (options.dryRun === true) return outlook(invocation, entries);
+    const entries = await readEntries(file);
+    const body = entries.map(({ entry }) => entry);
+    if (options.dryRun === true) return outlook(invocation, body);
     const operatorToken = await invocation.operatorToken();
-    for (const { entry } of entries)
-      await invocation.client.call('PUT', '/v1/config', { body: entry, operatorToken });
-    const written = entries.map(({ kind, name }) => ({ kind, name }));
+    const { written } = await invocation.client.call<Written>('POST', '/v1/mesh/config', {
+      body,
+      operatorToken,
+    });
     const text = () => written.map(({ kind, name }) => `wrote ${kind}/${name}`).join('\n');
     return concluded(invocation, options, { written }, text);
   });
 }
 
-async function outlook(
-  invocation: Invocation,
-  entries: readonly { readonly entry: object }[],
-): Promise<number> {
-  const body = entries.map(({ entry }) => entry);
+async function outlook(invocation: Invocation, body: readonly object[]): Promise<number> {
   const run = await invocation.client.call<DryRun>('POST', '/v1/mesh/dry-run', { body });
   invocation.show(run, () => outlookText(run));
   return 0;

@@ -11,12 +11,14 @@ const maxFileBytes = 1024 * 1024;
 export async function readStructured(path: string): Promise<unknown> {
   const text = await readText(path);
   // Loaded for the commands that read files: the others start sooner without it.
-  const { parseDocument } = await import('yaml');
-  const document = parseDocument(text, { prettyErrors: true });
-  const [error] = document.errors;
+  const { parseAllDocuments } = await import('yaml');
+  const documents = [...parseAllDocuments(text, { prettyErrors: true })];
+  const [error] = documents.flatMap(({ errors }) => errors);
   if (error !== undefined) throw new Fault('malformed', `${path}: ${firstLine(error.message)}`);
   try {
-    return document.toJS({ maxAliasCount: 100 });
+    const contents: unknown[] = documents.map((document) => document.toJS({ maxAliasCount: 100 }));
+    // Several documents in one file, with `---` between them, are a list; one that is empty is none.
+    return contents.length > 1 ? contents.filter((content) => content !== null) : (contents[0] ?? null);
   } catch (failure) {
     throw new Fault('malformed', `${path}: ${firstLine(messageOf(failure))}`);
   }

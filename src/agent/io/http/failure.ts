@@ -11,6 +11,7 @@ const statusByCode: { readonly [code: string]: number } = {
   'invalid-filter': 400,
   'invalid-regex': 400,
   unsupported: 400,
+  inconsistent: 400,
   denied: 403,
   'foreign-host': 403,
   'operator-needed': 403,

@@ -14,7 +14,7 @@ const router = {
 };
 
 function write(store: PolicyStore, input: object): string {
-  return outcome(() => refuseInconsistency(store, parseConfigEntry(input)));
+  return outcome(() => refuseInconsistency(store, [parseConfigEntry(input)]));
 }
 
 function outcome(change: () => void): string {
@@ -23,7 +23,7 @@ function outcome(change: () => void): string {
     return 'done';
   } catch (error) {
     assert.ok(error instanceof Fault && error.code === 'inconsistent', String(error));
-    return `${error.field} ${error.message}`;
+    return `${error.field ?? 'another:'} ${error.message}`;
   }
 }
 
@@ -35,12 +35,12 @@ test('a reference to a subset that nobody defines is refused where it stands', (
 test('what others refer to can neither be deleted nor lose what they name', () => {
   const store = storeOf(resolver, router);
   const gone = outcome(() =>
-    refuseInconsistency(store, { kind: 'service-resolver', name: 'api', entry: null }),
+    refuseInconsistency(store, [{ kind: 'service-resolver', name: 'api', entry: null }]),
   );
-  assert.match(gone, /^Name service-router\/api would be broken: Routes\[0\]/);
+  assert.match(gone, /^another: service-router\/api would be broken: Routes\[0\]/);
   assert.match(
     write(store, { ...resolver, Subsets: { v3: {} } }),
-    /^Name service-router\/api would be broken/,
+    /^another: service-router\/api would be broken/,
   );
   assert.equal(write(store, { ...resolver, ConnectTimeout: '1s' }), 'done');
 });
@@ -71,5 +71,23 @@ test('permissions and a protocol without requests exclude each other, whichever 
   };
   const tcp = { Kind: 'service-defaults', Name: 'api', Protocol: 'tcp' };
   assert.match(write(storeOf(tcp), intentions), /^Sources .*the protocol of "api" is tcp/);
-  assert.match(write(storeOf(intentions), tcp), /^Name service-intentions\/api would be broken/);
+  assert.match(write(storeOf(intentions), tcp), /^another: service-intentions\/api would be broken/);
+});
+
+test('entries that are written together are judged together', () => {
+  const store = storeOf(resolver, router);
+  const renamed = {
+    ...router,
+    Routes: [{ Match: { HTTP: { PathPrefix: '/2/' } }, Destination: { ServiceSubset: 'v3' } }],
+  };
+  const both = [{ ...resolver, Subsets: { v3: {} } }, renamed].map(parseConfigEntry);
+  assert.equal(
+    outcome(() => refuseInconsistency(store, both)),
+    'done',
+  );
+  const dangling = [{ ...resolver, Subsets: { v4: {} } }, renamed].map(parseConfigEntry);
+  assert.match(
+    outcome(() => refuseInconsistency(store, dangling)),
+    /^Routes\[0\]\.Destination\.ServiceSubset service-router\/api: Routes\[0\]/,
+  );
 });

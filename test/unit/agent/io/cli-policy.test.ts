@@ -58,11 +58,21 @@ function file(name: string, content: string): string {
 
 const entryOf = (timeout: string) => `kind: service-resolver\nname: api\nconnect_timeout: ${timeout}\n`;
 
-test('a file of entries is written in the order in which they refer to each other', async () => {
+test('a file of entries, or of documents, is written as a whole or not at all', async () => {
   const router = { Kind: 'service-router', Name: 'web', Routes: [{ Destination: { ServiceSubset: 'v1' } }] };
   const resolver = { Kind: 'service-resolver', Name: 'web', Subsets: { v1: {} } };
   const path = file('both.json', JSON.stringify([router, resolver]));
-  assert.equal(await done('apply', path), 'wrote service-resolver/web\nwrote service-router/web\n');
+  assert.equal(await done('apply', path), 'wrote service-router/web\nwrote service-resolver/web\n');
+  const documents = file(
+    'two.yaml',
+    '---\nkind: service-defaults\nname: a\n---\nkind: service-defaults\nname: b\n',
+  );
+  assert.equal(
+    await done('config', 'write', documents),
+    'wrote service-defaults/a\nwrote service-defaults/b\n',
+  );
+  const twice = await cli('apply', file('twice.json', JSON.stringify([resolver, resolver])));
+  assert.deepEqual([twice.code, /service-resolver\/web is in the list twice/.test(twice.stderr)], [1, true]);
 });
 
 test('an entry’s versions are listed, compared and brought back', async () => {
