@@ -1,7 +1,7 @@
 /** `proxy-defaults`: what holds for every service of the mesh that says nothing else, and what proxies report. */
-import type { ProxyDefaultsPolicy } from '../../proxy/policy.ts';
+import type { AccessLogPolicy, ProxyDefaultsPolicy } from '../../proxy/policy.ts';
 import { entryFields } from './common.ts';
-import { amount, beyond, described, flag, object, type Read, refused, text } from './form.ts';
+import { amount, beyond, described, flag, object, type Read, refused, text, word } from './form.ts';
 import { elsewhere, protocol } from './service-defaults.ts';
 
 const share = amount({ least: 0, most: 1, fractional: true });
@@ -11,16 +11,26 @@ const accessLogs = object(
   {
     Enabled: flag(),
     Sample: beyond(share, 'Share of requests that are logged, 0 to 1; failures are logged always.'),
-    Type: refused('proxies log where their agent logs', ['stdout']),
-    Path: refused('proxies log where their agent logs'),
-    JSONFormat: refused('the format is fixed: --log-format of the agent'),
-    TextFormat: refused('the format is fixed: --log-format of the agent'),
+    Type: described(
+      word(['stdout', 'stderr', 'file']),
+      'Lines are appended to a file; without one they go where the agent logs, which is stderr.',
+    ),
+    Path: described(
+      text({ most: 512, pattern: /^\/[^\p{Cc}]*[^\p{Cc}/]$/u, what: 'the absolute path of a file' }),
+      'On every host; the file is opened anew when it was moved away.',
+    ),
+    JSONFormat: refused('lines are JSON, with fixed fields'),
+    TextFormat: refused('lines are JSON, with fixed fields'),
     DisableListenerLogs: refused('requests are logged, listeners are not'),
   },
   {
     check(read, fields) {
       if (read.Sample !== undefined && !read.Enabled)
         throw fields.fault('without-effect', 'Sample', 'needs Enabled');
+      if (read.Path !== undefined && read.Type !== 'file')
+        throw fields.fault('without-effect', 'Path', 'needs the Type file');
+      if (read.Path === undefined && read.Type === 'file')
+        throw fields.missing('Path', 'is required where the Type is file');
     },
   },
 );
@@ -41,6 +51,8 @@ const tracing = object(
     check(read, fields) {
       if (read.Sample !== undefined && read.Sample > 0 && read.Endpoint === undefined)
         throw fields.missing('Endpoint', 'is required: spans are sent nowhere without it');
+      if (read.Endpoint !== undefined && !URL.canParse(read.Endpoint))
+        throw fields.fault('invalid-field', 'Endpoint', 'is no URL: look at its port');
     },
   },
 );
@@ -67,7 +79,12 @@ export function proxyDefaultsPolicy(entry: ProxyDefaults): ProxyDefaultsPolicy {
   return {
     rule: `${entry.Kind}/${entry.Name}`,
     protocol: entry.Config?.protocol ?? 'auto',
-    accessLog: AccessLogs?.Enabled ? { sample: AccessLogs.Sample ?? 1 } : null,
+    accessLog: AccessLogs?.Enabled ? accessLogPolicy(AccessLogs) : null,
     tracing: Tracing === undefined ? null : { sample: Tracing.Sample ?? 1, endpoint: Tracing.Endpoint ?? '' },
   };
+}
+
+function accessLogPolicy({ Sample, Path }: Read<typeof accessLogs>): AccessLogPolicy {
+  const sample = Sample ?? 1;
+  return Path === undefined ? { sample } : { sample, file: Path };
 }

@@ -2,7 +2,7 @@
  * Lines on their way to where the agent logs, or to a file: gathered while one write is under way, dropped and
  * counted where too many wait. Writes happen off the main thread: a reader that stands still delays no traffic.
  */
-import { close, fstat, open, stat, write } from 'node:fs';
+import { close, constants, fstat, open, stat, write } from 'node:fs';
 
 /** Lines that wait beyond this are lost. */
 const maxWaitingBytes = 1024 * 1024;
@@ -16,6 +16,8 @@ const stderr = 2;
 const atomicBytes = 4096;
 /** How long a last write may take. */
 const closeWithinMs = 1000;
+/** A pipe without a reader is an error that passes, and not a wait. */
+const appending = constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | constants.O_NONBLOCK;
 /** For its owner to write and a group to read: lines name services and paths. */
 const fileMode = 0o640;
 
@@ -79,7 +81,7 @@ export class LineSink {
   }
 
   private open(): void {
-    open(this.path, 'a', fileMode, (error, descriptor) => {
+    open(this.path, appending, fileMode, (error, descriptor) => {
       if (error !== null) this.failed(error);
       else {
         this.descriptor = descriptor;

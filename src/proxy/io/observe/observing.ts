@@ -47,9 +47,10 @@ export class Observing {
   apply({ accessLog, tracing }: ProxyConfig): void {
     const path = accessLog === null ? null : (accessLog.file ?? '');
     if (path !== (this.sink?.path ?? null)) this.replaceSink(path);
-    const endpoint = tracing === null || tracing.endpoint === '' ? null : tracing.endpoint;
+    // Without a place to send spans to, traces are left to those who have one.
+    const endpoint = tracing !== null && URL.canParse(tracing.endpoint) ? tracing.endpoint : null;
     if (endpoint !== (this.exporter?.endpoint ?? null)) this.replaceExporter(endpoint);
-    this.observer.configure(accessLog, tracing);
+    this.observer.configure(accessLog, endpoint === null ? null : tracing);
   }
 
   private replaceSink(path: string | null): void {

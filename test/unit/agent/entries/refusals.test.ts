@@ -458,7 +458,20 @@ refusals('proxy-defaults', 'global', [
     'config.envoy_prometheus_bind_addr',
   ],
   ['a sample of no log', { AccessLogs: { Sample: 0.5 } }, 'without-effect', 'AccessLogs.Sample'],
-  ['a log in a file', { AccessLogs: { Enabled: true, Type: 'file' } }, 'unsupported', 'AccessLogs.Type'],
+  ['a log in no file', { AccessLogs: { Enabled: true, Type: 'file' } }, 'missing-field', 'AccessLogs.Path'],
+  [
+    'a path without a log in a file',
+    { AccessLogs: { Enabled: true, Path: '/a' } },
+    'without-effect',
+    'AccessLogs.Path',
+  ],
+  [
+    'a path that depends on where the agent was started',
+    { AccessLogs: { Enabled: true, Type: 'file', Path: 'access.log' } },
+    'invalid-field',
+    'AccessLogs.Path',
+  ],
+  ['no port', { Tracing: { Endpoint: 'http://a:99999' } }, 'invalid-field', 'Tracing.Endpoint'],
   ['traces sent nowhere', { Tracing: { Sample: 0.1 } }, 'missing-field', 'Tracing.Endpoint'],
 ]);
 refusals('proxy-defaults', 'local', [['another name', {}, 'invalid-field', 'name']]);

@@ -274,7 +274,7 @@ test('mesh-wide defaults say what is logged and traced, and what a service speak
         Kind: 'proxy-defaults',
         Name: 'global',
         Config: { protocol: 'HTTP' },
-        AccessLogs: { Enabled: true, Type: 'stdout', Sample: 0.1 },
+        AccessLogs: { Enabled: true, Type: 'file', Path: '/var/log/access.log', Sample: 0.1 },
         Tracing: { Endpoint: 'http://127.0.0.1:4318/v1/traces' },
       },
       { Kind: 'service-defaults', Name: 'api' },
@@ -284,7 +284,7 @@ test('mesh-wide defaults say what is logged and traced, and what a service speak
   assert.deepEqual(view.proxyDefaults, {
     rule: 'proxy-defaults/global',
     protocol: 'http',
-    accessLog: { sample: 0.1 },
+    accessLog: { sample: 0.1, file: '/var/log/access.log' },
     tracing: { sample: 1, endpoint: 'http://127.0.0.1:4318/v1/traces' },
   });
   assert.equal(view.defaults[0]?.protocol, 'http');
