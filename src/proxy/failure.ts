@@ -1,6 +1,7 @@
 /** What it means that a server's connection ended without an answer: for the caller, the balancer and a retry. */
 import type { Outcome } from './balance/endpoint.ts';
 import type { RefusalReason } from './dataplane.ts';
+import { type ResponseFlags, responseFlag } from './observe/flags.ts';
 import { grpcServerFaults } from './observe/outcomes.ts';
 import type { CloseReason, DeclineReason } from './transport.ts';
 
@@ -23,6 +24,8 @@ export interface UpstreamFailure {
   readonly detail: string;
   readonly reach: Reach;
   readonly outcome: Outcome;
+  /** Where a flag says more than the one of `reason`. */
+  readonly flags?: ResponseFlags;
 }
 
 const broken: UpstreamFailure = {
@@ -41,7 +44,11 @@ const failures: Readonly<{ [close in CloseReason]: UpstreamFailure }> = {
   refused: unseen('connect-failure', 'takes nothing new'),
   unavailable: unseen('no-healthy-upstream', 'no instance in rotation there'),
   unreachable: unseen('connect-failure', 'no connection from its proxy to the application'),
-  failed: { ...broken, detail: 'the application broke the connection before the answer' },
+  failed: {
+    ...broken,
+    detail: 'the application broke the connection before the answer',
+    flags: responseFlag.UR,
+  },
 };
 
 function unseen(reason: RefusalReason, detail: string): UpstreamFailure {

@@ -1,7 +1,7 @@
 /** What is told of one request when it is over: to the counters of its row, and to whoever observes it. */
 import type { Millis } from '../../core.ts';
 import type { RefusalReason } from '../dataplane.ts';
-import type { ResponseFlags } from '../observe/flags.ts';
+import { type ResponseFlags, responseFlag } from '../observe/flags.ts';
 import type { Observation } from '../observe/observation.ts';
 import { noGrpcStatus } from '../observe/outcomes.ts';
 import type { TrafficCounter } from '../observe/traffic.ts';
@@ -41,7 +41,9 @@ export class Account {
   ): void {
     const { observation, requestBytes, responseBytes, grpcStatus } = this;
     const counter = this.counter!;
-    if (reason !== null) this.flags |= counter.refuse(reason, rule, status);
+    const flag = reason === null ? 0 : counter.refuse(reason, rule, status);
+    // That the peer's proxy gave up says more than that its answer broke off.
+    if ((this.flags & responseFlag.UR) === 0) this.flags |= flag;
     counter.finished(status, now - this.startedAt, this.flags, requestBytes, responseBytes, grpcStatus);
     if (observation !== null) {
       observation.detail = detail;

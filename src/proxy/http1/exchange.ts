@@ -329,6 +329,7 @@ export class Exchange implements Asker {
       // A connection that had been idle says nothing about its server: where there is no other, it is asked anew.
       if (this.tryAgain(now, failure.reach === 'unknown' && failed.reused)) return;
     }
+    this.account.flags |= failure.flags ?? 0;
     const detail = `${failed.upstream.name}: ${failure.detail}`;
     this.refuse(new Refusal(failure.status, failure.reason, detail), false);
   }

@@ -123,7 +123,7 @@ test('each side says why it failed', async (t) => {
     '429 RL': 1,
   });
   // For the caller's side a 429 is an answer like any other.
-  assert.deepEqual(outcomesOf(trafficOf(mesh.caller, 'source')), { '200 -': 1, '502 UC': 1, '429 -': 1 });
+  assert.deepEqual(outcomesOf(trafficOf(mesh.caller, 'source')), { '200 -': 1, '502 UR': 1, '429 -': 1 });
   await mesh.callee.apply({
     ...mesh.calleeConfig,
     inbound: {

@@ -62,6 +62,14 @@ const ways: readonly [string, string, Run][] = [
     },
   ],
   [
+    '502 UR',
+    'the server’s proxy gave it up',
+    (engine) => {
+      engine.accept().client.receive(post);
+      engine.server.break('failed');
+    },
+  ],
+  [
     '200 UC',
     'the server broke the connection within its answer',
     (engine) => {
