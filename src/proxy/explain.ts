@@ -10,7 +10,7 @@ import { RequestFacts, targetOf } from './http1/facts.ts';
 import { malformed, RequestHead } from './http1/head.ts';
 import { CompiledMatch } from './http1/match.ts';
 import { compileRewrite } from './http1/rewrite.ts';
-import { ambiguousPath } from './http1/route-table.ts';
+import { settlePath } from './http1/route-table.ts';
 import { precedence, ruleFor, rulesFor } from './intentions.ts';
 import type { HeaderEdits, HeaderValue } from './policy.ts';
 import type { IntentionView, Protocol } from './view.ts';
@@ -122,7 +122,8 @@ function chooseRoute(destination: Destination, domain: string, call: Call): Rout
   const looksAtPaths = routes.some(
     (route) => (route.match?.path ?? null) !== null || route.prefixRewrite !== null,
   );
-  if (looksAtPaths && !head.normalisePath(bytes)) return ambiguousPath.text;
+  const unclear = looksAtPaths ? settlePath(bytes, head) : null;
+  if (unclear !== null) return unclear.text;
   facts.of(bytes, head);
   const index = routes.findIndex(({ match }) => match === null || new CompiledMatch(match).holds(facts));
   const route = routes[index];

@@ -17,7 +17,7 @@ const hopField = fc.constantFrom(
   'Connection: x-gone\r\n',
   'X-Gone: 1\r\n',
   'Keep-Alive: timeout=5\r\n',
-  'TE: trailers\r\n',
+  'TE: gzip\r\n',
   'Upgrade: h2c\r\n',
   'X-Forwarded-Client-Cert: URI=spiffe://root\r\n',
   'X-Starling-Source: root\r\n',

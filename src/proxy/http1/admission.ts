@@ -6,7 +6,7 @@ import { RequestFacts } from './facts.ts';
 import type { RequestHead } from './head.ts';
 import { CompiledMatch, pathTest, type TextTest } from './match.ts';
 import { Refusal } from './refusal.ts';
-import { ambiguousPath } from './route-table.ts';
+import { settlePath } from './route-table.ts';
 
 /** Matching is synchronous, so one object serves every request. */
 const facts = new RequestFacts();
@@ -107,7 +107,8 @@ export class Admission {
   refusal(bytes: Buffer, head: RequestHead, now: Millis): Refusal | null {
     const { permissions, rates, source, service } = this;
     const looksAtPaths = permissions?.looksAtPaths || rates?.looksAtPaths;
-    if (looksAtPaths && !head.normalisePath(bytes)) return ambiguousPath;
+    const unclear = looksAtPaths ? settlePath(bytes, head) : null;
+    if (unclear !== null) return unclear;
     facts.of(bytes, head);
     const denial = permissions?.refusal(facts, `${source} -> ${service}`) ?? null;
     return denial ?? rates?.refusal(facts, source, service, now) ?? null;

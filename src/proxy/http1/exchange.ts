@@ -16,6 +16,7 @@ import type { FaultPolicy } from '../policy.ts';
 import { Relay } from '../relay.ts';
 import { backoffMs } from '../resilience/backoff.ts';
 import { happens } from '../resilience/chance.ts';
+import type { RetryBudget } from '../retry-budget.ts';
 import { highWaterBytes, type Transport } from '../transport.ts';
 import type { RequestProtocol, UpstreamGroup } from '../upstreams.ts';
 import { Account } from './account.ts';
@@ -119,7 +120,7 @@ export class Exchange implements Asker {
     const forwarded = forwardedRequest(bytes, head, inline, added, this.context.random);
     this.account.requestBytes = forwarded.length;
     this.replay.start(forwarded, head.isIdempotent(bytes));
-    target.groups[0]!.retries.earn(now);
+    this.budget.earn(now);
     if (treatment !== null) this.treat(treatment, forwarded, now);
     if (!this.clock.isWaiting && this.route !== null && !this.connect(now, false))
       this.refuse(target.unavailable(), false);
@@ -133,9 +134,8 @@ export class Exchange implements Asker {
   private isAnswered(treatment: Treatment, bytes: Buffer, head: RequestHead, now: Millis): boolean {
     const { redirect, rewrite } = treatment;
     if (redirect !== null) {
-      const keepAlive = this.keepAlive && this.minorVersion === 1;
-      const response = redirectResponse(redirect, bytes, head, keepAlive);
-      this.keepAlive &&= this.requestDone && keepAlive;
+      this.keepAlive &&= this.requestDone && this.minorVersion === 1;
+      const response = redirectResponse(redirect, bytes, head, this.keepAlive);
       this.client.transport.write(response, 0, response.length);
       this.account.requestBytes = head.end - head.start;
       this.account.responseBytes = response.length;
@@ -277,7 +277,7 @@ export class Exchange implements Asker {
   declines(bytes: Buffer, head: ResponseHead): boolean {
     const { retry } = this.route!;
     if (retry === null || !this.replay.complete || !isUnwanted(retry, bytes, head)) return false;
-    if (this.retries < retry.maxRetries) return this.group!.retries.spend(this.context.now());
+    if (this.retries < retry.maxRetries) return this.budget.spend(this.context.now());
     if (this.retries > 0) this.account.flags |= responseFlag.URX;
     return false;
   }
@@ -334,6 +334,11 @@ export class Exchange implements Asker {
     this.refuse(new Refusal(failure.status, failure.reason, detail), false);
   }
 
+  /** One for all groups of a target: those that stand in would else have budgets that nothing was earned for. */
+  private get budget(): RetryBudget {
+    return this.target!.groups[0]!.retries;
+  }
+
   /** Policy's conditions, then what holds without any: once, where it is safe. */
   private mayRetry(reach: Reach, now: Millis): boolean {
     if (!this.replay.complete || reach === 'answered') return false;
@@ -346,7 +351,7 @@ export class Exchange implements Asker {
     // Asking one other is free: nothing reached an application. To ask all hosts for every request is a storm too.
     if (reach === 'unseen' && this.retries === 0) return true;
     const isAllowed = isAsked || (retry === null && this.replay.idempotent);
-    return isAllowed && this.lastGroup!.retries.spend(now);
+    return isAllowed && this.budget.spend(now);
   }
 
   /** Sends the request again, now or after a while; false where nobody can be asked. */

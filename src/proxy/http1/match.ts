@@ -5,6 +5,9 @@ import { compileRegex, type Regex } from '../regex/regex.ts';
 import { ascii } from './bytes.ts';
 import type { RequestFacts } from './facts.ts';
 
+/** Expressions take a time that grows with the text: longer ones are like none. */
+const maxMatchedLength = 8 * 1024;
+
 /** Says whether a text is one of those that match. */
 export type TextTest = (text: string) => boolean;
 
@@ -69,7 +72,7 @@ function textTest(type: HeaderMatch['type'], wanted: string, ignoreCase: boolean
       return (text) => fold(text).includes(value);
     case 'regex': {
       const regex = soundRegex(wanted, ignoreCase);
-      return (text) => regex.matchesAll(text);
+      return (text) => text.length <= maxMatchedLength && regex.matchesAll(text);
     }
   }
 }

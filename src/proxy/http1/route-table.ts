@@ -32,7 +32,7 @@ export class RouteTable {
   /** Where there is no choice; null where there is. */
   private readonly only: HttpRoute | null;
   private readonly looksAtPaths: boolean;
-  private readonly ambiguous: RefusedRoute;
+  private readonly counter: TrafficCounter;
   private readonly unmatched: RefusedRoute;
 
   /** `counter` is for requests that no cluster gets; `reach` finds a cluster by its id, for a rule's traffic. */
@@ -43,7 +43,7 @@ export class RouteTable {
     reach: (cluster: string, rule: string) => Reach,
   ) {
     const { routes, protocol } = destination;
-    this.ambiguous = { refusal: ambiguousPath, counter };
+    this.counter = counter;
     this.unmatched = { refusal: noMatch, counter };
     this.protocol = protocol;
     this.entries = routes.map((route) => ({
@@ -58,7 +58,10 @@ export class RouteTable {
 
   /** The first route that matches. Gives the head its path in normal form where policy looks at paths. */
   route(bytes: Buffer, head: RequestHead): HttpRoute | RefusedRoute {
-    if (this.looksAtPaths && !head.normalisePath(bytes)) return this.ambiguous;
+    if (this.looksAtPaths) {
+      const refusal = settlePath(bytes, head);
+      if (refusal !== null) return { refusal, counter: this.counter };
+    }
     if (this.only !== null) return this.only;
     facts.of(bytes, head);
     for (const { match, route } of this.entries) if (match === null || match.holds(facts)) return route;
@@ -71,7 +74,18 @@ export class RouteTable {
   }
 }
 
-export const ambiguousPath = new Refusal(400, 'bad-request', 'the path can be read in more than one way');
+/** Matching takes a time that grows with the path: longer ones are not looked at, and so not let through. */
+const maxPathBytes = 8 * 1024;
+
+const ambiguousPath = new Refusal(400, 'bad-request', 'the path can be read in more than one way');
+const longPath = new Refusal(414, 'bad-request', `the path is longer than ${maxPathBytes} bytes`);
+
+/** Gives the path its one spelling, for policy that looks at it; says what to answer where it has none. */
+export function settlePath(bytes: Buffer, head: RequestHead): Refusal | null {
+  if (head.targetEnd - head.pathStart > maxPathBytes) return longPath;
+  return head.normalisePath(bytes) ? null : ambiguousPath;
+}
+
 const noMatch = new Refusal(404, 'no-route', 'no route matches the request');
 
 function compileRoute(

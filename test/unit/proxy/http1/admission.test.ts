@@ -62,6 +62,7 @@ test('no other spelling of a path gets around a permission', () => {
   for (const target of ['/x%2f..%2fadmin', '/x/..%5cadmin', '/x\\..\\admin', '/..;/admin', '/admin%00'])
     assert.equal(ask(admission, target)?.status, 400, target);
   assert.equal(ask(admission, '/?/admin'), null);
+  assert.equal(ask(admission, `/${'x'.repeat(10_000)}`)?.status, 414, 'what is not looked at is not let in');
 });
 
 test('rates are kept for all together, for some routes and for each caller, and say when to come again', () => {
