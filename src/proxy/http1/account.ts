@@ -5,6 +5,7 @@ import { type ResponseFlags, responseFlag } from '../observe/flags.ts';
 import type { Observation } from '../observe/observation.ts';
 import { noGrpcStatus } from '../observe/outcomes.ts';
 import type { TrafficCounter } from '../observe/traffic.ts';
+import type { RequestProtocol } from '../upstreams.ts';
 import type { RequestHead } from './head.ts';
 
 /** Reused for request after request. */
@@ -20,10 +21,18 @@ export class Account {
   responseBytes = 0;
   private startedAt: Millis = 0;
 
-  open(counter: TrafficCounter, bytes: Buffer, head: RequestHead, now: Millis): void {
+  /** `spoken` is what the client speaks. */
+  open(
+    counter: TrafficCounter,
+    spoken: RequestProtocol,
+    bytes: Buffer,
+    head: RequestHead,
+    now: Millis,
+  ): void {
     const { observer } = counter;
     this.counter = counter;
     this.observation = observer === null ? null : observer.begin(counter, bytes, head, now);
+    if (this.observation !== null) this.observation.isHttp2 = spoken === 'http2';
     this.flags = 0;
     this.grpcStatus = noGrpcStatus;
     this.requestBytes = 0;

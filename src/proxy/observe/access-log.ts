@@ -16,7 +16,7 @@ export function accessLogLine(observation: Observation, startedAtMs: number): st
     source: counter.source,
     destination: counter.destination,
     route_name: counter.route,
-    protocol: head === null ? 'TCP' : head.protocol,
+    protocol: observation.protocol,
     method: head?.method,
     authority: head?.authority,
     path: head?.path,

@@ -12,7 +12,8 @@ export interface ObservedHead {
   /** Without the query, which may hold secrets. */
   readonly path: string;
   readonly authority: string;
-  readonly protocol: string;
+  /** Of HTTP/1: 0 or 1. */
+  readonly minorVersion: number;
   readonly requestId: string;
   readonly userAgent: string;
 }
@@ -26,6 +27,8 @@ export class Observation {
   readonly trace: HopTrace | null;
   /** Header lines to be added to the request; null for none. */
   readonly addedLines: Buffer | null;
+  /** Whether the client speaks HTTP/2, though its requests come as messages of HTTP/1.1. */
+  isHttp2 = false;
   /** Where the request was sent last, for people; '' while nowhere. */
   upstream = '';
   /** How often it was sent. */
@@ -57,6 +60,12 @@ export class Observation {
     this.head = head;
     this.trace = trace;
     this.addedLines = addedLines;
+  }
+
+  /** As it is written in logs. */
+  get protocol(): string {
+    if (this.head === null) return 'TCP';
+    return this.isHttp2 ? 'HTTP/2' : `HTTP/1.${this.head.minorVersion}`;
   }
 
   get durationMs(): number {

@@ -94,7 +94,7 @@ export class RequestObserver implements Observer {
       method: methodOf(bytes, head),
       path: pathOf(bytes, head),
       authority: authorityOf(bytes, head),
-      protocol: `HTTP/1.${head.minorVersion}`,
+      minorVersion: head.minorVersion,
       requestId,
       userAgent: this.values[userAgentIndex] ?? '',
     };

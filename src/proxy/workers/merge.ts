@@ -5,9 +5,8 @@ import type {
   DeniedPeerCount,
   EndpointStatus,
   ListenerStatus,
-  TrafficRow,
 } from '../dataplane.ts';
-import { addCounts } from '../observe/histogram.ts';
+import { mergeTraffic } from '../observe/rows.ts';
 
 export const noStats: DataPlaneStats = {
   traffic: [],
@@ -25,11 +24,7 @@ export function mergeStats(all: readonly DataPlaneStats[]): DataPlaneStats {
   const every = <T>(read: (stats: DataPlaneStats) => readonly T[] | undefined): T[] =>
     all.flatMap((stats) => read(stats) ?? []);
   return {
-    traffic: combined(
-      every((stats) => stats.traffic),
-      trafficKey,
-      addRows,
-    ),
+    traffic: mergeTraffic(every((stats) => stats.traffic)),
     listeners: combined(
       every((stats) => stats.listeners),
       ({ id }) => id,
@@ -82,47 +77,6 @@ type Named = Readonly<{ [name: string]: number | undefined }>;
 function addNamed(a: Named, b: Named): { [name: string]: number } {
   const names = new Set([...Object.keys(a), ...Object.keys(b)]);
   return Object.fromEntries([...names].map((name) => [name, (a[name] ?? 0) + (b[name] ?? 0)]));
-}
-
-function addEach(a: readonly number[], b: readonly number[]): number[] {
-  return Array.from({ length: Math.max(a.length, b.length) }, (_, i) => (a[i] ?? 0) + (b[i] ?? 0));
-}
-
-function trafficKey(row: TrafficRow): string {
-  const { reporter, source, destination, protocol, route, subset, sourcePrincipal, destinationPrincipal } =
-    row;
-  return JSON.stringify([
-    ...[reporter, source, destination, protocol, route, subset],
-    ...[sourcePrincipal, destinationPrincipal],
-  ]);
-}
-
-function addRows(a: TrafficRow, b: TrafficRow): TrafficRow {
-  return {
-    ...a,
-    byClass: addEach(a.byClass, b.byClass),
-    responses: combined(
-      [...a.responses, ...b.responses],
-      ({ status, flags, grpcStatus }) => JSON.stringify([status, flags, grpcStatus]),
-      (x, y) => ({ ...x, count: x.count + y.count }),
-    ),
-    refused: addNamed(a.refused, b.refused),
-    deniedBy: addNamed(a.deniedBy, b.deniedBy),
-    opened: a.opened + b.opened,
-    retries: a.retries + b.retries,
-    mirrored: a.mirrored + b.mirrored,
-    bytesSent: a.bytesSent + b.bytesSent,
-    bytesReceived: a.bytesReceived + b.bytesReceived,
-    durations: addCounts(a.durations, b.durations),
-    requestSizes: addCounts(a.requestSizes, b.requestSizes),
-    responseSizes: addCounts(a.responseSizes, b.responseSizes),
-    recent: {
-      // Workers take their stock together: what one counted in the time, the others counted in nearly the same.
-      overMs: Math.max(a.recent.overMs, b.recent.overMs),
-      byClass: addEach(a.recent.byClass, b.recent.byClass),
-      durations: addCounts(a.recent.durations, b.recent.durations),
-    },
-  };
 }
 
 function worseListener(a: ListenerStatus, b: ListenerStatus): ListenerStatus {

@@ -105,6 +105,18 @@ test('a line has Envoy’s fields and no secret', () => {
   });
 });
 
+test('a line says what the client spoke, and that a byte stream has no head', () => {
+  const observed = new Observed();
+  observed.observer.configure({ sample: 1 }, null);
+  const call = observed.begin(plain)!;
+  call.isHttp2 = true;
+  call.end(1001, 200, 0, 1, 1, 14);
+  observed.observer.beginStream(observed.counter, 1000)!.end(1001, 200, responseFlag.DC, 5, 6);
+  const [http2, stream] = observed.lines;
+  assert.deepEqual([http2!.protocol, http2!.grpc_status], ['HTTP/2', 14]);
+  assert.deepEqual([stream!.protocol, 'path' in stream!, stream!.response_flags], ['TCP', false, 'DC']);
+});
+
 test('no client can write a line of its own, or do anything to a terminal', () => {
   const observed = new Observed();
   observed.observer.configure({ sample: 1 }, null);
