@@ -7,6 +7,7 @@ import { noHash } from '../balance/chooser.ts';
 import { type BalancedEndpoint, notMeasured, type Outcome } from '../balance/endpoint.ts';
 import type { RequestHasher } from '../balance/hash-key.ts';
 import type { RefusalReason } from '../dataplane.ts';
+import type { Timed } from '../deadlines.ts';
 import type { EngineContext } from '../engine.ts';
 import { firstServing } from '../failover.ts';
 import { isTurnedAway, outcomeOf, type Reach, triedTooLong, type UpstreamFailure } from '../failure.ts';
@@ -20,11 +21,9 @@ import { highWaterBytes, type Transport } from '../transport.ts';
 import type { RequestProtocol, UpstreamGroup } from '../upstreams.ts';
 import { Account } from './account.ts';
 import { forwardedRequest, inlineEnd } from './edit.ts';
-import type { ExchangeClient } from './exchange-client.ts';
 import { RequestFacts } from './facts.ts';
 import { type FieldEdits, joinLines } from './field-edits.ts';
 import type { RequestHead, ResponseHead } from './head.ts';
-import { Hedge, type Hedged } from './hedge.ts';
 import type { MirroredRequest } from './mirror.ts';
 import { redirectResponse } from './redirect.ts';
 import { grpcStatusOf, Refusal } from './refusal.ts';
@@ -32,12 +31,28 @@ import { Replay } from './replay.ts';
 import { RequestClock, type Stage } from './request-clock.ts';
 import { isUnwanted } from './retry.ts';
 import { drawTarget, type HttpRoute, type RouteTarget, type Treatment } from './route.ts';
-import type { UpstreamConnection } from './upstream.ts';
+import type { Asker, UpstreamConnection } from './upstream.ts';
+
+/** The client's connection, as an exchange sees it. */
+export interface ExchangeClient extends Timed {
+  readonly transport: Transport;
+  /** Reads on, if the exchange has room and nothing else speaks against it. */
+  resumeInput(): void;
+  /** The answer is out: goes on to the next request. */
+  answered(now: Millis): void;
+  /** Answers in the server's stead; `seen` says that a server may have acted on the request. */
+  refuse(refusal: Refusal, broken: boolean, seen: boolean): void;
+  /** Breaks the connection: nothing else can be said after the first byte of an answer. */
+  cut(): void;
+  /** From here on the bytes of both sides go through `tunnel`. */
+  becomeTunnel(tunnel: Relay): void;
+  tunnelEnded(): void;
+}
 
 /** Hashing is synchronous, so one object serves every request. */
 const facts = new RequestFacts();
 
-export class Exchange implements Hedged {
+export class Exchange implements Asker {
   /** Of the request, set by whoever reads it. */
   minorVersion = 1;
   isHeadRequest = false;
@@ -63,8 +78,6 @@ export class Exchange implements Hedged {
   /** Of the answer; 0 until it begins. */
   private status = 0;
   private retries = 0;
-  /** A second try beside the first. */
-  private hedge: Hedge | null = null;
   /** Waits for the end of the request; null where there is none. */
   private mirrored: MirroredRequest | null = null;
   /** What to answer when the wait is over, by policy's wish; 0 goes on. */
@@ -152,8 +165,7 @@ export class Exchange implements Hedged {
     this.cookie = setCookie === null ? null : Buffer.from(`set-cookie: ${setCookie}\r\n`);
   }
 
-  private treat({ mirror, fault, hedge }: Treatment, forwarded: Buffer, now: Millis): void {
-    if (hedge !== null && this.replay.idempotent) this.clock.hedgeFrom(now + hedge.afterMs);
+  private treat({ mirror, fault }: Treatment, forwarded: Buffer, now: Millis): void {
     if (mirror !== null) this.mirrored = mirror.copy(forwarded, this.isHeadRequest, this.context);
     if (fault !== null) this.applyFault(fault, now);
   }
@@ -276,13 +288,11 @@ export class Exchange implements Hedged {
     const now = this.context.now();
     this.replay.seen = true;
     this.letGo(now, 'failed');
-    if (this.hedge !== null) this.adopt(this.hedge);
-    else if (!this.tryAgain(now, false)) this.refuse(this.target!.unavailable(), false);
+    if (!this.tryAgain(now, false)) this.refuse(this.target!.unavailable(), false);
   }
 
   startResponse(status: number, bytes: Buffer): void {
     this.replay.stop();
-    if (this.hedge !== null) this.dropHedge();
     this.status = status;
     this.clock.answeredAt = this.context.now();
     this.sendBody(bytes, 0, bytes.length);
@@ -316,14 +326,9 @@ export class Exchange implements Hedged {
       return;
     }
     if (failure.reach !== 'unseen') this.replay.seen = true;
-    if (this.hedge !== null) {
-      this.adopt(this.hedge);
-      return;
-    }
     if (failed.silent && this.mayRetry(failure.reach, now)) {
       // A connection that had been idle says nothing about its server: where there is no other, it is asked anew.
-      const isStale = failure.reach === 'unknown' && failed.reused;
-      if (this.tryAgain(now, isStale || failure.mayAskAgain === true)) return;
+      if (this.tryAgain(now, failure.reach === 'unknown' && failed.reused)) return;
     }
     this.account.flags |= failure.flags ?? 0;
     const detail = `${failed.upstream.name}: ${failure.detail}`;
@@ -387,46 +392,6 @@ export class Exchange implements Hedged {
     client.becomeTunnel(tunnel);
   }
 
-  // A second try beside the first.
-
-  private startHedge(now: Millis): void {
-    const group = this.group!;
-    if (!this.replay.complete || !this.budget.spend(now)) return;
-    const endpoint = group.pick(now, this.endpoint!.id, this.hash);
-    if (endpoint === null) return;
-    const upstream = group.upstreamOf(endpoint).take(this.route!.carries ?? this.spoken, false);
-    this.hedge = new Hedge(this, group, endpoint, upstream, now);
-    this.account.observation?.sentTo(upstream.upstream.name);
-    this.account.counter!.retries++;
-    this.hedge.send(this.replay.parts);
-  }
-
-  hedgeAnswers(hedge: Hedge): void {
-    this.abandonUpstream('abandoned');
-    this.adopt(hedge);
-  }
-
-  hedgeFailed({ endpoint, triedAt }: Hedge, { outcome }: UpstreamFailure): void {
-    const now = this.context.now();
-    this.hedge = null;
-    endpoint.end(now, outcome, now - triedAt);
-  }
-
-  /** From here on it is the try that is waited for. */
-  private adopt(hedge: Hedge): void {
-    this.hedge = null;
-    hedge.isChosen = true;
-    this.group = hedge.group;
-    this.endpoint = hedge.endpoint;
-    this.upstream = hedge.upstream;
-    this.clock.triedAt = hedge.triedAt;
-  }
-
-  private dropHedge(): void {
-    this.hedge?.drop(this.context.now());
-    this.hedge = null;
-  }
-
   // Time.
 
   onDeadline(now: Millis): void {
@@ -434,7 +399,6 @@ export class Exchange implements Hedged {
     if (due === null) return;
     if (due.type === 'too-late') this.timedOut(due.detail);
     else if (due.type === 'try-too-late') this.tryTimedOut(due.perTryMs);
-    else if (due.type === 'hedge') this.startHedge(now);
     else this.wake(now);
   }
 
@@ -508,7 +472,6 @@ export class Exchange implements Hedged {
 
   /** Every request that had a route ends here, once. */
   private conclude(status: number, reason: RefusalReason | null, rule: string | null, detail = ''): void {
-    if (this.hedge !== null) this.dropHedge();
     this.account.close(this.context.now(), status, reason, rule, detail);
     this.route = null;
     this.target = null;
