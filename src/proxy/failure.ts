@@ -26,6 +26,8 @@ export interface UpstreamFailure {
   readonly outcome: Outcome;
   /** Where a flag says more than the one of `reason`. */
   readonly flags?: ResponseFlags;
+  /** The same server may be asked again, by another connection. */
+  readonly mayAskAgain?: true;
 }
 
 const broken: UpstreamFailure = {
@@ -44,6 +46,11 @@ const failures: Readonly<{ [close in CloseReason]: UpstreamFailure }> = {
   refused: unseen('connect-failure', 'takes nothing new'),
   unavailable: unseen('no-healthy-upstream', 'no instance in rotation there'),
   unreachable: unseen('connect-failure', 'no connection from its proxy to the application'),
+  'not-taken': {
+    ...unseen('connect-failure', 'takes nothing new on this connection'),
+    outcome: 'abandoned',
+    mayAskAgain: true,
+  },
   failed: {
     ...broken,
     detail: 'the application broke the connection before the answer',

@@ -14,6 +14,8 @@ export type CloseReason =
   | 'connect-failure'
   /** The peer is a proxy of ours and said why it did not serve what was sent last. */
   | DeclineReason
+  /** The peer has read nothing of it, and may take it on another connection: this one was full, or is going. */
+  | 'not-taken'
   /** It broke: bytes in either direction may be lost. */
   | 'reset';
 

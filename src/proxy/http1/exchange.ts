@@ -328,7 +328,8 @@ export class Exchange implements Asker {
     if (failure.reach !== 'unseen') this.replay.seen = true;
     if (failed.silent && this.mayRetry(failure.reach, now)) {
       // A connection that had been idle says nothing about its server: where there is no other, it is asked anew.
-      if (this.tryAgain(now, failure.reach === 'unknown' && failed.reused)) return;
+      const isStale = failure.reach === 'unknown' && failed.reused;
+      if (this.tryAgain(now, isStale || failure.mayAskAgain === true)) return;
     }
     this.account.flags |= failure.flags ?? 0;
     const detail = `${failed.upstream.name}: ${failure.detail}`;

@@ -114,7 +114,8 @@ export class Http2ClientSession extends Http2Connection {
   goAway(lastStreamId: number): void {
     this.retired = true;
     this.deliver();
-    for (const [streamId, stream] of [...this.streams]) if (streamId > lastStreamId) stream?.fail('refused');
+    for (const [streamId, stream] of [...this.streams])
+      if (streamId > lastStreamId) stream?.fail('not-taken');
     if (this.streams.size === 0) this.end('reset', null);
   }
 

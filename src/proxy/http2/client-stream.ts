@@ -72,7 +72,7 @@ export class ClientStream extends StreamTransport {
   resetByPeer(code: number): void {
     // The server had said all, and only takes no more of the request (RFC 9113 section 8.1): nothing new.
     if (this.remoteEnded) this.leave();
-    else this.fail(code === ErrorCode.refusedStream ? 'refused' : 'reset');
+    else this.fail(code === ErrorCode.refusedStream ? 'not-taken' : 'reset');
   }
 
   protected onUnsendable(): void {

@@ -160,7 +160,7 @@ test('an answer that is none breaks its request alone', () => {
 
 test('what the server has not seen is said to be so, what it broke off is not', () => {
   for (const [code, reason] of [
-    [ErrorCode.refusedStream, 'refused'],
+    [ErrorCode.refusedStream, 'not-taken'],
     [ErrorCode.internalError, 'reset'],
     [ErrorCode.noError, 'reset'],
   ] as const) {
@@ -172,7 +172,7 @@ test('what the server has not seen is said to be so, what it broke off is not', 
   const second = app.dial();
   second.write(get);
   app.send(0, frame(FrameType.goAway, 0, 0, u32(1, 0)));
-  assert.deepEqual([engine.closed, second.closed], [null, 'refused']);
+  assert.deepEqual([engine.closed, second.closed], [null, 'not-taken']);
   app.dial().write(get);
   assert.equal(app.servers.length, 2, 'nothing new where the server is going away');
   app.send(0, headers(1, ok, true));

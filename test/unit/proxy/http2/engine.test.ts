@@ -30,7 +30,7 @@ class Bridge extends TestEngine {
   private readonly log = new FrameLog();
   private readonly logs: FrameLog[] = [];
 
-  constructor() {
+  constructor(ids: readonly string[] = ['one', 'two']) {
     super();
     const { context } = this;
     const group = new UpstreamGroup(context.random);
@@ -40,7 +40,7 @@ class Bridge extends TestEngine {
       return this.apps.at(-1)!;
     };
     group.update(
-      ['one', 'two'].map((id) => ({
+      ids.map((id) => ({
         upstream: new Upstream(id, new ClientPool(connect, context), context),
         weight: 1,
       })),
@@ -129,6 +129,15 @@ test('what one application has not seen is asked of another, what it may have ac
     const last = bridge.seen().at(-1)!;
     assert.match(last, isRetried ? /grpc-status: 0/ : /grpc-status: 14 .* end$/);
   }
+});
+
+test('where there is no other application, the same one is asked again by another connection', () => {
+  const bridge = new Bridge(['only']);
+  bridge.client.receive(question);
+  bridge.answer(0, settings(), frame(FrameType.goAway, 0, 0, u32(0, 0)));
+  assert.equal(bridge.apps.length, 2);
+  bridge.answer(1, reply);
+  assert.match(bridge.seen().at(-1)!, /grpc-status: 0/);
 });
 
 test('an answer that breaks off is never ended, and a request that is taken back is taken back', () => {

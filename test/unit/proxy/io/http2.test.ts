@@ -11,8 +11,11 @@ import {
   type OutgoingHttpHeaders,
   type ServerHttp2Stream,
 } from 'node:http2';
+import { connect as openSocket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
+import { Flag, FrameType, maxWindow, preface, Setting } from '../../../../src/proxy/http2/frames.ts';
+import { FrameLog, frame, getFields, headers, settings, u32 } from '../../../support/http2.ts';
 import {
   identityOf,
   listenOn,
@@ -29,7 +32,7 @@ type Serve = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
 
 /** An application that speaks HTTP/2 with prior knowledge, and nothing else. */
 function startHttp2App(t: TestContext, serve: Serve): Promise<number> {
-  const server = createServer({ settings: { maxConcurrentStreams: 1000 } });
+  const server = createServer({ settings: { maxConcurrentStreams: 1000 }, maxSessionMemory: 100 });
   const sessions = new Set<{ destroy(): void }>();
   server.on('session', (session) => sessions.add(session));
   t.after(() => {
@@ -231,4 +234,57 @@ test('curl speaks HTTP/2 with prior knowledge, and uploads', async (t) => {
     url,
   ]);
   assert.equal(stdout, 'data 2 201');
+});
+
+test('a client that reads late gets everything, on all of its streams', async (t) => {
+  const size = 512 * 1024;
+  const streams = 40;
+  const app = await startHttp2App(t, (stream) => {
+    stream.respond({ ':status': 200 });
+    stream.end(Buffer.alloc(size, 'x'));
+  });
+  const mesh = await startMesh(t, [app]);
+  const socket = openSocket(mesh.port, '127.0.0.1').pause();
+  t.after(() => socket.destroy());
+  // Windows without end: only the connection itself holds the answers back.
+  socket.write(Buffer.concat([preface, settings([Setting.initialWindowSize, maxWindow])]));
+  socket.write(frame(FrameType.windowUpdate, 0, 0, u32(maxWindow - 65_535)));
+  const requests = Array.from({ length: streams }, (_, i) => headers(2 * i + 1, getFields, true));
+  await new Promise((resolve) => socket.write(Buffer.concat(requests), resolve));
+  const log = new FrameLog();
+  const bytes = new Map<number, number>();
+  let ended = 0;
+  await new Promise<void>((resolve, reject) => {
+    socket.on('close', () => reject(new Error('closed early')));
+    socket.on('data', (chunk: Buffer) => {
+      for (const { type, flags, streamId, payload } of log.frames(chunk)) {
+        if (type !== FrameType.data) continue;
+        bytes.set(streamId, (bytes.get(streamId) ?? 0) + payload.length);
+        if ((flags & Flag.endStream) !== 0 && ++ended === streams) resolve();
+      }
+    });
+    socket.resume();
+  });
+  assert.deepEqual([...bytes.values()], new Array(streams).fill(size));
+});
+
+test('streams opened and taken back in a flood end the connection, and the next client is served', async (t) => {
+  const app = await startHttp2App(t, (stream) => {
+    stream.respond({ ':status': 200 });
+    stream.end('ok');
+  });
+  const problems: unknown[] = [];
+  const log = (_level: string, event: string, fields: object): void => {
+    if (event === 'http2-broken') problems.push(fields);
+  };
+  const mesh = await startMesh(t, [app], { caller: { log } });
+  const socket = openSocket(mesh.port, '127.0.0.1').resume();
+  socket.on('error', () => {});
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  socket.write(Buffer.concat([preface, settings()]));
+  for (let id = 1; id < 4000; id += 2)
+    socket.write(Buffer.concat([headers(id, getFields, true), frame(FrameType.reset, 0, id, u32(8))]));
+  await closed;
+  assert.equal(problems.length, 1);
+  assert.equal((await ask(startClient(t, mesh.port), { ':path': '/' })).body, 'ok');
 });
