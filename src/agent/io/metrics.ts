@@ -53,10 +53,16 @@ export function metricsExporter(sources: MetricSources): () => Promise<string> {
   gossipMetrics(add, sources);
   trustMetrics(add, sources);
   policyMetrics(add, sources);
-  trafficMetrics(add, sources);
-  return async () =>
-    (await registry.metrics()) +
-    trafficText(sources.dataPlane()?.traffic ?? [], sources.core.options.domain) +
-    issuanceText(sources) +
-    deltaLatencyText(sources.core.gossip.stats().deltaLatency);
+  // Taking stock of the traffic has a price: it is taken once a scrape.
+  let scraped: DataPlaneStats | null = null;
+  trafficMetrics(add, () => scraped);
+  return async () => {
+    scraped = sources.dataPlane();
+    return (
+      (await registry.metrics()) +
+      trafficText(scraped?.traffic ?? [], sources.core.options.domain) +
+      issuanceText(sources) +
+      deltaLatencyText(sources.core.gossip.stats().deltaLatency)
+    );
+  };
 }

@@ -1,8 +1,6 @@
 /** What the data plane counts beside the requests themselves, which are told under Istio's names. */
 
 import type { DataPlaneStats, TrafficRow } from '../../proxy/dataplane.ts';
-import { mergeRoutes } from '../../proxy/observe/rows.ts';
-import type { MetricSources } from './metrics.ts';
 import { type Add, byName, type Samples, single } from './samples.ts';
 
 type Stats = () => DataPlaneStats | null;
@@ -10,13 +8,14 @@ type Stats = () => DataPlaneStats | null;
 const pairLabels = ['reporter', 'source', 'destination'];
 const endpointLabels = ['source', 'cluster', 'endpoint'];
 
-export function trafficMetrics(add: Add, { dataPlane }: MetricSources): void {
+/** `dataPlane` gives what was found at the beginning of a scrape. */
+export function trafficMetrics(add: Add, dataPlane: Stats): void {
   rowMetrics(add, dataPlane);
   endpointMetrics(add, dataPlane);
   listenerMetrics(add, dataPlane);
 }
 
-/** Samples of every pair, HTTP and TCP together. */
+/** Samples of every pair: protocols, routes and subsets together. */
 function ofPairs(rows: readonly TrafficRow[], samplesOf: (row: TrafficRow) => Samples): Samples {
   const sums = new Map<string, { labels: { [name: string]: string }; value: number }>();
   for (const row of rows)
@@ -33,7 +32,7 @@ function ofPairs(rows: readonly TrafficRow[], samplesOf: (row: TrafficRow) => Sa
 
 function rowMetrics(add: Add, dataPlane: Stats): void {
   const read = (samplesOf: (row: TrafficRow) => Samples) => () =>
-    ofPairs(mergeRoutes(dataPlane()?.traffic ?? []), samplesOf);
+    ofPairs(dataPlane()?.traffic ?? [], samplesOf);
   add(
     'counter',
     'starling_proxy_refused_total',

@@ -10,8 +10,11 @@ import type { Observer } from './observer.ts';
 import { classOf, noGrpcStatus, Outcomes, otherOutcome } from './outcomes.ts';
 import { RecentTraffic } from './recent.ts';
 
-/** The most rows kept. Beyond, traffic is counted in one row from `other` to `other`: names come from the mesh. */
-const maxRows = 2_000;
+/**
+ * The most rows kept; they make 30 MB of metrics at worst. Beyond, traffic is counted in one row from `other` to
+ * `other`: names come from the mesh.
+ */
+const maxRows = 1_000;
 /** The most rules of one row that are counted apart; there are not more permissions to one intention. */
 const maxRules = 256;
 
