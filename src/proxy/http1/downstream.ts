@@ -11,7 +11,8 @@ import { highWaterBytes, keepReceived, nobody, type Transport, type TransportOwn
 import type { RequestProtocol } from '../upstreams.ts';
 import { BodyTracker, bodyMalformed } from './body.ts';
 import { countRefused, countUnread } from './count-refused.ts';
-import { Exchange, type ExchangeClient } from './exchange.ts';
+import { Exchange } from './exchange.ts';
+import type { ExchangeClient } from './exchange-client.ts';
 import { incomplete, malformed, maxHeadBytes, RequestHead } from './head.ts';
 import { Refusal, refusalResponse } from './refusal.ts';
 import { isRefused, type RequestRouter } from './route.ts';

@@ -4,12 +4,10 @@
  */
 import type { Millis } from '../../core.ts';
 import { noHash } from '../balance/chooser.ts';
-import { type BalancedEndpoint, notMeasured, type Outcome } from '../balance/endpoint.ts';
+import { notMeasured, type Outcome } from '../balance/endpoint.ts';
 import type { RequestHasher } from '../balance/hash-key.ts';
 import type { RefusalReason } from '../dataplane.ts';
-import type { Timed } from '../deadlines.ts';
 import type { EngineContext } from '../engine.ts';
-import { firstServing } from '../failover.ts';
 import { isTurnedAway, outcomeOf, type Reach, triedTooLong, type UpstreamFailure } from '../failure.ts';
 import { responseFlag } from '../observe/flags.ts';
 import type { FaultPolicy } from '../policy.ts';
@@ -18,12 +16,15 @@ import { backoffMs } from '../resilience/backoff.ts';
 import { happens } from '../resilience/chance.ts';
 import type { RetryBudget } from '../retry-budget.ts';
 import { highWaterBytes, type Transport } from '../transport.ts';
-import type { RequestProtocol, UpstreamGroup } from '../upstreams.ts';
+import type { RequestProtocol } from '../upstreams.ts';
 import { Account } from './account.ts';
+import { Attempt } from './attempt.ts';
 import { forwardedRequest, inlineEnd } from './edit.ts';
+import type { ExchangeClient } from './exchange-client.ts';
 import { RequestFacts } from './facts.ts';
 import { type FieldEdits, joinLines } from './field-edits.ts';
 import type { RequestHead, ResponseHead } from './head.ts';
+import { Hedge, type Hedged } from './hedge.ts';
 import type { MirroredRequest } from './mirror.ts';
 import { redirectResponse } from './redirect.ts';
 import { grpcStatusOf, Refusal } from './refusal.ts';
@@ -31,28 +32,12 @@ import { Replay } from './replay.ts';
 import { RequestClock, type Stage } from './request-clock.ts';
 import { isUnwanted } from './retry.ts';
 import { drawTarget, type HttpRoute, type RouteTarget, type Treatment } from './route.ts';
-import type { Asker, UpstreamConnection } from './upstream.ts';
-
-/** The client's connection, as an exchange sees it. */
-export interface ExchangeClient extends Timed {
-  readonly transport: Transport;
-  /** Reads on, if the exchange has room and nothing else speaks against it. */
-  resumeInput(): void;
-  /** The answer is out: goes on to the next request. */
-  answered(now: Millis): void;
-  /** Answers in the server's stead; `seen` says that a server may have acted on the request. */
-  refuse(refusal: Refusal, broken: boolean, seen: boolean): void;
-  /** Breaks the connection: nothing else can be said after the first byte of an answer. */
-  cut(): void;
-  /** From here on the bytes of both sides go through `tunnel`. */
-  becomeTunnel(tunnel: Relay): void;
-  tunnelEnded(): void;
-}
+import type { UpstreamConnection } from './upstream.ts';
 
 /** Hashing is synchronous, so one object serves every request. */
 const facts = new RequestFacts();
 
-export class Exchange implements Asker {
+export class Exchange implements Hedged {
   /** Of the request, set by whoever reads it. */
   minorVersion = 1;
   isHeadRequest = false;
@@ -71,13 +56,12 @@ export class Exchange implements Asker {
   /** Both null between requests. */
   private route: HttpRoute | null = null;
   private target: RouteTarget | null = null;
-  /** All three null while nobody is being asked. */
-  private group: UpstreamGroup | null = null;
-  private endpoint: BalancedEndpoint | null = null;
-  private upstream: UpstreamConnection | null = null;
+  private readonly attempt = new Attempt();
   /** Of the answer; 0 until it begins. */
   private status = 0;
   private retries = 0;
+  /** A second try beside the first. */
+  private hedge: Hedge | null = null;
   /** Waits for the end of the request; null where there is none. */
   private mirrored: MirroredRequest | null = null;
   /** What to answer when the wait is over, by policy's wish; 0 goes on. */
@@ -85,9 +69,6 @@ export class Exchange implements Asker {
   /** What hash balancing goes by, and the line that has the client come back to the same place. */
   private hash = noHash;
   private cookie: Buffer | null = null;
-  /** Who was asked last, and is avoided by the next try. */
-  private lastGroup: UpstreamGroup | null = null;
-  private lastEndpoint = '';
 
   /** `address` is of the client's socket. */
   constructor(client: ExchangeClient, spoken: RequestProtocol, address: string, context: EngineContext) {
@@ -106,7 +87,7 @@ export class Exchange implements Asker {
     this.status = 0;
     this.retries = 0;
     this.faultStatus = 0;
-    this.lastGroup = null;
+    this.attempt.forgetLast();
     this.clock.start(route.timeouts, now);
     const counter = this.isGrpc ? target.counter.grpc : target.counter;
     this.account.open(counter, this.spoken, bytes, head, now);
@@ -153,7 +134,7 @@ export class Exchange implements Asker {
     return this.route !== null;
   }
 
-  /** Whether the client has been sent anything of the answer's head. */
+  /** Whether the client has been sent anything of the answer. */
   get hasAnswerBegun(): boolean {
     return this.status !== 0;
   }
@@ -165,7 +146,8 @@ export class Exchange implements Asker {
     this.cookie = setCookie === null ? null : Buffer.from(`set-cookie: ${setCookie}\r\n`);
   }
 
-  private treat({ mirror, fault }: Treatment, forwarded: Buffer, now: Millis): void {
+  private treat({ mirror, fault, hedge }: Treatment, forwarded: Buffer, now: Millis): void {
+    if (hedge !== null && this.replay.idempotent) this.clock.hedgeFrom(now + hedge.afterMs);
     if (mirror !== null) this.mirrored = mirror.copy(forwarded, this.isHeadRequest, this.context);
     if (fault !== null) this.applyFault(fault, now);
   }
@@ -176,8 +158,8 @@ export class Exchange implements Asker {
     this.mirrored = null;
     if (!this.replay.complete) return;
     const parts = this.replay.parts.slice(1);
-    const protocol = this.route!.carries ?? this.spoken;
-    if (mirrored.mirror.send(mirrored, parts, protocol, this.context.now())) this.account.counter!.mirrored++;
+    if (mirrored.mirror.send(mirrored, parts, this.protocol, this.context.now()))
+      this.account.counter!.mirrored++;
   }
 
   /** Has the request fail, or wait, as policy asks for some; what has to wait may be failed after it. */
@@ -196,39 +178,34 @@ export class Exchange implements Asker {
 
   /** Asks the first group that has somebody, and sends what there is of the request. */
   private connect(now: Millis, fresh: boolean): boolean {
-    const { groups } = this.target!;
     const counter = this.account.counter!;
-    const first = firstServing(groups, now);
-    for (let i = 0; i < groups.length; i++) {
-      const group = groups[(first + i) % groups.length]!;
-      const endpoint = group.pick(now, group === this.lastGroup ? this.lastEndpoint : undefined, this.hash);
-      if (endpoint === null) continue;
-      const upstream = group.upstreamOf(endpoint).take(this.route!.carries ?? this.spoken, fresh);
-      this.group = group;
-      this.endpoint = endpoint;
-      this.upstream = upstream;
-      this.clock.triedAt = now;
-      this.account.observation?.sentTo(upstream.upstream.name);
-      upstream.attach(this);
-      for (const part of this.replay.parts) {
-        counter.bytesSent += part.length;
-        upstream.transport.write(part, 0, part.length);
-      }
-      if (upstream.transport.pendingBytes > highWaterBytes) this.client.transport.pause();
-      return true;
+    const upstream = this.attempt.begin(this.target!.groups, this.protocol, now, this.hash, fresh);
+    if (upstream === null) return false;
+    this.clock.triedAt = now;
+    this.account.observation?.sentTo(upstream.upstream.name);
+    upstream.attach(this);
+    for (const part of this.replay.parts) {
+      counter.bytesSent += part.length;
+      upstream.transport.write(part, 0, part.length);
     }
-    return false;
+    if (upstream.transport.pendingBytes > highWaterBytes) this.client.transport.pause();
+    return true;
+  }
+
+  /** What the server is spoken to with. */
+  private get protocol(): RequestProtocol {
+    return this.route!.carries ?? this.spoken;
   }
 
   sendRequestBody(bytes: Buffer, start: number, end: number): void {
     this.clock.heard();
     this.account.requestBytes += end - start;
-    if (this.upstream === null) {
+    if (this.attempt.upstream === null) {
       this.replay.keep(bytes, start, end);
       if (this.replay.isFull) this.client.transport.pause();
       return;
     }
-    const { transport } = this.upstream;
+    const { transport } = this.attempt.upstream;
     this.account.counter!.bytesSent += end - start;
     this.replay.add(bytes, start, end);
     transport.write(bytes, start, end);
@@ -238,13 +215,13 @@ export class Exchange implements Asker {
 
   /** Whether more of the request may be read. */
   get hasRoom(): boolean {
-    if (this.upstream === null) return this.route === null || !this.replay.isFull;
-    return this.upstream.transport.pendingBytes <= highWaterBytes;
+    if (this.attempt.upstream === null) return this.route === null || !this.replay.isFull;
+    return this.attempt.upstream.transport.pendingBytes <= highWaterBytes;
   }
 
   /** The client has taken what was sent to it. */
   clientDrained(): void {
-    this.upstream?.transport.resume();
+    this.attempt.upstream?.transport.resume();
   }
 
   // What the upstream connection tells.
@@ -288,11 +265,13 @@ export class Exchange implements Asker {
     const now = this.context.now();
     this.replay.seen = true;
     this.letGo(now, 'failed');
-    if (!this.tryAgain(now, false)) this.refuse(this.target!.unavailable(), false);
+    if (this.hedge !== null) this.adopt(this.hedge);
+    else if (!this.tryAgain(now, false)) this.refuse(this.target!.unavailable(), false);
   }
 
   startResponse(status: number, bytes: Buffer): void {
     this.replay.stop();
+    if (this.hedge !== null) this.dropHedge();
     this.status = status;
     this.clock.answeredAt = this.context.now();
     this.sendBody(bytes, 0, bytes.length);
@@ -326,6 +305,10 @@ export class Exchange implements Asker {
       return;
     }
     if (failure.reach !== 'unseen') this.replay.seen = true;
+    if (this.hedge !== null) {
+      this.adopt(this.hedge);
+      return;
+    }
     if (failed.silent && this.mayRetry(failure.reach, now)) {
       // A connection that had been idle says nothing about its server: where there is no other, it is asked anew.
       const isStale = failure.reach === 'unknown' && failed.reused;
@@ -372,14 +355,14 @@ export class Exchange implements Asker {
   private connectAnew(now: Millis, mayAskAgain: boolean): boolean {
     if (this.connect(now, true)) return true;
     if (!mayAskAgain) return false;
-    this.lastGroup = null;
+    this.attempt.forgetLast();
     return this.connect(now, true);
   }
 
   /** The server agreed to another protocol: from here on bytes go through as they are. */
   becomeTunnel(response: Buffer, upstream: Transport): void {
     const { client } = this;
-    this.upstream = null;
+    this.attempt.upstream = null;
     this.status = 101;
     this.clock.answeredAt = this.context.now();
     client.deadlineMs = Infinity;
@@ -393,6 +376,42 @@ export class Exchange implements Asker {
     client.becomeTunnel(tunnel);
   }
 
+  // A second try beside the first.
+
+  private startHedge(now: Millis): void {
+    if (!this.replay.complete || !this.budget.spend(now)) return;
+    const hedge = Hedge.beside(this.attempt, this, this.protocol, this.hash, now);
+    if (hedge === null) return;
+    this.hedge = hedge;
+    this.account.observation?.sentTo(hedge.upstream.upstream.name);
+    this.account.counter!.retries++;
+    hedge.send(this.replay.parts);
+  }
+
+  hedgeAnswers(hedge: Hedge): void {
+    this.abandonUpstream('abandoned');
+    this.adopt(hedge);
+  }
+
+  hedgeFailed({ endpoint, triedAt }: Hedge, { outcome }: UpstreamFailure): void {
+    const now = this.context.now();
+    this.hedge = null;
+    endpoint.end(now, outcome, now - triedAt);
+  }
+
+  /** From here on it is the try that is waited for. */
+  private adopt(hedge: Hedge): void {
+    this.hedge = null;
+    hedge.isChosen = true;
+    this.attempt.adopt(hedge.group, hedge.endpoint, hedge.upstream);
+    this.clock.triedAt = hedge.triedAt;
+  }
+
+  private dropHedge(): void {
+    this.hedge?.drop(this.context.now());
+    this.hedge = null;
+  }
+
   // Time.
 
   onDeadline(now: Millis): void {
@@ -400,12 +419,13 @@ export class Exchange implements Asker {
     if (due === null) return;
     if (due.type === 'too-late') this.timedOut(due.detail);
     else if (due.type === 'try-too-late') this.tryTimedOut(due.perTryMs);
+    else if (due.type === 'hedge') this.startHedge(now);
     else this.wake(now);
   }
 
   private get stage(): Stage {
     if (this.status !== 0) return 'answering';
-    if (this.upstream === null) return 'waiting';
+    if (this.attempt.upstream === null) return 'waiting';
     return this.requestDone ? 'awaiting' : 'sending';
   }
 
@@ -416,7 +436,7 @@ export class Exchange implements Asker {
   }
 
   private tryTimedOut(perTryMs: number): void {
-    const failed = this.upstream!;
+    const failed = this.attempt.upstream!;
     failed.abandon();
     this.upstreamFailed(failed, triedTooLong(perTryMs));
   }
@@ -453,26 +473,20 @@ export class Exchange implements Asker {
   }
 
   private abandonUpstream(outcome: Outcome): void {
-    this.upstream?.abandon();
+    this.attempt.upstream?.abandon();
     this.letGo(this.context.now(), outcome);
   }
 
   /** The endpoint has nothing to do with the request any more. */
   private letGo(now: Millis, outcome: Outcome): void {
-    const { endpoint } = this;
-    this.upstream = null;
-    if (endpoint === null) return;
-    this.lastGroup = this.group;
-    this.lastEndpoint = endpoint.id;
-    this.endpoint = null;
-    this.group = null;
     const { triedAt, answeredAt } = this.clock;
     const tookMs = (this.status === 0 ? now : answeredAt) - triedAt;
-    endpoint.end(now, outcome, isTurnedAway(this.status, this.account.grpcStatus) ? notMeasured : tookMs);
+    this.attempt.end(now, outcome, isTurnedAway(this.status, this.account.grpcStatus) ? notMeasured : tookMs);
   }
 
   /** Every request that had a route ends here, once. */
   private conclude(status: number, reason: RefusalReason | null, rule: string | null, detail = ''): void {
+    if (this.hedge !== null) this.dropHedge();
     this.account.close(this.context.now(), status, reason, rule, detail);
     this.route = null;
     this.target = null;

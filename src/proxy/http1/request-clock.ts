@@ -20,6 +20,7 @@ export type Stage =
 export type Due =
   | { readonly type: 'too-late'; readonly detail: string }
   | { readonly type: 'try-too-late'; readonly perTryMs: number }
+  | { readonly type: 'hedge' }
   | { readonly type: 'wake' };
 
 /**
@@ -33,6 +34,8 @@ export class RequestClock {
   answeredAt: Millis = 0;
   /** Until when it has to wait; `Infinity` when it does not. */
   private wakeAt: Millis = Infinity;
+  /** When a second try is to begin beside the first; `Infinity` when none is. */
+  private hedgeAt: Millis = Infinity;
   /** As exact as the ticks of `ticks`. */
   private heardAt: Millis = 0;
   private timeouts: Timeouts = idleOnly;
@@ -57,6 +60,7 @@ export class RequestClock {
 
   stop(): void {
     this.wakeAt = Infinity;
+    this.hedgeAt = Infinity;
     if (this.ticks === this.context.deadlines) return;
     this.ticks.remove(this.timed);
     this.ticks = this.context.deadlines;
@@ -74,6 +78,13 @@ export class RequestClock {
 
   waitUntil(at: Millis): void {
     this.wakeAt = at;
+    this.timed.deadlineMs = Math.min(this.timed.deadlineMs, at);
+    this.watchPromptly();
+  }
+
+  /** A second try begins then, if nothing of an answer has come. */
+  hedgeFrom(at: Millis): void {
+    this.hedgeAt = at;
     this.timed.deadlineMs = Math.min(this.timed.deadlineMs, at);
     this.watchPromptly();
   }
@@ -99,9 +110,14 @@ export class RequestClock {
       this.wakeAt = Infinity;
       return { type: 'wake' };
     }
+    if (now >= this.hedgeAt) {
+      this.hedgeAt = Infinity;
+      if (stage === 'awaiting') return { type: 'hedge' };
+    }
     // The request may be complete before its idle time is over, and patience shorter from then on.
     const recheckAt = stage === 'answering' ? Infinity : now + answerMs;
-    this.timed.deadlineMs = Math.min(requestEndsAt, silenceEndsAt, tryEndsAt, this.wakeAt, recheckAt);
+    const soonest = Math.min(this.wakeAt, this.hedgeAt, recheckAt);
+    this.timed.deadlineMs = Math.min(requestEndsAt, silenceEndsAt, tryEndsAt, soonest);
     return null;
   }
 

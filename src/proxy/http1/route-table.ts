@@ -139,12 +139,14 @@ export function carriedBy(protocol: Protocol): RequestProtocol | null {
 }
 
 function compileTreatment(route: Route, reach: (cluster: string, rule: string) => Reach): Treatment | null {
-  const { prefixRewrite, redirect, fault, mirror } = route;
-  if (prefixRewrite === null && redirect === null && fault === null && mirror === null) return null;
+  const { prefixRewrite, redirect, fault, mirror, hedge } = route;
+  const all = [prefixRewrite, redirect, fault, mirror, hedge];
+  if (all.every((each) => each === null)) return null;
   return {
     rewrite: prefixRewrite === null ? null : compileRewrite(prefixRewrite, route.match?.path ?? null),
     redirect,
     fault,
     mirror: mirror === null ? null : new Mirror(mirror.percent, reach(mirror.cluster, route.rule)),
+    hedge,
   };
 }

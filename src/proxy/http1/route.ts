@@ -1,7 +1,7 @@
 /** What a listener decides about a request, before anything of it is forwarded. */
 import type { Random } from '../../core.ts';
 import type { RequestHasher } from '../balance/hash-key.ts';
-import type { FaultPolicy, HttpRedirect } from '../policy.ts';
+import type { FaultPolicy, HedgePolicy, HttpRedirect } from '../policy.ts';
 import type { TrafficCounter } from '../stats.ts';
 import type { RequestProtocol, UpstreamGroup } from '../upstreams.ts';
 import type { FieldEdits } from './field-edits.ts';
@@ -52,6 +52,7 @@ export interface Treatment {
   readonly redirect: HttpRedirect | null;
   readonly fault: FaultPolicy | null;
   readonly mirror: Mirror | null;
+  readonly hedge: HedgePolicy | null;
 }
 
 /** The target of one request: where a route is split, chance decides. */

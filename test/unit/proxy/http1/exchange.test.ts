@@ -30,6 +30,7 @@ function fault(policy: Partial<FaultPolicy>): { treatment: Treatment } {
       rewrite: null,
       redirect: null,
       mirror: null,
+      hedge: null,
       fault: { delay: null, abort: null, ...policy },
     },
   };
@@ -349,4 +350,61 @@ test('a cookie that balancing goes by is set for who has none, and whoever has i
     servers.add(first.server);
   }
   assert.equal(servers.size, 3);
+});
+
+function hedge(afterMs: number): { treatment: Treatment } {
+  return { treatment: { rewrite: null, redirect: null, mirror: null, fault: null, hedge: { afterMs } } };
+}
+
+test('a request whose server is silent is sent to another one beside it, and the first answer is the one', () => {
+  for (const winner of [0, 1]) {
+    const engine = new TestEngine(['one', 'two']);
+    const { client } = engine.accept(hedge(100));
+    client.receive(get);
+    engine.pass(99);
+    assert.equal(engine.dialed.length, 1);
+    engine.pass(1);
+    assert.deepEqual(
+      engine.dialed.map(({ transport }) => transport.take()),
+      [get, get],
+    );
+    assert.notEqual(engine.dialed[0]!.id, engine.dialed[1]!.id);
+    const [first, second] = engine.dialed.map(({ transport }) => transport);
+    (winner === 0 ? first : second)!.receive(ok.slice(0, 30));
+    (winner === 0 ? first : second)!.receive(ok.slice(30));
+    assert.equal(client.take(), ok);
+    assert.deepEqual([first!.end, second!.end], winner === 0 ? [null, 'destroy'] : ['destroy', null]);
+    client.receive(get);
+  }
+});
+
+test('when either of two tries breaks, the other one is waited for', () => {
+  for (const broken of [0, 1]) {
+    const engine = new TestEngine(['one', 'two']);
+    const { client } = engine.accept(hedge(100));
+    client.receive(get);
+    engine.pass(100);
+    engine.dialed[broken]!.transport.break('reset');
+    assert.deepEqual([client.take(), engine.dialed.length], ['', 2]);
+    engine.dialed[1 - broken]!.transport.receive(ok);
+    assert.equal(client.take(), ok);
+  }
+});
+
+test('what may not happen twice is sent once, and who leaves takes both tries along', () => {
+  const once = new TestEngine(['one', 'two']);
+  const plain = once.accept(hedge(100)).client;
+  plain.receive(post);
+  once.pass(1000);
+  assert.equal(once.dialed.length, 1);
+  const engine = new TestEngine(['one', 'two']);
+  const { client } = engine.accept(hedge(100));
+  client.receive(get);
+  engine.pass(100);
+  client.break('reset');
+  assert.deepEqual(
+    engine.dialed.map(({ transport }) => transport.end),
+    ['destroy', 'destroy'],
+  );
+  assert.equal(engine.context.promptDeadlines.size, 0);
 });

@@ -18,7 +18,9 @@ class Mirrored {
   constructor(percent = 100, mirrors: readonly string[] = ['mirror']) {
     const { engine } = this;
     const mirror = new Mirror(percent, engine.targetOf([engine.groupOf(mirrors)], { counter: this.copies }));
-    this.client = engine.accept({ treatment: { rewrite: null, redirect: null, fault: null, mirror } }).client;
+    this.client = engine.accept({
+      treatment: { rewrite: null, redirect: null, fault: null, mirror, hedge: null },
+    }).client;
   }
 
   sentTo(id: string): MemoryTransport[] {

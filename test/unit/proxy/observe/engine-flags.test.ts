@@ -26,7 +26,7 @@ function counted(counter: TrafficCounter): string[] {
 
 function withFault(policy: Partial<FaultPolicy>): Partial<HttpRoute> {
   const fault = { delay: null, abort: null, ...policy };
-  return { treatment: { rewrite: null, redirect: null, mirror: null, fault } };
+  return { treatment: { rewrite: null, redirect: null, mirror: null, hedge: null, fault } };
 }
 
 type Run = (engine: TestEngine) => void;
