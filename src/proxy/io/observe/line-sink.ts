@@ -4,12 +4,8 @@
  */
 import { close, constants, fstat, open, stat, write } from 'node:fs';
 
-/** Lines that wait beyond this are lost. */
-const maxWaitingBytes = 1024 * 1024;
 /** After a write that could not be done, such as into a full pipe or disk. */
 const retryMs = 100;
-/** How often it is looked whether somebody has moved the file away, to write to a new one. */
-const lookEveryMs = 5_000;
 
 const stderr = 2;
 /** A pipe takes so much at once or not at all, so the lines of others do not come in between (POSIX, PIPE_BUF). */
@@ -21,6 +17,15 @@ const appending = constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | 
 /** For its owner to write and a group to read: lines name services and paths. */
 const fileMode = 0o640;
 
+export interface SinkLimits {
+  /** Lines that wait beyond this are lost. */
+  readonly waitingBytes: number;
+  /** How often it is looked whether somebody has moved the file away, to write to a new one. */
+  readonly lookEveryMs: number;
+}
+
+const usualLimits: SinkLimits = { waitingBytes: 1024 * 1024, lookEveryMs: 5_000 };
+
 type OnProblem = (problem: string) => void;
 
 export class LineSink {
@@ -29,7 +34,7 @@ export class LineSink {
   /** '' for stderr. */
   readonly path: string;
   private readonly onProblem: OnProblem;
-  private readonly limit: number;
+  private readonly limits: SinkLimits;
   private descriptor: number | null = null;
   private lookedAt = 0;
   private waiting: string[] = [];
@@ -41,15 +46,15 @@ export class LineSink {
   private onIdle: (() => void)[] = [];
 
   /** `onProblem` is told once of each new reason why nothing can be written. */
-  constructor(path: string, onProblem: OnProblem, limit: number = maxWaitingBytes) {
+  constructor(path: string, onProblem: OnProblem, limits: SinkLimits = usualLimits) {
     this.path = path;
     this.onProblem = onProblem;
-    this.limit = limit;
+    this.limits = limits;
   }
 
   /** Takes a line of ASCII. */
   add(line: string): void {
-    if (this.waitingBytes + line.length > this.limit || this.closing) {
+    if (this.waitingBytes + line.length > this.limits.waitingBytes || this.closing) {
       this.lost++;
       return;
     }
@@ -71,7 +76,7 @@ export class LineSink {
     }
     const now = performance.now();
     const { descriptor } = this;
-    if (descriptor !== null && now - this.lookedAt < lookEveryMs) {
+    if (descriptor !== null && now - this.lookedAt < this.limits.lookEveryMs) {
       this.writeWaiting(descriptor);
       return;
     }
@@ -104,7 +109,10 @@ export class LineSink {
   }
 
   private writeWaiting(descriptor: number): void {
-    const bytes = Buffer.from(this.takeLines(descriptor === stderr ? atomicBytes : this.limit), 'latin1');
+    const bytes = Buffer.from(
+      this.takeLines(descriptor === stderr ? atomicBytes : this.limits.waitingBytes),
+      'latin1',
+    );
     write(descriptor, bytes, 0, bytes.length, null, (error, written) => {
       const left = bytes.subarray(error === null ? written : 0);
       this.waitingBytes -= bytes.length - left.length;
@@ -142,7 +150,13 @@ export class LineSink {
       this.idle();
       return;
     }
-    this.retry = setTimeout(() => this.ensureOpen(), retryMs).unref();
+    this.retry = setTimeout(() => this.tryAgain(), retryMs).unref();
+  }
+
+  private tryAgain(): void {
+    if (this.retry !== null) clearTimeout(this.retry);
+    this.retry = null;
+    this.ensureOpen();
   }
 
   private idle(): void {
@@ -153,10 +167,7 @@ export class LineSink {
   /** Writes what waits, as far as it can be written now, and closes the file. */
   async close(): Promise<void> {
     this.closing = true;
-    if (this.retry !== null) {
-      clearTimeout(this.retry);
-      this.ensureOpen();
-    }
+    if (this.retry !== null) this.tryAgain();
     if (this.writing)
       await new Promise<void>((done) => {
         this.onIdle.push(done);

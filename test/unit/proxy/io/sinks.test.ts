@@ -6,6 +6,7 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { LineSink } from '../../../../src/proxy/io/observe/line-sink.ts';
 import { SpanExporter } from '../../../../src/proxy/io/observe/span-exporter.ts';
 import { listenOn } from '../../../support/mesh.ts';
@@ -29,6 +30,18 @@ test('lines are appended to a file in their order, and all of them are there whe
   assert.equal((await stat(path)).mode & 0o777, 0o640);
 });
 
+test('a file that was moved away is left, and a new one begun', async (t) => {
+  const path = join(await folderOf(t), 'access.log');
+  const sink = new LineSink(path, assert.fail, { waitingBytes: 1000, lookEveryMs: 0 });
+  sink.add('before\n');
+  while ((await readFile(path, 'latin1').catch(() => '')) === '') await setImmediate();
+  await rename(path, `${path}.1`);
+  sink.add('after\n');
+  await sink.close();
+  assert.equal(await readFile(`${path}.1`, 'latin1'), 'before\n');
+  assert.equal(await readFile(path, 'latin1'), 'after\n');
+});
+
 test('lines that find no room are lost and counted, and what is wrong is said once', async (t) => {
   const folder = await folderOf(t);
   const problems: string[] = [];
@@ -45,7 +58,7 @@ test('lines that find no room are lost and counted, and what is wrong is said on
       problems.push(problem);
       told();
     },
-    100,
+    { waitingBytes: 100, lookEveryMs: 5_000 },
   );
   for (let line = 0; line < 30; line++) sink.add('123456789\n');
   assert.equal(sink.lost, 20);
