@@ -371,13 +371,13 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
   }
 
   private spendIdleFrame(): Violation | null {
-    return this.idleFrames.spend(this.context.now)
+    return this.idleFrames.spend(this.context)
       ? null
       : violation(ErrorCode.enhanceYourCalm, 'too many frames that carry nothing');
   }
 
   protected spendReset(): Violation | null {
-    return this.resets.spend(this.context.now)
+    return this.resets.spend(this.context)
       ? null
       : violation(ErrorCode.enhanceYourCalm, 'too many streams broken off');
   }

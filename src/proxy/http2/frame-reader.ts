@@ -43,7 +43,8 @@ export class FrameReader {
   private over = false;
   private prefaceAt: number;
   private sawSettings = false;
-  private readonly header = Buffer.alloc(frameHeaderBytes);
+  /** Of a frame whose header comes in pieces. */
+  private header: Buffer | null = null;
   private headerLength = 0;
   private type = 0;
   private flags = 0;
@@ -116,6 +117,7 @@ export class FrameReader {
       return this.startFrame(bytes, from, bytes, payloadAt, end);
     }
     const count = Math.min(frameHeaderBytes - this.headerLength, end - from);
+    this.header ??= Buffer.alloc(frameHeaderBytes);
     bytes.copy(this.header, this.headerLength, from, from + count);
     this.headerLength += count;
     if (this.headerLength < frameHeaderBytes) return end;

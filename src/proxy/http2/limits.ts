@@ -42,9 +42,9 @@ export class Budget {
   }
 
   /** Takes one; false when there is none left. The clock is looked at only then. */
-  spend(now: () => Millis): boolean {
+  spend(clock: { now(): Millis }): boolean {
     if (this.left < 1) {
-      const at = now();
+      const at = clock.now();
       if (this.at !== null) this.earn(((at - this.at) * this.perSecond) / 1000);
       this.at = at;
       if (this.left < 1) return false;

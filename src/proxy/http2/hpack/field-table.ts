@@ -19,6 +19,8 @@ const slots = maxTableBytes / entryOverheadBytes;
  */
 const ringBytes = 2 * maxTableBytes;
 
+const none = new Uint16Array(0);
+
 export class FieldTable {
   /** Holds the lines. Made with the first entry: idle connections have none. */
   bytes: Buffer = Buffer.alloc(0);
@@ -28,10 +30,10 @@ export class FieldTable {
   private sizeBytes = 0;
   private limitBytes = maxTableBytes;
   private tail = 0;
-  private readonly starts = new Uint16Array(slots);
-  private readonly nameLengths = new Uint16Array(slots);
-  private readonly valueLengths = new Uint16Array(slots);
-  private readonly kinds = new Uint8Array(slots);
+  private starts = none;
+  private nameLengths = none;
+  private valueLengths = none;
+  private kinds = none;
 
   get count(): number {
     return this.added - this.evicted;
@@ -76,7 +78,7 @@ export class FieldTable {
     const size = nameLength + valueLength + entryOverheadBytes;
     this.makeRoom(size);
     if (size > this.limitBytes) return;
-    if (this.bytes.length === 0) this.bytes = Buffer.allocUnsafeSlow(ringBytes);
+    if (this.bytes.length === 0) this.allocate();
     const ring = this.bytes;
     if (this.tail + nameLength + valueLength + lineOverheadBytes > ringBytes) this.tail = 0;
     const slot = this.added++ % slots;
@@ -92,6 +94,14 @@ export class FieldTable {
     ring[at++] = 0x0d;
     ring[at++] = 0x0a;
     this.tail = at;
+  }
+
+  private allocate(): void {
+    this.bytes = Buffer.allocUnsafeSlow(ringBytes);
+    this.starts = new Uint16Array(slots);
+    this.nameLengths = new Uint16Array(slots);
+    this.valueLengths = new Uint16Array(slots);
+    this.kinds = new Uint16Array(slots);
   }
 
   private makeRoom(bytes: number): void {
