@@ -198,18 +198,15 @@ export class Exchange implements Hedged {
   }
 
   sendRequestBody(bytes: Buffer, start: number, end: number): void {
+    const { upstream } = this.attempt;
     this.clock.heard();
     this.account.requestBytes += end - start;
-    if (this.attempt.upstream === null) {
-      this.replay.keep(bytes, start, end);
-      if (this.replay.isFull) this.client.transport.pause();
-      return;
-    }
-    const { transport } = this.attempt.upstream;
-    this.account.counter!.bytesSent += end - start;
-    this.replay.add(bytes, start, end);
-    transport.write(bytes, start, end);
-    if (transport.pendingBytes > highWaterBytes) this.client.transport.pause();
+    if (upstream !== null) {
+      this.account.counter!.bytesSent += end - start;
+      this.replay.add(bytes, start, end);
+      upstream.transport.write(bytes, start, end);
+    } else this.replay.keep(bytes, start, end);
+    if (!this.hasRoom) this.client.transport.pause();
     if (this.mirrored !== null && this.requestDone) this.sendMirrored();
   }
 
@@ -369,6 +366,8 @@ export class Exchange implements Hedged {
     client.transport.write(response, 0, response.length);
     const tunnel = new Relay(client.transport, upstream, this.account.counter!, (end) => {
       this.letGo(this.context.now(), end === 'reset' ? 'failed' : 'ok');
+      this.account.requestBytes += tunnel.sentBytes;
+      this.account.responseBytes += response.length + tunnel.receivedBytes;
       this.conclude(101, null, null);
       client.tunnelEnded();
     });

@@ -124,13 +124,12 @@ export class OutboundCaller {
 
   /**
    * The cluster with this caller's connect timeout: what it says of its upstreams outweighs the cluster's own, as
-   * in Consul; what it says of all its calls stands in where the cluster has but the default.
+   * in Consul; what it says of all its calls stands in where the cluster has but the default. 0 is without limit.
    */
   private timed(cluster: Cluster, treatment: UpstreamPolicy): Cluster {
-    const own = treatment.connectTimeoutMs;
-    if (own !== null) return { ...cluster, connectTimeoutMs: own };
-    const general = this.policy?.outbound.connectMs ?? null;
-    if (general === null || cluster.connectTimeoutMs !== defaultConnectTimeoutMs) return cluster;
-    return { ...cluster, connectTimeoutMs: general };
+    const isDefault = cluster.connectTimeoutMs === defaultConnectTimeoutMs;
+    const general = isDefault ? this.policy?.outbound.connectMs : null;
+    const timeoutMs = treatment.connectTimeoutMs ?? general ?? cluster.connectTimeoutMs;
+    return { ...cluster, connectTimeoutMs: timeoutMs === 0 ? Infinity : timeoutMs };
   }
 }

@@ -99,3 +99,18 @@ test('the mirror gets its share of the requests', () => {
   }
   assert.ok(Math.abs(mirrored.engine.counter.mirrored / count - 0.25) < 0.03);
 });
+
+test('a request that is complete only while it has to wait is mirrored all the same', () => {
+  const engine = new TestEngine();
+  const mirror = new Mirror(100, engine.targetOf([engine.groupOf(['mirror'])]));
+  const fault = { delay: { ms: 500, percent: 100 }, abort: null };
+  const { client } = engine.accept({
+    treatment: { rewrite: null, redirect: null, fault, mirror, hedge: null },
+  });
+  client.receive(post.slice(0, -2));
+  client.receive(post.slice(-2));
+  assert.deepEqual(
+    engine.dialed.map(({ id, transport }) => [id, transport.take()]),
+    [['mirror', copied]],
+  );
+});
