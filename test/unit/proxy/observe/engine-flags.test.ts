@@ -176,6 +176,27 @@ test('gRPC is counted by what it says, in trailers, in the head, or by the proxy
   assert.deepEqual(engine.counter.byClass, [0, 0, 1, 0, 1, 3]);
 });
 
+test('a tunnel is counted with all that went through it, when it ends', () => {
+  const engine = new TestEngine();
+  const upgrade =
+    'GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: r\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n';
+  const { client } = engine.accept();
+  client.receive(upgrade);
+  const head = engine.server.take().length;
+  engine.server.receive(
+    'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n',
+  );
+  const answer = client.take().length;
+  client.receive('ping');
+  engine.server.receive('pong!');
+  assert.deepEqual(counted(engine.counter), []);
+  engine.server.owner.onFinish();
+  client.owner.onFinish();
+  const { requestSizes, responseSizes } = engine.counter.row(0);
+  assert.deepEqual(counted(engine.counter), ['101 -']);
+  assert.deepEqual([requestSizes.sum, responseSizes.sum], [head + 4, answer + 5]);
+});
+
 test('sizes are those of whole messages, however they come and however often they are sent', () => {
   const engine = new TestEngine(['one', 'two']);
   const { client } = engine.accept();
