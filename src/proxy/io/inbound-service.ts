@@ -1,6 +1,6 @@
 /** One service of this host as its inbound listener serves it: who may call it, and which instances answer. */
 import type { Millis } from '../../core.ts';
-import type { InboundService, LocalEndpoint } from '../config.ts';
+import type { InboundService, LocalEndpoint, SourceRule } from '../config.ts';
 import { Admission, Permissions, RateGuard } from '../http1/admission.ts';
 import { Refusal } from '../http1/refusal.ts';
 import { localTimeouts, type Timeouts } from '../http1/timeouts.ts';
@@ -40,6 +40,8 @@ export class LocalService {
   private readonly limits: ServiceLimits;
   private config: InboundService;
   private locals: readonly LocalUpstream[] = [];
+  /** Of the rules of this very configuration. */
+  private readonly permissions = new Map<SourceRule, Permissions>();
 
   constructor(config: InboundService, limits: ServiceLimits, plane: Plane) {
     this.plane = plane;
@@ -68,6 +70,7 @@ export class LocalService {
   /** Takes on a new configuration; connections to instances that stay are kept. */
   update(config: InboundService): void {
     this.config = config;
+    this.permissions.clear();
     this.locals = config.endpoints.map((endpoint) => {
       const known = this.locals.find((local) => local.endpoint.id === endpoint.id);
       const isSame = known?.endpoint.address === endpoint.address && known.endpoint.port === endpoint.port;
@@ -93,13 +96,21 @@ export class LocalService {
   accessOf(source: string): Access {
     const { rules, defaultAction } = this.config;
     const rule = ruleFor(rules, source);
-    const permissions = rule?.permissions ? new Permissions(rule.permissions, rule.rule) : null;
+    const permissions = rule === null ? null : this.permissionsOf(rule);
     const { rates } = this.limits;
     if (permissions === null && (rule?.action ?? defaultAction) === 'deny')
       return { type: 'refused', refusal: this.denial(source, rule?.rule ?? null) };
     const isChecked = permissions !== null || rates !== null;
     const admission = isChecked ? new Admission(source, this.name, permissions, rates) : null;
     return { type: 'allowed', admission };
+  }
+
+  /** Made once for all callers that the rule is about. */
+  private permissionsOf(rule: SourceRule): Permissions | null {
+    if (rule.permissions === null) return null;
+    const known = this.permissions.get(rule) ?? new Permissions(rule.permissions, rule.rule);
+    this.permissions.set(rule, known);
+    return known;
   }
 
   /** Why byte streams of `source` are not served; null where they are. Permissions are about requests alone. */
