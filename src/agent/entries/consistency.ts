@@ -37,7 +37,8 @@ export function storeAfter(store: PolicyStore, changes: readonly EntryChange[]):
 }
 
 /**
- * `Fault('inconsistent')` when changes that are made together bring a problem that is not there without them.
+ * `Fault('inconsistent')` when changes that are made together bring a problem that is not there without them. Its
+ * field begins with the place of the entry where there are several.
  * Problems that two operators made at the same time in two places keep nobody from writing something else.
  */
 export function refuseInconsistency(store: PolicyStore, changes: readonly EntryChange[]): void {
@@ -46,20 +47,16 @@ export function refuseInconsistency(store: PolicyStore, changes: readonly EntryC
   if (after.length === 0) return;
   const before = new Set(problemsIn(store).map(problemKey));
   const fresh = after.filter((one) => !before.has(problemKey(one)));
-  const written = new Set(changes.filter(({ entry }) => entry !== null).map(ruleOf));
-  const own = fresh.find(({ rule }) => written.has(rule));
+  const placeOf = ({ rule }: PolicyProblem) =>
+    changes.findIndex(({ kind, name, entry }) => entry !== null && rule === `${kind}/${name}`);
+  const own = fresh.find((problem) => placeOf(problem) >= 0);
   if (own !== undefined) {
-    const { rule, field, message } = own;
-    const where = changes.length === 1 ? '' : `${rule}: `;
-    throw new Fault('inconsistent', `${where}${field}: ${message}`, { field });
+    const field = changes.length === 1 ? own.field : `[${placeOf(own)}].${own.field}`;
+    throw new Fault('inconsistent', `${field}: ${own.message}`, { field });
   }
   const [other] = fresh;
   if (other !== undefined)
     throw new Fault('inconsistent', `${other.rule} would be broken: ${other.field}: ${other.message}`);
-}
-
-function ruleOf({ kind, name }: EntryChange): string {
-  return `${kind}/${name}`;
 }
 
 /** All that is wrong with entries as they stand together. */

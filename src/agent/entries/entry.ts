@@ -3,6 +3,7 @@
  * the agent knows of it, and the API's description. A policy that silently does nothing is worse than none, so
  * whatever would is refused.
  */
+import { Fault } from '../../core.ts';
 import { maxValueBytes } from '../../gossip/record.ts';
 import { Fields, fault } from '../fields.ts';
 import type { StoredEntry } from '../port.ts';
@@ -62,6 +63,39 @@ export function parseConfigEntry(input: unknown): ParsedEntry {
       `the entry takes ${bytes} bytes, more than the ${maxValueBytes} that are gossiped`,
     );
   return { kind, name: entry.Name, entry: { ...entry } };
+}
+
+/** Entries that are written, or looked at, together. */
+export const maxEntriesAtOnce = 256;
+
+/** One entry or a list of them, each read, none twice. */
+export function parseConfigEntries(input: unknown): readonly ParsedEntry[] {
+  if (!Array.isArray(input)) return [parseConfigEntry(input)];
+  if (input.length === 0) throw new Fault('without-effect', 'there is no entry in the list', { field: '' });
+  if (input.length > maxEntriesAtOnce)
+    throw new Fault('too-large', `${maxEntriesAtOnce} entries are taken at once, not ${input.length}`, {
+      field: '',
+    });
+  const entries = input.map((one: unknown, i) => at(i, () => parseConfigEntry(one)));
+  const seen = new Set<string>();
+  for (const [i, { kind, name }] of entries.entries()) {
+    const rule = `${kind}/${name}`;
+    if (seen.has(rule)) throw fault('conflicting-fields', `[${i}]`, `${rule} is in the list already`);
+    seen.add(rule);
+  }
+  return entries;
+}
+
+/** Puts an entry's place in the list in front of a fault in it. */
+function at<T>(place: number, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    const { code, message, field = '' } = error;
+    const path = field === '' ? `[${place}]` : `[${place}].${field}`;
+    throw fault(code, path, message.startsWith(`${field}: `) ? message.slice(field.length + 2) : message);
+  }
 }
 
 /** There is one `mesh` entry, which in Consul has no name. */

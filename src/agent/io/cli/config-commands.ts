@@ -59,8 +59,7 @@ async function concluded(
 /** All entries of the file, or none. */
 async function write(file: string, options: WriteOptions): Promise<void> {
   await run(options, async (invocation) => {
-    const entries = await readEntries(file);
-    const body = entries.map(({ entry }) => entry);
+    const { written: body } = await readEntries(file);
     if (options.dryRun === true) return outlook(invocation, body);
     const operatorToken = await invocation.operatorToken();
     const { written } = await invocation.client.call<Written>('POST', '/v1/mesh/config', {
@@ -72,7 +71,7 @@ async function write(file: string, options: WriteOptions): Promise<void> {
   });
 }
 
-async function outlook(invocation: Invocation, body: readonly object[]): Promise<number> {
+async function outlook(invocation: Invocation, body: unknown): Promise<number> {
   const run = await invocation.client.call<DryRun>('POST', '/v1/mesh/dry-run', { body });
   invocation.show(run, () => outlookText(run));
   return 0;

@@ -60,16 +60,22 @@ export async function readDefinitions(path: string): Promise<ServiceDefinition[]
   return inFile(path, () => parseDefinitions(content, { type: 'file', path }));
 }
 
-/** The config entries of a file: one, or a list of them. */
-export async function readEntries(path: string): Promise<readonly ParsedEntry[]> {
+/** Config entries as they were written, each of which could be read, and what they were read as. */
+export interface WrittenEntries {
+  /** One, or a list of them. */
+  readonly written: unknown;
+  readonly entries: readonly ParsedEntry[];
+}
+
+/** The config entries of a file. */
+export async function readEntries(path: string): Promise<WrittenEntries> {
   return entriesIn(await readStructured(path), path);
 }
 
-async function entriesIn(content: unknown, path: string): Promise<readonly ParsedEntry[]> {
+async function entriesIn(written: unknown, path: string): Promise<WrittenEntries> {
   // Loaded for the commands that need it, as above.
-  const { parseConfigEntry } = await import('../../entries/entry.ts');
-  const entries: readonly unknown[] = Array.isArray(content) ? content : [content];
-  return inFile(path, () => entries.map((entry) => parseConfigEntry(entry)));
+  const { parseConfigEntries } = await import('../../entries/entry.ts');
+  return { written, entries: inFile(path, () => parseConfigEntries(written)) };
 }
 
 /** What a file holds, told by whether it names a `Kind`. */
@@ -82,7 +88,7 @@ export async function readEither(
     typeof first === 'object' &&
     first !== null &&
     Object.keys(first).some((key) => key.toLowerCase() === 'kind');
-  if (isEntry) return { services: [], entries: await entriesIn(content, path) };
+  if (isEntry) return { services: [], entries: (await entriesIn(content, path)).entries };
   const services = inFile(path, () => parseDefinitions(content, { type: 'file', path }));
   return { services, entries: [] };
 }

@@ -57,7 +57,7 @@ function named({ agent }: ApiContext, request: ApiRequest): StoredEntry {
 }
 
 /** What the agent says of an entry in normal form, in the spelling of its writer. */
-function respelled(fault: Fault, body: unknown): Fault {
+export function respelled(fault: Fault, body: unknown): Fault {
   const { code, message, field, changed } = fault;
   if (field === undefined || !message.startsWith(`${field}: `)) return fault;
   const spelled = spelledAs(body, field);

@@ -1,32 +1,15 @@
 /** What Starling adds to config entries: their history, what a write would change, and who has taken it on. */
 import { Fault } from '../../../core.ts';
 import { dryRun } from '../../entries/dry-run.ts';
-import { entrySchema, type ParsedEntry, parseConfigEntry } from '../../entries/entry.ts';
-import { kindOf } from './config-routes.ts';
-import { type ApiRequest, bodyJson, json, operatorOf, type Route } from './route.ts';
+import { entrySchema, maxEntriesAtOnce, parseConfigEntries } from '../../entries/entry.ts';
+import { kindOf, respelled } from './config-routes.ts';
+import { bodyJson, json, operatorOf, type Route } from './route.ts';
 
 const read = { method: 'GET', style: 'starling', access: 'read' } as const;
 
-/** Entries that are looked at together. */
-const maxEntries = 256;
-
-/** One entry or a list of them, each read, none twice. */
-function entriesOf(request: ApiRequest): readonly ParsedEntry[] {
-  const body = bodyJson(request);
-  const inputs: readonly unknown[] = Array.isArray(body) ? body : [body];
-  if (inputs.length > maxEntries)
-    throw new Fault('too-large', `${maxEntries} entries are taken at once, not ${inputs.length}`, {
-      field: '',
-    });
-  const entries = inputs.map(parseConfigEntry);
-  const seen = new Set<string>();
-  for (const { kind, name } of entries)
-    if (seen.size === seen.add(`${kind}/${name}`).size)
-      throw new Fault('conflicting-fields', `${kind}/${name} is in the list twice`, { field: 'Name' });
-  return entries;
-}
-
-const entriesSchema = { oneOf: [entrySchema, { type: 'array', items: entrySchema, maxItems: maxEntries }] };
+const entriesSchema = {
+  oneOf: [entrySchema, { type: 'array', items: entrySchema, maxItems: maxEntriesAtOnce }],
+};
 
 export const policyRoutes: readonly Route[] = [
   {
@@ -68,8 +51,14 @@ export const policyRoutes: readonly Route[] = [
       'What writing a config entry, or a list of them, would change: fields, and recent calls through this host',
     bodySchema: entriesSchema,
     answer: ({ agent }, request) => {
+      const body = bodyJson(request);
+      const entries = parseConfigEntries(body);
       const traffic = agent.dataPlane()?.traffic ?? [];
-      return json(dryRun(agent.policy, agent.view().defaultIntention, entriesOf(request), traffic));
+      try {
+        return json(dryRun(agent.policy, agent.view().defaultIntention, entries, traffic));
+      } catch (error) {
+        throw error instanceof Fault ? respelled(error, body) : error;
+      }
     },
   },
   {
@@ -80,8 +69,12 @@ export const policyRoutes: readonly Route[] = [
     summary: 'Writes a config entry, or a list of them that may refer to each other: all or none',
     bodySchema: entriesSchema,
     answer: async ({ agent }, request) => {
-      const entries = entriesOf(request);
-      await agent.command({ type: 'put-config-entries', entries, operator: operatorOf(request) });
+      const body = bodyJson(request);
+      const entries = parseConfigEntries(body);
+      const operator = operatorOf(request);
+      await agent.command({ type: 'put-config-entries', entries, operator }).catch((error: unknown) => {
+        throw error instanceof Fault ? respelled(error, body) : error;
+      });
       return json({ written: entries.map(({ kind, name }) => ({ kind, name })) });
     },
   },

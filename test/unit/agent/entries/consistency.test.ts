@@ -88,6 +88,6 @@ test('entries that are written together are judged together', () => {
   const dangling = [{ ...resolver, Subsets: { v4: {} } }, renamed].map(parseConfigEntry);
   assert.match(
     outcome(() => refuseInconsistency(store, dangling)),
-    /^Routes\[0\]\.Destination\.ServiceSubset service-router\/api: Routes\[0\]/,
+    /^\[1\]\.Routes\[0\]\.Destination\.ServiceSubset /,
   );
 });

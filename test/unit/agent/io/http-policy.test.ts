@@ -170,3 +170,30 @@ test('a dry run says what would change and changes nothing, or refuses as the wr
   assert.equal(refused.json<{ field: string }>().field, 'Routes[0].Destination.ServiceSubset');
   assert.equal(api.agent.commands.length, before);
 });
+
+test('a list is written as a whole, and a fault in it names the entry by its place', async () => {
+  const post = (body: unknown) => api.call('POST', '/v1/mesh/config', { body, operator: true });
+  const resolver = { kind: 'service-resolver', name: 'list', subsets: { v1: {} } };
+  const router = (subset: string) => ({
+    kind: 'service-router',
+    name: 'list',
+    routes: [{ destination: { service_subset: subset } }],
+  });
+  assert.deepEqual((await post([router('v1'), resolver])).json(), {
+    written: [
+      { kind: 'service-router', name: 'list' },
+      { kind: 'service-resolver', name: 'list' },
+    ],
+  });
+  assert.equal((await api.call('POST', '/v1/mesh/config', { body: resolver })).status, 403);
+  for (const [body, field] of [
+    [[resolver, { ...router('v1'), routs: [] }], '[1].routs'],
+    [[resolver, resolver], '[1]'],
+    [{ ...resolver, sets: 1 }, 'sets'],
+  ] as const) {
+    const refused = await post(body);
+    assert.deepEqual([refused.status, refused.json<{ field: string }>().field], [400, field], refused.text);
+  }
+  const outlook = await api.call('POST', '/v1/mesh/dry-run', { body: [resolver, router('v9')] });
+  assert.equal(outlook.json<{ field: string }>().field, '[1].routes[0].destination.service_subset');
+});
