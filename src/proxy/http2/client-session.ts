@@ -31,7 +31,7 @@ export class Http2ClientSession extends Http2Connection {
       [Setting.initialWindowSize, streamWindowBytes],
       [Setting.maxHeaderListSize, maxHeaderListBytes],
     ]);
-    this.openWindow();
+    this.intake.open();
   }
 
   /** Whether it takes another request. */
@@ -55,13 +55,13 @@ export class Http2ClientSession extends Http2Connection {
     const streamId = this.nextStreamId;
     this.nextStreamId += 2;
     this.deadlineMs = Number.POSITIVE_INFINITY;
-    stream.begin(streamId, this.peerInitialWindow);
+    stream.begin(streamId, this.outlet.initialCredit);
     stream.incoming = 'none';
     stream.incomingLeft = 0;
     this.streams.set(streamId, stream);
     this.earnRequest();
     requestBlock.target(methodEnd, targetEnd);
-    this.sendHead(streamId, endStream, requestBlock, bytes, start, end, lines);
+    this.outlet.head(streamId, endStream, requestBlock, bytes, start, end, lines);
   }
 
   headers(streamId: number, endStream: boolean, bytes: Buffer, start: number, end: number): Violation | null {
@@ -84,13 +84,11 @@ export class Http2ClientSession extends Http2Connection {
     start: number,
     end: number,
   ): Violation | null {
-    const { streamId } = stream;
-    this.prepare(stream, headRoomBytes);
+    const isGone = !this.intake.prepare(stream, headRoomBytes);
     const mark = delivery.at;
     response.start();
     if (!this.decoder.decode(bytes, start, end, response)) return this.compressionError();
     const kind = response.finish(endStream, stream.isHeadRequest);
-    const isGone = stream.streamId !== streamId;
     if (response.problem !== '' || isGone) {
       delivery.at = mark;
       return isGone ? null : this.breakStream(stream, ErrorCode.protocolError);
@@ -113,7 +111,7 @@ export class Http2ClientSession extends Http2Connection {
   /** The server takes no more: what it says it has not seen may be asked elsewhere. */
   goAway(lastStreamId: number): void {
     this.retired = true;
-    this.deliver();
+    this.intake.deliver();
     for (const [streamId, stream] of [...this.streams])
       if (streamId > lastStreamId) stream?.fail('not-taken');
     if (this.streams.size === 0) this.end('reset', null);

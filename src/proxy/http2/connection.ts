@@ -6,24 +6,14 @@ import type { Millis } from '../../core.ts';
 import type { Timed } from '../deadlines.ts';
 import type { EngineContext } from '../engine.ts';
 import { type CloseReason, nobody, type Transport, type TransportOwner } from '../transport.ts';
-import { type LinesBlock, trailerBlock } from './blocks.ts';
 import { delivery } from './delivery.ts';
 import { type FrameHandler, FrameReader } from './frame-reader.ts';
 import { FrameWriter } from './frame-writer.ts';
-import {
-  defaultWindowBytes,
-  ErrorCode,
-  maxFrameBytes,
-  maxWindow,
-  Setting,
-  type Violation,
-  violation,
-} from './frames.ts';
+import { ErrorCode, maxFrameBytes, maxWindow, Setting, type Violation, violation } from './frames.ts';
 import { Decoder } from './hpack/decoder.ts';
-import { Encoder } from './hpack/encoder.ts';
+import { Intake } from './intake.ts';
 import {
   Budget,
-  connectionWindowBytes,
   idleFrameBurst,
   idleFramesPerData,
   idleFramesPerRequest,
@@ -31,7 +21,7 @@ import {
   resetBurst,
   resetsPerSecond,
 } from './limits.ts';
-import { SectionLines } from './lines.ts';
+import { Outlet } from './outlet.ts';
 import { headRoomBytes } from './request-builder.ts';
 import type { StreamTransport } from './stream.ts';
 import { TrailerBuilder } from './trailer-builder.ts';
@@ -43,33 +33,22 @@ const chunkRoomBytes = 32;
 const lastChunk = Buffer.from('0\r\n\r\n');
 
 const trailers = new TrailerBuilder();
-const queuedLines = new SectionLines();
 
 export abstract class Http2Connection implements TransportOwner, FrameHandler, Timed {
   readonly transport: Transport;
   readonly writer: FrameWriter;
   deadlineMs: Millis = Number.POSITIVE_INFINITY;
-  /** Bytes the peer still takes, of all streams together. */
-  credit = defaultWindowBytes;
   protected readonly context: EngineContext;
   protected readonly decoder = new Decoder();
-  protected readonly encoder = new Encoder();
   protected readonly reader: FrameReader;
   /** Those under way. Null where the message is complete and only the end of its stream is still to come. */
   protected readonly streams = new Map<number, StreamTransport | null>();
   protected over = false;
-  protected peerInitialWindow = defaultWindowBytes;
   protected readonly resets = new Budget(resetBurst, resetsPerSecond);
   private readonly idleFrames = new Budget(idleFrameBurst, idleFramesPerSecond);
   private readonly ownResets = new Set<number>();
-  private readonly blocked = new Set<StreamTransport>();
-  /** Bytes the peer may still send, and those that were taken and not given back. */
-  private allowance = connectionWindowBytes;
-  private unreturned = 0;
-  /** Whom what is in `delivery` is for, and how much of it counts for flow control. */
-  private current: StreamTransport | null = null;
-  private currentId = 0;
-  private charge = 0;
+  readonly intake: Intake;
+  readonly outlet: Outlet;
   /** Of the DATA frame under way; null where its data is dropped. */
   private dataStream: StreamTransport | null = null;
 
@@ -78,6 +57,8 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
     this.context = context;
     this.writer = new FrameWriter(transport);
     this.reader = new FrameReader(this, isServer);
+    this.intake = new Intake(this.writer);
+    this.outlet = new Outlet(this.writer, this.idleFrames);
     transport.owner = this;
     context.deadlines.add(this);
   }
@@ -110,56 +91,17 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
     return this.over;
   }
 
-  /** What is announced at once: how much the peer may send. */
-  protected openWindow(): void {
-    this.writer.windowUpdate(0, connectionWindowBytes - defaultWindowBytes);
-  }
-
   onData(bytes: Buffer, start: number, end: number): void {
     this.reader.read(bytes, start, end);
-    this.deliver();
-  }
-
-  /** Tells the engine what was put together for it. */
-  protected deliver(): void {
-    const stream = this.current;
-    if (stream === null) return;
-    const { charge, currentId } = this;
-    this.current = null;
-    this.charge = 0;
-    delivery.deliver(stream.owner);
-    if (charge === 0 || this.over) return;
-    if (stream.streamId === currentId) stream.delivered(charge);
-    else this.taken(charge);
-  }
-
-  /** Makes room for so many bytes to be delivered to the stream, behind what there is for it already. */
-  protected prepare(stream: StreamTransport | null, room: number): void {
-    if (
-      stream !== null &&
-      this.current === stream &&
-      this.currentId === stream.streamId &&
-      delivery.fits(room)
-    )
-      return;
-    this.deliver();
-    delivery.reserve(room);
-    this.current = stream;
-    this.currentId = stream === null ? 0 : stream.streamId;
-  }
-
-  /** What is in `delivery`, made before it was known for whom, is for this stream. */
-  protected deliverNext(stream: StreamTransport): void {
-    this.current = stream;
-    this.currentId = stream.streamId;
+    this.intake.deliver();
   }
 
   // Frames that come
 
   dataBegins(streamId: number, length: number): Violation | null {
     this.dataStream = null;
-    if (length > this.allowance) return violation(ErrorCode.flowControlError, 'more data than was allowed');
-    this.allowance -= length;
+    if (!this.intake.admit(length))
+      return violation(ErrorCode.flowControlError, 'more data than was allowed');
     const stream = this.streams.get(streamId);
     if (stream === undefined) return this.strayData(streamId);
     if (stream === null) return null;
@@ -181,24 +123,20 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
     const count = end - start;
     const stream = this.dataStream;
     if (stream === null) {
-      this.taken(count);
+      this.intake.taken(count);
       return null;
     }
     if (stream.incoming !== 'chunked' && count > stream.incomingLeft) {
       this.dataStream = null;
-      this.taken(count);
+      this.intake.taken(count);
       return this.breakStream(stream, ErrorCode.protocolError);
     }
-    const id = stream.streamId;
-    this.prepare(stream, count + chunkRoomBytes);
-    // What was delivered just now may have made the engine give up the rest.
-    if (stream.streamId !== id) {
-      this.current = null;
+    if (!this.intake.prepare(stream, count + chunkRoomBytes)) {
       this.dataStream = null;
-      this.taken(count);
+      this.intake.taken(count);
       return null;
     }
-    this.charge += count;
+    this.intake.count(count);
     if (stream.incoming === 'chunked') putChunk(bytes, start, end);
     else {
       stream.incomingLeft -= count;
@@ -212,7 +150,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
     const stream = this.dataStream;
     this.dataStream = null;
     if (padding > 0 && stream !== null) stream.delivered(padding);
-    else if (padding > 0) this.taken(padding);
+    else if (padding > 0) this.intake.taken(padding);
     if (isEmpty && !endStream) return this.spendIdleFrame();
     if (endStream && stream !== null) return this.endOfStream(stream);
     // Only its end was still to come.
@@ -231,9 +169,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
     if (stream.incoming === 'length' && stream.incomingLeft > 0)
       return this.breakStream(stream, ErrorCode.protocolError);
     if (stream.incoming === 'chunked') {
-      const id = stream.streamId;
-      this.prepare(stream, chunkRoomBytes);
-      if (stream.streamId !== id) return null;
+      if (!this.intake.prepare(stream, chunkRoomBytes)) return null;
       delivery.at += lastChunk.copy(delivery.bytes, delivery.at);
     }
     stream.endRemote();
@@ -248,17 +184,12 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
     start: number,
     end: number,
   ): Violation | null {
-    const id = stream.streamId;
-    this.prepare(stream, headRoomBytes);
+    const isGone = !this.intake.prepare(stream, headRoomBytes);
     const mark = delivery.at;
     if (!this.readTrailers(bytes, start, end)) return this.compressionError();
-    const isGone = stream.streamId !== id;
     const isWrong = trailers.problem !== '' || !endStream || stream.remoteEnded || stream.incomingLeft > 0;
     if (isGone || isWrong || stream.incoming !== 'chunked') delivery.at = mark;
-    if (isGone) {
-      this.current = null;
-      return null;
-    }
+    if (isGone) return null;
     if (stream.remoteEnded) return this.breakStream(stream, ErrorCode.streamClosed);
     if (isWrong) return this.breakStream(stream, ErrorCode.protocolError);
     stream.endRemote();
@@ -267,7 +198,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
 
   /** A header block for nobody: it is read, because the next one builds on it. */
   protected skipHeaders(bytes: Buffer, start: number, end: number): Violation | null {
-    this.prepare(null, headRoomBytes);
+    this.intake.prepare(null, headRoomBytes);
     const mark = delivery.at;
     const isRead = this.readTrailers(bytes, start, end);
     delivery.at = mark;
@@ -291,14 +222,14 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
       if (problem !== null) return problem;
     }
     this.writer.settingsAck();
-    this.pumpBlocked();
+    this.outlet.pumpAll();
     return this.spendIdleFrame();
   }
 
   private setting(setting: number, value: number): Violation | null {
     switch (setting) {
       case Setting.headerTableSize:
-        this.encoder.setLimit(value);
+        this.outlet.encoder.setLimit(value);
         return null;
       case Setting.enablePush:
         return value > 1 ? violation(ErrorCode.protocolError, `ENABLE_PUSH of ${value}`) : null;
@@ -318,8 +249,8 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
 
   private initialWindowSetting(value: number): Violation | null {
     if (value > maxWindow) return violation(ErrorCode.flowControlError, `INITIAL_WINDOW_SIZE of ${value}`);
-    const change = value - this.peerInitialWindow;
-    this.peerInitialWindow = value;
+    const change = value - this.outlet.initialCredit;
+    this.outlet.initialCredit = value;
     for (const stream of this.streams.values())
       if (stream !== null && !stream.addCredit(change))
         return violation(ErrorCode.flowControlError, 'window beyond its limit');
@@ -336,9 +267,9 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
   windowUpdate(streamId: number, increment: number): Violation | null {
     if (streamId === 0) {
       if (increment === 0) return violation(ErrorCode.protocolError, 'WINDOW_UPDATE of 0');
-      this.credit += increment;
-      if (this.credit > maxWindow) return violation(ErrorCode.flowControlError, 'window beyond its limit');
-      this.pumpBlocked();
+      if (!this.outlet.addCredit(increment))
+        return violation(ErrorCode.flowControlError, 'window beyond its limit');
+      this.outlet.pumpAll();
       return this.spendIdleFrame();
     }
     if (this.isIdle(streamId))
@@ -347,7 +278,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
     if (stream === undefined || stream === null) return this.spendIdleFrame();
     if (increment === 0) return this.breakStream(stream, ErrorCode.protocolError);
     if (!stream.addCredit(increment)) return this.breakStream(stream, ErrorCode.flowControlError);
-    if (!stream.pump()) this.blocked.delete(stream);
+    this.outlet.pump(stream);
     return this.spendIdleFrame();
   }
 
@@ -355,7 +286,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
     if (this.isIdle(streamId))
       return violation(ErrorCode.protocolError, `RST_STREAM on idle stream ${streamId}`);
     // What came before it counts.
-    this.deliver();
+    this.intake.deliver();
     const stream = this.streams.get(streamId);
     if (stream === null) this.settle(streamId, true);
     else if (stream !== undefined) stream.resetByPeer(code);
@@ -384,7 +315,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
 
   /** The peer broke the rules on one stream: that one ends. */
   protected breakStream(stream: StreamTransport, code: ErrorCode): Violation | null {
-    this.deliver();
+    this.intake.deliver();
     const id = stream.streamId;
     if (this.streams.get(id) === stream) {
       this.resetStream(id, code);
@@ -412,12 +343,9 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
     this.reader.stop();
     this.context.deadlines.remove(this);
     this.transport.owner = nobody;
-    // What was put together and not told is told to nobody.
-    if (this.current !== null) delivery.drop();
-    this.current = null;
+    this.intake.close();
     for (const stream of [...this.streams.values()]) stream?.fail(reason);
     this.streams.clear();
-    this.blocked.clear();
     this.writer.rest();
     this.onOver(problem);
   }
@@ -440,7 +368,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
   // What streams ask for
 
   forget(streamId: number, stream: StreamTransport): void {
-    this.blocked.delete(stream);
+    this.outlet.forget(stream);
     if (this.dataStream === stream) this.dataStream = null;
     if (this.streams.get(streamId) === stream) this.streams.delete(streamId);
     if (this.streams.size === 0) this.unused();
@@ -453,21 +381,10 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
 
   private unused(): void {
     // The last of what came is told before the connection may go.
-    this.deliver();
+    this.intake.deliver();
     if (this.over || this.streams.size > 0) return;
     this.writer.rest();
     this.onUnused();
-  }
-
-  block(stream: StreamTransport): void {
-    this.blocked.add(stream);
-  }
-
-  private pumpBlocked(): void {
-    for (const stream of [...this.blocked]) {
-      if (this.over) return;
-      if (!stream.pump()) this.blocked.delete(stream);
-    }
   }
 
   resetStream(streamId: number, code: ErrorCode): void {
@@ -484,52 +401,6 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
   /** Whether what comes for a stream that is over may have been sent before its peer knew. */
   protected wasReset(streamId: number): boolean {
     return this.ownResets.has(streamId);
-  }
-
-  /** So many bytes were taken, or dropped: the peer may send as many more. */
-  taken(count: number): void {
-    this.unreturned += count;
-    if (this.unreturned < connectionWindowBytes / 2 || this.over) return;
-    this.writer.windowUpdate(0, this.unreturned);
-    this.allowance += this.unreturned;
-    this.unreturned = 0;
-  }
-
-  sendData(streamId: number, bytes: Buffer, start: number, end: number, isLast: boolean): void {
-    this.credit -= end - start;
-    let at = start;
-    do {
-      const stop = Math.min(end, at + maxFrameBytes);
-      this.writer.data(streamId, bytes, at, stop, isLast && stop === end);
-      this.idleFrames.earn(idleFramesPerData);
-      at = stop;
-    } while (at < end);
-  }
-
-  sendHead(
-    streamId: number,
-    endStream: boolean,
-    block: LinesBlock,
-    bytes: Buffer,
-    start: number,
-    end: number,
-    lines: SectionLines,
-  ): void {
-    block.set(bytes, start, lines, this.encoder);
-    this.writer.headers(streamId, endStream, block.atMost(end), block);
-  }
-
-  sendTrailers(
-    streamId: number,
-    bytes: Buffer,
-    start: number,
-    end: number,
-    known: SectionLines | null,
-  ): void {
-    const lines = known ?? queuedLines;
-    if (known === null) lines.readFields(bytes, start, end);
-    const block = trailerBlock.set(bytes, start, lines, this.encoder);
-    this.writer.headers(streamId, true, block.atMost(end), block);
   }
 }
 

@@ -53,7 +53,7 @@ export class Http2ServerSession extends Http2Connection {
       [Setting.initialWindowSize, streamWindowBytes],
       [Setting.maxHeaderListSize, maxHeaderListBytes],
     ]);
-    this.openWindow();
+    this.intake.open();
     this.writer.rest();
   }
 
@@ -106,7 +106,7 @@ export class Http2ServerSession extends Http2Connection {
     start: number,
     end: number,
   ): Violation | null {
-    this.prepare(null, headRoomBytes);
+    this.intake.prepare(null, headRoomBytes);
     request.start();
     const isRead = this.decoder.decode(bytes, start, end, request);
     if (isRead) request.finish(endStream);
@@ -136,16 +136,16 @@ export class Http2ServerSession extends Http2Connection {
       stream = new ServerStream(this);
       this.accept(stream);
     }
-    stream.beginRequest(streamId, this.peerInitialWindow, request.isHead);
+    stream.beginRequest(streamId, this.outlet.initialCredit, request.isHead);
     this.streams.set(streamId, stream);
     stream.incoming = endStream ? 'none' : request.contentLength < 0 ? 'chunked' : 'length';
     stream.incomingLeft = stream.incoming === 'length' ? request.contentLength : 0;
-    this.deliverNext(stream);
+    this.intake.address(stream);
     if (endStream) stream.endRemote();
   }
 
   private answerTooLong(streamId: number, endStream: boolean): void {
-    this.sendHead(streamId, true, responseBlock, tooLong, 0, tooLong.length, tooLongLines);
+    this.outlet.head(streamId, true, responseBlock, tooLong, 0, tooLong.length, tooLongLines);
     if (!endStream) this.resetStream(streamId, ErrorCode.noError);
   }
 

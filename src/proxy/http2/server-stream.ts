@@ -35,7 +35,8 @@ export class ServerStream extends StreamTransport {
     // Whoever asks by HTTP/2 cannot ask for another protocol.
     if (status < 100 || status > 599 || status === 101) return null;
     const following = this.following(status, framingOf(bytes, lines));
-    this.connection.sendHead(this.streamId, following === 'none', responseBlock, bytes, start, end, lines);
+    const { outlet } = this.connection;
+    outlet.head(this.streamId, following === 'none', responseBlock, bytes, start, end, lines);
     if (following === 'none') this.endLocal();
     return following;
   }

@@ -77,7 +77,7 @@ export abstract class StreamTransport implements Transport, MessageSink {
     const untaken = this.untaken;
     this.untaken = 0;
     connection.forget(streamId, this);
-    if (untaken > 0) connection.taken(untaken);
+    if (untaken > 0) connection.intake.taken(untaken);
   }
 
   get pendingBytes(): number {
@@ -112,19 +112,19 @@ export abstract class StreamTransport implements Transport, MessageSink {
       keepReceived();
       this.queue.push(bytes.subarray(at, end));
       this.queuedBytes += end - at;
-      connection.block(this);
+      connection.outlet.block(this);
     }
     this.queuedEnd = isLast;
   }
 
   /** How much of so many bytes may be sent now. */
   private sendable(count: number): number {
-    return Math.max(0, Math.min(count, this.credit, this.connection!.credit));
+    return Math.max(0, Math.min(count, this.credit, this.connection!.outlet.credit));
   }
 
   private send(bytes: Buffer, start: number, end: number, isLast: boolean): void {
     this.credit -= end - start;
-    this.connection!.sendData(this.streamId, bytes, start, end, isLast);
+    this.connection!.outlet.data(this.streamId, bytes, start, end, isLast);
     if (isLast) this.endLocal();
   }
 
@@ -135,7 +135,7 @@ export abstract class StreamTransport implements Transport, MessageSink {
       this.queuedTrailers = Buffer.from(bytes.subarray(start, end));
       return;
     }
-    connection.sendTrailers(this.streamId, bytes, start, end, lines);
+    connection.outlet.trailers(this.streamId, bytes, start, end, lines);
     this.endLocal();
   }
 
@@ -163,7 +163,7 @@ export abstract class StreamTransport implements Transport, MessageSink {
     this.queuedTrailers = null;
     this.queuedEnd = false;
     if (trailers !== null) {
-      this.connection!.sendTrailers(this.streamId, trailers, 0, trailers.length, null);
+      this.connection!.outlet.trailers(this.streamId, trailers, 0, trailers.length, null);
       this.endLocal();
     } else if (!this.localEnded) this.owner.onDrain();
     return false;
@@ -188,7 +188,7 @@ export abstract class StreamTransport implements Transport, MessageSink {
     this.paused = false;
     const untaken = this.untaken;
     this.untaken = 0;
-    if (untaken > 0) this.connection?.taken(untaken);
+    if (untaken > 0) this.connection?.intake.taken(untaken);
     this.returnCredit();
   }
 
@@ -196,7 +196,7 @@ export abstract class StreamTransport implements Transport, MessageSink {
   delivered(count: number): void {
     this.unreturned += count;
     if (this.paused) this.untaken += count;
-    else this.connection!.taken(count);
+    else this.connection!.intake.taken(count);
     this.returnCredit();
   }
 

@@ -202,11 +202,17 @@ test('a client of the mesh that is no proxy gets HTTP/2 by ALPN', async (t) => {
 
 test('a data plane that goes lets requests of HTTP/2 finish', async (t) => {
   const waiting: ServerHttp2Stream[] = [];
-  const app = await startHttp2App(t, (stream) => waiting.push(stream));
+  let bothWait: () => void = () => {};
+  const both = new Promise<void>((resolve) => {
+    bothWait = resolve;
+  });
+  const app = await startHttp2App(t, (stream) => {
+    if (waiting.push(stream) === 2) bothWait();
+  });
   const mesh = await startMesh(t, [app]);
   const client = startClient(t, mesh.port);
   const answers = [ask(client, { ':path': '/1' }), ask(client, { ':path': '/2' })];
-  while (waiting.length < 2) await new Promise((resolve) => setImmediate(resolve));
+  await both;
   const away = once(client, 'goaway');
   const closed = mesh.caller.close(10_000);
   await away;
