@@ -6,6 +6,7 @@ import { addCaCommands } from './ca-commands.ts';
 import { addCompletionCommand } from './completion.ts';
 import { addConfigCommands } from './config-commands.ts';
 import { addDebugCommand } from './debug-command.ts';
+import { addExplainCommand } from './explain-command.ts';
 import { addIntentionCommands } from './intention-commands.ts';
 import { addMeshCommands } from './mesh-commands.ts';
 import { addServiceCommands } from './service-commands.ts';
@@ -29,6 +30,7 @@ export function buildProgram(version: string): Command {
   addConfigCommands(program);
   addTrustCommands(program);
   addCaCommands(program);
+  addExplainCommand(program);
   addSnapshotCommands(program);
   addDebugCommand(program);
   addCompletionCommand(program);

@@ -136,6 +136,14 @@ function sentence<T>(read: () => T): T {
   }
 }
 
+/** One service by its name. */
+export function serviceArgument(name: string, description: string): Argument {
+  return new Argument(name, description).argParser((text) => {
+    if (!serviceNamePattern.test(text)) throw new InvalidArgumentError('Not a service name.');
+    return text;
+  });
+}
+
 /** `<source>` or `<destination>`. */
 export function partyArgument(name: string): Argument {
   return new Argument(name, 'a service, or * for any').argParser(party);

@@ -22,6 +22,7 @@ import { configRoutes } from './config-routes.ts';
 import { denyRoutes } from './deny-routes.ts';
 import { discoveryRoutes } from './discovery-routes.ts';
 import { EventStreams } from './event-stream.ts';
+import { explainRoutes } from './explain-routes.ts';
 import { isOurs, lineOf, statusOf } from './failure.ts';
 import { filtered, filterOf } from './filtered.ts';
 import { healthRoutes } from './health-routes.ts';
@@ -93,6 +94,7 @@ export const allRoutes: readonly Route[] = [
   ...caRoutes,
   ...denyRoutes,
   ...discoveryRoutes,
+  ...explainRoutes,
   ...operationRoutes,
 ];
 

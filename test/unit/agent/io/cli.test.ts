@@ -409,7 +409,7 @@ test('without an agent there is one clear line and exit 1', async () => {
 });
 
 test('misuse is exit 2, and commands that are not built are unknown', async () => {
-  await fails(2, /unknown command 'explain'/, 'explain', 'web', 'api');
+  await fails(2, /unknown command 'fly'/, 'fly', 'web', 'api');
   await fails(2, /unknown command 'membrs' \(Did you mean members\?\)/, 'membrs');
   await fails(2, /unknown option '--nest'/, 'members', '--nest');
   await fails(2, /missing required argument 'file'/, 'register');
@@ -443,4 +443,15 @@ test('Consul’s way to force a host out is refused without the token, and where
   assert.equal((await api.call('PUT', '/v1/agent/force-leave/x', { operator: true })).status, 404);
   const uuid = 'dddddddd-dddd-dddd-dddd-dddddddddddd';
   assert.equal((await api.call('PUT', `/v1/agent/force-leave/${uuid}`, { operator: true })).status, 200);
+});
+
+test('explain says what becomes of a call, by exit code too, and what would let it through', async () => {
+  const ended = await cli('explain', 'web', 'api', '--path', '/x', '--header', 'a=b', '--why-not');
+  assert.equal(ended.code, 1);
+  assert.match(ended.stdout, /^(refused|denied): /);
+  const answer = JSON.parse((await cli('explain', 'web', 'api', '--json')).stdout) as { verdict: string };
+  assert.notEqual(answer.verdict, 'forwarded');
+  await fails(2, /service name/i, 'explain', 'WEB', 'api');
+  await fails(2, /name=value/, 'explain', 'web', 'api', '--header', 'x');
+  await fails(1, /path/, 'explain', 'web', 'api', '--path', 'x');
 });
