@@ -96,6 +96,7 @@ export class Credentials {
       saved: kept.filter(([key]) => key.startsWith(epochPrefix)),
       secrets: saved.secrets,
       view: (now) => this.standing.trusteeView(now),
+      isEndorsed: (hash) => this.standing.isEndorsed(hash),
       laterRecord: (epoch, now) => facts.laterEpochRecord(epoch, now, agent.random),
     });
     const { succession, standing, log } = this;
@@ -269,7 +270,7 @@ export class Credentials {
       case 'recover':
         requireOperator(this.options.knowledge, question.operator, now);
         return [
-          ...this.quorum.recover(recoveryOrder(question), now),
+          ...this.quorum.recover(recoveryOrder(question, this.options.knowledge.trust), now),
           { type: 'reply', request, value: null },
         ];
     }

@@ -76,6 +76,8 @@ export type EpochEvent =
   | { readonly type: 'entered' }
   /** Let everybody know of it. */
   | { readonly type: 'publish'; readonly epoch: number; readonly bytes: Uint8Array }
+  /** Let everybody know that this host stands by a new root. */
+  | { readonly type: 'stand'; readonly epoch: number; readonly hash: string }
   /** The issuance log is on disk up to this entry. */
   | { readonly type: 'logged'; readonly entry: IssuanceEntry };
 

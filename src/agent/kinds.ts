@@ -31,6 +31,8 @@ export const TRUST_EPOCH = 'trust-epoch';
 export const TRUST_ACK = 'trust-ack';
 /** Host scope, key '': the signed head of this host's issuance log, now and then. */
 export const TRUST_HEAD = 'trust-head';
+/** Host scope, key '': the new root that this host stands by, where nothing brings the one before back. */
+export const TRUST_STAND = 'trust-stand';
 /** Host scope, key = `fork/<id>` or `twin/<id>`: what this host found out about a trustee; see `accusations.ts`. */
 export const TRUST_ACCUSATION = 'trust-accusation';
 /** Policy scope, key 'rotation': an operator wants another root than that of a generation. */
@@ -81,6 +83,13 @@ export interface TrustAckValue {
 export interface TrustHeadValue {
   /** As `encodeHead` gives it, base64. */
   readonly head: string;
+}
+
+/** The value of a `trust-stand` record. */
+export interface TrustStandValue {
+  readonly epoch: number;
+  /** Of the descriptor of that epoch, hex. */
+  readonly hash: string;
 }
 
 /** The value of a `trust-accusation` record. */

@@ -29,10 +29,12 @@ import {
   TRUST_EPOCH,
   TRUST_HEAD,
   TRUST_ROOT,
+  TRUST_STAND,
   type TrustAccusationValue,
   type TrustAckValue,
   type TrustEpochValue,
   type TrustHeadValue,
+  type TrustStandValue,
 } from './kinds.ts';
 import { Policies } from './policy.ts';
 import { Registry } from './registry.ts';
@@ -152,6 +154,7 @@ export class Knowledge {
       if (kind === TRUST_ACK) this.trustFacts.acknowledged(author, null);
       if (kind === TRUST_EPOCH) this.trustFacts.toldOfEpoch(author, null);
       if (kind === TRUST_ACCUSATION) this.trustFacts.accused(author, key, null);
+      if (kind === TRUST_STAND) this.trustFacts.stood(author, null);
     }
   }
 
@@ -168,6 +171,7 @@ export class Knowledge {
     this.catalog.record(author, kind, key, value);
     if (kind === TRUST_ACK) this.trustFacts.acknowledged(author, value as TrustAckValue | null);
     if (kind === TRUST_EPOCH) this.trustFacts.toldOfEpoch(author, value as TrustEpochValue | null);
+    if (kind === TRUST_STAND) this.trustFacts.stood(author, value as TrustStandValue | null);
     if (kind === TRUST_ACCUSATION) this.trustFacts.accused(author, key, value as TrustAccusationValue | null);
     if (kind === TRUST_HEAD) this.trustFacts.toldOfHead(author, value as TrustHeadValue | null);
     // It takes one of a grant's uses.

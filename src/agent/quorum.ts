@@ -36,6 +36,7 @@ import {
   TRUST_ACK,
   TRUST_EPOCH,
   TRUST_ROOT,
+  TRUST_STAND,
   type TrustAckValue,
   type TrustEpochValue,
 } from './kinds.ts';
@@ -99,12 +100,22 @@ export class Quorum {
   }
 
   wake(now: Millis): AgentEffect[] {
+    this.reconsider(now);
     return [
       ...this.succeeded(this.options.succession.wake(now)),
       ...this.judged({ type: 'wake' }, now),
       ...this.requested({ type: 'wake' }, now),
       ...this.kept(this.custodian.step({ type: 'wake' }, now), now),
     ];
+  }
+
+  /** Nobody needs another root while enough hold the one there is: this host's word must not outlast that. */
+  private reconsider(now: Millis): void {
+    const { self, facts, standing, succession, write } = this.options;
+    const hash = facts.standOf(self);
+    if (hash === null || succession.agreement.hasEntered(hash)) return;
+    if (standing.isQuorumHere(standing.generation()))
+      write([{ kind: TRUST_STAND, key: '', value: null }], [], now);
   }
 
   frame(
@@ -153,7 +164,11 @@ export class Quorum {
   /** What rested on a write of the succession is durable. */
   epoch(event: Exclude<EpochEvent, { type: 'logged' }>, now: Millis): void {
     const { self, facts, standing, write } = this.options;
-    if (event.type === 'publish') {
+    if (event.type === 'stand') {
+      const { epoch, hash } = event;
+      if (facts.standOf(self) !== hash)
+        write([{ kind: TRUST_STAND, key: '', value: { epoch, hash } }], [], now);
+    } else if (event.type === 'publish') {
       const value: TrustEpochValue = {
         epoch: event.epoch,
         record: Buffer.from(event.bytes).toString('base64'),

@@ -1,8 +1,21 @@
 /** Shares of the root that are put away, and the recovery by them, as operators see it from one host. */
 import type { Millis, Signer } from '../core.ts';
 
-/** What `read-recovery` answers: all that the holder of the recovery key needs to look after it and to use it. */
-export interface RecoveryStatus {
+/** What can be done now, if anything. */
+export interface RecoveryOutlook {
+  /** The encoded plan, base64; null where `refusal` says why there is none. */
+  readonly plan: string | null;
+  readonly refusal: { readonly code: string; readonly message: string } | null;
+  /** Names of the hosts that would hold the root, and of the trustees that are lost. */
+  readonly hosts: readonly string[];
+  readonly lost: readonly string[];
+}
+
+/**
+ * What `read-recovery` answers: all that the holder of the recovery key needs to look after it and to use it. The
+ * outlook is that for the same root.
+ */
+export interface RecoveryStatus extends RecoveryOutlook {
   readonly trustDomain: string;
   readonly epoch: number;
   /** The descriptor of the epoch in force, base64: what is sealed is in it. */
@@ -12,12 +25,8 @@ export interface RecoveryStatus {
   /** The key that an operator wants them to be sealed for from the next epoch on; null for none. */
   readonly wanted: string | null;
   readonly drill: RecoveryDrill | null;
-  /** The encoded plan of the recovery that is possible now, base64; null where `refusal` says why none is. */
-  readonly plan: string | null;
-  readonly refusal: { readonly code: string; readonly message: string } | null;
-  /** Names of the hosts that would hold the root, and of the trustees that are lost. */
-  readonly hosts: readonly string[];
-  readonly lost: readonly string[];
+  /** That for a new root, which the first operator and more than half of all hosts put in the place of a lost one. */
+  readonly newRoot: RecoveryOutlook;
 }
 
 /** The last time that somebody looked whether the cold shares are what they should be. */
@@ -50,7 +59,7 @@ export interface NoteDrill {
 /** Carries through what the holder of the recovery key has planned and dealt. Answered with null once begun. */
 export interface Recover {
   readonly type: 'recover';
-  /** The encoded plan. */
+  /** The encoded plan. For a new root it is all there is: the operator signs it. */
   readonly plan: Uint8Array;
   readonly signature: Uint8Array;
   readonly dealing: Uint8Array;

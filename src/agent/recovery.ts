@@ -4,18 +4,19 @@
  */
 import { Fault, type HostId, isHex, type Millis } from '../core.ts';
 import type { EpochAgreement } from '../trust/epoch/agreement.ts';
-import { decodePlan, encodePlan } from '../trust/epoch/descriptor.ts';
+import { decodePlan, type EpochPlan, encodePlan } from '../trust/epoch/descriptor.ts';
 import type { ColdWish, TrusteePolicy } from '../trust/epoch/policy.ts';
 import type { RecoveryOrder } from '../trust/epoch/recovery.ts';
-import { planRecovery } from '../trust/epoch/recovery-plan.ts';
+import { planRecovery, planRefounding } from '../trust/epoch/recovery-plan.ts';
 import type { TrusteeView } from '../trust/epoch/rules.ts';
+import { recoveryStatement } from '../trust/epoch/voucher.ts';
 import { maxColdSeats } from '../trust/frost/cold.ts';
 import type { TrustState } from '../trust/state.ts';
 import { hostNameOf } from './ca-status.ts';
 import type { Catalog } from './catalog.ts';
 import type { PolicyWrite } from './commands.ts';
 import { RECOVERY, type RecoveryDrillValue, type RecoveryKeyValue } from './kinds.ts';
-import type { NoteDrill, Recover, RecoveryStatus, SetRecoveryKey } from './recovery-port.ts';
+import type { NoteDrill, Recover, RecoveryOutlook, RecoveryStatus, SetRecoveryKey } from './recovery-port.ts';
 import type { TrustFacts } from './trust-facts.ts';
 
 export interface RecoverySources {
@@ -44,27 +45,37 @@ export function recoveryStatus(sources: RecoverySources, now: Millis): RecoveryS
     wanted: coldWishOf(facts.recoveryKey)?.key ?? null,
     drill: facts.drill,
   };
+  const { policy, view } = sources;
+  const seen = { current, view, policy, foundedAt: trust.genesis.createdAt };
+  const same = outlookOf(() => planRecovery(seen, now), current.plan, sources);
+  return { ...shown, ...same, newRoot: outlookOf(() => planRefounding(seen, now), current.plan, sources) };
+}
+
+/** What a plan comes to, or why there is none. */
+function outlookOf(planned: () => EpochPlan, before: EpochPlan, sources: RecoverySources): RecoveryOutlook {
   try {
-    const plan = planOf(sources, now);
+    const plan = planned();
     const name = (host: HostId): string => hostNameOf(host, sources);
-    const lost = current.plan.trustees.filter((host) => !plan.trustees.includes(host)).map(name);
+    const lost = before.trustees.filter((host) => !plan.trustees.includes(host)).map(name);
     const encoded = Buffer.from(encodePlan(plan)).toString('base64');
-    return { ...shown, plan: encoded, refusal: null, hosts: plan.trustees.map(name), lost };
+    return { plan: encoded, refusal: null, hosts: plan.trustees.map(name), lost };
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
     const { code, message } = error;
-    return { ...shown, plan: null, refusal: { code, message }, hosts: [], lost: [] };
+    return { plan: null, refusal: { code, message }, hosts: [], lost: [] };
   }
 }
 
-function planOf({ agreement, view, policy, trust }: RecoverySources, now: Millis) {
-  const foundedAt = trust.genesis.createdAt;
-  return planRecovery({ current: agreement.current, view, policy, foundedAt }, now);
-}
-
-/** What an order is, as far as it can be read. Throws `Fault('malformed')`. */
-export function recoveryOrder({ plan, signature, dealing, shares }: Recover): RecoveryOrder {
-  return { plan: decodePlan(plan), signature, dealing, shares };
+/** What an order is; a new root is the operator's to sign for. Throws `Fault`: `malformed`, `not-first-operator`. */
+export function recoveryOrder(
+  { plan: encoded, signature, dealing, shares, operator }: Recover,
+  { genesis }: Pick<TrustState, 'genesis'>,
+): RecoveryOrder {
+  const plan = decodePlan(encoded);
+  if (plan.kind !== 'refound') return { plan, signature, dealing, shares };
+  if (operator.publicKey !== genesis.operatorKey)
+    throw new Fault('not-first-operator', 'only the first operator may have a new root in the place of a lost one');
+  return { plan, signature: operator.sign(recoveryStatement(plan)), dealing: new Uint8Array(), shares: new Map() };
 }
 
 /** Of the first operator: whoever has that key has as many shares as are sealed for it. Throws a `Fault`. */

@@ -181,6 +181,13 @@ export class RootStanding implements CustodianContext {
     return weakest > 1 && denied.length >= weakest - 1;
   }
 
+  /** Whether more than half of all hosts that belong to the mesh and have not left stand by a new root. */
+  isEndorsed(hash: string): boolean {
+    const { catalog, facts, trust } = this.options;
+    const hosts = trust.admitted().filter(({ host }) => catalog.host(host)?.state !== 'left');
+    return 2 * hosts.filter(({ host }) => facts.standOf(host) === hash).length > hosts.length;
+  }
+
   /** So that shares which leaked one by one, over the years, are never of one time. */
   private refreshEpoch(now: Millis): number | null {
     const { epoch, proposedAt, threshold } = this.options.agreement().current.plan;

@@ -29,6 +29,8 @@ export interface SuccessionOptions {
   readonly secrets: readonly ShareName[];
   /** What this host sees of the mesh now. */
   readonly view: (now: Millis) => TrusteeView;
+  /** Whether more than half of all hosts stand by the new root that this is the hash of. */
+  readonly isEndorsed: (hash: string) => boolean;
   /** The record of a later epoch than this that some host tells of; null where none does. */
   readonly laterRecord: (epoch: number, now: Millis) => Uint8Array | null;
 }
@@ -84,9 +86,14 @@ export class Succession {
     return this.step({ type: 'view', view }, now);
   }
 
+  /** But every host judges whether it needs a new root. */
+  private lookAnyway(now: Millis): AgentEffect[] {
+    return this.step({ type: 'view', view: this.options.view(now) }, now);
+  }
+
   /** Others are judged by what is seen now: what they act on may have come only just, here as there. */
   frame(from: HostId, bytes: Uint8Array, now: Millis): AgentEffect[] {
-    const looked = asksForView(bytes) ? this.look(now) : [];
+    const looked = asksForView(bytes) ? this.lookAnyway(now) : [];
     return [...looked, ...this.step({ type: 'message', from, bytes }, now)];
   }
 
@@ -96,7 +103,7 @@ export class Succession {
 
   /** An epoch record that somebody told of. */
   record(bytes: Uint8Array, now: Millis): AgentEffect[] {
-    return this.step({ type: 'record', bytes }, now);
+    return [...this.lookAnyway(now), ...this.step({ type: 'record', bytes }, now)];
   }
 
   /** Nothing signed by this root, or those before it, is believed any more. */
@@ -107,7 +114,7 @@ export class Succession {
   /** Throws a `Fault` for an order that nobody would follow. */
   recover(order: RecoveryOrder, now: Millis): AgentEffect[] {
     this.agreement.checkRecovery(order);
-    return [...this.look(now), ...this.step({ type: 'recover', order }, now)];
+    return [...this.lookAnyway(now), ...this.step({ type: 'recover', order }, now)];
   }
 
   private step(input: Parameters<EpochAgreement['step']>[0], now: Millis): AgentEffect[] {
@@ -127,6 +134,7 @@ export class Succession {
       case 'crypto':
         return [{ type: 'engine', order: effect.order }];
       case 'publish':
+      case 'stand':
         return [{ type: 'input', input: { type: 'epoch', event: effect } }];
       case 'entered':
         return [{ type: 'input', input: { type: 'epoch', event: { type: 'entered' } } }];
@@ -160,7 +168,12 @@ export class Succession {
 /** With what was saved; withdrawn, where that does not fit together. */
 function agree(options: SuccessionOptions): Pick<Succession, 'agreement' | 'damage'> {
   const { hash, founder, root, createdAt } = options.genesis;
-  const whole = { ...options, genesis: genesisEpoch(hash, founder, root.publicKey, createdAt) };
+  const { operatorKey } = options.genesis;
+  const whole = {
+    ...options,
+    genesis: genesisEpoch(hash, founder, root.publicKey, createdAt),
+    refounding: { operatorKey, isEndorsed: options.isEndorsed },
+  };
   try {
     return { agreement: new EpochAgreement(whole), damage: null };
   } catch (error) {

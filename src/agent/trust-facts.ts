@@ -9,6 +9,7 @@ import type {
   TrustAckValue,
   TrustEpochValue,
   TrustHeadValue,
+  TrustStandValue,
 } from './kinds.ts';
 
 /** One host's word of an epoch that leads nowhere is asked about again after so long at first, then twice as long. */
@@ -39,6 +40,8 @@ export class TrustFacts {
   private readonly news = new Map<HostId, Uint8Array>();
   /** Heads of issuance logs that came since they were last taken, by whose log it is. */
   private heads: (readonly [HostId, TrustHeadValue])[] = [];
+  /** The new root that each host stands by, as the hash of its epoch. */
+  private readonly stands = new Map<HostId, string>();
   /** By who says so and the key of the record. */
   private readonly accusations = new Map<string, Accusation>();
   /** The last head of each host that was not known to have been a trustee when it came. */
@@ -95,6 +98,21 @@ export class TrustFacts {
   toldOfHead(host: HostId, value: TrustHeadValue | null): void {
     if (value !== null) this.heads.push([host, value]);
     else this.strangersHeads.delete(host);
+  }
+
+  /** Word of a new root may be the one that its record waited for. */
+  stood(host: HostId, value: TrustStandValue | null): void {
+    if (value === null) {
+      this.stands.delete(host);
+      return;
+    }
+    this.stands.set(host, value.hash);
+    for (const [teller, told] of this.epochs)
+      if (told.epoch === value.epoch) this.news.set(teller, Buffer.from(told.record, 'base64'));
+  }
+
+  standOf(host: HostId): string | null {
+    return this.stands.get(host) ?? null;
   }
 
   accused(by: HostId, key: string, value: TrustAccusationValue | null): void {

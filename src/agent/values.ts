@@ -36,10 +36,12 @@ import {
   TRUST_ACK,
   TRUST_EPOCH,
   TRUST_HEAD,
+  TRUST_STAND,
   type TrustAccusationValue,
   type TrustAckValue,
   type TrustEpochValue,
   type TrustHeadValue,
+  type TrustStandValue,
 } from './kinds.ts';
 
 const text = (maxLength: number) => Type.String({ maxLength });
@@ -133,6 +135,10 @@ const trustAck = Type.Object({
 const trustHead = Type.Object({
   head: Type.String({ maxLength: Math.ceil(maxHeadBytes / 3) * 4, pattern: '^[A-Za-z0-9+/]*={0,2}$' }),
 });
+const trustStand = Type.Object({
+  epoch: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+  hash: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+});
 const trustAccusation = Type.Object({
   detail: text(256),
   evidence: Type.String({ maxLength: 24 * 1024, pattern: '^[A-Za-z0-9+/]*={0,2}$' }),
@@ -162,6 +168,7 @@ const shapes: ReadonlyMap<
     [TRUST_ACK]: Compile(trustAck),
     [TRUST_HEAD]: Compile(trustHead),
     [TRUST_ACCUSATION]: Compile(trustAccusation),
+    [TRUST_STAND]: Compile(trustStand),
     [ROOT_ROTATION]: Compile(rootRotation),
     [POLICY_RECEIPT]: Compile(policyReceipt),
     [`${RECOVERY}/key`]: Compile(recoveryKey),
@@ -181,11 +188,12 @@ const guards: [
   Guards<typeof trustAck, TrustAckValue>,
   Guards<typeof trustHead, TrustHeadValue>,
   Guards<typeof trustAccusation, TrustAccusationValue>,
+  Guards<typeof trustStand, TrustStandValue>,
   Guards<typeof rootRotation, RootRotationValue>,
   Guards<typeof policyReceipt, PolicyReceiptValue>,
   Guards<typeof recoveryKey, RecoveryKeyValue>,
   Guards<typeof recoveryDrill, RecoveryDrillValue>,
-] = [true, true, true, true, true, true, true, true, true, true, true, true, true];
+] = [true, true, true, true, true, true, true, true, true, true, true, true, true, true];
 void guards;
 
 /** Whether its root signed it is for the chain of epochs to say. */

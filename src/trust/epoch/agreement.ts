@@ -7,7 +7,7 @@
  */
 import { earliest, Fault, type HostId, type Machine, type Millis, randomInt } from '../../core.ts';
 import type { CryptoReport, CryptoSession, ShareName } from './crypto-port.ts';
-import type { EpochDescriptor } from './descriptor.ts';
+import { type EpochDescriptor, isExtraordinary } from './descriptor.ts';
 import type { HeldShare } from './holdings.ts';
 import { Leader, type Post } from './leader.ts';
 import { decodeMessage, type EpochMessage } from './message.ts';
@@ -78,6 +78,11 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
   /** The last epoch that held the key of a generation; undefined where the chain here has none. */
   ofGeneration(generation: number): EpochDescriptor | undefined {
     return this.office.chain.ofGeneration(generation);
+  }
+
+  /** Whether this epoch is or was in force here, as far as records of it are kept. */
+  hasEntered(hash: string): boolean {
+    return this.office.chain.has(hash);
   }
 
   /** Every host that is or was a trustee, as far as the chain here tells. */
@@ -373,13 +378,13 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
         return this.sessions.send(report.session, report.to, report.bytes);
       case 'established':
         if (session.kind === 'sign') return [];
-        return session.plan.kind === 'recover'
+        return isExtraordinary(session.plan.kind)
           ? this.recovery.onEstablished(session.plan, report)
           : this.participant.onEstablished(session.plan, report);
       case 'signed':
         return this.onSigned(session, report.signature);
       case 'failed': {
-        if (session.kind === 'reshare' && session.plan.kind === 'recover')
+        if (session.kind !== 'sign' && isExtraordinary(session.plan.kind))
           return [...this.sessions.end(session.id), ...this.recovery.onFailed(session.plan, report)];
         const isOwn = session.kind === 'sign' && session.coordinator === this.office.self;
         const posts = isOwn ? this.leader.fail(`signature: ${report.detail}`, now) : [];
@@ -410,6 +415,7 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
       return this.onRecord(record);
     } catch (error) {
       if (!(error instanceof Fault) || error.code !== 'epoch-unproven') throw error;
+      if (record.descriptor.plan.previous === this.current.hash) return this.recovery.stand(record);
       const others = record.descriptor.plan.trustees.filter((host) => host !== this.office.self);
       return this.askOneOf(from === null ? others : [from]);
     }

@@ -11,6 +11,17 @@ import { Electorate } from './electorate.ts';
 import { maxRecordsPerAnswer } from './message.ts';
 import { type EpochRecord, isSignedBy } from './record.ts';
 import { checkSuccessor } from './rules.ts';
+import { isAckOf, recoveryStatement, voucherMessage } from './voucher.ts';
+
+/** What a new root needs that none before it signs for. */
+export interface Refounding {
+  /** Of the first operator. */
+  readonly operatorKey: HostId;
+  /** Whether more than half of all hosts are known to stand by the epoch of this hash. */
+  readonly isEndorsed: (hash: string) => boolean;
+}
+
+export const noRefounding: Refounding = { operatorKey: '', isEndorsed: () => false };
 
 /** What a record is to this chain. */
 export type ChainVerdict = 'known' | 'past' | 'next' | 'leap';
@@ -18,12 +29,14 @@ export type ChainVerdict = 'known' | 'past' | 'next' | 'leap';
 export class EpochChain {
   private readonly verify: Verify;
   private readonly genesis: EpochDescriptor;
+  private readonly refounding: Refounding;
   /** The first and the last of each key; by epoch, ascending. */
   private kept: EpochRecord[] = [];
 
-  constructor(genesis: EpochDescriptor, verify: Verify) {
+  constructor(genesis: EpochDescriptor, verify: Verify, refounding: Refounding = noRefounding) {
     this.genesis = genesis;
     this.verify = verify;
+    this.refounding = refounding;
   }
 
   /** The epoch in force. */
@@ -46,6 +59,7 @@ export class EpochChain {
     const latest = this.latest;
     if (plan.mesh !== latest.plan.mesh) throw new Fault('epoch-forged', 'of another mesh');
     if (plan.epoch <= latest.plan.epoch) return this.judgePast(record);
+    if (plan.kind === 'refound') return this.judgeRefounding(record);
     if (plan.epoch === latest.plan.epoch + 1) {
       checkSuccessor(descriptor, latest);
       if (!isSignedBy(record, latest.rootKey, this.verify)) throw forged(descriptor);
@@ -66,13 +80,49 @@ export class EpochChain {
     return 'leap';
   }
 
+  /** By the first operator's word, and that of more than half of all hosts, which this host knows or waits for. */
+  private judgeRefounding(record: EpochRecord): ChainVerdict {
+    const { plan, hash } = record.descriptor;
+    const { generation } = this.latest.plan;
+    if (plan.generation !== generation + 1)
+      throw new Fault(
+        'epoch-unproven',
+        `the epochs that lead to root g${plan.generation} are not known here`,
+      );
+    this.checkRefounded(record);
+    if (!this.refounding.isEndorsed(hash))
+      throw new Fault(
+        'epoch-unproven',
+        `root g${plan.generation} waits for the word of more than half of all hosts`,
+      );
+    return 'leap';
+  }
+
+  /** That its operator wants it, and that all who are to hold the key say that they do. Throws `Fault('epoch-forged')`. */
+  checkRefounded({ descriptor, accepted, signature }: EpochRecord): void {
+    const { plan, hash } = descriptor;
+    const { operatorKey } = this.refounding;
+    const holders = new Set(
+      accepted
+        .filter((voucher) => isAckOf(voucher, plan, hash))
+        .filter((voucher) => {
+          const message = voucherMessage(plan.mesh, plan.previous, voucher);
+          return this.verify(voucher.by, message, voucher.signature);
+        })
+        .map(({ by }) => by),
+    );
+    if (!plan.trustees.every((host) => holders.has(host))) throw forged(descriptor);
+    if (!this.verify(operatorKey, recoveryStatement(plan), signature)) throw forged(descriptor);
+  }
+
   private judgePast(record: EpochRecord): ChainVerdict {
     const { descriptor } = record;
     const index = this.kept.findIndex((kept) => kept.descriptor.plan.epoch === descriptor.plan.epoch);
     if (index < 0) return 'past';
     if (this.kept[index]!.descriptor.hash === descriptor.hash) return 'known';
     const signedBy = (this.kept[index - 1]?.descriptor ?? this.genesis).rootKey;
-    if (!isSignedBy(record, signedBy, this.verify)) throw forged(descriptor);
+    if (descriptor.plan.kind === 'refound') this.checkRefounded(record);
+    else if (!isSignedBy(record, signedBy, this.verify)) throw forged(descriptor);
     throw new Fault('epoch-forked', `epoch ${descriptor.plan.epoch} has two records signed by the root`);
   }
 
@@ -89,6 +139,11 @@ export class EpochChain {
   /** The first records that lead on from `epoch`, oldest first. */
   after(epoch: number): EpochRecord[] {
     return this.kept.filter(({ descriptor }) => descriptor.plan.epoch > epoch).slice(0, maxRecordsPerAnswer);
+  }
+
+  /** Whether this epoch was in force here, as far as records of it are kept. */
+  has(hash: string): boolean {
+    return this.kept.some(({ descriptor }) => descriptor.hash === hash);
   }
 
   /** The last epoch that is known here and comes before this number. */

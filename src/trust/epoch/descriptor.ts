@@ -6,9 +6,15 @@ import { isSafeQuorum, maxTrustees } from './policy.ts';
 
 /**
  * `generate`: a new key that never existed whole. `reshare`: the same key in new shares. `recover`: the same, dealt
- * by trustees too few to decide on it and by the holder of the cold seats, who decides instead.
+ * by trustees too few to decide on it and by the holder of the cold seats, who decides instead. `refound`: a new key
+ * where nothing can bring the one before back, decided by the first operator and more than half of all hosts.
  */
-export type EpochKind = 'genesis' | 'generate' | 'reshare' | 'recover';
+export type EpochKind = 'genesis' | 'generate' | 'reshare' | 'recover' | 'refound';
+
+/** Whether no ballot decides on it: its number leaves room for what ballots decide elsewhere. */
+export function isExtraordinary(kind: EpochKind): boolean {
+  return kind === 'recover' || kind === 'refound';
+}
 
 /** Shares of an epoch's key that no host holds: sealed to a key for the day when too few trustees are left. */
 export interface ColdPlan {
@@ -83,7 +89,7 @@ export interface EpochDescriptor {
 const format = 2;
 const descriptorTag = 'starling-epoch-descriptor-1\n';
 const sessionTag = 'starling-epoch-session-1\n';
-const kinds: readonly EpochKind[] = ['genesis', 'generate', 'reshare', 'recover'];
+const kinds: readonly EpochKind[] = ['genesis', 'generate', 'reshare', 'recover', 'refound'];
 const maxGeneration = 10_000;
 /** Ballots are rounds times trustees; far beyond what honest proposers reach in a century. */
 export const maxBallot: number = 2 ** 48;

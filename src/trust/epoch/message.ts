@@ -353,10 +353,18 @@ export function encodeMessage(message: EpochMessage): Uint8Array {
   return writer.done();
 }
 
+const viewTypes: ReadonlySet<EpochMessageType> = new Set([
+  'prepare',
+  'start',
+  'propose',
+  'recover',
+  'records',
+]);
+
 /** Whether whoever gets this message answers by what it sees of the mesh. */
 export function asksForView(bytes: Uint8Array): boolean {
   const type = types[bytes[1] ?? types.length];
-  return type === 'prepare' || type === 'start' || type === 'propose' || type === 'recover';
+  return viewTypes.has(type ?? 'written');
 }
 
 /** Throws `Fault('malformed')`. Signatures are for whoever acts on the message to check. */

@@ -5,7 +5,7 @@
 import { Fault, type HostId, type Millis } from '../../core.ts';
 import { Acceptor, type AcceptorState, freshAcceptor } from './acceptor.ts';
 import { Backlog } from './backlog.ts';
-import { EpochChain } from './chain.ts';
+import { EpochChain, noRefounding } from './chain.ts';
 import { genesisShare, type ShareName } from './crypto-port.ts';
 import type { EpochDescriptor, EpochPlan } from './descriptor.ts';
 import { Electorate, type Justification } from './electorate.ts';
@@ -72,9 +72,16 @@ export class Office {
     this.options = options;
     this.self = options.signer.publicKey;
     this.isWithdrawn = options.withdrawn === true;
-    this.chain = new EpochChain(options.genesis, options.verify);
+    // What the disk has was judged when it came.
+    let isRestored = false;
+    const { refounding = noRefounding } = options;
+    this.chain = new EpochChain(options.genesis, options.verify, {
+      operatorKey: refounding.operatorKey,
+      isEndorsed: (hash) => !isRestored || refounding.isEndorsed(hash),
+    });
     const secrets = [...options.secrets];
     const state = this.restore(new Map(options.saved), secrets);
+    isRestored = true;
     this.electorate = new Electorate(this.chain.latest, options.verify);
     this.acceptor = new Acceptor(this.electorate, options.signer, options.timings, state);
     this.lost = this.holdings.dropMissing(secrets);

@@ -1,5 +1,6 @@
 /** What the epoch agreement takes in, what it asks of its driver, and how long it waits for what. */
 import type { HostId, Millis, Random, Signer, Verify } from '../../core.ts';
+import type { Refounding } from './chain.ts';
 import type { CryptoOrder, CryptoReport, ShareName } from './crypto-port.ts';
 import type { EpochDescriptor } from './descriptor.ts';
 import type { TrusteePolicy } from './policy.ts';
@@ -49,6 +50,8 @@ export type EpochEffect =
   | { readonly type: 'crypto'; readonly order: CryptoOrder }
   /** Let everybody know of the epoch in force, by gossip. */
   | { readonly type: 'publish'; readonly epoch: number; readonly bytes: Uint8Array }
+  /** Let everybody know that this host stands by a new root: more than half of all hosts put it into force. */
+  | { readonly type: 'stand'; readonly epoch: number; readonly hash: string }
   /**
    * This epoch is in force here, durably; `share` is this host's part of its key. Comes at the start, with each
    * new epoch, and once more when a late share arrives.
@@ -104,6 +107,8 @@ export interface EpochOptions {
   /** Epoch 0, which everybody computes from the genesis (`genesisEpoch`). */
   readonly genesis: EpochDescriptor;
   readonly policy: TrusteePolicy;
+  /** Absent where no new root is ever believed but by the word of the one before. */
+  readonly refounding?: Refounding;
   readonly timings: EpochTimings;
   /** What the store held under `epochPrefix`, in any order. */
   readonly saved: Iterable<readonly [key: string, value: Uint8Array]>;

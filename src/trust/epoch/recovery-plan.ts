@@ -57,6 +57,36 @@ function refuseUnlessPossible({ trustees, threshold, cold, epoch }: EpochPlan, l
     throw new Fault('too-few-left', `${held}; ${left} are left, and ${cold.seats} were put away`);
 }
 
+/**
+ * A new key for hosts that are here, those that are left of the trustees first. Throws a `Fault`: `quorum-here`,
+ * `too-few-hosts`.
+ */
+export function planRefounding({ current, view, policy, foundedAt }: RecoveryView, now: Millis): EpochPlan {
+  const before = current.plan;
+  const known = new Map(view.candidates.map((candidate) => [candidate.host, candidate]));
+  const left = before.trustees.filter((host) => canSign(known.get(host)));
+  if (left.length >= before.threshold)
+    throw new Fault('quorum-here', `${left.length} trustees are here, and ${before.threshold} sign together`);
+  const others = newcomersOf(view.candidates, before.trustees, policy.settleMs, now).map(({ host }) => host);
+  const row = rowFor(policy, Math.max(2, before.threshold), left.length + others.length);
+  const trustees = [...left, ...others].slice(0, row.trustees);
+  const seats = { trustees, threshold: row.threshold };
+  return {
+    mesh: before.mesh,
+    epoch: before.epoch + roomForEpochs + Math.max(0, Math.floor((now - foundedAt) / 1000)),
+    previous: current.hash,
+    generation: before.generation + 1,
+    kind: 'refound',
+    ...seats,
+    dealers: trustees,
+    ballot: 0,
+    proposedAt: Math.floor(now),
+    cold: coldPlanFor(view.cold, row.threshold),
+    coldDealt: 0,
+    ...historyAfter(before, 'refound', seats),
+  };
+}
+
 /** The largest that all hosts here can fill, no larger than it was; or the smallest, with seats left vacant. */
 function rowFor(policy: TrusteePolicy, threshold: number, hosts: number): SeatRow {
   const rows = policy.rows.filter((row) => row.trustees > 1 && row.threshold <= threshold);

@@ -7,9 +7,16 @@
  * on is overtaken by it: whoever meets the recovered epoch goes over to it, by the signature of the key that both
  * have. Its record is signed with the new shares, once enough hosts have theirs on disk.
  */
-import { ByteWriter, Fault, type HostId, type Millis } from '../../core.ts';
+import { Fault, type HostId, type Millis } from '../../core.ts';
 import type { ColdDealing, CryptoReport, CryptoSession } from './crypto-port.ts';
-import { describeEpoch, type EpochDescriptor, type EpochPlan, sessionOf, statementOf } from './descriptor.ts';
+import {
+  describeEpoch,
+  type EpochDescriptor,
+  type EpochPlan,
+  isExtraordinary,
+  sessionOf,
+  statementOf,
+} from './descriptor.ts';
 import type { EpochMessage } from './message.ts';
 import { type Office, sendTo } from './office.ts';
 import { sharesNeeded } from './policy.ts';
@@ -17,11 +24,11 @@ import type { EpochEffect } from './port.ts';
 import { createRecord, type EpochRecord } from './record.ts';
 import { checkSuccession, checkSuccessor, judgeRecovery } from './rules.ts';
 import type { Sessions } from './sessions.ts';
-import { type Voucher, type VoucherContent, voucherMessage } from './voucher.ts';
+import { isAckOf, recoveryStatement, type Voucher, type VoucherContent, voucherMessage } from './voucher.ts';
 
 type Of<T extends EpochMessage['type']> = Extract<EpochMessage, { type: T }>;
 type Report<T extends CryptoReport['type']> = Extract<CryptoReport, { type: T }>;
-type Reshare = Extract<CryptoSession, { kind: 'reshare' }>;
+type Dealing = Extract<CryptoSession, { kind: 'reshare' | 'generate' }>;
 
 /** What the holder of the cold seats has planned, dealt and signed. */
 export interface RecoveryOrder {
@@ -32,11 +39,6 @@ export interface RecoveryOrder {
   readonly dealing: Uint8Array;
   /** Sealed, for each new trustee. */
   readonly shares: ReadonlyMap<HostId, Uint8Array>;
-}
-
-/** What the key of the cold seats signs. Begins with ASCII, so it is never a certificate. */
-export function recoveryStatement(plan: EpochPlan): Uint8Array {
-  return new ByteWriter().raw(Buffer.from('starling-recovery-1\n')).hex(sessionOf(plan)).done();
 }
 
 interface Attempt {
@@ -62,7 +64,7 @@ export class Recovery {
   /** What this host carries through for the holder of the cold seats. */
   private attempt: Attempt | null = null;
   /** A session that begins once it is durable that this host takes part in it. */
-  private awaited: Reshare | null = null;
+  private awaited: Dealing | null = null;
   /** Who is to hear of this host's share. */
   private coordinator: { readonly session: string; readonly host: HostId } | null = null;
   /** Why the last attempt here came to nothing, for people. */
@@ -114,11 +116,11 @@ export class Recovery {
   /** Throws a `Fault`: `not-a-successor`, `unjustified`. */
   checkOrder(plan: EpochPlan, signature: Uint8Array): void {
     const { current, options } = this.office;
-    if (plan.kind !== 'recover') throw new Fault('not-a-successor', 'no recovery', { field: 'kind' });
+    if (!isExtraordinary(plan.kind)) throw new Fault('not-a-successor', 'no recovery', { field: 'kind' });
     checkSuccession(plan, current);
-    const key = current.plan.cold?.key;
+    const key = plan.kind === 'refound' ? options.refounding?.operatorKey : current.plan.cold?.key;
     if (key === undefined || !options.verify(key, recoveryStatement(plan), signature))
-      throw new Fault('unjustified', 'the recovery is not signed by the key of the cold seats');
+      throw new Fault('unjustified', 'the recovery is not signed by whoever decides on it');
   }
 
   private ask({ order, acks, descriptor }: Attempt): EpochEffect[] {
@@ -165,10 +167,11 @@ export class Recovery {
     if (attempt === null || attempt.descriptor !== null || descriptor.session !== attempt.session) return [];
     if (voucher.by !== from || !this.isAck(voucher, descriptor)) return [];
     attempt.acks.set(from, { voucher, descriptor });
-    const { trustees, threshold } = descriptor.plan;
+    const { plan } = descriptor;
+    const { trustees, threshold } = plan;
     const count = agreeing(attempt.acks, descriptor.hash).length;
     if (count === trustees.length) return this.certify(attempt, now);
-    if (count >= sharesNeeded(threshold, trustees.length))
+    if (plan.kind === 'recover' && count >= sharesNeeded(threshold, trustees.length))
       attempt.enoughAt ??= now + this.office.options.timings.graceMs;
     return [];
   }
@@ -176,13 +179,8 @@ export class Recovery {
   /** Whether a new trustee really says that it has its share of this epoch. */
   private isAck(voucher: Voucher, { plan, hash }: EpochDescriptor): boolean {
     const { options } = this.office;
-    const isOfIt =
-      voucher.role === 'ack' &&
-      voucher.epoch === plan.epoch &&
-      voucher.value?.hash === hash &&
-      plan.trustees.includes(voucher.by);
     const message = voucherMessage(plan.mesh, plan.previous, voucher);
-    return isOfIt && options.verify(voucher.by, message, voucher.signature);
+    return isAckOf(voucher, plan, hash) && options.verify(voucher.by, message, voucher.signature);
   }
 
   private certify(attempt: Attempt, now: Millis): EpochEffect[] {
@@ -192,10 +190,41 @@ export class Recovery {
       const vouchers = agreeing(attempt.acks, descriptor.hash);
       if (vouchers.length < sharesNeeded(threshold, trustees.length)) continue;
       attempt.descriptor = descriptor;
+      if (descriptor.plan.kind === 'refound') return this.toldAll(attempt, descriptor, vouchers);
       attempt.resendAt = now + this.office.options.timings.resendMs;
       return [...this.ask(attempt), ...this.sign(this.office.self, descriptor, now)];
     }
     return [];
+  }
+
+  /** Nothing signs for a new root but its operator: the record is whole, and waits for the word of the hosts. */
+  private toldAll(
+    attempt: Attempt,
+    descriptor: EpochDescriptor,
+    vouchers: readonly Voucher[],
+  ): EpochEffect[] {
+    const record = createRecord(descriptor, vouchers, attempt.order.signature);
+    this.attempt = null;
+    const records = [record.bytes];
+    const { epoch } = descriptor.plan;
+    const told = descriptor.plan.trustees.map((host) => sendTo(host, { type: 'records', epoch, records }));
+    return [...told, { type: 'publish', epoch, bytes: record.bytes }];
+  }
+
+  /**
+   * Says that this host stands by a new root, if it sees itself that too few are left of those who hold the one in
+   * force; and passes the record on, so that all hear of it.
+   */
+  stand(record: EpochRecord): EpochEffect[] {
+    const { current, view, options, chain } = this.office;
+    const { plan, hash } = record.descriptor;
+    if (plan.kind !== 'refound') return [];
+    checkSuccession(plan, current);
+    chain.checkRefounded(record);
+    judgeRecovery(plan, current, view, options.policy);
+    const stand: EpochEffect = { type: 'stand', epoch: plan.epoch, hash };
+    if (!plan.trustees.includes(this.office.self)) return [stand];
+    return [stand, { type: 'publish', epoch: plan.epoch, bytes: record.bytes }];
   }
 
   // --- Taking part ---
@@ -212,7 +241,10 @@ export class Recovery {
     const refusal = this.objectionTo(plan);
     if (refusal !== null) return [this.refuse(from, plan, refusal)];
     const share = isTrustee && plan.dealers.includes(self) ? this.office.share() : null;
-    this.awaited = { kind: 'reshare', id, plan, from: current, share, coldDealing };
+    this.awaited =
+      plan.kind === 'refound'
+        ? { kind: 'generate', id, plan }
+        : { kind: 'reshare', id, plan, from: current, share, coldDealing };
     holdings.recoveredEpoch = plan.epoch;
     return [this.office.persist([sendTo(self, { type: 'ready', epoch: plan.epoch, session: id })])];
   }
@@ -223,9 +255,9 @@ export class Recovery {
     if (!isDealer && !plan.trustees.includes(self)) return 'not-concerned';
     // To deal twice in one session is what cheats do, and what comes of an older one is overtaken.
     if (plan.epoch <= holdings.recoveredEpoch) return 'superseded';
-    if (isDealer && this.office.share() === null) return 'no-share';
+    if (plan.kind === 'recover' && isDealer && this.office.share() === null) return 'no-share';
     if (!holdings.canHoldMore(Number.MAX_SAFE_INTEGER)) return 'too-many-pending';
-    if (!isTrustee) return null;
+    if (!isTrustee && plan.kind === 'recover') return null;
     try {
       judgeRecovery(plan, current, view, options.policy);
       return null;
@@ -248,7 +280,7 @@ export class Recovery {
     const { plan } = awaited;
     const others = new Set([...plan.dealers, ...plan.trustees]);
     others.delete(self);
-    const earlier = this.sessions.endWhere((one) => one.kind !== 'sign' && one.plan.kind === 'recover');
+    const earlier = this.sessions.endWhere((one) => one.kind !== 'sign' && isExtraordinary(one.plan.kind));
     const deadline = now + 2 * options.timings.dealMs;
     return [...earlier, ...this.sessions.begin(awaited, others, plan.epoch, deadline, now)];
   }

@@ -70,6 +70,10 @@ export function checkSuccession(plan: EpochPlan, current: EpochDescriptor): void
     checkRecovery(plan, before, wrong);
     return;
   }
+  if (plan.kind === 'refound') {
+    checkRefounding(plan, before, wrong);
+    return;
+  }
   if (plan.epoch !== before.epoch + 1) throw wrong('epoch', `does not follow epoch ${before.epoch}`);
   if (plan.coldDealt !== 0) throw wrong('coldDealt', 'trustees decide on it, and trustees deal');
   const left = before.trustees.filter((host) => !plan.trustees.includes(host)).length;
@@ -104,6 +108,20 @@ function checkRecovery(
   const { dealers } = plan;
   if (dealers.length + plan.coldDealt !== before.threshold || !isSubset(dealers, before.trustees))
     throw wrong('dealers', 'trustees of the epoch and its cold seats deal, exactly as many as sign');
+}
+
+/** It leaves room as a recovery does. Who holds the key before has no part in it, be it one host alone. */
+function checkRefounding(
+  plan: EpochPlan,
+  before: EpochPlan,
+  wrong: (field: string, message: string) => Fault,
+): void {
+  if (plan.epoch <= before.epoch + 1) throw wrong('epoch', `leaves no room after epoch ${before.epoch}`);
+  if (plan.generation !== before.generation + 1) throw wrong('generation', 'skips a generation');
+  if (plan.threshold < 2) throw wrong('threshold', 'a key that no host holds is shared');
+  if (plan.coldDealt !== 0) throw wrong('coldDealt', 'no share of an older key makes a new one');
+  if (plan.dealers.join() !== plan.trustees.join())
+    throw wrong('dealers', 'a new key is dealt by all who will hold it');
 }
 
 /** Also of the key that a plan became. Throws `Fault('not-a-successor')`. */
@@ -164,9 +182,9 @@ function judgeReason(plan: EpochPlan, current: EpochDescriptor, view: TrusteeVie
 }
 
 /**
- * Whether this trustee, one of too few, lends itself to a recovery by the holder of the cold seats: only while it
- * sees itself that too few are left, and only for shares to hosts that are here and in the places of those that are
- * not. Throws a `Fault`: `quorum-here`, `quorum-not-allowed`, `seat-in-use`, `newcomer-unknown`, `newcomer-absent`,
+ * Whether this trustee, one of too few, lends itself to a recovery by the holder of the cold seats, or this host, be
+ * it a trustee or not, to a new root: only while it sees itself that too few are left, and only for shares to hosts
+ * that are here and in the places of those that are not. Throws a `Fault`: `quorum-here`, `quorum-not-allowed`, `seat-in-use`, `newcomer-unknown`, `newcomer-absent`,
  * `other-cold-seats`.
  */
 export function judgeRecovery(

@@ -3,7 +3,7 @@
  * it will follow a ballot, that a proposal is justified, that it accepted it, that its new share is safe.
  */
 import { ByteReader, ByteWriter, Fault, type HostId } from '../../core.ts';
-import { maxBallot } from './descriptor.ts';
+import { type EpochPlan, maxBallot, sessionOf } from './descriptor.ts';
 import { maxTrustees } from './policy.ts';
 
 /**
@@ -46,6 +46,16 @@ function writeContent(writer: ByteWriter, content: VoucherContent): ByteWriter {
 /** What is signed. `previous` is the hash of the epoch that decides: a fork's vouchers say nothing here. */
 export function voucherMessage(mesh: string, previous: string, content: VoucherContent): Uint8Array {
   return writeContent(new ByteWriter().raw(Buffer.from(tag)).hex(mesh).hex(previous), content).done();
+}
+
+/** Whether it says, signed or not, that a new trustee holds its share of this epoch, on which no ballot decides. */
+export function isAckOf({ role, epoch, value, by }: Voucher, plan: EpochPlan, hash: string): boolean {
+  return role === 'ack' && epoch === plan.epoch && value?.hash === hash && plan.trustees.includes(by);
+}
+
+/** What is signed by whoever decides in the place of a quorum. Begins with ASCII, so it is never a certificate. */
+export function recoveryStatement(plan: EpochPlan): Uint8Array {
+  return new ByteWriter().raw(Buffer.from('starling-recovery-1\n')).hex(sessionOf(plan)).done();
 }
 
 export function writeVoucher(writer: ByteWriter, voucher: Voucher): void {

@@ -5,8 +5,9 @@
 import { Fault, type HostId, type Signer } from '../../core.ts';
 import type { EpochDescriptor, EpochPlan } from '../epoch/descriptor.ts';
 import { sessionOf } from '../epoch/descriptor.ts';
-import { type RecoveryOrder, recoveryStatement } from '../epoch/recovery.ts';
+import type { RecoveryOrder } from '../epoch/recovery.ts';
 import { checkSuccession } from '../epoch/rules.ts';
+import { recoveryStatement } from '../epoch/voucher.ts';
 import type { Ceremony } from '../frost/ceremony.ts';
 import { openColdShares } from '../frost/cold.ts';
 import { deal, dealingEntropyBytes, encodeShare } from '../frost/dealing.ts';

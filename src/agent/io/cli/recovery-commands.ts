@@ -54,7 +54,8 @@ async function removeKey(options: CommonOptions): Promise<void> {
 }
 
 interface RecoverOptions extends CommonOptions {
-  readonly recoveryKeyFile: string;
+  readonly recoveryKeyFile?: string;
+  readonly newRoot?: boolean;
   readonly drill?: boolean;
   readonly timeout: string;
 }
@@ -62,6 +63,9 @@ interface RecoverOptions extends CommonOptions {
 async function recover(options: RecoverOptions): Promise<void> {
   await run(options, async (invocation) => {
     const status = await invocation.client.get<RecoveryStatus>(path);
+    if (options.newRoot === true) return newRoot(invocation, status, options);
+    if (options.recoveryKeyFile === undefined)
+      throw new Fault('recovery-key-missing', 'give --recovery-key-file, or --new-root where the old is lost');
     if (options.drill === true) return drill(invocation, status, options.recoveryKeyFile);
     if (status.plan === null) throw new Fault('refused', refusalText(status));
     const key = await coldKeyIn(options.recoveryKeyFile);
@@ -93,6 +97,30 @@ async function recover(options: RecoverOptions): Promise<void> {
     );
     return 0;
   });
+}
+
+/** A root that has nothing to do with the lost one, by the word of the operator and of more than half of all hosts. */
+async function newRoot(
+  invocation: Invocation,
+  { newRoot: { plan, refusal, hosts, lost } }: RecoveryStatus,
+  options: RecoverOptions,
+): Promise<number> {
+  if (plan === null) throw new Fault('refused', refusal?.message ?? 'no new root is possible');
+  const { decodePlan } = await import('../../../trust/epoch/descriptor.ts');
+  const { epoch } = decodePlan(Buffer.from(plan, 'base64'));
+  const operatorToken = await invocation.operatorToken();
+  if (!invocation.json)
+    print(`${named(hosts)} make a new root; it counts once more than half of all hosts say so; lost: ${named(lost)}`);
+  const body = { plan, signature: '', dealing: '', shares: {} };
+  await invocation.client.call('POST', '/v1/mesh/ca/recover', { body, operatorToken });
+  const ca = await untilRecovered(invocation, epoch, parseDuration(options.timeout, 'timeout'));
+  invocation.show({ epoch: ca.epoch, generation: ca.generation, trustees: ca.trustees }, () =>
+    [
+      `root g${ca.generation} is made: ${ca.threshold} of ${ca.trustees.length} trustees sign with it once every live host believes it`,
+      'nothing of the lost root is in it: deny the hosts that are lost, if they may be in the hands of others',
+    ].join('\n'),
+  );
+  return 0;
 }
 
 /** The recovery key, as it is used; it is read, and left where it is. */
@@ -137,7 +165,8 @@ function refusalText({ refusal }: RecoveryStatus): string {
   const instead =
     code === 'not-shared' || code === 'too-few-hosts'
       ? ''
-      : '. Bring lost trustees back with their disks: each counts, and once enough are here all goes on by itself';
+      : '. Bring lost trustees back with their disks: each counts, and once enough are here all goes on by itself. If ' +
+        'they are gone for good, --new-root makes another root';
   return `${message}${instead}`;
 }
 
@@ -165,7 +194,8 @@ export function addRecoveryCommands(ca: Command): void {
     .action(createKey);
   operatorCommand(key.command('remove').description('have no more shares put away')).action(removeKey);
   operatorCommand(ca.command('recover').description('bring a root back that too few trustees hold'))
-    .requiredOption('--recovery-key-file <file>', 'the recovery key', notEmpty)
+    .option('--recovery-key-file <file>', 'the recovery key', notEmpty)
+    .option('--new-root', 'another root in the place of one that nothing brings back; needs no recovery key')
     .option('--drill', 'only look whether the shares that are put away can be opened and fit the root')
     .option('--timeout <duration>', 'how long to wait', waitTimeout, '90s')
     .action(recover);
