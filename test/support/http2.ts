@@ -235,14 +235,19 @@ export class TestServer extends Clock {
 
 /** A server, byte by byte, of the codec's client side. */
 export class TestApp extends Clock {
+  readonly problems: string[] = [];
   /** Connections to the application, in the order they were opened. */
   readonly servers: MemoryTransport[] = [];
   private readonly logs: FrameLog[] = [];
-  readonly pool = new ClientPool(() => {
-    this.logs.push(new FrameLog());
-    this.servers.push(new MemoryTransport());
-    return this.servers.at(-1)!;
-  }, this.context);
+  readonly pool = new ClientPool(
+    () => {
+      this.logs.push(new FrameLog());
+      this.servers.push(new MemoryTransport());
+      return this.servers.at(-1)!;
+    },
+    this.context,
+    (problem) => this.problems.push(problem),
+  );
 
   dial(): Told {
     return new Told(this.pool.dial('http2'));

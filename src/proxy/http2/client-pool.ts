@@ -11,13 +11,19 @@ export class ClientPool implements Dialer, Timed {
   deadlineMs: Millis = Number.NEGATIVE_INFINITY;
   private readonly connect: () => Transport;
   private readonly context: EngineContext;
+  private readonly onProblem: (problem: string) => void;
+  private lastProblem = '';
   private readonly sessions = new Set<Http2ClientSession>();
   private readonly failing: ClientStream[] = [];
 
-  /** `connect` opens a connection in the clear; it may be written to at once. */
-  constructor(connect: () => Transport, context: EngineContext) {
+  /**
+   * `connect` opens a connection in the clear; it may be written to at once. `onProblem` is told what the
+   * application does against the protocol: once, until it does something else.
+   */
+  constructor(connect: () => Transport, context: EngineContext, onProblem: (problem: string) => void) {
     this.connect = connect;
     this.context = context;
+    this.onProblem = onProblem;
   }
 
   get sessionCount(): number {
@@ -35,11 +41,18 @@ export class ClientPool implements Dialer, Timed {
   /** A session that takes another request; a new one where no other does. */
   session(): Http2ClientSession {
     for (const session of this.sessions) if (session.canOpen) return session;
-    const session = new Http2ClientSession(this.connect(), this.context, (over) =>
-      this.sessions.delete(over),
-    );
+    const session = new Http2ClientSession(this.connect(), this.context, (over, problem) => {
+      this.sessions.delete(over);
+      this.noteProblem(problem);
+    });
     this.sessions.add(session);
     return session;
+  }
+
+  private noteProblem(problem: string | null): void {
+    if (problem === null || problem === this.lastProblem) return;
+    this.lastProblem = problem;
+    this.onProblem(problem);
   }
 
   /** Every session there is takes nothing new, and ends when it has nothing under way. */

@@ -20,9 +20,14 @@ export class Http2ClientSession extends Http2Connection {
   private maxStreams = assumedConcurrentStreams;
   /** Opens no streams any more. */
   private retired = false;
-  private readonly whenOver: (session: Http2ClientSession) => void;
+  private readonly whenOver: (session: Http2ClientSession, problem: string | null) => void;
 
-  constructor(transport: Transport, context: EngineContext, whenOver: (session: Http2ClientSession) => void) {
+  /** `whenOver` is told once, and of what the server did wrong, if it did. */
+  constructor(
+    transport: Transport,
+    context: EngineContext,
+    whenOver: (session: Http2ClientSession, problem: string | null) => void,
+  ) {
     super(transport, context, false);
     this.whenOver = whenOver;
     this.writer.preface();
@@ -145,7 +150,7 @@ export class Http2ClientSession extends Http2Connection {
     this.end('reset', null);
   }
 
-  protected onOver(): void {
-    this.whenOver(this);
+  protected onOver(problem: string | null): void {
+    this.whenOver(this, problem);
   }
 }

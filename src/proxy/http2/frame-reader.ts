@@ -17,6 +17,8 @@ import { maxBlockBytes } from './hpack/decoder.ts';
 /** CONTINUATION frames of one block: enough for the longest block in frames of 4 KiB. */
 const maxContinuations = 16;
 
+const answerOfHttp1 = Buffer.from('HTTP/');
+
 /** Told of what was read. A returned violation ends the connection. */
 export interface FrameHandler {
   /** A DATA frame begins; `length` is what counts for flow control. */
@@ -131,7 +133,10 @@ export class FrameReader {
     this.type = header[headerAt + 3];
     this.flags = header[headerAt + 4];
     this.streamId = header.readUInt32BE(headerAt + 5) & 0x7fffffff;
-    const problem = headerProblem(this.type, this.flags, length, this.streamId) ?? this.orderProblem();
+    const problem =
+      this.versionProblem(header, headerAt) ??
+      headerProblem(this.type, this.flags, length, this.streamId) ??
+      this.orderProblem();
     if (problem !== null) {
       this.check(problem);
       return end;
@@ -147,6 +152,12 @@ export class FrameReader {
     this.payload = Buffer.allocUnsafe(length);
     this.payloadLength = 0;
     return at;
+  }
+
+  /** An application that does not speak HTTP/2 mostly says so in HTTP/1.1; operators want to know. */
+  private versionProblem(header: Buffer, at: number): Violation | null {
+    if (this.sawSettings || header.compare(answerOfHttp1, 0, 5, at, at + 5) !== 0) return null;
+    return violation(ErrorCode.protocolError, 'speaks HTTP/1.1, not HTTP/2');
   }
 
   private orderProblem(): Violation | null {

@@ -12,12 +12,15 @@ export class AppDialer implements Dialer {
   private readonly address: string;
   private readonly port: number;
   private readonly context: EngineContext;
+  private readonly onProblem: (problem: string) => void;
   /** 0 is the default. */
   connectTimeoutMs = 0;
   /** Made for the first request that goes by HTTP/2. */
   private http2: ClientPool | null = null;
 
-  constructor(address: string, port: number, context: EngineContext) {
+  /** `onProblem` is told of an application that is to speak HTTP/2 and does not, or not well. */
+  constructor(address: string, port: number, context: EngineContext, onProblem: (problem: string) => void) {
+    this.onProblem = onProblem;
     this.address = address;
     this.port = port;
     this.context = context;
@@ -25,7 +28,7 @@ export class AppDialer implements Dialer {
 
   dial(protocol: CarriedProtocol): Transport {
     if (protocol !== 'http2') return this.connect(() => {});
-    this.http2 ??= new ClientPool(() => this.connect(() => {}), this.context);
+    this.http2 ??= new ClientPool(() => this.connect(() => {}), this.context, this.onProblem);
     return this.http2.dial(protocol);
   }
 

@@ -283,6 +283,15 @@ test('what the server may not do ends its connection', () => {
   }
 });
 
+test('an application that speaks HTTP/1.1 is told of once, not with every request', () => {
+  const app = new TestApp();
+  for (let i = 0; i < 3; i++) {
+    app.dial().write(get);
+    app.send(i, Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n'));
+  }
+  assert.deepEqual(app.problems, ['speaks HTTP/1.1, not HTTP/2']);
+});
+
 test('what is no request is not sent, and its writer hears of it', () => {
   const app = new TestApp();
   const engine = app.dial();

@@ -41,7 +41,7 @@ class Bridge extends TestEngine {
     };
     group.update(
       ids.map((id) => ({
-        upstream: new Upstream(id, new ClientPool(connect, context), context),
+        upstream: new Upstream(id, new ClientPool(connect, context, () => {}), context),
         weight: 1,
       })),
     );
