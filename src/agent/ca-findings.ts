@@ -78,8 +78,8 @@ function damageFindings({ damage, ca }: CaFindingSources): Finding[] {
     ca.trustees.length > 1
       ? 'restore no old copy of its disk: another host takes its seat by itself; to be a trustee again, run starling ' +
         'leave there, move the data directory aside and have the host join anew'
-      : 'no other host holds the root, and none can be given a part of it: found the mesh anew, before its ' +
-        'certificates or its root expire';
+      : 'no other host holds the root, and none can be given a part of it: with two other hosts that may be trustees, ' +
+        'starling ca recover --new-root makes another, before certificates expire';
   return damage.map(({ code, message }) =>
     code === 'epoch-state-broken'
       ? finding('critical', 'trustee state', `${message}; this host takes no part as a trustee`, anew)
@@ -95,7 +95,8 @@ function rootKeyFindings({ missingRootKey, ca }: CaFindingSources): Finding[] {
       'critical',
       'root key',
       `${missingRootKey} is gone: no service of the mesh gets a certificate or a renewal`,
-      'restore the file from a backup, with mode 600, and restart this agent',
+      'restore the file from a backup, with mode 600, and restart this agent; or, with two other hosts that may be ' +
+        'trustees: starling ca recover --new-root',
     ),
   ];
 }
@@ -114,7 +115,8 @@ function trusteeFindings({ ca, absentSince }: CaFindingSources, now: Millis): Fi
         'quorum',
         `${threshold} of ${trustees.length} trustees sign certificates, and ${left === 0 ? 'none' : `only ${left}`} ` +
           `can be reached: ${named(away.map(({ name }) => name))} cannot; ${lastingText(ca)}`,
-        'bring the agents there back, or the network between; nothing fails before certificates expire',
+        'bring the agents there back, or the network between; nothing fails before certificates expire; if they are gone ' +
+          `for good: starling ca recover${ca.cold === null ? ' --new-root' : ''}`,
       ),
     ];
   return away.map(({ name, since }) =>

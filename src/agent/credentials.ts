@@ -235,7 +235,10 @@ export class Credentials {
     // Rounded up, so that not every renewal is told to all.
     const stepMs = Math.ceil(this.options.agent.svidTtlMs / 2);
     const lastsUntil = Math.ceil(this.certifier.lastExpiry() / stepMs) * stepMs;
-    const withdrawn = this.succession.damage !== null;
+    const { current, isTrustee, share } = this.epochStatus();
+    // What a quorum lacks others make good; the key that one host alone had, nobody.
+    const isKeyLost = current.plan.threshold === 1 && isTrustee && share === null;
+    const withdrawn = isKeyLost || this.succession.damage !== null;
     this.quorum.acknowledge({ believes, uses, lastsUntil, withdrawn }, now);
   }
 

@@ -75,7 +75,10 @@ export interface TrustAckValue {
   readonly uses: number;
   /** When the last of them expires; 0 where there is none. */
   readonly lastsUntil: number;
-  /** What it promised as a trustee cannot be read any more there: it holds no office, and another takes its seat. */
+  /**
+   * What it promised as a trustee, or the key that it alone had, cannot be read any more there: it holds no office, and
+   * others take its seat.
+   */
   readonly withdrawn: boolean;
 }
 

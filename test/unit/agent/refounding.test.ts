@@ -85,6 +85,46 @@ test('most hosts and the operator put another root in the place of a lost one, a
   assert.equal(planAt(second).epoch, planAt(first).epoch);
 });
 
+test('hosts whose founder is lost before it shared the root make one without it', () => {
+  const { flock, first } = Flock.founded(standardPolicy);
+  const token = flock.token(first, { roles: ['agent', 'trustee'] });
+  const [second, third] = [flock.join('second', first, token), flock.join('third', first, token, 1)];
+  second.register('web');
+  flock.run(10_000);
+  first.kill();
+  flock.run(90_000);
+  assert.deepEqual(rootsOf(second), ['g0 active']);
+  begin(third, statusAt(third).newRoot.plan!);
+  flock.run(120_000);
+  for (const host of [second, third]) assert.deepEqual(rootsOf(host), ['g0 retired', 'g1 active']);
+  assert.match(issuerOf(second), /g1/);
+});
+
+test('a founder that has lost the key that it alone had is helped out by the others', () => {
+  const { flock, first } = Flock.founded(standardPolicy);
+  const token = flock.token(first, { roles: ['agent', 'trustee'] });
+  const second = flock.join('second', first, token);
+  second.register('web');
+  flock.run(10_000);
+  first.kill();
+  first.secrets.delete('genesis');
+  first.start();
+  flock.run(60_000);
+  const { newRoot } = statusAt(second);
+  assert.equal(
+    newRoot.refusal?.code,
+    'too-few-hosts',
+    'the founder holds no office any more, and one host is too few',
+  );
+  const third = flock.join('third', first, token, 1);
+  flock.run(60_000);
+  begin(second, statusAt(second).newRoot.plan!);
+  flock.run(120_000);
+  for (const host of [first, second, third])
+    assert.equal(host.core.trust.bundle.active().generation, 1, host.name);
+  assert.match(issuerOf(second), /g1/);
+});
+
 test('half of the hosts are not enough, and nobody stands by a new root while a quorum holds the old', () => {
   const { flock, hosts } = mesh(0);
   const [first, second, third, fourth] = hosts as [FlockHost, FlockHost, FlockHost, FlockHost];
