@@ -46,6 +46,7 @@ before(async () => {
     { name: 'api', port: app.port },
     { name: 'chat', port: (sockets.address() as AddressInfo).port },
     { name: 'cache', port: redisPort, protocol: 'tcp' },
+    { name: 'plain', port: app.port, protocol: 'http' },
   ]);
   url = `http://${pair.address}:${pair.port}`;
 });
@@ -83,6 +84,18 @@ test('wrk and h2load see no error', async () => {
   const loaded = await command('h2load', ['--h1', '-c', '8', '-n', '2000', url]);
   assert.deepEqual(parseH2load(loaded.stdout).failed, 0);
   assert.match(loaded.stdout, /2000 succeeded/);
+});
+
+test('curl and h2load speak HTTP/2 to an application that does not', async () => {
+  const plain = `http://${pair.address}:${pair.port + 3}`;
+  const answer = await curl('--http2-prior-knowledge', '-i', plain);
+  assert.match(answer.body, /^HTTP\/2 200 [\s\S]*hello$/);
+  const upload = 'x'.repeat(100_000);
+  const echoed = await curl('--http2-prior-knowledge', '-d', upload, `${plain}/echo`);
+  assert.deepEqual([echoed.status, echoed.body], [200, upload]);
+  const loaded = await command('h2load', ['-c', '4', '-m', '10', '-n', '4000', plain]);
+  assert.equal(parseH2load(loaded.stdout).failed, 0);
+  assert.match(loaded.stdout, /4000 succeeded/);
 });
 
 test('undici keeps its one connection, and pipelines on it', async (t) => {
