@@ -102,6 +102,7 @@ test('the only service of a host speaks for every uid, also when it runs twice',
     type: 'socket-owner',
     byUid: { 33: 'web' },
     otherwise: 'web',
+    services: [{ name: 'web', uids: [33] }],
   });
 });
 
@@ -111,14 +112,28 @@ test('among several services only a uid that is named speaks, and never for two 
     localInstance('api', { uid: 34 }),
     localInstance('job', { uid: 34 }),
   ];
-  assert.deepEqual(outboundCaller(local), { type: 'socket-owner', byUid: { 33: 'web' }, otherwise: null });
-  assert.deepEqual(outboundCaller([]), { type: 'socket-owner', byUid: {}, otherwise: null });
+  assert.deepEqual(outboundCaller(local), {
+    type: 'socket-owner',
+    byUid: { 33: 'web' },
+    otherwise: null,
+    services: [
+      { name: 'api', uids: [34] },
+      { name: 'job', uids: [34] },
+      { name: 'web', uids: [33] },
+    ],
+  });
+  assert.deepEqual(outboundCaller([]), { type: 'socket-owner', byUid: {}, otherwise: null, services: [] });
 });
 
 test('a local service outside the mesh calls but is not called', () => {
   const config = compile(meshView({ local: [localInstance('job', { inMesh: false })] }));
   assert.deepEqual(config.inbound.services, []);
-  assert.deepEqual(config.outbound[0]!.caller, { type: 'socket-owner', byUid: {}, otherwise: 'job' });
+  assert.deepEqual(config.outbound[0]!.caller, {
+    type: 'socket-owner',
+    byUid: {},
+    otherwise: 'job',
+    services: [{ name: 'job', uids: [] }],
+  });
 });
 
 test('the inbound listener knows which local instances are out of rotation', () => {

@@ -129,6 +129,26 @@ test('a try that is silent for too long is tried again where that is safe, withi
   assert.match(plain.take(), timedOut);
 });
 
+test('a long answer and a tunnel are not watched as closely as what led to them', () => {
+  const engine = new TestEngine();
+  const { client } = engine.accept(timeouts({ perTryMs: 100 }));
+  client.receive(get);
+  engine.server.receive('HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n');
+  assert.equal(engine.context.promptDeadlines.size, 1);
+  engine.pass(100);
+  assert.equal(engine.context.promptDeadlines.size, 0);
+  engine.pass(defaultIdleMs);
+  assert.equal(client.end, 'destroy', 'yet it is cut when it is idle');
+  const upgraded = engine.accept(timeouts({ requestMs: 100 })).client;
+  upgraded.receive('GET / HTTP/1.1\r\nHost: api\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n');
+  engine.server.receive(
+    'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n',
+  );
+  engine.pass(1000);
+  assert.equal(upgraded.end, null);
+  assert.equal(engine.context.promptDeadlines.size, 0);
+});
+
 test('policy has what it names tried again, so often and no more, whatever the method', () => {
   const reset = (server: MemoryTransport): void => server.break('reset');
   const refuse = (server: MemoryTransport): void => server.break('connect-failure');

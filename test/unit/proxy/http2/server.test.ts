@@ -401,6 +401,29 @@ test('who says nothing, stops within a head or is idle for long is closed; who w
   assert.equal(busy.client.end, 'close');
 });
 
+test('a client that ends its side is answered what it had asked, and no more', () => {
+  const server = new TestServer();
+  server.send(headers(1, getFields, true), headers(3, postFields, false));
+  server.client.owner.onFinish();
+  assert.deepEqual(
+    server.engine.map((engine) => engine.closed),
+    [null, 'reset'],
+  );
+  server.engine[0]!.write(ok);
+  assert.deepEqual(server.seen().slice(-2), okLines(1));
+  assert.equal(server.client.end, 'close');
+});
+
+test('a connection that the engine gave up while it waited is not used again', () => {
+  const server = new TestServer();
+  server.send(headers(1, getFields, true));
+  server.engine[0]!.write(ok);
+  server.engine[0]!.transport.close();
+  server.send(headers(3, getFields, true));
+  server.engine[1]!.write(ok);
+  assert.deepEqual(server.seen(), [...okLines(1), ...okLines(3)]);
+});
+
 test('when the connection breaks, every request on it breaks, and nothing waits for another', () => {
   const server = new TestServer();
   server.send(headers(1, getFields, true));

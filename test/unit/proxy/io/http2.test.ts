@@ -18,7 +18,9 @@ import { Flag, FrameType, maxWindow, preface, Setting } from '../../../../src/pr
 import { FrameLog, frame, getFields, headers, settings, u32 } from '../../../support/http2.ts';
 import {
   identityOf,
+  listener,
   listenOn,
+  portOf,
   sniOf,
   startHttpApp,
   startMesh,
@@ -293,4 +295,25 @@ test('streams opened and taken back in a flood end the connection, and the next 
   await closed;
   assert.equal(problems.length, 1);
   assert.equal((await ask(startClient(t, mesh.port), { ':path': '/' })).body, 'ok');
+});
+
+test('the outbound port finds the service by the authority, for each request by itself', async (t) => {
+  const mesh = await startMesh(t, [await startHttp2App(t, echo)]);
+  await mesh.caller.apply({ ...mesh.callerConfig, outbound: [listener('web', null)] });
+  const client = startClient(t, portOf(mesh.caller, 'outbound'));
+  const authorities = ['api.mesh', 'api.service.mesh:80', 'nobody.mesh', 'example.com', 'api.mesh'];
+  const answers = await Promise.all(
+    authorities.map((authority) => ask(client, { ':path': '/', ':authority': authority })),
+  );
+  assert.deepEqual(
+    answers.map(({ headers }) => headers[':status']),
+    [201, 201, 404, 404, 201],
+  );
+  // The same port takes HTTP/1.1, and what has begun like a preface and is none.
+  const socket = openSocket(portOf(mesh.caller, 'outbound'), '127.0.0.1');
+  socket.write('PRI');
+  socket.end('VET / HTTP/1.1\r\nHost: nobody.mesh\r\nConnection: close\r\n\r\n');
+  const parts: Buffer[] = [];
+  for await (const part of socket) parts.push(part as Buffer);
+  assert.match(Buffer.concat(parts).toString('latin1'), /^HTTP\/1\.1 404 /);
 });

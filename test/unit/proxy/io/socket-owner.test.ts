@@ -1,8 +1,10 @@
 /** Who owns a local socket, by the kernel's tables. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect, createServer, type Socket } from 'node:net';
 import { endianness } from 'node:os';
 import { test } from 'node:test';
-import { uidIn } from '../../../../src/proxy/io/socket-owner.ts';
+import { isConnected, peerOwner, socketOwners, uidIn } from '../../../../src/proxy/io/socket-owner.ts';
 
 const header =
   '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n';
@@ -42,4 +44,34 @@ test('an IPv6 caller is found', () => {
 test('a connection that is not in the tables has no owner', () => {
   assert.equal(uidIn(table, ends(50003)), null);
   assert.equal(uidIn('', ends(50000)), null);
+});
+
+test('a socket without a process, or that is only being opened, has no owner', () => {
+  const row = (state: string, inode: number) =>
+    `${header}   1: ${v4[0]} ${v4[1]} ${state} 00000000:00000000 00:00000000 00000000     0        0 ${inode} 1 0\n`;
+  assert.equal(uidIn(row('01', 9), ends(50000)), 0);
+  assert.equal(uidIn(row('05', 9), ends(50000)), 0, 'a caller that has said all waits for its answer');
+  assert.equal(uidIn(row('05', 0), ends(50000)), null, 'closed by its process');
+  assert.equal(uidIn(row('06', 0), ends(50000)), null, 'TIME_WAIT');
+  assert.equal(uidIn(row('02', 9), ends(50000)), null, 'SYN_SENT');
+});
+
+test('both kinds of socket are found in the tables of this very kernel, and one that is cut is nobody’s', async (t) => {
+  const server = createServer();
+  t.after(() => server.close());
+  server.listen(0, '::');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  const owners = socketOwners();
+  for (const host of ['127.0.0.1', '::1']) {
+    const client = connect(port, host);
+    const [accepted] = (await once(server, 'connection')) as [Socket];
+    accepted.on('error', () => undefined);
+    const owner = () => new Promise((done) => peerOwner(accepted, owners, done));
+    assert.equal(await owner(), process.getuid!(), host);
+    client.resetAndDestroy();
+    assert.equal(isConnected(accepted), false);
+    assert.equal(await owner(), null);
+    accepted.destroy();
+  }
 });

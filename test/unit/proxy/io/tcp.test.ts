@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, Socket } from 'node:net';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
+import type { UidOfSocket } from '../../../../src/proxy/io/options.ts';
 import {
   exchange,
   listener,
@@ -109,7 +111,12 @@ test('the calling uid decides which service calls', async (t) => {
   const uid = String(process.getuid!());
   const caller = (byUid: { [uid: string]: string }, otherwise: string | null) => ({
     ...mesh.callerConfig,
-    outbound: [{ ...listener('web', 'api'), caller: { type: 'socket-owner' as const, byUid, otherwise } }],
+    outbound: [
+      {
+        ...listener('web', 'api'),
+        caller: { type: 'socket-owner' as const, byUid, otherwise, services: [] },
+      },
+    ],
   });
   const request = 'GET / HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n';
   const answer = async (): Promise<string> => (await exchange(mesh.port, request)).text;
@@ -119,4 +126,29 @@ test('the calling uid decides which service calls', async (t) => {
   assert.match(await answer(), /svc\/web$/);
   await mesh.caller.apply(caller({ '4242': 'web' }, null));
   assert.match(await answer(), /no-caller/);
+});
+
+test('a client that cuts the connection while it is looked up speaks for nobody', async (t) => {
+  const cut = new Socket();
+  // Whoever took over its port would be found in its place; the next caller is found in its own.
+  const uidOfSocket: UidOfSocket = async (_ends, done) => {
+    // By then what was sent has been read.
+    for (let turn = 0; turn < 10; turn++) await setImmediate();
+    cut.resetAndDestroy();
+    done(4242);
+  };
+  const asked: (string | undefined)[] = [];
+  const app = await startHttpApp(t, (request, response) => {
+    asked.push(request.url);
+    response.end();
+  });
+  const mesh = await startMesh(t, [app], { caller: { uidOfSocket } });
+  const rule = { type: 'socket-owner' as const, byUid: { '4242': 'web' }, otherwise: null, services: [] };
+  await mesh.caller.apply({ ...mesh.callerConfig, outbound: [{ ...listener('web', 'api'), caller: rule }] });
+  const request = (path: string) => `GET ${path} HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n`;
+  cut.connect(mesh.port, '127.0.0.1');
+  cut.write(request('/cut'));
+  await once(cut, 'close');
+  assert.match((await exchange(mesh.port, request('/whole'))).text, /200 OK/);
+  assert.deepEqual(asked, ['/whole']);
 });
