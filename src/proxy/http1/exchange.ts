@@ -362,6 +362,7 @@ export class Exchange implements Hedged {
     this.attempt.upstream = null;
     this.status = 101;
     this.clock.answeredAt = this.context.now();
+    this.clock.stop();
     client.deadlineMs = Infinity;
     client.transport.write(response, 0, response.length);
     const tunnel = new Relay(client.transport, upstream, this.account.counter!, (end) => {

@@ -29,12 +29,15 @@ export class Refusal {
 
 const statusTexts: Readonly<{ [status: number]: string }> = {
   400: 'Bad Request',
+  401: 'Unauthorized',
   403: 'Forbidden',
   404: 'Not Found',
   405: 'Method Not Allowed',
   408: 'Request Timeout',
+  409: 'Conflict',
   414: 'URI Too Long',
   417: 'Expectation Failed',
+  418: "I'm a teapot",
   429: 'Too Many Requests',
   431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',

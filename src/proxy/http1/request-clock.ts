@@ -61,6 +61,10 @@ export class RequestClock {
   stop(): void {
     this.wakeAt = Infinity;
     this.hedgeAt = Infinity;
+    this.watchSlowly();
+  }
+
+  private watchSlowly(): void {
     if (this.ticks === this.context.deadlines) return;
     this.ticks.remove(this.timed);
     this.ticks = this.context.deadlines;
@@ -117,7 +121,10 @@ export class RequestClock {
     // The request may be complete before its idle time is over, and patience shorter from then on.
     const recheckAt = stage === 'answering' ? Infinity : now + answerMs;
     const soonest = Math.min(this.wakeAt, this.hedgeAt, recheckAt);
-    this.timed.deadlineMs = Math.min(requestEndsAt, silenceEndsAt, tryEndsAt, soonest);
+    const next = Math.min(requestEndsAt, silenceEndsAt, tryEndsAt, soonest);
+    this.timed.deadlineMs = next;
+    // A long answer is no reason to look a hundred times a second.
+    if (stage === 'answering' && next - now >= promptMs) this.watchSlowly();
     return null;
   }
 

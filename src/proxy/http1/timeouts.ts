@@ -27,8 +27,9 @@ export const defaultIdleMs = 300_000;
 /** As Envoy's for TCP; for WebSockets too, which rest longer than other requests. */
 export const defaultStreamIdleMs = 3_600_000;
 
-/** No limit but the idle one: for the callee's side, where the caller's proxy keeps the time. */
-export const idleOnly: Timeouts = timeouts(Infinity, Infinity, defaultIdleMs, Infinity);
+/** At the callee, where the caller's proxy keeps the time: longer than any caller is likely to be patient. */
+const localIdleMs = 3_600_000;
+export const idleOnly: Timeouts = timeouts(Infinity, Infinity, localIdleMs, Infinity);
 
 /** The route's, then the caller's, then the defaults; 0 is without limit. */
 export function compileTimeouts(route: RouteTimeouts, caller: TimeoutPolicy): Timeouts {
@@ -48,7 +49,7 @@ export function compileStreamIdle(route: RouteTimeouts, caller: TimeoutPolicy): 
 
 /** At the callee, where only the whole request is bounded; 0 is without limit. */
 export function localTimeouts(requestMs: number): Timeouts {
-  return requestMs === 0 ? idleOnly : timeouts(requestMs, Infinity, defaultIdleMs, Infinity);
+  return requestMs === 0 ? idleOnly : timeouts(requestMs, Infinity, localIdleMs, Infinity);
 }
 
 function timeouts(requestMs: number, answerMs: number, idleMs: number, perTryMs: number): Timeouts {
