@@ -105,15 +105,17 @@ export interface Endpoint {
 }
 
 /** How a listener learns who calls: one fixed service, or the uid that owns the calling socket. */
-export type CallerRule =
-  | { readonly type: 'service'; readonly service: string }
-  | {
-      readonly type: 'socket-owner';
-      /** uid -> service, for definitions that name a user. */
-      readonly byUid: Readonly<{ [uid: string]: string }>;
-      /** The host's only service, which speaks for every other uid; null when there are several or none. */
-      readonly otherwise: string | null;
-    };
+export type CallerRule = { readonly type: 'service'; readonly service: string } | SocketOwnerRule;
+
+export interface SocketOwnerRule {
+  readonly type: 'socket-owner';
+  /** uid -> service, for definitions that name a user, unless two services name the same one. */
+  readonly byUid: Readonly<{ [uid: string]: string }>;
+  /** The host's only service, which speaks for every other uid; null when there are several or none. */
+  readonly otherwise: string | null;
+  /** Every service of this host with the users that its definitions name: what a refusal has to tell. */
+  readonly services: readonly { readonly name: string; readonly uids: readonly number[] }[];
+}
 
 /** A plaintext listener for the applications of this host. */
 export interface OutboundListener {

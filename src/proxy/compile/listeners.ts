@@ -1,6 +1,6 @@
 /** Pass 7, listeners: the plaintext ports that applications of this host ask for, and who stands in whose way. */
 import { byCodeUnit } from '../../core.ts';
-import type { CallerRule, ListenerConflict, OutboundListener } from '../config.ts';
+import type { ListenerConflict, OutboundListener, SocketOwnerRule } from '../config.ts';
 import type { LocalInstance, MeshView, ServiceView } from '../view.ts';
 import { serviceNames } from './inbound.ts';
 
@@ -68,7 +68,7 @@ function wanted(
 }
 
 /** A uid that two services name speaks for neither: to guess is to hand out an identity. */
-function socketOwner(local: readonly LocalInstance[]): CallerRule {
+function socketOwner(local: readonly LocalInstance[]): SocketOwnerRule {
   const servicesByUid = new Map<number, Set<string>>();
   for (const { uid, service } of local)
     if (uid !== null) servicesByUid.set(uid, (servicesByUid.get(uid) ?? new Set()).add(service));
@@ -76,7 +76,14 @@ function socketOwner(local: readonly LocalInstance[]): CallerRule {
   for (const [uid, named] of [...servicesByUid].sort(([a], [b]) => a - b))
     if (named.size === 1) byUid[uid] = [...named][0]!;
   const names = serviceNames(local);
-  return { type: 'socket-owner', byUid, otherwise: names.length === 1 ? names[0]! : null };
+  const services = names.map((name) => ({ name, uids: uidsOf(name, local) }));
+  return { type: 'socket-owner', byUid, otherwise: names.length === 1 ? names[0]! : null, services };
+}
+
+function uidsOf(name: string, local: readonly LocalInstance[]): number[] {
+  const uids = new Set<number>();
+  for (const { service, uid } of local) if (service === name && uid !== null) uids.add(uid);
+  return [...uids].sort((a, b) => a - b);
 }
 
 /** Who has which address and port. */

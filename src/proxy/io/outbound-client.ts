@@ -1,4 +1,5 @@
 /** One connection of a local application: finds out what it speaks, then carries its requests or its bytes. */
+import type { Caller } from '../caller.ts';
 import { Detection } from '../detection.ts';
 import { countRefusedStream } from '../http1/count-refused.ts';
 import { DownstreamConnection } from '../http1/downstream.ts';
@@ -29,8 +30,7 @@ const noByteStreams = new Refusal(404, 'no-route', 'no route for byte streams');
 
 export class OutboundClient {
   private readonly transport: Transport;
-  /** Null where no service owns the calling socket. */
-  private readonly source: string | null;
+  private readonly caller: Caller;
   /** Null where each request says where it wants to go. */
   private readonly destination: string | null;
   private readonly address: string;
@@ -40,15 +40,16 @@ export class OutboundClient {
 
   constructor(
     transport: Transport,
-    caller: { readonly source: string | null; readonly address: string },
+    caller: Caller,
+    address: string,
     destination: string | null,
     listener: Carrying,
     routes: OutboundRoutes,
     plane: Plane,
   ) {
     this.transport = transport;
-    this.source = caller.source;
-    this.address = caller.address;
+    this.caller = caller;
+    this.address = address;
     this.destination = destination;
     this.listener = listener;
     this.routes = routes;
@@ -85,7 +86,7 @@ export class OutboundClient {
   private serveHttp2(): Http2ServerSession {
     const { carried, draining } = this.listener;
     const { context, log } = this.plane;
-    const router = new OutboundRouter(this.routes, this.source, this.destination, this.address);
+    const router = new OutboundRouter(this.routes, this.caller, this.destination, this.address);
     const session = new Http2ServerSession(
       this.transport,
       context,
@@ -118,7 +119,7 @@ export class OutboundClient {
   /** `spoken` is what the application speaks, whatever carries its requests here. */
   private serveHttp(transport: Transport, spoken: RequestProtocol): DownstreamConnection {
     const { carried, draining } = this.listener;
-    const router = new OutboundRouter(this.routes, this.source, this.destination, this.address);
+    const router = new OutboundRouter(this.routes, this.caller, this.destination, this.address);
     const connection = new DownstreamConnection(
       transport,
       router,
@@ -133,7 +134,7 @@ export class OutboundClient {
 
   private serveTcp(destination: string, first: Buffer, finished: boolean, silent: boolean): void {
     const { carried } = this.listener;
-    const table = this.routes.find(this.source, destination);
+    const table = this.routes.find(this.caller, destination);
     const route = isRefused(table) ? null : table.last;
     if (route === null) {
       this.refuseTcp(destination, isRefused(table) ? table.refusal : noByteStreams);
@@ -156,7 +157,12 @@ export class OutboundClient {
   }
 
   private refuseTcp(destination: string, refusal: Refusal): void {
-    const counter = this.plane.traffic.counter('source', this.source ?? 'unknown', destination, 'tcp');
+    const counter = this.plane.traffic.counter(
+      'source',
+      this.caller.service ?? 'unknown',
+      destination,
+      'tcp',
+    );
     countRefusedStream(counter, refusal, this.plane.context.now());
     this.transport.destroy();
   }

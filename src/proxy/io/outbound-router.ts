@@ -1,4 +1,5 @@
 /** One local client connection: remembers where its last request went, for the next is nearly always alike. */
+import type { Caller } from '../caller.ts';
 import type { RequestHead } from '../http1/head.ts';
 import { type HttpRoute, isRefused, type RefusedRoute, type RequestRouter } from '../http1/route.ts';
 import type { RouteTable } from '../http1/route-table.ts';
@@ -8,27 +9,22 @@ import type { OutboundRoutes } from './outbound-routes.ts';
 export class OutboundRouter implements RequestRouter {
   readonly clientAddress: string;
   private readonly routes: OutboundRoutes;
-  private readonly source: string | null;
+  private readonly caller: Caller;
   /** Null where Host decides. */
   private readonly destination: string | null;
   private generation = -1;
   private last: RouteTable | RefusedRoute | null = null;
   private lastHost: Buffer = Buffer.alloc(0);
 
-  constructor(
-    routes: OutboundRoutes,
-    source: string | null,
-    destination: string | null,
-    clientAddress: string,
-  ) {
+  constructor(routes: OutboundRoutes, caller: Caller, destination: string | null, clientAddress: string) {
     this.clientAddress = clientAddress;
     this.routes = routes;
-    this.source = source;
+    this.caller = caller;
     this.destination = destination;
   }
 
   get unread(): TrafficCounter {
-    return this.routes.unreadCounter(this.source, this.destination);
+    return this.routes.unreadCounter(this.caller.service, this.destination);
   }
 
   route(bytes: Buffer, head: RequestHead): HttpRoute | RefusedRoute {
@@ -43,7 +39,7 @@ export class OutboundRouter implements RequestRouter {
       return this.last;
     this.generation = this.routes.generation;
     this.last =
-      this.destination !== null ? this.routes.find(this.source, this.destination) : this.byHost(bytes, head);
+      this.destination !== null ? this.routes.find(this.caller, this.destination) : this.byHost(bytes, head);
     return this.last;
   }
 
@@ -57,6 +53,6 @@ export class OutboundRouter implements RequestRouter {
   private byHost(bytes: Buffer, head: RequestHead): RouteTable | RefusedRoute {
     const host = head.hostCount === 0 ? Buffer.alloc(0) : bytes.subarray(head.hostStart, head.hostEnd);
     this.lastHost = Buffer.from(host);
-    return this.routes.findHost(this.source, host.toString('latin1'));
+    return this.routes.findHost(this.caller, host.toString('latin1'));
   }
 }

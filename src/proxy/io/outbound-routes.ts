@@ -1,4 +1,5 @@
 /** All ways out of this host: what each of its services may ask for, and what becomes of it. */
+import type { Caller } from '../caller.ts';
 import type { CallerPolicy, Cluster, Destination, ProxyConfig } from '../config.ts';
 import { addStatuses, type GroupStatuses } from '../group-statuses.ts';
 import { Refusal } from '../http1/refusal.ts';
@@ -50,20 +51,14 @@ export class OutboundRoutes implements ClusterSource {
     return this.clusters.get(id) ?? null;
   }
 
-  /** What `source` may do with what it asks of `destination`; a refusal when that is nothing. */
-  find(source: string | null, destination: string): RouteTable | RefusedRoute {
+  /** What a caller may do with what it asks of `destination`; a refusal when that is nothing. */
+  find(caller: Caller, destination: string): RouteTable | RefusedRoute {
+    const source = caller.service;
     const wanted = this.destinations.get(destination);
     // What is not in the mesh has no row of its own: a caller could name anything.
     if (wanted === undefined)
       return this.refused(404, 'no-route', `no service ${destination} in the mesh`, source, unknown);
-    if (source === null)
-      return this.refused(
-        403,
-        'no-caller',
-        'no service of this host owns the calling socket',
-        source,
-        destination,
-      );
+    if (source === null) return this.refused(403, 'no-caller', caller.problem, source, destination);
     const table = this.callerFor(source)?.tableFor(wanted);
     return table ?? this.refused(503, 'no-identity', `${source} has no certificate yet`, source, destination);
   }
@@ -79,11 +74,11 @@ export class OutboundRoutes implements ClusterSource {
   }
 
   /** As `find`, by what a Host header says: `api.mesh`, `api.service.mesh`, either with a port. */
-  findHost(source: string | null, host: string): RouteTable | RefusedRoute {
+  findHost(caller: Caller, host: string): RouteTable | RefusedRoute {
     const service = this.serviceIn(host);
     return service === null
-      ? this.refused(404, 'no-route', `${host || 'no host'} names no service`, source, unknown)
-      : this.find(source, service);
+      ? this.refused(404, 'no-route', `${host || 'no host'} names no service`, caller.service, unknown)
+      : this.find(caller, service);
   }
 
   private serviceIn(host: string): string | null {

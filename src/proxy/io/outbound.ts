@@ -1,5 +1,6 @@
 /** One plaintext listener for the applications of this host: finds out who calls, and carries what they send. */
 import { createServer, type Socket } from 'node:net';
+import { type Caller, callerNamed, callerOf } from '../caller.ts';
 import type { CallerRule, OutboundListener as ListenerConfig } from '../config.ts';
 import type { ListenerStatus } from '../dataplane.ts';
 import { nobody, type Transport } from '../transport.ts';
@@ -8,6 +9,7 @@ import type { Plane } from './options.ts';
 import { type Carried, type Carrying, OutboundClient } from './outbound-client.ts';
 import type { OutboundRoutes } from './outbound-routes.ts';
 import { SocketTransport } from './socket.ts';
+import { peerOwner } from './socket-owner.ts';
 
 export class OutboundListener implements Carrying {
   private config: ListenerConfig;
@@ -59,8 +61,8 @@ export class OutboundListener implements Carrying {
     const transport = new SocketTransport(socket, this.plane.context, true);
     const { caller, destination } = this.config;
     const address = socket.remoteAddress ?? '';
-    this.findCaller(caller, socket, transport, (source) =>
-      new OutboundClient(transport, { source, address }, destination, this, this.routes, this.plane).serve(),
+    this.findCaller(caller, socket, transport, (found) =>
+      new OutboundClient(transport, found, address, destination, this, this.routes, this.plane).serve(),
     );
   }
 
@@ -69,14 +71,14 @@ export class OutboundListener implements Carrying {
     rule: CallerRule,
     socket: Socket,
     transport: Transport,
-    found: (source: string | null) => void,
+    found: (caller: Caller) => void,
   ): void {
     if (rule.type === 'service') {
-      found(rule.service);
+      found(callerNamed(rule.service));
       return;
     }
-    if (Object.keys(rule.byUid).length === 0) {
-      found(rule.otherwise);
+    if (rule.otherwise !== null && Object.keys(rule.byUid).length === 0) {
+      found(callerNamed(rule.otherwise));
       return;
     }
     let gone = false;
@@ -87,16 +89,9 @@ export class OutboundListener implements Carrying {
         gone = true;
       },
     };
-    // The caller's end of the connection is the one whose owner counts.
-    const ends = {
-      localAddress: socket.remoteAddress ?? '',
-      localPort: socket.remotePort ?? 0,
-      remoteAddress: socket.localAddress ?? '',
-      remotePort: socket.localPort ?? 0,
-    };
-    this.plane.uidOfSocket(ends, (uid) => {
+    peerOwner(socket, this.plane.uidOfSocket, (uid) => {
       if (gone) return;
-      found(uid === null ? null : (rule.byUid[String(uid)] ?? rule.otherwise));
+      found(callerOf(rule, uid));
       transport.resume();
     });
   }

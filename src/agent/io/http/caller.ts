@@ -3,7 +3,7 @@
  * not change while it lasts.
  */
 import type { Socket } from 'node:net';
-import { socketOwners } from '../../../proxy/io/socket-owner.ts';
+import { peerOwner, socketOwners } from '../../../proxy/io/socket-owner.ts';
 import type { Caller } from '../../access.ts';
 
 export class CallerLookup {
@@ -34,17 +34,7 @@ export class CallerLookup {
   private async lookUp(socket: Socket): Promise<Caller> {
     if (this.unix) return { type: 'unix' };
     const loopback = this.isLoopback(socket);
-    const { remoteAddress, remotePort, localAddress, localPort } = socket;
-    if (!remoteAddress || !remotePort || !localAddress || !localPort)
-      return loopback ? { type: 'local', uid: null } : { type: 'remote' };
-    // The caller's end of the connection is the remote one here, and its local one in the kernel's table.
-    const ends = {
-      localAddress: remoteAddress,
-      localPort: remotePort,
-      remoteAddress: localAddress,
-      remotePort: localPort,
-    };
-    const owner = await new Promise<number | null>((done) => this.uidOfSocket(ends, done));
+    const owner = await new Promise<number | null>((done) => peerOwner(socket, this.uidOfSocket, done));
     if (owner !== null) return { type: 'local', uid: owner };
     return loopback ? { type: 'local', uid: null } : { type: 'remote' };
   }
