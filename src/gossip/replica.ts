@@ -44,9 +44,9 @@ export interface ReplicaLimits {
 
 export const defaultReplicaLimits: ReplicaLimits = {
   hostEntries: 4096,
-  policyEntries: 65_536,
+  policyEntries: 262_144,
   hostBytes: 8 * 1024 * 1024,
-  policyBytes: 64 * 1024 * 1024,
+  policyBytes: 256 * 1024 * 1024,
   hostRate: { perSecond: 100, burst: 4096 },
   policyRate: { perSecond: 100, burst: 65_536 },
   tombstoneKeepMs: 24 * 3_600_000,
