@@ -48,7 +48,7 @@ export const defaultReplicaLimits: ReplicaLimits = {
   hostBytes: 8 * 1024 * 1024,
   policyBytes: 256 * 1024 * 1024,
   hostRate: { perSecond: 100, burst: 4096 },
-  policyRate: { perSecond: 100, burst: 65_536 },
+  policyRate: { perSecond: 100, burst: 262_144 },
   tombstoneKeepMs: 24 * 3_600_000,
   deadGraceMs: 24 * 3_600_000,
   lastingKinds: {
