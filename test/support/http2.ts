@@ -88,11 +88,12 @@ export class FrameLog {
   private readonly decoder = new Decoder();
   private rest = Buffer.alloc(0);
 
-  /** The frames of `bytes` and of what was left over before, one line each; data is joined. */
+  /** The frames of `bytes` and of what was left over before, one line each. */
   lines(bytes: Buffer): string[] {
     return this.frames(bytes).map((each) => this.line(each));
   }
 
+  /** A header block in several frames counts as one. */
   frames(bytes: Buffer): SeenFrame[] {
     this.rest = Buffer.concat([this.rest, bytes]);
     if (this.rest.subarray(0, preface.length).equals(preface)) this.rest = this.rest.subarray(preface.length);
@@ -101,12 +102,11 @@ export class FrameLog {
       const end = frameHeaderBytes + this.rest.readUIntBE(0, 3);
       if (this.rest.length < end) break;
       const { rest } = this;
-      frames.push({
-        type: rest[3]!,
-        flags: rest[4]!,
-        streamId: rest.readUInt32BE(5),
-        payload: rest.subarray(frameHeaderBytes, end),
-      });
+      const payload = rest.subarray(frameHeaderBytes, end);
+      const begun = frames.at(-1);
+      if (rest[3] === FrameType.continuation && begun !== undefined)
+        frames[frames.length - 1] = { ...begun, payload: Buffer.concat([begun.payload, payload]) };
+      else frames.push({ type: rest[3]!, flags: rest[4]!, streamId: rest.readUInt32BE(5), payload });
       this.rest = rest.subarray(end);
     }
     return frames;

@@ -20,7 +20,7 @@ const maxSizeDigits = 16;
 /** The most bytes of extensions behind one chunk size. */
 const maxExtensionBytes = 256;
 /** The longest trailer section, and the longest name in it, bytes. */
-const maxTrailerBytes = 8192;
+const maxTrailerBytes = 64 * 1024;
 const maxTrailerNameBytes = 128;
 
 const maxGrpcStatus = 16;

@@ -56,7 +56,7 @@ const refused = [
   '0\r\n X-A: 1\r\n\r\n',
   '0\r\nX-A: 1\r\n folded\r\n\r\n',
   '0\r\n: 1\r\n\r\n',
-  `0\r\nX-A: ${'x'.repeat(9000)}\r\n\r\n`,
+  `0\r\nX-A: ${'x'.repeat(70_000)}\r\n\r\n`,
   `0\r\n${'X'.repeat(200)}: 1\r\n\r\n`,
 ];
 for (const body of refused)

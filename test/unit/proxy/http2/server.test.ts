@@ -155,6 +155,28 @@ test('every kind of answer ends where it ends, however it was cut when it was wr
     }
 });
 
+test('heads and trailers may be longer than a frame', () => {
+  const server = new TestServer();
+  const long = [1, 2, 3].map((i) => `x-${i}: ${String(i).repeat(9000)}`);
+  const fields = long.map((line) => line.split(': ') as [string, string]);
+  const cut = frame(FrameType.headers, 0, 1, block(getFields));
+  server.send(cut, frame(FrameType.continuation, 0, 1, block(fields.slice(0, 1))));
+  server.send(frame(FrameType.continuation, Flag.endHeaders, 1, block(fields.slice(1, 2))));
+  server.send(data(1, 'hi', false));
+  const last = fields.slice(1).map(([name, value]) => [`t${name}`, value] as const);
+  server.send(frame(FrameType.headers, Flag.endStream, 1, block(last.slice(0, 1))));
+  server.send(frame(FrameType.continuation, Flag.endHeaders, 1, block(last.slice(1))));
+  const trailers = last.map(([name, value]) => `${name}: ${value}`).join('\r\n');
+  const head = `GET /a HTTP/1.1\r\nhost: api\r\n${long[0]}\r\n${long[1]}\r\ntransfer-encoding: chunked\r\n\r\n`;
+  assert.equal(server.engine[0]!.text, `${head}2\r\nhi\r\n0\r\n${trailers}\r\n\r\n`);
+  server.engine[0]!.write(`HTTP/1.1 200 OK\r\n${long.join('\r\n')}\r\nTransfer-Encoding: chunked\r\n\r\n`);
+  server.engine[0]!.write(`0\r\n${trailers}\r\n\r\n`);
+  assert.deepEqual(server.seen(), [
+    `1 HEADERS :status: 200 | ${long.join(' | ')}`,
+    `1 HEADERS ${trailers.replaceAll('\r\n', ' | ')} end`,
+  ]);
+});
+
 test('an answer that lasts until close ends with it, one that was cut is never ended', () => {
   const server = new TestServer();
   server.send(headers(1, getFields, true), headers(3, getFields, true), headers(5, getFields, true));
