@@ -45,6 +45,9 @@ async function bundled(stage: Stage): Promise<string> {
   return file;
 }
 
+/** What bin/starling sets besides. */
+const environmentOfAgent = ['MALLOC_ARENA_MAX=2'];
+
 /** Flags that bin/starling sets for the agent. */
 const nodeFlags = /--[a-z][a-z-]*(?:=\d+)?(?= )/g;
 
@@ -57,7 +60,10 @@ function flagsOfAgent(): string[] {
 async function launch(stage: Stage, program: string, name: string, config: ProxyConfig): Promise<Program> {
   const file = join(stage.directory, `${name}.json`);
   writeFileSync(file, JSON.stringify(config), { mode: 0o600 });
-  const process_ = stage.start(process.execPath, [...flagsOfAgent(), program, file]);
+  const process_ = stage.start('env', [
+    ...environmentOfAgent,
+    ...[process.execPath, ...flagsOfAgent(), program, file],
+  ]);
   await process_.line('ready', 10_000);
   return process_;
 }

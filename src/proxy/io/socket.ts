@@ -16,6 +16,8 @@ import {
 
 /** Probes on silent connections, so that a peer that vanished is noticed within minutes. */
 const keepAliveProbeMs = 30_000;
+/** Room for one read of an application's answer at first, and once an answer has filled that. */
+const firstReadBytes = 16 * 1024;
 const readBytes = 64 * 1024;
 const nothing = Buffer.alloc(0);
 
@@ -81,17 +83,20 @@ export class SocketTransport implements Transport, Timed {
     context: EngineContext,
     onConnect: (transport: SocketTransport) => void,
   ): SocketTransport {
-    let buffer = Buffer.allocUnsafeSlow(readBytes);
+    let buffer = Buffer.allocUnsafeSlow(firstReadBytes);
+    let wasFilled = false;
     const socket = connect({
       host,
       port,
       allowHalfOpen: true,
       onread: {
         buffer() {
-          if (takeKept()) buffer = Buffer.allocUnsafeSlow(readBytes);
+          if (takeKept() || (wasFilled && buffer.length < readBytes))
+            buffer = Buffer.allocUnsafeSlow(wasFilled ? readBytes : buffer.length);
           return buffer;
         },
         callback(count) {
+          wasFilled = count === buffer.length;
           transport.owner.onData(buffer, 0, count);
           return true;
         },
