@@ -150,7 +150,7 @@ export class DownstreamConnection implements TransportOwner, ExchangeClient {
     exchange.minorVersion = head.minorVersion;
     exchange.keepAlive = head.keepAlive && !this.draining;
     exchange.isHeadRequest = head.isHead(bytes);
-    exchange.wantsUpgrade = head.upgradesToWebSocket;
+    exchange.wantsUpgrade = head.upgrades;
     exchange.isGrpc = head.isGrpc;
     this.body.start(head.bodyKind(), head.contentLength);
     const used = this.body.feed(bytes, headEnd, end);

@@ -55,7 +55,7 @@ export function forwardedRequest(
   length = copyKept(bytes, head.cuts, head.cutCount, from, head.end - 2, output, length);
   if (!head.hasRequestId) length = writeRequestId(output, length, random);
   if (added !== null) length += added.copy(output, length);
-  if (head.upgradesToWebSocket) length += connectionUpgrade.copy(output, length);
+  if (head.upgrades) length += connectionUpgrade.copy(output, length);
   // HTTP/1.0 closes unless told otherwise; then the client would be closed on as well.
   if (head.minorVersion === 0 && head.keepAlive) length += connectionKeepAlive.copy(output, length);
   // The empty line, then what has come of the body.

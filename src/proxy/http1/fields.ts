@@ -55,8 +55,8 @@ export class MessageHead {
   expectsContinue = false;
   /** `Content-Type` begins with `application/grpc`. */
   isGrpc = false;
-  /** `Connection` lists `upgrade` and `Upgrade` is exactly `websocket`. */
-  upgradesToWebSocket = false;
+  /** `Connection` lists `upgrade`, and `Upgrade` names one protocol that can be carried as bytes. */
+  upgrades = false;
   /** Offset pairs of lines that must not be forwarded, ascending, never overlapping. */
   readonly cuts = new Int32Array(2 * (maxFields + 2));
   cutCount = 0;
@@ -127,7 +127,7 @@ export class MessageHead {
     this.hasRequestId = false;
     this.expectsContinue = false;
     this.isGrpc = false;
-    this.upgradesToWebSocket = false;
+    this.upgrades = false;
     this.cutCount = 0;
     this.needsSecondLook = false;
     this.sawClose = false;
@@ -276,11 +276,12 @@ export class MessageHead {
       if (names.isName(bytes, line.start, line.nameLength, names.connection))
         for (const option of line.value.split(',')) options.add(option.trim().toLowerCase());
       if (names.isName(bytes, line.start, line.nameLength, names.upgrade))
-        upgrade = upgrade === null ? line.value.toLowerCase() : 'several';
+        upgrade = upgrade === null ? line.value.toLowerCase() : '';
     }
     if (options.has('close')) this.keepAlive = false;
     else if (options.has('keep-alive')) this.keepAlive = true;
-    this.upgradesToWebSocket = this.minorVersion === 1 && options.has('upgrade') && upgrade === 'websocket';
+    this.upgrades =
+      this.minorVersion === 1 && options.has('upgrade') && upgrade !== null && isCarried(upgrade);
     const earlier = this.cuts.slice(0, this.cutCount);
     this.cutCount = 0;
     for (const line of lines) {
@@ -290,7 +291,7 @@ export class MessageHead {
         .toLowerCase();
       const isUpgrade = name === 'upgrade';
       const isNamed = options.has(name) && !names.isProtectedFromConnection(bytes, start, nameLength);
-      if (isUpgrade ? !this.upgradesToWebSocket : isNamed || isInside(earlier, start)) this.cut(start, end);
+      if (isUpgrade ? !this.upgrades : isNamed || isInside(earlier, start)) this.cut(start, end);
     }
   }
 }
@@ -320,6 +321,14 @@ function fieldLines(bytes: Uint8Array, at: number, end: number): FieldLine[] {
     start = lineEnd;
   }
   return lines;
+}
+
+/**
+ * WebSocket and whatever else is bytes to a proxy: `tcp`, `spdy/3.1`. Not what is HTTP again, for its requests
+ * would pass unseen, nor TLS, in which nothing can be seen.
+ */
+function isCarried(upgrade: string): boolean {
+  return /^[!#$%&'*+.^_`|~\w-]+(\/[!#$%&'*+.^_`|~\w-]+)?$/.test(upgrade) && !/^(h2|http|tls)/.test(upgrade);
 }
 
 function isGrpcType(bytes: Uint8Array, start: number, end: number): boolean {

@@ -230,7 +230,7 @@ export class UpstreamConnection implements TransportOwner, Timed {
   }
 
   private switchProtocols(asker: Asker, bytes: Buffer, end: number): void {
-    if (!asker.wantsUpgrade || !head.upgradesToWebSocket) {
+    if (!asker.wantsUpgrade || !head.upgrades) {
       this.fail(badResponse('unasked 101'));
       return;
     }

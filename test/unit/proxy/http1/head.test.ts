@@ -212,13 +212,16 @@ test('close outweighs keep-alive, whatever their order and version', () => {
   assert.equal(keepAlive('HTTP/1.1', 'x-a, close'), false);
 });
 
-test('only a WebSocket upgrade is one', () => {
+test('an upgrade is one protocol that is named, and not HTTP or TLS once more', () => {
   const upgrades = (fields: string): boolean =>
-    parseRequest(`GET / HTTP/1.1\r\nHost: a\r\n${fields}\r\n`).head.upgradesToWebSocket;
+    parseRequest(`GET / HTTP/1.1\r\nHost: a\r\n${fields}\r\n`).head.upgrades;
   assert.equal(upgrades('Connection: Upgrade\r\nUpgrade: WebSocket\r\n'), true);
   assert.equal(upgrades('Upgrade: websocket\r\nConnection: keep-alive, upgrade\r\n'), true);
   assert.equal(upgrades('Upgrade: websocket\r\n'), false);
-  assert.equal(upgrades('Connection: upgrade\r\nUpgrade: h2c\r\n'), false);
+  assert.equal(upgrades('Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\n'), true);
+  assert.equal(upgrades('Connection: Upgrade\r\nUpgrade: tcp\r\n'), true);
+  for (const other of ['h2c', 'H2C', 'HTTP/2.0', 'http', 'TLS/1.2', 'websocket, h2c', 'web socket', ''])
+    assert.equal(upgrades(`Connection: upgrade\r\nUpgrade: ${other}\r\n`), false, other);
   assert.equal(upgrades('Connection: upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n'), false);
 });
 
