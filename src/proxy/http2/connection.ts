@@ -38,7 +38,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
   readonly transport: Transport;
   readonly writer: FrameWriter;
   deadlineMs: Millis = Number.POSITIVE_INFINITY;
-  protected readonly context: EngineContext;
+  readonly context: EngineContext;
   protected readonly decoder = new Decoder();
   protected readonly reader: FrameReader;
   /** Those under way. Null where the message is complete and only the end of its stream is still to come. */
@@ -86,9 +86,6 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
 
   get streamCount(): number {
     return this.streams.size;
-  }
-  get isOver(): boolean {
-    return this.over;
   }
 
   onData(bytes: Buffer, start: number, end: number): void {

@@ -1,4 +1,6 @@
 /** One connection of the engine that serves requests of an HTTP/2 client, one after the other. */
+import type { Millis } from '../../core.ts';
+import type { Timed } from '../deadlines.ts';
 import { nobody } from '../transport.ts';
 import { responseBlock } from './blocks.ts';
 import { lengthOf, unknownLength } from './field-value.ts';
@@ -9,18 +11,19 @@ import type { Following } from './message-reader.ts';
 import type { Http2ServerSession } from './server-session.ts';
 import { StreamTransport } from './stream.ts';
 
-export class ServerStream extends StreamTransport {
+/** How long a client may take none of an answer that is complete here. */
+const creditWaitMs = 30_000;
+
+export class ServerStream extends StreamTransport implements Timed {
+  deadlineMs: Millis = Number.POSITIVE_INFINITY;
   protected readonly connection: Http2ServerSession;
   private isHeadRequest = false;
+  /** What waited for credit when it was last looked at. */
+  private waitedBytes = 0;
 
   constructor(connection: Http2ServerSession) {
     super();
     this.connection = connection;
-  }
-
-  /** Whether another request may be given to it. */
-  get isUsable(): boolean {
-    return !this.over;
   }
 
   beginRequest(streamId: number, credit: number, isHeadRequest: boolean): void {
@@ -83,8 +86,28 @@ export class ServerStream extends StreamTransport {
     else if (this.localEnded) this.cancel(ErrorCode.noError);
     else if (!this.reader.isDone)
       this.cancel(this.reader.hasBegun ? ErrorCode.internalError : ErrorCode.refusedStream);
-    // Else the rest of the answer waits for credit.
-    else this.resume();
+    else this.waitForCredit();
+  }
+
+  /** The engine is done with it: the rest of the answer leaves as the client takes it, or not at all. */
+  private waitForCredit(): void {
+    const { context } = this.connection;
+    this.resume();
+    this.waitedBytes = this.waitingBytes;
+    this.deadlineMs = context.now() + creditWaitMs;
+    context.deadlines.add(this);
+  }
+
+  onDeadline(now: Millis): void {
+    const isTaken = this.waitingBytes < this.waitedBytes;
+    this.waitedBytes = this.waitingBytes;
+    this.deadlineMs = now + creditWaitMs;
+    if (!isTaken) this.cancel(ErrorCode.cancel);
+  }
+
+  protected override leave(): void {
+    if (this.deadlineMs !== Number.POSITIVE_INFINITY) this.connection.context.deadlines.remove(this);
+    super.leave();
   }
 
   destroy(): void {

@@ -80,6 +80,11 @@ export abstract class StreamTransport implements Transport, MessageSink {
     if (untaken > 0) connection.intake.taken(untaken);
   }
 
+  /** Bytes that wait for credit. */
+  protected get waitingBytes(): number {
+    return this.queuedBytes;
+  }
+
   get pendingBytes(): number {
     return this.queuedBytes + (this.connection === null ? 0 : this.connection.transport.pendingBytes);
   }
@@ -211,8 +216,8 @@ export abstract class StreamTransport implements Transport, MessageSink {
   protected cancel(code: ErrorCode): void {
     const { connection, streamId } = this;
     if (streamId === 0 || connection === null) return;
-    this.leave();
     connection.resetStream(streamId, code);
+    this.leave();
   }
 
   /** The peer has sent all of its message. */

@@ -35,9 +35,6 @@ export class FieldTable {
   private valueLengths = none;
   private kinds = none;
 
-  get count(): number {
-    return this.added - this.evicted;
-  }
   get size(): number {
     return this.sizeBytes;
   }

@@ -259,6 +259,23 @@ test('no more is sent than the client takes, on a stream or in all, and the writ
   assert.equal(third.transport.pendingBytes, 0);
 });
 
+test('an answer that nobody takes is not kept for ever, one that is taken slowly is', () => {
+  const server = new TestServer();
+  server.send(settings([Setting.initialWindowSize, 1]));
+  server.send(headers(1, getFields, true), headers(3, getFields, true));
+  for (const engine of server.engine) {
+    engine.write('HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nfour');
+    engine.transport.close();
+  }
+  server.seen();
+  for (let i = 0; i < 3; i++) {
+    server.pass(20_000);
+    server.send(frame(FrameType.windowUpdate, 0, 1, u32(1)));
+  }
+  assert.deepEqual(server.seen(), ['1 DATA o', `3 RESET ${ErrorCode.cancel}`, '1 DATA u', '1 DATA r end']);
+  assert.equal(server.session.streamCount, 0);
+});
+
 test('a client may send as much as the engine takes, and a window more while it takes nothing', () => {
   const server = new TestServer();
   server.send(headers(1, postFields, false));
