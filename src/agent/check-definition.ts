@@ -108,7 +108,7 @@ function refuseUnsupported(fields: Fields): void {
     ['TCPUseTLS', 'TCP checks connect without TLS; use an https URL'],
     ['GRPCUseTLS', 'gRPC checks are not supported yet'],
     ['H2PingUseTLS', 'HTTP/2 ping checks are not supported'],
-    ['DisableRedirects', 'redirects are followed, up to ten'],
+    ['DisableRedirects', 'redirects are followed on the same host, up to ten'],
     ['ProxyHTTP', 'checks are not sent through a proxy'],
     ['ProxyGRPC', 'checks are not sent through a proxy'],
     ['ExposedPort', 'checks are not sent through a proxy'],

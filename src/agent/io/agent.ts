@@ -198,6 +198,7 @@ export class Agent {
     this.identityChange(() => retainIdentities(this.identityFolder, services));
     for (const input of this.early.splice(0)) this.driver.feed(input);
     if (settings.services !== null) await this.watch(settings.services);
+    this.checks.reach.apiPort = 'port' in settings.http ? settings.http.port : null;
     this.http = await startHttpServer({
       agent: this.port,
       listen: settings.http,
@@ -205,6 +206,7 @@ export class Agent {
       uidOfUser,
       onError: (event) => this.log.error(event, 'request-failed'),
     });
+    this.checks.reach.apiPort = this.http.port;
     if (settings.dns !== null)
       this.dns = await startDnsServer({
         agent: this.port,

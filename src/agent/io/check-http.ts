@@ -5,13 +5,14 @@ import { messageOf } from '../../core.ts';
 import { goDuration } from '../consul.ts';
 import type { CheckDefinition, CheckStatus } from '../kinds.ts';
 import type { Outcome } from './check-outcome.ts';
+import type { Reach } from './check-reach.ts';
 
 // To import the module would be to list its exports, and that loads Node's web client: 25 ms of CPU at every start.
 const { request, STATUS_CODES } = process.getBuiltinModule('node:http');
 
 /** What is kept of a body, bytes; the rest is not read. */
 export const maxBodyBytes = 4096;
-/** Redirects followed, as Go's client does; the answer after them counts, whatever it is. */
+/** Redirects followed on one host; the answer after them counts, whatever it is. */
 const maxRedirections = 10;
 
 /** One request as it goes out; a redirect leads to another one. */
@@ -23,11 +24,11 @@ interface Sending {
 }
 
 /** Sends the check's request once. Never rejects. */
-export async function runHttp(check: CheckDefinition, stop: AbortSignal): Promise<Outcome> {
+export async function runHttp(check: CheckDefinition, reach: Reach, stop: AbortSignal): Promise<Outcome> {
   const timeout = AbortSignal.timeout(check.timeoutMs);
   const subject = `HTTP ${check.method} ${check.target}`;
   try {
-    const answer = await finalAnswer(check, AbortSignal.any([stop, timeout]));
+    const answer = await finalAnswer(check, reach, AbortSignal.any([stop, timeout]));
     const statusCode = answer.statusCode ?? 0;
     const body = await beginningOf(answer);
     const reason = STATUS_CODES[statusCode] ?? '';
@@ -38,11 +39,15 @@ export async function runHttp(check: CheckDefinition, stop: AbortSignal): Promis
   }
 }
 
-async function finalAnswer(check: CheckDefinition, signal: AbortSignal): Promise<IncomingMessage> {
+async function finalAnswer(
+  check: CheckDefinition,
+  reach: Reach,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
   const { method, body } = check;
   let sending: Sending = { url: new URL(check.target), method, headers: headersOf(check), body };
   for (let followed = 0; ; followed++) {
-    const answer = await send(sending, check.tlsSkipVerify, signal);
+    const answer = await send(sending, reach, check.tlsSkipVerify, signal);
     const next = followed < maxRedirections ? redirected(sending, answer) : null;
     if (next === null) return answer;
     answer.destroy();
@@ -53,11 +58,14 @@ async function finalAnswer(check: CheckDefinition, signal: AbortSignal): Promise
 /** A connection is used once: a check must see what a new client would see. */
 function send(
   { url, method, headers, body }: Sending,
+  reach: Reach,
   trusting: boolean,
   signal: AbortSignal,
 ): Promise<IncomingMessage> {
-  const options = { method, headers, signal, agent: false } as const;
+  const port = Number(url.port) || (url.protocol === 'https:' ? 443 : 80);
+  const options = { method, headers, signal, agent: false, lookup: reach.lookupFor(port) } as const;
   return new Promise((resolve, reject) => {
+    reach.admit(url.hostname, port);
     const outgoing =
       url.protocol === 'https:'
         ? requestTls(url, { ...options, rejectUnauthorized: !trusting })
@@ -70,11 +78,15 @@ function send(
   });
 }
 
-/** Where an answer sends the client (RFC 9110, section 15.4); null when it is an answer to stay with. */
+/**
+ * Where an answer sends the client (RFC 9110, section 15.4); null when it is an answer to stay with, as one is that
+ * points to another host: the definition says which one is asked, not who answers there.
+ */
 function redirected({ url, method, headers, body }: Sending, answer: IncomingMessage): Sending | null {
   const { statusCode = 0, headers: told } = answer;
   if (![301, 302, 303, 307, 308].includes(statusCode) || told.location === undefined) return null;
-  const next = new URL(told.location, url);
+  const next = URL.parse(told.location, url.href);
+  if (next === null || next.hostname !== url.hostname || !/^https?:$/.test(next.protocol)) return null;
   const keepsBody = statusCode >= 307 || (statusCode !== 303 && method !== 'POST');
   const dropped = new Set(['host']);
   if (!keepsBody) for (const name of Object.keys(headers)) if (name.startsWith('content-')) dropped.add(name);

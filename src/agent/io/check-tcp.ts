@@ -3,14 +3,16 @@ import { connect } from 'node:net';
 import { goDuration } from '../consul.ts';
 import type { CheckDefinition } from '../kinds.ts';
 import type { Outcome } from './check-outcome.ts';
+import type { Reach } from './check-reach.ts';
 
-/** Connects once to the check's `host:port`. Never rejects. */
-export function runTcp(check: CheckDefinition, stop: AbortSignal): Promise<Outcome> {
+/** Connects once to the check's `host:port`. Rejects only where it may not. */
+export function runTcp(check: CheckDefinition, reach: Reach, stop: AbortSignal): Promise<Outcome> {
   const split = check.target.lastIndexOf(':');
   const host = check.target.slice(0, split).replace(/^\[(.*)\]$/, '$1');
   const port = Number(check.target.slice(split + 1));
   return new Promise((resolve) => {
-    const socket = connect({ host, port, signal: stop });
+    reach.admit(host, port);
+    const socket = connect({ host, port, signal: stop, lookup: reach.lookupFor(port) });
     const timer = setTimeout(
       () => finish('critical', `timed out after ${goDuration(check.timeoutMs)}`),
       check.timeoutMs,

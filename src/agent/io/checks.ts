@@ -6,6 +6,7 @@ import { messageOf } from '../../core.ts';
 import type { CheckDefinition } from '../kinds.ts';
 import { runHttp } from './check-http.ts';
 import type { Outcome } from './check-outcome.ts';
+import { Reach } from './check-reach.ts';
 import { runScript } from './check-script.ts';
 import { runTcp } from './check-tcp.ts';
 
@@ -19,6 +20,7 @@ export const maxConcurrentRuns = 32;
 export const maxWaitingRuns = 4096;
 
 export class CheckRunner {
+  readonly reach = new Reach();
   private readonly onResult: (result: CheckResult) => void;
   private readonly waiting: CheckDefinition[] = [];
   private readonly running = new Set<Promise<void>>();
@@ -72,8 +74,8 @@ export class CheckRunner {
 
   private async outcomeOf(check: CheckDefinition): Promise<Outcome> {
     const stop = this.stop.signal;
-    if (check.type === 'http') return runHttp(check, stop);
-    if (check.type === 'tcp') return runTcp(check, stop);
+    if (check.type === 'http') return runHttp(check, this.reach, stop);
+    if (check.type === 'tcp') return runTcp(check, this.reach, stop);
     if (check.type === 'script') return runScript(check, stop);
     return { status: 'critical', output: `${check.type} checks are not run by this version` };
   }

@@ -67,6 +67,8 @@ export interface HttpServerOptions {
 export interface HttpServer {
   /** `ADDR:PORT` or `unix:PATH`, with the port really bound. */
   readonly address: string;
+  /** Null for a unix socket. */
+  readonly port: number | null;
   readonly waiting: () => number;
   /** Answers what waits, finishes what runs for at most `graceMs`, then cuts. */
   close(graceMs?: number): Promise<void>;
@@ -107,6 +109,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const stopListening = options.agent.onChange((topics) => api.waiters.wake(topics));
   return {
     address: boundAddress(app, listen),
+    port: 'path' in listen ? null : boundPort(app, listen.port),
     waiting: () => api.waiters.count,
     async close(graceMs = 2000) {
       stopListening();
@@ -135,9 +138,13 @@ async function bind(app: FastifyInstance, listen: HttpAddress): Promise<void> {
 
 function boundAddress(app: FastifyInstance, listen: HttpAddress): string {
   if ('path' in listen) return `unix:${listen.path}`;
-  const bound = app.server.address();
-  const port = typeof bound === 'object' && bound !== null ? bound.port : listen.port;
+  const port = boundPort(app, listen.port);
   return isIP(listen.address) === 6 ? `[${listen.address}]:${port}` : `${listen.address}:${port}`;
+}
+
+function boundPort(app: FastifyInstance, wanted: number): number {
+  const bound = app.server.address();
+  return typeof bound === 'object' && bound !== null ? bound.port : wanted;
 }
 
 class Api {

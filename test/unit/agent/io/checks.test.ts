@@ -118,6 +118,71 @@ test('HTTP: a redirect keeps what it may: the body as its status says, credentia
   ]);
 });
 
+test('HTTP: a redirect to another host, or to what is no URL, is an answer and no direction', async (context) => {
+  let asked = 0;
+  const other = await serve(context, (_request, response) => {
+    asked++;
+    response.end();
+  });
+  const elsewhere = other.replace('127.0.0.1', '127.0.0.2');
+  for (const location of [elsewhere, `//127.0.0.2:${new URL(other).port}/`, 'ftp://127.0.0.1/', 'http://[']) {
+    const url = await serve(context, (_request, response) => response.writeHead(307, { location }).end());
+    const { status, output } = await run(context, check({ target: url, method: 'PUT' }));
+    assert.equal(status, 'critical', location);
+    assert.match(output, /: 307 Temporary Redirect/);
+  }
+  assert.equal(asked, 0);
+});
+
+for (const [what, target] of [
+  ['the metadata address', 'http://169.254.169.254/latest/meta-data/iam'],
+  ['it as one number', 'http://2852039166/'],
+  ['it in hexadecimal', 'http://0xa9fea9fe/'],
+  ['it as an IPv6 address', 'http://[::ffff:169.254.169.254]/'],
+  ['a link-local address of IPv6', 'http://[fe80::1]/'],
+  ['the metadata address of IPv6', 'http://[fd00:ec2::254]/'],
+] as const)
+  test(`a check of ${what} is refused before anything is sent`, async (context) => {
+    const { status, output } = await run(context, check({ target, timeoutMs: 5000 }));
+    assert.equal(status, 'critical');
+    assert.match(output, /refused: \S+ is a link-local address/);
+    const address = new URL(target).hostname;
+    const tcp = await run(context, check({ type: 'tcp', target: `${address}:80`, timeoutMs: 5000 }));
+    assert.match(tcp.output, /refused/);
+  });
+
+test('no check speaks to the agent’s own API, by whatever name of this host', async (context) => {
+  let asked = 0;
+  const url = await serve(context, (_request, response) => {
+    asked++;
+    response.end();
+  });
+  const { port } = new URL(url);
+  const hosts = [
+    '127.0.0.1',
+    'localhost',
+    '127.9.9.9',
+    '0.0.0.0',
+    '[::]',
+    '[::1]',
+    '[::ffff:127.0.0.1]',
+    '2130706433',
+  ];
+  for (const host of hosts) {
+    const { promise, resolve } = Promise.withResolvers<CheckResult>();
+    const runner = new CheckRunner(resolve);
+    runner.reach.apiPort = Number(port);
+    runner.run(check({ target: `http://${host}:${port}/v1/agent/leave`, method: 'PUT' }));
+    assert.match((await promise).output, /refused: .*is this agent's own API/, host);
+    await runner.close();
+  }
+  assert.equal(asked, 0);
+  assert.equal(
+    (await run(context, check({ target: url.replace('127.0.0.1', 'localhost') }))).status,
+    'passing',
+  );
+});
+
 test('HTTP: an endless body is cut, and its connection closed', async (context) => {
   const closed = Promise.withResolvers<void>();
   const url = await serve(context, (request, response) => {
