@@ -167,6 +167,7 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
     if (isTrustee)
       for (const host of electorate.members)
         if (host !== self) effects.push(sendTo(host, { type: 'ask', epoch: this.current.plan.epoch }));
+    effects.push(...this.giveUpLost());
     if (orphans.length > 0) effects.push({ type: 'shred', names: orphans });
     for (const name of lost)
       effects.push({
@@ -176,6 +177,16 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
         detail: `share ${name} is not there`,
       });
     return effects;
+  }
+
+  /** What this host led in an earlier life it leads no more: the others need not wait for it. */
+  private giveUpLost(): EpochEffect[] {
+    const { electorate, acceptor, isTrustee, self } = this.office;
+    const { promised: ballot } = acceptor.state;
+    if (!isTrustee || ballot === 0 || electorate.leaderOf(ballot) !== self) return [];
+    const { epoch } = electorate;
+    const others = electorate.members.filter((host) => host !== self);
+    return others.map((to) => sendTo(to, { type: 'released', epoch, ballot }));
   }
 
   private mail(posts: readonly Post[]): EpochEffect[] {

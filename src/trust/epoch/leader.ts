@@ -126,7 +126,7 @@ export class Leader {
   }
 
   /** Gives up, and lets others go; the pause grows with each failure in a row, and is never twice the same. */
-  fail(reason: string, now: Millis, leastPauseMs = 0): Post[] {
+  fail(reason: string, now: Millis): Post[] {
     const { attempt } = this;
     this.attempt = null;
     this.lastFailure = reason;
@@ -134,10 +134,18 @@ export class Leader {
     const { maxPauseMs, resendMs } = this.options.timings;
     const pauseMs = Math.min(maxPauseMs, resendMs * 2 ** Math.min(this.failures, 16));
     const jitter = 0.5 + this.options.random.next();
-    this.notBefore = now + Math.min(maxPauseMs, leastPauseMs) + pauseMs * jitter;
+    this.notBefore = now + pauseMs * jitter;
     if (attempt === null) return [];
     const { epoch, members } = this.electorate;
     return members.map((to) => ({ to, message: { type: 'released', epoch, ballot: attempt.ballot } }));
+  }
+
+  /** Another leads: this is no failure, and asking again soon costs little. */
+  private standBack(waitMs: Millis, now: Millis): Post[] {
+    const { busyMs } = this.options.timings;
+    this.attempt = null;
+    this.notBefore = now + Math.min(waitMs, busyMs) * (0.5 + this.options.random.next());
+    return [];
   }
 
   /** Sends again what was not answered, goes on with what there is, or gives up. */
@@ -373,11 +381,8 @@ export class Leader {
     if (!hopeless) return [];
     let waitMs = 0;
     for (const { retryAfterMs } of attempt.refusals.values()) waitMs = Math.max(waitMs, retryAfterMs);
-    return this.fail(
-      `refused: ${message.code} (${phase.name})`,
-      now,
-      Math.min(waitMs, this.options.timings.busyMs),
-    );
+    if (phase.name === 'prepare' && waitMs > 0) return this.standBack(waitMs, now);
+    return this.fail(`refused: ${message.code} (${phase.name})`, now);
   }
 
   /** A ballot that another trustee names, if following it cannot lead too far up. */
