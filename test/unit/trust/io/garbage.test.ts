@@ -5,7 +5,7 @@ import { Worker } from 'node:worker_threads';
 const moduleUrl = new URL('../../../../src/trust/io/garbage.ts', import.meta.url).href;
 const threads = 4;
 /** So often that one finds the other in between, where they are in each other's way. */
-const rounds = 25;
+const rounds = 60;
 
 const code = `
   import(${JSON.stringify(moduleUrl)}).then(({ collectGarbage }) => {
