@@ -16,6 +16,7 @@ import {
 import { agentServiceShape, memberShape } from '../../consul-shapes.ts';
 import { parseDefinition } from '../../definition.ts';
 import type { CheckStatus, ServiceDefinition } from '../../kinds.ts';
+import { maintenanceCheckId } from '../../registry.ts';
 import { rows, values } from './filtered.ts';
 import {
   type Answer,
@@ -93,7 +94,19 @@ async function register(context: ApiContext, request: ApiRequest): Promise<Answe
   const refusal = refusalOfReplacement(request.caller, request.authority, before, definition);
   if (refusal !== null) throw refusal;
   await context.agent.command({ type: 'register-service', definition });
+  if (switchedOn(request, 'replace-existing-checks'))
+    for (const id of checksBeside(context, definition))
+      await context.agent.command({ type: 'deregister-check', id });
   return text('');
+}
+
+/** Checks that were registered for a service by themselves. */
+function checksBeside({ agent }: ApiContext, { id, checks }: ServiceDefinition): string[] {
+  const defined = new Set([maintenanceCheckId(id), ...checks.map((check) => check.id)]);
+  const all = [...(agent.catalog.host(agent.self.id)?.checks.values() ?? [])];
+  return all
+    .filter((check) => check.value.serviceId === id && !defined.has(check.id))
+    .map((check) => check.id);
 }
 
 /** The definition in the body, its user looked up on this host. */
@@ -198,6 +211,7 @@ export const agentRoutes: readonly Route[] = [
     style: 'consul',
     path: '/v1/agent/service/register',
     summary: 'Registers a service on this host, or replaces the one of the same id',
+    query: ['replace-existing-checks'],
     access: (context, request) => {
       const { id } = parseRegistration(context, request);
       return { type: 'service', service: context.agent.localServices().find((service) => service.id === id) };

@@ -1,6 +1,7 @@
 /** `/v1/catalog` and `/v1/status`: which hosts and services there are, as Consul's clients ask. */
 
 import { byCodeUnit, type HostId } from '../../../core.ts';
+import { compileFilter } from '../../../proxy/filter/filter.ts';
 import type { HostEntry, ServiceEntry } from '../../catalog.ts';
 import { catalogServiceJson, nodeJson, nodeMeta, serviceJson, sidecarJson } from '../../consul.ts';
 import { catalogServiceShape, nodeShape, serviceShape } from '../../consul-shapes.ts';
@@ -64,14 +65,17 @@ export function hostsOf(context: ApiContext, request: ApiRequest): HostEntry[] {
   return near(context, request, found, (host) => host);
 }
 
-/** Service names with the union of their instances' tags. */
+/** Service names with the union of their instances' tags. `?filter` chooses among the instances. */
 function services(context: ApiContext, request: ApiRequest): { [name: string]: string[] } {
   const found: { [name: string]: string[] } = {};
   const datacenter = datacenterOf(context, request);
+  const asked = request.query.get('filter')?.trim() ?? '';
+  const filter = asked === '' ? null : compileFilter(asked, catalogServiceShape);
   for (const name of context.agent.catalog.serviceNames()) {
     const entries = context.agent.catalog
       .instances(name)
-      .filter((entry) => entry.host.value.datacenter === datacenter && hasNodeMeta(entry.host, request));
+      .filter((entry) => entry.host.value.datacenter === datacenter && hasNodeMeta(entry.host, request))
+      .filter((entry) => filter === null || filter.matches(catalogServiceJson(entry, serviceJson(entry))));
     if (entries.length === 0) continue;
     found[name] = [...new Set(entries.flatMap((entry) => entry.definition.tags))].sort(byCodeUnit);
   }
@@ -115,6 +119,7 @@ export const catalogRoutes: readonly Route[] = [
     summary: 'Service names and their tags',
     query: listQuery,
     topic: () => 'services',
+    filter: { shape: catalogServiceShape, keep: (body) => body },
     answer: (context, request) => json(services(context, request)),
   },
   {

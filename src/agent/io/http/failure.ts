@@ -28,6 +28,7 @@ const statusByCode: { readonly [code: string]: number } = {
   'unknown-host': 404,
   'unknown-revision': 404,
   'wrong-method': 405,
+  'body-too-large': 413,
   conflict: 409,
   'quota-exceeded': 409,
   'too-many-services': 409,
@@ -82,8 +83,15 @@ export function isOurs(fault: Fault): boolean {
   return statusByCode[fault.code] === undefined && fault.field === undefined;
 }
 
-/** The fault's message as one line of text, with the field in front unless the message names it. */
+/**
+ * The fault's message as one line of text, with the field in front unless the message names it. It may quote what
+ * anybody sent, so no control character gets out: neither to a terminal nor to the log of who asked.
+ */
 export function lineOf(fault: Fault): string {
   const { field, message } = fault;
-  return field === undefined || field === '' || message.includes(field) ? message : `${field}: ${message}`;
+  const line =
+    field === undefined || field === '' || message.includes(field) ? message : `${field}: ${message}`;
+  return line
+    .replace(/\s+/g, ' ')
+    .replace(/[\p{Cc}\p{Cf}]/gu, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`);
 }

@@ -1,5 +1,6 @@
 /** `/v1/connect/intentions`: who may call whom, one pair at a time, over the `service-intentions` entries. */
 import { Fault } from '../../../core.ts';
+import { intentionShape } from '../../consul-shapes.ts';
 import type { ParsedEntry } from '../../entries/entry.ts';
 import type { ImaginedRequest } from '../../imagined-request.ts';
 import {
@@ -12,6 +13,7 @@ import {
   removeIntention,
   upsertIntention,
 } from '../../intentions.ts';
+import { rows } from './filtered.ts';
 import { type ApiContext, type ApiRequest, bodyJson, json, needed, operatorOf, type Route } from './route.ts';
 
 const kind = 'service-intentions';
@@ -63,6 +65,7 @@ export const intentionRoutes: readonly Route[] = [
     path: '/v1/connect/intentions',
     summary: 'Every intention, the highest precedence first',
     topic,
+    filter: { shape: intentionShape, keep: rows },
     answer: ({ agent }) => json(listIntentions(agent.policy)),
   },
   {

@@ -13,11 +13,13 @@ import type { AgentPort } from '../../port.ts';
 import type { HttpAddress } from '../../settings.ts';
 import { agentRoutes } from './agent-routes.ts';
 import { waitForChange } from './blocked.ts';
+import { Bodies } from './bodies.ts';
 import { caRoutes } from './ca-routes.ts';
 import { CallerLookup } from './caller.ts';
 import { catalogRoutes } from './catalog-routes.ts';
 import { chainRoutes } from './chain-routes.ts';
 import { checkRoutes } from './check-routes.ts';
+import { ClientRates, TooOften } from './client-rates.ts';
 import { configRoutes } from './config-routes.ts';
 import { denyRoutes } from './deny-routes.ts';
 import { discoveryRoutes } from './discovery-routes.ts';
@@ -36,8 +38,6 @@ import { removeStaleSocket } from './stale-socket.ts';
 import { trafficRoutes } from './traffic-routes.ts';
 import { notBuilt } from './unsupported.ts';
 
-/** Request bodies larger than this are answered 413. A config entry is at most 32 KB. */
-const maxBodyBytes = 1024 * 1024;
 /** A header and body must arrive within this. */
 const requestTimeoutMs = 30_000;
 const maxParameterLength = 512;
@@ -56,6 +56,8 @@ export interface HttpServerOptions {
   readonly hostNames?: readonly string[];
   readonly agentUid?: number;
   readonly maxWaiting?: number;
+  readonly maxHeldBytes?: number;
+  readonly rates?: ClientRates;
   /** Told of requests that failed through no fault of the caller. */
   readonly onError?: (event: {
     readonly method: string;
@@ -152,6 +154,8 @@ class Api {
   private readonly options: HttpServerOptions;
   private readonly context: ApiContext;
   private readonly callers: CallerLookup;
+  private readonly bodies: Bodies;
+  private readonly rates: ClientRates;
   private readonly agentUid: number;
   private stopping = false;
 
@@ -165,6 +169,8 @@ class Api {
       streams: new EventStreams(options.agent.events),
       inTurn: oneAtATime(),
     };
+    this.rates = options.rates ?? new ClientRates();
+    this.bodies = new Bodies(options.maxHeldBytes);
     this.callers = new CallerLookup('path' in options.listen);
     this.agentUid = options.agentUid ?? process.getuid?.() ?? -1;
   }
@@ -177,7 +183,6 @@ class Api {
 
   build(): FastifyInstance {
     const app = fastify({
-      bodyLimit: maxBodyBytes,
       requestTimeout: requestTimeoutMs,
       forceCloseConnections: 'idle',
       routerOptions: { maxParamLength: maxParameterLength },
@@ -185,7 +190,7 @@ class Api {
     app.server.maxConnections = maxConnections;
     // Consul's clients send JSON under any content type, or none.
     app.removeAllContentTypeParsers();
-    app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+    app.addContentTypeParser('*', (request: FastifyRequest) => this.bodies.take(request.raw));
     if (!('path' in this.options.listen))
       app.addHook('onRequest', async (request) => {
         const { host, origin } = request.headers;
@@ -216,6 +221,7 @@ class Api {
   private async handle(route: Route, raw: FastifyRequest, reply: FastifyReply): Promise<unknown> {
     const request = await this.admit(route, raw);
     const { context } = this;
+    refuseContradiction(request.query);
     const filter = filterOf(route, request);
     if (route.topic !== undefined) {
       const topic = route.topic(context, request);
@@ -254,6 +260,13 @@ class Api {
       authority: { agentUid: this.agentUid, operator: operator !== null },
       operator,
     };
+    const tooOften = this.rates.refusalOf(
+      request,
+      raw.raw.socket,
+      route.access === 'read',
+      performance.now(),
+    );
+    if (tooOften !== null) throw tooOften;
     const demand =
       typeof route.access === 'function' ? route.access(this.context, request) : { type: route.access };
     const refusal = refusalOf(caller, demand, request.authority);
@@ -289,6 +302,8 @@ class Api {
     reply.header('X-Consul-Index', String(Math.max(1, index)));
     reply.header('X-Consul-KnownLeader', 'true');
     reply.header('X-Consul-LastContact', '0');
+    reply.header('X-Consul-Effective-Consistency', 'stale');
+    reply.header('X-Consul-Query-Backend', 'blocking-query');
     reply.header('X-Consul-Default-ACL-Policy', this.context.agent.view().defaultIntention);
     reply.header('Vary', 'Accept-Encoding');
     if (request.query.has('cached')) {
@@ -313,6 +328,9 @@ class Api {
         error: fault.message,
       });
     reply.code(status);
+    if (error instanceof TooOften) reply.header('Retry-After', String(error.retryAfterSeconds));
+    // What is still to come of a body that was refused is not worth reading.
+    if (status === 413 || fault.code === 'overloaded') reply.header('Connection', 'close');
     if (style === 'starling')
       return reply
         .type('application/json')
@@ -326,6 +344,13 @@ class Api {
     const message = 'Invalid URL path: not a recognized HTTP API endpoint';
     return this.fail('consul', unsupported ?? new Fault('not-found', message), request, reply);
   }
+}
+
+/** As Consul: what is asked for twice in different ways is answered in neither. */
+function refuseContradiction(query: URLSearchParams): void {
+  for (const other of ['stale', 'cached'])
+    if (query.has('consistent') && query.has(other))
+      throw new Fault('bad-query', `Cannot specify ?${other} with ?consistent, conflicting semantics.`);
 }
 
 /** Starts each change once the one before has ended, however it ended. */
@@ -345,7 +370,7 @@ function wrongMethods(): { readonly path: string; readonly allowed: string[]; re
   return [...byPath].map(([path, allowed]) => ({
     path,
     allowed: [...allowed],
-    refused: ['GET', 'PUT', 'POST', 'DELETE'].filter((method) => !allowed.has(method)),
+    refused: ['GET', 'PUT', 'POST', 'DELETE', 'PATCH'].filter((method) => !allowed.has(method)),
   }));
 }
 

@@ -89,6 +89,19 @@ test('checks are added to a service and to the host, and taken back', async () =
   assert.deepEqual(Object.keys((await api.call('GET', '/v1/agent/checks')).json<object>()), ['load']);
 });
 
+test('a registration replaces the checks registered beside it only where it says so', async () => {
+  const web = { Name: 'web', Port: 80, Check: { CheckID: 'own', TTL: '10s' } };
+  const checks = async () => Object.keys((await api.call('GET', '/v1/agent/checks')).json<object>()).sort();
+  await put('/v1/agent/service/register', web);
+  await put('/v1/agent/check/register', { ID: 'beside', Name: 'beside', ServiceID: 'web', TTL: '10s' });
+  await put('/v1/agent/check/register', { ID: 'host', Name: 'host', TTL: '10s' });
+  await put('/v1/agent/service/maintenance/web?enable=true');
+  await put('/v1/agent/service/register', { ...web, Tags: ['v2'] });
+  assert.deepEqual(await checks(), ['_service_maintenance:web', 'beside', 'host', 'own']);
+  await put('/v1/agent/service/register?replace-existing-checks=true', { ...web, Tags: ['v3'] });
+  assert.deepEqual(await checks(), ['_service_maintenance:web', 'host', 'own']);
+});
+
 test('the health of a service on this host is told by status code', async () => {
   await put('/v1/agent/service/register', { Name: 'web', Port: 80, Check: { CheckID: 'beat', TTL: '10s' } });
   const ask = async (path: string) => (await api.call('GET', `/v1/agent/health/service/${path}`)).status;

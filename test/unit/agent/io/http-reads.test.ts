@@ -109,6 +109,7 @@ test('filters let through the rows that match, in lists and in maps', async () =
   assert.deepEqual(await namesOf('/v1/health/state/any', 'CheckID != serfHealth'), []);
   assert.deepEqual(await namesOf('/v1/agent/services', 'Port == 9001'), ['api']);
   assert.deepEqual(await namesOf('/v1/agent/services', 'Tags is empty'), []);
+  assert.deepEqual(await namesOf('/v1/catalog/services', 'Node == two and ServiceName != api'), ['batch']);
   const node = await read<{ Services: object }>('/v1/catalog/node/two?filter=Service==batch');
   assert.deepEqual(Object.keys(node.Services), ['batch']);
   assert.equal(await read('/v1/catalog/node/nobody?filter=Service==batch'), null);
@@ -119,7 +120,9 @@ test('a filter that means nothing is refused, never ignored', async () => {
     ['/v1/health/service/api?filter=Service.Mete.shard==7', /Selector "Service.Mete.shard" is not valid/],
     ['/v1/health/service/api?filter=Service.Port+matches+x', /Service.Port/],
     ['/v1/catalog/nodes?filter=Node+==', /./],
-    ['/v1/catalog/services?filter=Node==one', /takes no filter/],
+    ['/v1/catalog/datacenters?filter=Node==one', /takes no filter/],
+    ['/v1/catalog/services?filter=Nodes==one', /Selector "Nodes" is not valid/],
+    ['/v1/connect/intentions?filter=Verdict==allow', /Selector "Verdict" is not valid/],
     ['/v1/health/state/any?index=1&filter=((((', /./],
   ] as const) {
     const { status, text } = await api.call('GET', path);
@@ -248,6 +251,15 @@ test('a request from a page of another site or by a rebound name is refused', as
   for (const origin of ['http://evil.example', 'null', 'http://localhost:1', 'https://10.0.0.1'])
     assert.equal(await status({ origin }), 403, origin);
   assert.equal(await status({ origin: `http://${api.address}` }), 200);
+});
+
+test('contradicting read modes are refused as by Consul, and each alone is taken', async () => {
+  for (const query of ['stale&consistent', 'consistent&cached'])
+    assert.equal((await api.call('GET', `/v1/catalog/nodes?${query}`)).status, 400, query);
+  for (const query of ['stale', 'consistent', 'cached', 'stale&cached']) {
+    const { status, headers } = await api.call('GET', `/v1/catalog/nodes?${query}`);
+    assert.deepEqual([status, headers['x-consul-effective-consistency']], [200, 'stale'], query);
+  }
 });
 
 test('switches are read in every spelling that Go knows, and nothing else passes for one', async () => {
