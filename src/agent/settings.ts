@@ -49,7 +49,7 @@ export interface AgentSettings {
   readonly token: string | null;
   readonly services: string | null;
   readonly proxy: ProxyMode;
-  /** Threads that carry traffic; 1 is the agent's own. */
+  /** Threads that carry traffic; 0 leaves it to the agent's own. */
   readonly proxyWorkers: number;
   readonly defaultIntention: 'allow' | 'deny';
   readonly dev: boolean;
@@ -200,7 +200,7 @@ export function agentSettings(sources: readonly RawOptions[], machine: MachineFa
     token: tokenText(reader, machine),
     services: reader.text('services'),
     proxy: proxyMode(reader.text('proxy') ?? 'embedded'),
-    proxyWorkers: reader.whole('proxy-workers', 1, 1, maxProxyWorkers),
+    proxyWorkers: reader.whole('proxy-workers', 1, 0, maxProxyWorkers),
     defaultIntention: reader.choice('default-intention', ['allow', 'deny'], 'deny'),
     dev,
     svidTtlMs: reader.duration('svid-ttl', 12 * 3_600_000, 10_000, maxTtlMs),

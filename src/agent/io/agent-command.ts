@@ -42,7 +42,7 @@ be set as STARLING_<NAME> in the environment, or by its name in a --config file 
   --vip-range CIDR               loopback addresses handed to services (127.64.0.0/16)
   --services PATH                file or folder of service definitions, watched
   --proxy embedded|none          the data plane that this agent configures (embedded)
-  --proxy-workers N              threads that carry traffic, each with its own connections (1, the agent's)
+  --proxy-workers N              threads that carry traffic, each with its own connections (1; 0 takes the agent's)
   --default-intention allow|deny mesh-wide default, with --bootstrap (deny)
   --svid-ttl D                   lifetime of service certificates (12h)
   --root-ttl D                   lifetime of a root; it is replaced after two thirds (2160h)

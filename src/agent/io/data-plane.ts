@@ -18,7 +18,7 @@ export interface DataPlaneNeeds {
 
 export function dataPlaneFor({ settings, trustDomain, random, log, now }: DataPlaneNeeds): DataPlane | null {
   if (settings.proxy !== 'embedded') return null;
-  if (settings.proxyWorkers > 1) return inThreads(settings.proxyWorkers, trustDomain, log);
+  if (settings.proxyWorkers > 0) return inThreads(settings.proxyWorkers, trustDomain, log);
   return createDataPlane({
     now: () => performance.now(),
     random,
