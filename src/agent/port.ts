@@ -225,7 +225,10 @@ export interface AgentPort {
   estimateMs(a: HostId, b: HostId): number | null;
   /** By whose word a host counts as left; null for all others. */
   departureOf(host: HostEntry): ForcedDeparture | null;
+  /** Of this moment or shortly before; null without a data plane. */
   dataPlane(): DataPlaneStats | null;
+  /** As `dataPlane`, of this very moment. */
+  freshDataPlane(): Promise<DataPlaneStats | null>;
   /**
    * Tells of every request that ends on this host and matches, until what it returns is called.
    * `Fault('unavailable')` where this agent runs no proxy, `Fault('too-many-waiting')` where too many are told.

@@ -136,7 +136,10 @@ export interface DataPlane {
    * one. Resolves when every listener of the new configuration accepts or has failed (see `stats`).
    */
   apply(config: ProxyConfig): Promise<void>;
+  /** As of the last `refresh`, or a moment ago. */
   stats(): DataPlaneStats;
+  /** Makes `stats` tell of this very moment. */
+  refresh(): Promise<void>;
   /**
    * Tells of every request that ends on this host and matches, until what it returns is called.
    * `Fault('too-many-waiting')` when too many are told already.

@@ -120,7 +120,8 @@ test('a TCP service is reset without an intention and relayed with one', async (
     await until('the bytes come back', 1500, async () => (await ask()).received === 'PING not http\r\n');
     await until('the reset was counted', 2000, async () => {
       return (
-        (await metric(mesh.three, 'starling_proxy_refused_total', 'destination="echo"', 'reason="denied"')) > 0
+        (await metric(mesh.three, 'starling_proxy_refused_total', 'destination="echo"', 'reason="denied"')) >
+        0
       );
     });
   } finally {

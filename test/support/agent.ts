@@ -318,6 +318,10 @@ export class MemoryAgent implements AgentPort {
       if (index >= 0) this.taps.splice(index, 1);
     };
   }
+  async freshDataPlane(): Promise<DataPlaneStats | null> {
+    return this.dataPlane();
+  }
+
   dataPlane(): DataPlaneStats | null {
     const { traffic } = this;
     return { traffic, listeners: [], activeConnections: 0, handshakeFailures: {}, deniedPeers: [] };

@@ -130,7 +130,7 @@ export class Agent {
       metrics: metricsExporter({
         core,
         transport: () => this.transport!.stats(),
-        dataPlane: () => this.dataPlane?.stats() ?? null,
+        dataPlane: () => this.port.freshDataPlane(),
         store: () => store.counters,
         writeMs: (quantile) => this.writes.quantileMs(quantile, this.now()),
         waitingQueries: () => this.http?.waiting() ?? 0,

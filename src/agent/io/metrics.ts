@@ -24,7 +24,7 @@ export interface TransportCounts {
 export interface MetricSources {
   readonly core: AgentCore;
   readonly transport: () => TransportCounts;
-  readonly dataPlane: () => DataPlaneStats | null;
+  readonly dataPlane: () => Promise<DataPlaneStats | null>;
   readonly store: () => Counts;
   /** A quantile of how long writes took lately, milliseconds; null when there were none. */
   readonly writeMs: (quantile: number) => number | null;
@@ -57,7 +57,7 @@ export function metricsExporter(sources: MetricSources): () => Promise<string> {
   let scraped: DataPlaneStats | null = null;
   trafficMetrics(add, () => scraped);
   return async () => {
-    scraped = sources.dataPlane();
+    scraped = await sources.dataPlane();
     return (
       (await registry.metrics()) +
       trafficText(scraped?.traffic ?? [], sources.core.options.domain) +

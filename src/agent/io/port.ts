@@ -152,6 +152,11 @@ export class LocalPort implements AgentPort {
     return forcedDeparture(host, (slot) => replica.get(slot));
   }
 
+  async freshDataPlane(): Promise<DataPlaneStats | null> {
+    await this.options.dataPlane?.refresh();
+    return this.dataPlane();
+  }
+
   dataPlane(): DataPlaneStats | null {
     return this.options.dataPlane?.stats() ?? null;
   }

@@ -113,6 +113,9 @@ class EmbeddedDataPlane implements DataPlane {
     };
   }
 
+  /** Counters are read where they are counted. */
+  async refresh(): Promise<void> {}
+
   tap(filter: TapFilter, onTap: OnTap): () => void {
     return this.observing.tap(filter, onTap);
   }

@@ -5,6 +5,7 @@ import type { TapEvent, TapFilter } from '../observe/tap.ts';
 
 export type ToWorker =
   | { readonly type: 'apply'; readonly request: number; readonly config: ProxyConfig }
+  | { readonly type: 'refresh'; readonly request: number }
   | { readonly type: 'tap'; readonly tap: number; readonly filter: TapFilter }
   | { readonly type: 'untap'; readonly tap: number }
   | { readonly type: 'close'; readonly request: number; readonly graceMs: number };

@@ -55,6 +55,11 @@ export const explainRoutes: readonly Route[] = [
       'What becomes of a call from `?source` to `?destination` (`?method`, `?path`, `?header=name:value`): the route, ' +
       'split, endpoints and intention, with who wrote each and when; `?why-not` proposes what would let it through',
     query: ['source', 'destination', 'method', 'path', 'header', 'why-not'],
-    answer: ({ agent }, request) => json(explain(agent, callOf(request), switchedOn(request, 'why-not'))),
+    answer: async ({ agent }, request) => {
+      const call = callOf(request);
+      const whyNot = switchedOn(request, 'why-not');
+      await agent.freshDataPlane();
+      return json(explain(agent, call, whyNot));
+    },
   },
 ];

@@ -50,10 +50,10 @@ export const policyRoutes: readonly Route[] = [
     summary:
       'What writing a config entry, or a list of them, would change: fields, and recent calls through this host',
     bodySchema: entriesSchema,
-    answer: ({ agent }, request) => {
+    answer: async ({ agent }, request) => {
       const body = bodyJson(request);
       const entries = parseConfigEntries(body);
-      const traffic = agent.dataPlane()?.traffic ?? [];
+      const traffic = (await agent.freshDataPlane())?.traffic ?? [];
       try {
         return json(dryRun(agent.policy, agent.view().defaultIntention, entries, traffic));
       } catch (error) {

@@ -10,8 +10,8 @@ export const trafficRoutes: readonly Route[] = [
     ...starlingRead,
     path: '/v1/mesh/stat',
     summary: 'Traffic through the proxy of this host, by source and destination; what was denied, by rule',
-    answer: ({ agent }) => {
-      const stats = agent.dataPlane();
+    answer: async ({ agent }) => {
+      const stats = await agent.freshDataPlane();
       return json(stats === null ? null : trafficReport(stats));
     },
   },

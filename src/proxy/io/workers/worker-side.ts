@@ -30,6 +30,9 @@ export function serveDataPlane(parent: MessagePort, options: Omit<DataPlaneOptio
       case 'apply':
         void answer(message.request, plane.apply(message.config));
         break;
+      case 'refresh':
+        void answer(message.request, Promise.resolve());
+        break;
       case 'tap': {
         const { tap, filter } = message;
         taps.set(

@@ -47,6 +47,10 @@ class DataPlaneWorkers implements DataPlane {
     return mergeStats(this.members.map(({ stats }) => stats));
   }
 
+  async refresh(): Promise<void> {
+    await Promise.all(this.members.map((member) => member.refresh()));
+  }
+
   tap(filter: TapFilter, onTap: OnTap): () => void {
     if (this.taps.size >= maxTaps) throw new Fault('too-many-waiting', `${maxTaps} taps are open already`);
     const tap = ++this.lastTap;
@@ -65,6 +69,7 @@ class DataPlaneWorkers implements DataPlane {
 /** An order without the number that its answer carries. */
 type Order =
   | { readonly type: 'apply'; readonly config: ProxyConfig }
+  | { readonly type: 'refresh' }
   | { readonly type: 'close'; readonly graceMs: number };
 
 interface Waiting {
@@ -104,6 +109,11 @@ class Member {
       this.waiting.set(request, { done, failed });
       this.say({ ...order, request });
     });
+  }
+
+  /** One that is going has told all that it counted. */
+  async refresh(): Promise<void> {
+    if (!this.isClosing) await this.ask({ type: 'refresh' });
   }
 
   say(message: ToWorker): void {

@@ -157,7 +157,7 @@ function exporter(host: FlockHost, stats: () => DataPlaneStats | null) {
       queued: { frames: 8, bytes: 800 },
       thread: { lagMs: 12, waitingReports: 1 },
     }),
-    dataPlane: stats,
+    dataPlane: async () => stats(),
     store: () => ({ writes: 9, damaged: 0 }),
     writeMs: (quantile) => (quantile === 0.99 ? 200 : 5),
     waitingQueries: () => 4,
