@@ -74,8 +74,16 @@ export function recoveryOrder(
   const plan = decodePlan(encoded);
   if (plan.kind !== 'refound') return { plan, signature, dealing, shares };
   if (operator.publicKey !== genesis.operatorKey)
-    throw new Fault('not-first-operator', 'only the first operator may have a new root in the place of a lost one');
-  return { plan, signature: operator.sign(recoveryStatement(plan)), dealing: new Uint8Array(), shares: new Map() };
+    throw new Fault(
+      'not-first-operator',
+      'only the first operator may have a new root in the place of a lost one',
+    );
+  return {
+    plan,
+    signature: operator.sign(recoveryStatement(plan)),
+    dealing: new Uint8Array(),
+    shares: new Map(),
+  };
 }
 
 /** Of the first operator: whoever has that key has as many shares as are sealed for it. Throws a `Fault`. */

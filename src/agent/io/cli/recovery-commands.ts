@@ -65,7 +65,10 @@ async function recover(options: RecoverOptions): Promise<void> {
     const status = await invocation.client.get<RecoveryStatus>(path);
     if (options.newRoot === true) return newRoot(invocation, status, options);
     if (options.recoveryKeyFile === undefined)
-      throw new Fault('recovery-key-missing', 'give --recovery-key-file, or --new-root where the old is lost');
+      throw new Fault(
+        'recovery-key-missing',
+        'give --recovery-key-file, or --new-root where the old is lost',
+      );
     if (options.drill === true) return drill(invocation, status, options.recoveryKeyFile);
     if (status.plan === null) throw new Fault('refused', refusalText(status));
     const key = await coldKeyIn(options.recoveryKeyFile);
@@ -110,7 +113,9 @@ async function newRoot(
   const { epoch } = decodePlan(Buffer.from(plan, 'base64'));
   const operatorToken = await invocation.operatorToken();
   if (!invocation.json)
-    print(`${named(hosts)} make a new root; it counts once more than half of all hosts say so; lost: ${named(lost)}`);
+    print(
+      `${named(hosts)} make a new root; it counts once more than half of all hosts say so; lost: ${named(lost)}`,
+    );
   const body = { plan, signature: '', dealing: '', shares: {} };
   await invocation.client.call('POST', '/v1/mesh/ca/recover', { body, operatorToken });
   const ca = await untilRecovered(invocation, epoch, parseDuration(options.timeout, 'timeout'));
