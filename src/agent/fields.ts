@@ -236,7 +236,7 @@ export function isEmpty(value: unknown, depth = 4): boolean {
 }
 
 /** The known name at the least edit distance, if that is a third of its length at most. */
-function nearest(name: string, known: readonly string[]): string | null {
+export function nearest(name: string, known: readonly string[]): string | null {
   let best: string | null = null;
   let least = Number.POSITIVE_INFINITY;
   for (const candidate of known) {

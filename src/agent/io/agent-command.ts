@@ -5,6 +5,7 @@ import { flushCompileCache } from 'node:module';
 import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { Fault, messageOf } from '../../core.ts';
+import { nearest } from '../fields.ts';
 import {
   type AgentSettings,
   agentSettings,
@@ -96,8 +97,15 @@ function readFlags(argv: readonly string[]): RawOptions {
     return parseArgs({ args: [...argv], options, strict: true, allowPositionals: false })
       .values as RawOptions;
   } catch (error) {
-    throw new Fault('bad-option', messageOf(error).split('. ')[0]!);
+    throw new Fault('bad-option', withSuggestion(messageOf(error).split('. ')[0]!, Object.keys(options)));
   }
+}
+
+/** In the words of the other commands. */
+function withSuggestion(problem: string, known: readonly string[]): string {
+  const unknown = /^Unknown option '--([^']+)'/.exec(problem)?.[1];
+  const near = unknown === undefined ? null : nearest(unknown, known);
+  return near === null ? problem : `${problem} (Did you mean --${near}?)`;
 }
 
 async function settingsOf({ config, ...flags }: RawOptions): Promise<AgentSettings> {

@@ -1,5 +1,6 @@
 /** Shell completion, made from the commands that there are. */
 import { Argument, type Command } from 'commander';
+import { optionNames } from '../../settings.ts';
 import { print } from './output.ts';
 
 interface Completion {
@@ -8,13 +9,18 @@ interface Completion {
   readonly words: readonly string[];
 }
 
-/** What may follow each command: its subcommands and options. */
+/** The agent reads its flags itself. */
+const agentFlags = [...Object.keys(optionNames), 'config', 'help'].map((name) => `--${name}`);
+
+/** What may follow each command: its subcommands, the words that its arguments may be, and its options. */
 export function completions(command: Command, path: string[] = []): Completion[] {
   const subcommands = command.commands.map((sub) => sub.name());
+  const choices = command.registeredArguments.flatMap(({ argChoices }) => argChoices ?? []);
   const options = command.options
     .map((option) => option.long)
     .filter((long) => long !== undefined && long !== null);
-  const own = { path: path.join(' '), words: [...subcommands, ...options] };
+  const flags = command.name() === 'agent' ? agentFlags : options;
+  const own = { path: path.join(' '), words: [...subcommands, ...choices, ...flags] };
   return [own, ...command.commands.flatMap((sub) => completions(sub, [...path, sub.name()]))];
 }
 
@@ -32,17 +38,19 @@ function script(program: Command, shell: 'bash' | 'zsh'): string {
   for ((i = 1; i < COMP_CWORD; i++)); do
     word="\${COMP_WORDS[i]}"
     case "$word" in -*) break ;; esac
-    if [ "$i" -le 2 ]; then path="\${path:+$path }$word"; fi
+    path="\${path:+$path }$word"
   done
-  _starling_words "$path"
-  if [ -z "$words" ]; then _starling_words "\${path%% *}"; fi
+  # Words that are no command of their own are arguments of the one before them.
+  until _starling_words "$path"; do
+    case "$path" in *' '*) path="\${path% *}" ;; *) break ;; esac
+  done
   COMPREPLY=($(compgen -W "$words" -- "$current"))
   if [ \${#COMPREPLY[@]} -eq 0 ]; then COMPREPLY=($(compgen -f -- "$current")); fi
 }
 _starling_words() {
   case "$1" in
 ${cases(program)}
-    *) words='' ;;
+    *) words='' && return 1 ;;
   esac
 }
 complete -F _starling starling

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
+import type { Command } from 'commander';
 import type { TokenStatus } from '../../../../src/agent/port.ts';
 import { definitionOf, hostValue, selfId } from '../../../support/agent.ts';
 import { operatorToken, startApi, type TestApi } from '../../../support/api.ts';
@@ -397,6 +398,43 @@ test('ca, stat and completion answer', async () => {
   assert.equal(bash.code, 0);
   assert.match(bash.stdout, /'intention create'\) words='[^']*--allow/);
   assert.match((await starlingWith(['completion', 'zsh'])).stdout, /bashcompinit/);
+});
+
+test('completion knows subcommands, flags and the words that arguments may be, at every depth', async () => {
+  const { stdout: script } = await starlingWith(['completion', 'bash']);
+  const complete = (line: string): string[] => {
+    const words = line.split(' ');
+    const ask = `${script}\nCOMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')})\nCOMP_CWORD=${words.length - 1}\n`;
+    const all = execFileSync('bash', ['-c', `${ask}_starling\nprintf '%s\\n' "\${COMPREPLY[@]}"`], {
+      encoding: 'utf8',
+    });
+    return all.trim().split('\n');
+  };
+  assert.deepEqual(complete('starling sna'), ['snapshot']);
+  assert.deepEqual(complete('starling config hist'), ['history']);
+  assert.deepEqual(complete('starling config read service-r'), ['service-resolver', 'service-router']);
+  assert.deepEqual(complete('starling config rollback service-router api --t'), ['--timeout', '--to']);
+  assert.deepEqual(complete('starling ca recovery-key cr'), ['create']);
+  assert.deepEqual(complete('starling ca recovery-key create --se'), ['--seats']);
+  assert.deepEqual(complete('starling explain web api --why'), ['--why-not']);
+  assert.deepEqual(complete('starling agent --vip'), ['--vip-range']);
+  assert.deepEqual(complete('starling completion z'), ['zsh']);
+});
+
+test('every command prints JSON if asked, and names what was nearly right', async () => {
+  const { buildProgram } = await import('../../../../src/agent/io/cli/program.ts');
+  const leaves = (command: Command, path: string[]): [string, Command][] => [
+    ...(command.options.length > 0 ? [[path.join(' '), command] as [string, Command]] : []),
+    ...command.commands.flatMap((sub) => leaves(sub, [...path, sub.name()])),
+  ];
+  for (const [path, command] of buildProgram('0').commands.flatMap((sub) => leaves(sub, [sub.name()])))
+    assert.ok(
+      command.options.some(({ long }) => long === '--json'),
+      path,
+    );
+  await fails(2, /unknown command 'wirte' \(Did you mean write\?\)/, 'config', 'wirte', 'x');
+  await fails(2, /unknown option '--jsno' \(Did you mean --json\?\)/, 'members', '--jsno');
+  await fails(2, /Unknown option '--boostrap' \(Did you mean --bootstrap\?\)/, 'agent', '--boostrap');
 });
 
 test('without an agent there is one clear line and exit 1', async () => {
