@@ -95,8 +95,7 @@ function readCheck(fields: Fields, origin: Origin, defaults: CheckDefaults): Che
 
 function refuseUnsupported(fields: Fields): void {
   const kinds: readonly (readonly [string, string])[] = [
-    ['GRPC', 'gRPC checks are not supported yet; use http, tcp, ttl or args'],
-    ['UDP', 'UDP checks are not supported; use http, tcp, ttl or args'],
+    ['UDP', 'UDP checks are not supported; use http, tcp, grpc, ttl or args'],
     ['H2PING', 'HTTP/2 ping checks are not supported; use http or tcp'],
     ['DockerContainerID', 'Docker checks are not supported; use args in a file, with docker exec'],
     ['Script', 'was replaced by args, a list: a program and its arguments, run without a shell'],
@@ -106,7 +105,6 @@ function refuseUnsupported(fields: Fields): void {
     ['OSService', 'OS service checks are not supported; use args in a file, with systemctl is-active'],
     ['TLSServerName', 'the server name is always that of the URL'],
     ['TCPUseTLS', 'TCP checks connect without TLS; use an https URL'],
-    ['GRPCUseTLS', 'gRPC checks are not supported yet'],
     ['H2PingUseTLS', 'HTTP/2 ping checks are not supported'],
     ['DisableRedirects', 'redirects are followed on the same host, up to ten'],
     ['ProxyHTTP', 'checks are not sent through a proxy'],
@@ -122,11 +120,12 @@ function typeOf(fields: Fields): CheckType {
   const asked: (readonly [string, CheckType])[] = [];
   if (fields.string('HTTP', '') !== '') asked.push(['HTTP', 'http']);
   if (fields.string('TCP', '') !== '') asked.push(['TCP', 'tcp']);
+  if (fields.string('GRPC', '') !== '') asked.push(['GRPC', 'grpc']);
   for (const name of ['Args', 'ScriptArgs'])
     if (fields.strings(name, maxArguments, 4096).length > 0) asked.push([name, 'script']);
   if (fields.string('TTL', '') !== '') asked.push(['TTL', 'ttl']);
   const [first, second] = asked;
-  if (first === undefined) throw fields.missing('HTTP', 'a check needs one of http, tcp, args or ttl');
+  if (first === undefined) throw fields.missing('HTTP', 'a check needs one of http, tcp, grpc, args or ttl');
   if (second !== undefined)
     throw fields.fault(
       'conflicting-fields',
@@ -154,6 +153,7 @@ function target(fields: Fields, type: CheckType): string {
       throw fields.fault('invalid-field', 'HTTP', `"${text}" is not an http or https URL`);
     return text;
   }
+  if (type === 'grpc') return grpcTarget(fields);
   if (type !== 'tcp') return '';
   const text = fields.string('TCP', '');
   const port = Number(/^(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):(\d{1,5})$/.exec(text)?.[1] ?? 0);
@@ -161,7 +161,18 @@ function target(fields: Fields, type: CheckType): string {
   return text;
 }
 
-/** What only an HTTP check sends. */
+/** `host:port[/service]`, as Consul's. */
+function grpcTarget(fields: Fields): string {
+  const text = fields.string('GRPC', '', 512);
+  const port = Number(
+    /^(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]@?#]+):(\d{1,5})(?:\/[\w.-]{0,200})?$/.exec(text)?.[1] ?? 0,
+  );
+  if (port < 1 || port > 65535)
+    throw fields.fault('invalid-field', 'GRPC', `"${text}" is not host:port or host:port/service`);
+  return fields.boolean('GRPCUseTLS', false) ? `https://${text}` : text;
+}
+
+/** What an HTTP check sends, and whom it and a gRPC check believe. */
 function request(
   fields: Fields,
   type: CheckType,
@@ -170,11 +181,15 @@ function request(
   const body = fields.string('Body', '', 8192);
   const header = headers(fields);
   const tlsSkipVerify = fields.boolean('TLSSkipVerify', false);
+  if (type !== 'grpc' && fields.boolean('GRPCUseTLS', false))
+    throw fields.fault('conflicting-fields', 'GRPCUseTLS', 'applies to grpc checks only');
+  if (tlsSkipVerify && type !== 'http' && type !== 'grpc')
+    throw fields.fault('conflicting-fields', 'TLSSkipVerify', 'applies to http and grpc checks only');
   if (type !== 'http') {
-    for (const name of ['Method', 'Body', 'Header', 'TLSSkipVerify'])
+    for (const name of ['Method', 'Body', 'Header'])
       if (!(fields.value(name) === undefined) && !isHarmless(fields.value(name)))
         throw fields.fault('conflicting-fields', name, 'applies to http checks only');
-    return { method: '', header: {}, body: '', tlsSkipVerify: false };
+    return { method: '', header: {}, body: '', tlsSkipVerify };
   }
   if (method !== '' && !methodPattern.test(method))
     throw fields.fault('invalid-field', 'Method', `"${method}" is not an HTTP method`);
@@ -273,6 +288,11 @@ function thresholds(
   };
 }
 
+function grpcToConsul(target: string): { [field: string]: unknown } {
+  const isTls = target.startsWith('https://');
+  return { GRPC: isTls ? target.slice('https://'.length) : target, ...(isTls ? { GRPCUseTLS: true } : {}) };
+}
+
 /** A check as `parseCheck` reads it, without what is at its default. */
 export function checkToConsul(check: CheckDefinition): { [field: string]: unknown } {
   const { type } = check;
@@ -285,6 +305,7 @@ export function checkToConsul(check: CheckDefinition): { [field: string]: unknow
     ...(check.body === '' ? {} : { Body: check.body }),
     ...(check.tlsSkipVerify ? { TLSSkipVerify: true } : {}),
     ...(type === 'tcp' ? { TCP: check.target } : {}),
+    ...(type === 'grpc' ? grpcToConsul(check.target) : {}),
     ...(type === 'script' ? { Args: check.args } : {}),
     ...(type === 'ttl'
       ? { TTL: goDuration(check.ttlMs) }

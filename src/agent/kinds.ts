@@ -143,7 +143,7 @@ export interface CheckDefinition {
   readonly name: string;
   readonly notes: string;
   readonly type: CheckType;
-  /** URL for http, `host:port` for tcp, `host:port[/service]` for grpc, '' else. */
+  /** URL for http, `host:port` for tcp, `host:port[/service]` for grpc, after https:// where it is asked by TLS, '' else. */
   readonly target: string;
   readonly method: string;
   readonly header: Readonly<{ [name: string]: readonly string[] }>;

@@ -4,6 +4,7 @@
  */
 import { messageOf } from '../../core.ts';
 import type { CheckDefinition } from '../kinds.ts';
+import { runGrpc } from './check-grpc.ts';
 import { runHttp } from './check-http.ts';
 import type { Outcome } from './check-outcome.ts';
 import { Reach } from './check-reach.ts';
@@ -76,6 +77,7 @@ export class CheckRunner {
     const stop = this.stop.signal;
     if (check.type === 'http') return runHttp(check, this.reach, stop);
     if (check.type === 'tcp') return runTcp(check, this.reach, stop);
+    if (check.type === 'grpc') return runGrpc(check, this.reach, stop);
     if (check.type === 'script') return runScript(check, stop);
     return { status: 'critical', output: `${check.type} checks are not run by this version` };
   }

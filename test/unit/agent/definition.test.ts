@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseCheckRegistration } from '../../../src/agent/check-definition.ts';
+import { checkToConsul, parseCheckRegistration } from '../../../src/agent/check-definition.ts';
 import { parseDefinition, parseDefinitions, toConsul } from '../../../src/agent/definition.ts';
 import { Fault } from '../../../src/core.ts';
 import { checkOf } from '../../support/agent.ts';
@@ -345,10 +345,16 @@ const faults: readonly (readonly [why: string, input: unknown, code: string, fie
     'service.checks[0].failures_before_warning',
   ],
   [
-    'a gRPC check',
-    checked({ grpc: '127.0.0.1:80', interval: '1s' }),
-    'unsupported',
+    'a gRPC check without a port',
+    checked({ grpc: '127.0.0.1/api', interval: '1s' }),
+    'invalid-field',
     'service.checks[0].grpc',
+  ],
+  [
+    'gRPC’s TLS on an http check',
+    checked({ ...http, grpc_use_tls: true }),
+    'conflicting-fields',
+    'service.checks[0].grpc_use_tls',
   ],
   ['a shell script', checked({ script: 'true', interval: '1s' }), 'unsupported', 'service.checks[0].script'],
   [
@@ -447,6 +453,24 @@ test('a check may be registered by itself, for a service or for the host', () =>
   const ofHost = parseCheckRegistration({ Name: 'Disk use', TTL: '30s' }, api);
   assert.deepEqual([ofHost.serviceId, ofHost.check.id, ofHost.check.name], ['', 'Disk-use', 'Disk use']);
   refused(() => parseCheckRegistration({ TTL: '30s' }, api), 'missing-field', 'Name');
+});
+
+test('a gRPC check names an address, a service and whether it is asked by TLS, and survives being written', () => {
+  const read = (fields: object) =>
+    parseCheckRegistration({ Name: 'c', Interval: '1s', ...fields }, { type: 'api' }).check;
+  for (const [fields, target, skips] of [
+    [{ GRPC: '127.0.0.1:9000', GRPCUseTLS: false }, '127.0.0.1:9000', false],
+    [{ GRPC: '[::1]:9000/shop.v1.Cart' }, '[::1]:9000/shop.v1.Cart', false],
+    [{ GRPC: 'app:9000/x', GRPCUseTLS: true, TLSSkipVerify: true }, 'https://app:9000/x', true],
+  ] as const) {
+    const check = read(fields);
+    assert.deepEqual(
+      [check.type, check.target, check.tlsSkipVerify, check.intervalMs],
+      ['grpc', target, skips, 1000],
+    );
+    assert.deepEqual(read(checkToConsul(check)), check);
+  }
+  assert.equal(read({ HTTP: 'http://a/', GRPCUseTLS: false }).type, 'http');
 });
 
 test('a definition survives being written and read again', () => {

@@ -8,6 +8,7 @@ import { type AddressInfo, createServer as createTcpServer, type Server } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { Server as GrpcServer, type handleUnaryCall, ServerCredentials } from '@grpc/grpc-js';
 import { type CheckResult, CheckRunner, maxConcurrentRuns } from '../../../../src/agent/io/checks.ts';
 import type { CheckDefinition } from '../../../../src/agent/kinds.ts';
 import { checkOf } from '../../../support/agent.ts';
@@ -235,6 +236,75 @@ test('HTTPS: a certificate nobody vouches for fails unless the check skips verif
   context.after(() => server.closeAllConnections());
   assert.equal((await run(context, check({ target }))).status, 'critical');
   assert.equal((await run(context, check({ target, tlsSkipVerify: true }))).status, 'passing');
+});
+
+/** A server of `Check` that answers by the service asked for; resolves with its port. */
+async function serveGrpc(context: TestContext): Promise<number> {
+  const server = new GrpcServer();
+  context.after(() => server.forceShutdown());
+  const raw = (bytes: Buffer): Buffer => bytes;
+  const path = '/grpc.health.v1.Health/Check';
+  const method = {
+    path,
+    requestStream: false,
+    responseStream: false,
+    requestSerialize: raw,
+    requestDeserialize: raw,
+  };
+  const answers: { readonly [service: string]: Buffer } = {
+    '': Buffer.from([8, 1]),
+    [`a.${'b'.repeat(150)}`]: Buffer.from([8, 1]),
+    ill: Buffer.from([8, 2]),
+    unset: Buffer.alloc(0),
+    odd: Buffer.from([8, 99]),
+    huge: Buffer.alloc(1 << 20),
+  };
+  const Check: handleUnaryCall<Buffer, Buffer> = (call, done) => {
+    const named = call.request.subarray(call.request.length > 129 ? 3 : 2).toString();
+    const answer = answers[named];
+    done(answer === undefined ? { code: 5, details: `no ${named}` } : null, answer);
+  };
+  server.addService({ Check: { ...method, responseSerialize: raw, responseDeserialize: raw } }, { Check });
+  return new Promise((resolve, reject) =>
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
+      error === null ? resolve(port) : reject(error),
+    ),
+  );
+}
+
+test('gRPC: SERVING passes, everything else is critical and says why', async (context) => {
+  const port = await serveGrpc(context);
+  const plain = new URL(await serve(context, (_request, response) => response.end('no gRPC')));
+  for (const [target, status, output] of [
+    [`127.0.0.1:${port}`, 'passing', /: SERVING$/],
+    [`localhost:${port}/a.${'b'.repeat(150)}`, 'passing', /: SERVING$/],
+    [`127.0.0.1:${port}/ill`, 'critical', /: NOT_SERVING$/],
+    [`127.0.0.1:${port}/unset`, 'critical', /: UNKNOWN$/],
+    [`127.0.0.1:${port}/odd`, 'critical', /not one of grpc\.health\.v1/],
+    [`127.0.0.1:${port}/huge`, 'critical', /longer than 4096 bytes/],
+    [`127.0.0.1:${port}/other`, 'critical', /gRPC status 5 no other/],
+    [`127.0.0.1:${plain.port}`, 'critical', /./],
+    ['127.0.0.1:1', 'critical', /ECONNREFUSED/],
+    ['169.254.169.254:80', 'critical', /refused: .*link-local/],
+    [`https://127.0.0.1:${port}`, 'critical', /./],
+  ] as const) {
+    const result = await run(context, check({ type: 'grpc', target }));
+    assert.equal(result.status, status, `${target}: ${result.output}`);
+    assert.match(result.output, output);
+  }
+});
+
+test('gRPC: silence is critical after the timeout', async (context) => {
+  const port = await listen(
+    context,
+    createTcpServer((socket) => context.after(() => socket.destroy())),
+  );
+  const { status, output } = await run(
+    context,
+    check({ type: 'grpc', target: `127.0.0.1:${port}`, timeoutMs: 50 }),
+  );
+  assert.equal(status, 'critical');
+  assert.match(output, /timed out after 50ms$/);
 });
 
 test('TCP: an open port passes, a closed one is critical', async (context) => {
