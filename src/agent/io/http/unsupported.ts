@@ -30,10 +30,6 @@ const sentences: readonly (readonly [prefix: string, sentence: string])[] = [
   ['/v1/agent/reload', 'Definitions on disk are watched; there is nothing to reload.'],
   ['/v1/agent/monitor', "Logs are written to the agent's standard output."],
   ['/v1/agent/token', 'ACL tokens are not offered; operators hold keys.'],
-  ['/v1/mesh/explain', 'Explanations are not offered by this version.'],
-  ['/v1/mesh/tap', 'Tapping requests is not offered by this version.'],
-  ['/v1/mesh/convergence', 'Convergence receipts are not offered by this version.'],
-  ['/v1/mesh/history', 'History of policy is not offered by this version.'],
 ];
 
 /** `Fault('not-built')` (501) for such a path, `acl-disabled` (401) for ACL paths, null for any other. */
