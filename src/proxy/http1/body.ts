@@ -29,8 +29,11 @@ export class BodyTracker {
     if (kind === 'chunked') this.chunked.reset();
   }
 
-  /** Returns the offset one past what belongs to the body within `bytes[at, end)`, or `bodyMalformed`. */
-  feed(bytes: Uint8Array, at: number, end: number): number {
+  /**
+   * Returns the offset one past what belongs to the body within `bytes[at, end)`, or `bodyMalformed`. `data` is for
+   * where the data of a chunked body lies, as pairs of offsets.
+   */
+  feed(bytes: Uint8Array, at: number, end: number, data: number[] | null = null): number {
     switch (this.kind) {
       case 'none':
         return at;
@@ -43,7 +46,7 @@ export class BodyTracker {
         return at + count;
       }
       case 'chunked': {
-        const stop = this.chunked.feed(bytes, at, end);
+        const stop = this.chunked.feed(bytes, at, end, data);
         this.done = this.chunked.done;
         return stop;
       }

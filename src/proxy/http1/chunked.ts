@@ -71,14 +71,15 @@ export class ChunkedTracker {
 
   /**
    * Follows the body through `bytes[at, end)`. Returns the offset one past what belongs to it, which is `end`
-   * until `done`, or `chunkedMalformed`.
+   * until `done`, or `chunkedMalformed`. Where data lies within the chunks is added to `data`: begin, end, and so on.
    */
-  feed(bytes: Uint8Array, at: number, end: number): number {
+  feed(bytes: Uint8Array, at: number, end: number, data: number[] | null = null): number {
     let i = at;
     while (i < end && this.state !== State.done) {
       if (this.state === State.data) {
         const count = Math.min(this.remaining, end - i);
         this.remaining -= count;
+        if (data !== null) data.push(i, i + count);
         i += count;
         if (this.remaining === 0) this.state = State.dataCarriageReturn;
         continue;

@@ -66,7 +66,11 @@ export function forwardedRequest(
 /** What the connection to the client is told about its future. */
 export type ConnectionNotice = 'none' | 'close' | 'keep-alive' | 'upgrade';
 
-/** As `forwardedRequest`, for the head of a response. */
+/** In `HTTP/1.1`. */
+const minorVersionAt = 7;
+const one = 0x31;
+
+/** As `forwardedRequest`, for the head of a response. Its version is the proxy's own (RFC 9112 section 2.3). */
 export function forwardedResponse(
   bytes: Buffer,
   head: ResponseHead,
@@ -74,10 +78,12 @@ export function forwardedResponse(
   notice: ConnectionNotice,
   added: Buffer | null,
 ): Buffer {
-  if (head.cutCount === 0 && notice === 'none' && added === null) return bytes.subarray(head.start, bodyEnd);
+  if (head.cutCount === 0 && notice === 'none' && added === null && head.minorVersion === 1)
+    return bytes.subarray(head.start, bodyEnd);
   const room = bodyEnd - head.start + addedAtMost + (added === null ? 0 : added.length);
   const output = Buffer.allocUnsafe(room);
   let length = copyKept(bytes, head.cuts, head.cutCount, head.start, head.end - 2, output, 0);
+  output[minorVersionAt] = one;
   if (added !== null) length += added.copy(output, length);
   if (notice === 'close') length += connectionClose.copy(output, length);
   else if (notice === 'keep-alive') length += connectionKeepAlive.copy(output, length);

@@ -22,6 +22,8 @@ import * as names from './names.ts';
 /** Parsing is synchronous and its result used at once, so one head serves every connection. */
 const head = new ResponseHead();
 
+const chunkingNames = [names.transferEncoding];
+
 /** Whoever waits for the answer to a request that was written to the connection. */
 export interface Asker {
   /** Of the request. */
@@ -62,6 +64,8 @@ export class UpstreamConnection implements TransportOwner, Timed {
   private readonly context: EngineContext;
   private asker: Asker | null = null;
   private readonly body = new BodyTracker();
+  /** Where data lies within chunks that came, for a client of HTTP/1.0, which knows no chunks; null for all others. */
+  private chunkData: number[] | null = null;
   private inBody = false;
   private keepAlive = true;
   /** The beginning of a response head that is not complete. */
@@ -160,12 +164,9 @@ export class UpstreamConnection implements TransportOwner, Timed {
 
   private startResponse(asker: Asker, bytes: Buffer, headEnd: number, end: number): void {
     const kind = head.bodyKind(asker.isHeadRequest);
-    if (kind === 'chunked' && asker.minorVersion === 0) {
-      this.fail(badResponse('chunked response to HTTP/1.0'));
-      return;
-    }
+    this.chunkData = kind === 'chunked' && asker.minorVersion === 0 ? [] : null;
     this.body.start(kind, head.contentLength);
-    const bodyEnd = this.body.feed(bytes, headEnd, end);
+    const bodyEnd = this.body.feed(bytes, headEnd, end, this.chunkData);
     if (bodyEnd === bodyMalformed) {
       this.fail(badResponse('malformed chunked body'));
       return;
@@ -181,28 +182,39 @@ export class UpstreamConnection implements TransportOwner, Timed {
     if (asker.isGrpc) asker.grpcStatus = grpcStatusIn(bytes, head);
     const edits = asker.responseEdits;
     if (edits !== null) head.cutFields(bytes, edits.cuts);
+    if (this.chunkData !== null) head.cutFields(bytes, chunkingNames);
     const notice = this.noticeFor(asker);
-    const inline = inlineEnd(headEnd, bodyEnd);
+    const inline = this.chunkData === null ? inlineEnd(headEnd, bodyEnd) : headEnd;
     const added = edits === null ? null : edits.lines;
     asker.startResponse(head.status, forwardedResponse(bytes, head, inline, notice, added));
-    if (inline < bodyEnd) asker.sendBody(bytes, inline, bodyEnd);
+    if (inline < bodyEnd) this.sendBody(asker, bytes, inline, bodyEnd);
     this.afterBytes(asker, bodyEnd === end);
   }
 
   private noticeFor(asker: Asker): ConnectionNotice {
-    if (this.body.untilClose) asker.keepAlive = false;
+    if (this.body.untilClose || this.chunkData !== null) asker.keepAlive = false;
     if (!asker.keepAlive) return 'close';
     return asker.minorVersion === 0 ? 'keep-alive' : 'none';
   }
 
   private readBody(asker: Asker, bytes: Buffer, start: number, end: number): void {
-    const bodyEnd = this.body.feed(bytes, start, end);
+    const bodyEnd = this.body.feed(bytes, start, end, this.chunkData);
     if (bodyEnd === bodyMalformed) {
       this.fail(badResponse('malformed chunked body'));
       return;
     }
-    asker.sendBody(bytes, start, bodyEnd);
+    this.sendBody(asker, bytes, start, bodyEnd);
     this.afterBytes(asker, bodyEnd === end);
+  }
+
+  private sendBody(asker: Asker, bytes: Buffer, start: number, end: number): void {
+    const { chunkData } = this;
+    if (chunkData === null) {
+      asker.sendBody(bytes, start, end);
+      return;
+    }
+    for (let i = 0; i < chunkData.length; i += 2) asker.sendBody(bytes, chunkData[i]!, chunkData[i + 1]!);
+    chunkData.length = 0;
   }
 
   private afterBytes(asker: Asker, consumedAll: boolean): void {

@@ -274,13 +274,38 @@ test('a client that leaves takes its request with it', () => {
   assert.equal(engine.counter.byClass[4], 1);
 });
 
-test('a chunked answer is not given to a client of HTTP/1.0, nor are interim ones', () => {
+test('a client of HTTP/1.0 gets a chunked answer without its chunks, to the end of the connection', () => {
+  const answer =
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n6\r\n world\r\n0\r\nX-T: 1\r\n\r\n';
+  for (let cut = 1; cut < answer.length; cut++) {
+    const engine = new TestEngine();
+    const { client } = engine.accept();
+    client.receive('GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n');
+    engine.server.receive('HTTP/1.1 100 Continue\r\n\r\n');
+    engine.server.receive(answer.slice(0, cut));
+    assert.equal(client.end, null);
+    engine.server.receive(answer.slice(cut));
+    assert.equal(client.take(), 'HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhello world', `cut at ${cut}`);
+    assert.equal(client.end, 'close');
+  }
+});
+
+test('a client of HTTP/1.0 does not take the beginning of a chunked answer for all of it', () => {
   const engine = new TestEngine();
   const { client } = engine.accept();
   client.receive('GET / HTTP/1.0\r\n\r\n');
-  engine.server.receive('HTTP/1.1 100 Continue\r\n\r\n');
-  engine.server.receive('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n');
-  assert.match(client.take(), /^HTTP\/1\.1 502 /);
+  engine.server.receive('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n');
+  engine.server.break('reset');
+  assert.equal(client.end, 'destroy');
+});
+
+test('an answer goes on in the version that the proxy speaks', () => {
+  const engine = new TestEngine();
+  const { client } = engine.accept();
+  client.receive(get);
+  engine.server.receive('HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok');
+  assert.equal(client.take(), 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+  assert.equal(client.end, null);
 });
 
 test('draining lets the answer under way out and says that it is the last', () => {
