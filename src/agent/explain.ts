@@ -5,6 +5,7 @@
 import type { HostId, Millis } from '../core.ts';
 import { hlcMillis } from '../gossip/record.ts';
 import { compile } from '../proxy/compile/compile.ts';
+import { resolversPassed } from '../proxy/compile/passed.ts';
 import type { Cluster, Endpoint, ProxyConfig } from '../proxy/config.ts';
 import type { BreakerStatus, DataPlaneStats, EndpointStatus } from '../proxy/dataplane.ts';
 import { type Call, type CallTrace, type TargetTrace, traceCall } from '../proxy/explain.ts';
@@ -54,6 +55,8 @@ export interface ExplainedTarget extends Omit<TargetTrace, 'clusters' | 'cluster
   readonly spiffeId: string | null;
   /** In order of preference, the one that serves among them. */
   readonly clusters: readonly string[];
+  /** The records that led there and say what is there, in the order in which they are asked. */
+  readonly resolvers: readonly string[];
   readonly balance: string | null;
   readonly endpoints: readonly ExplainedEndpoint[];
   readonly absent: readonly AbsentInstance[];
@@ -90,18 +93,37 @@ export function explain(agent: Sources, call: Call, whyNot: boolean): Explanatio
   const view = agent.view();
   const trace = traceCall(configOf(view), view, call);
   const hosts = agent.catalog.instances(call.source).map(({ host }) => host.value.name);
+  const passed =
+    trace.route === null ? [] : resolversPassed(view, trace.destination!.service, trace.route.index);
+  const resolvers = trace.targets.map((target, i) => withServing(agent.policy, passed[i] ?? [], target));
   return {
     ...trace,
     from: agent.self.name,
     call,
     callerHosts: [...new Set(hosts)].sort(),
-    targets: trace.targets.map((target) => explainTarget(agent, view, call, target)),
-    records: recordsBehind(agent, trace),
+    targets: trace.targets.map((target, i) => ({
+      ...explainTarget(agent, view, call, target),
+      resolvers: resolvers[i]!,
+    })),
+    records: recordsBehind(agent, trace, resolvers.flat()),
     changes: whyNot ? changesThatAllow(view, call, trace) : null,
   };
 }
 
-function explainTarget(agent: Sources, view: MeshView, call: Call, target: TargetTrace): ExplainedTarget {
+/** With the resolver of what serves instead, where that is another service. */
+function withServing(policy: PolicyStore, passed: readonly string[], { cluster }: TargetTrace): string[] {
+  const serving = policy.get('service-resolver', cluster?.service ?? '');
+  return [
+    ...new Set([...passed, ...(serving === undefined ? [] : [`service-resolver/${cluster!.service}`])]),
+  ];
+}
+
+function explainTarget(
+  agent: Sources,
+  view: MeshView,
+  call: Call,
+  target: TargetTrace,
+): Omit<ExplainedTarget, 'resolvers'> {
   const { share, rule, clusters, cluster, authorization } = target;
   const stats = agent.dataPlane();
   const first = cluster ?? clusters[0] ?? null;
@@ -183,11 +205,15 @@ function absentInstances(catalog: Catalog, { service, datacenter }: Cluster): Ab
   return absent;
 }
 
-function recordsBehind(agent: Sources, trace: CallTrace): { [record: string]: Provenance } {
+function recordsBehind(
+  agent: Sources,
+  trace: CallTrace,
+  resolvers: readonly string[],
+): { [record: string]: Provenance } {
   const named = [
     trace.route?.route.rule,
     ...trace.targets.flatMap(({ rule, authorization }) => [rule, authorization.rule]),
-    ...trace.targets.flatMap(({ clusters }) => clusters.map(({ service }) => `service-resolver/${service}`)),
+    ...resolvers,
     `service-defaults/${trace.destination?.service}`,
     `service-defaults/${trace.caller.service}`,
   ];

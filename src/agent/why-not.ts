@@ -22,6 +22,8 @@ export function changesThatAllow(view: MeshView, call: Call, trace: CallTrace): 
   if (trace.verdict === 'forwarded') return [];
   if (trace.destination === null) return [unknownDestination(view, call)];
   const changes: ProposedChange[] = [];
+  const { rule = '', fault = null } = trace.route?.route ?? {};
+  if (fault?.abort) changes.push(withoutFault(rule));
   for (const target of trace.targets) {
     if (!target.authorization.allowed) changes.push(...allowances(view, call, trace, target));
     if (target.cluster === null) changes.push(withoutEndpoint(target, call));
@@ -31,6 +33,15 @@ export function changesThatAllow(view: MeshView, call: Call, trace: CallTrace): 
 
 function unique(changes: readonly ProposedChange[]): ProposedChange[] {
   return [...new Map(changes.map((change) => [change.change, change])).values()];
+}
+
+function withoutFault(rule: string): ProposedChange {
+  const [record = '', index] = rule.split('#');
+  return {
+    change: `take Routes[${index}].Destination.Fault.Abort out of ${record}`,
+    command: `starling config read ${record.replace('/', ' ')}`,
+    then: null,
+  };
 }
 
 function unknownDestination(view: MeshView, { source, destination }: Call): ProposedChange {

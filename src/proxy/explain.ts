@@ -106,7 +106,7 @@ export function traceCall(config: ProxyConfig, rules: Rules, call: Call): CallTr
   const targets = route.split.map((split) =>
     traceTarget(config, rules, { ...call, path: chosen.forwardedPath }, route, split, isHttp),
   );
-  return { caller, destination: asked, route: chosen, targets, ...verdictOf(call, targets) };
+  return { caller, destination: asked, route: chosen, targets, ...verdictOf(call, route, targets) };
 }
 
 /** The first route that matches; a sentence where there is none, or where the request is none. */
@@ -207,15 +207,22 @@ export function authorize(rules: Rules, service: string, call: Call, isHttp: boo
 
 function verdictOf(
   call: Call,
+  { rule, fault }: Route,
   targets: readonly TargetTrace[],
 ): { readonly verdict: Verdict; readonly why: string } {
   const good = targets.filter(({ cluster, authorization }) => cluster !== null && authorization.allowed);
   const pair = `${call.source} -> ${call.destination}`;
-  if (good.length === targets.length && good.length > 0)
+  const abort = fault?.abort ?? null;
+  const aborted = abort?.percent ?? 0;
+  if (good.length > 0 && aborted >= 100)
+    return { verdict: 'refused', why: `${rule} has every request answered ${abort!.status} (Fault.Abort)` };
+  if (good.length === targets.length && good.length > 0 && aborted === 0)
     return { verdict: 'forwarded', why: `${pair} is forwarded` };
   if (good.length > 0) {
-    const share = good.reduce((sum, target) => sum + target.share, 0);
-    return { verdict: 'partly-forwarded', why: `${Math.round(share * 100)} % of ${pair} is forwarded` };
+    const share = good.reduce((sum, target) => sum + target.share, 0) * (1 - aborted / 100);
+    const percent = (share * 100).toFixed(2).replace(/\.?0+$/, '');
+    const fault = aborted === 0 ? '' : `, ${rule} answers ${aborted} % itself (Fault.Abort)`;
+    return { verdict: 'partly-forwarded', why: `${percent} % of ${pair} is forwarded${fault}` };
   }
   const denied = targets.find(({ authorization }) => !authorization.allowed);
   if (denied !== undefined) return { verdict: 'denied', why: `${pair}: ${denialText(denied.authorization)}` };

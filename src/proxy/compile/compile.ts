@@ -21,6 +21,11 @@ export function compile(view: MeshView): ProxyConfig {
   return new Compiler().compile(view);
 }
 
+/** Policy made ready to be asked, with the protocols that services themselves declare. */
+export function entriesOf({ policy, services }: MeshView): Entries {
+  return new Entries(policy, declaredProtocols(services, new Entries(policy, noProtocols)));
+}
+
 /**
  * Compiles one view after the other. What was made of an object is kept as long as the very same object comes
  * again: policy, a service, the instances of this host. So a view that shares what did not change with the one

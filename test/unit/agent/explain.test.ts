@@ -4,6 +4,7 @@ import { intentionsOf } from '../../../src/agent/entries/service-intentions.ts';
 import { policyViewOf } from '../../../src/agent/entries/view.ts';
 import { changesThatAllow } from '../../../src/agent/why-not.ts';
 import { compile } from '../../../src/proxy/compile/compile.ts';
+import { resolversPassed } from '../../../src/proxy/compile/passed.ts';
 import { type Call, type CallTrace, traceCall } from '../../../src/proxy/explain.ts';
 import type { MeshView } from '../../../src/proxy/view.ts';
 import { storeOf } from '../../support/policy.ts';
@@ -113,6 +114,51 @@ test('a redirect leads to the other service, whose intentions decide', () => {
   const [change] = changesThatAllow(view, call(), denied);
   assert.equal(change!.command, 'starling intention create web legacy --allow');
   assert.equal(change!.then, 'forwarded');
+});
+
+test('every resolver that a share passes is named, redirects first', () => {
+  const view = viewOf([
+    http,
+    subsets,
+    { Kind: 'service-resolver', Name: 'shop', Redirect: { Service: 'api' } },
+    { Kind: 'service-defaults', Name: 'shop', Protocol: 'http' },
+    {
+      Kind: 'service-router',
+      Name: 'shop',
+      Routes: [{ Match: { HTTP: { PathPrefix: '/old' } }, Destination: { Service: 'legacy' } }],
+    },
+  ]);
+  assert.deepEqual(resolversPassed(view, 'shop', 0), [[]]);
+  assert.deepEqual(resolversPassed(view, 'shop', 1), [['service-resolver/shop', 'service-resolver/api']]);
+  assert.deepEqual(resolversPassed(view, 'api', 0), [['service-resolver/api']]);
+  for (const { service, routes } of compile(view).destinations)
+    routes.forEach((route, i) => {
+      assert.equal(resolversPassed(view, service, i).length, route.split.length);
+    });
+});
+
+test('a fault that answers requests itself is part of the verdict, and what would undo it is said', () => {
+  const faulty = (abort: object): MeshView =>
+    viewOf([
+      http,
+      allowWeb,
+      {
+        Kind: 'service-router',
+        Name: 'api',
+        Routes: [{ Match: { HTTP: { PathPrefix: '/f' } }, Destination: { Fault: { Abort: abort } } }],
+      },
+    ]);
+  const always = faulty({ Status: 503 });
+  const refused = trace(always, { path: '/f' });
+  assert.equal(refused.verdict, 'refused');
+  assert.match(refused.why, /service-router\/api#0 has every request answered 503/);
+  const [change] = changesThatAllow(always, call({ path: '/f' }), refused);
+  assert.equal(change!.change, 'take Routes[0].Destination.Fault.Abort out of service-router/api');
+  assert.equal(change!.command, 'starling config read service-router api');
+  assert.equal(trace(always, { path: '/' }).verdict, 'forwarded');
+  const sometimes = trace(faulty({ Status: 503, Percent: 25 }), { path: '/f' });
+  assert.equal(sometimes.verdict, 'partly-forwarded');
+  assert.match(sometimes.why, /^75 % of web -> api is forwarded/);
 });
 
 test('failover is taken where the first cluster has nobody', () => {

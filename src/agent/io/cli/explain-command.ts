@@ -37,8 +37,12 @@ async function explain(source: string, destination: string, options: ExplainOpti
     if (options.whyNot === true) query.append('why-not', '');
     const answer = await invocation.client.get<Explanation>(`/v1/mesh/explain?${query}`);
     invocation.show(answer, () => textOf(answer));
-    return answer.verdict === 'forwarded' || answer.verdict === 'redirected' ? 0 : 1;
+    return isThrough(answer.verdict) ? 0 : 1;
   });
+}
+
+function isThrough(verdict: Explanation['verdict']): boolean {
+  return verdict === 'forwarded' || verdict === 'redirected';
 }
 
 function textOf(answer: Explanation): string {
@@ -52,7 +56,7 @@ function textOf(answer: Explanation): string {
     ...routeLines(answer),
     ...answer.targets.flatMap((target) => targetLines(answer, target)),
   ];
-  if (changes !== null) lines.push('', ...changeLines(changes));
+  if (changes !== null) lines.push('', ...changeLines(verdict, changes));
   return lines.join('\n');
 }
 
@@ -68,7 +72,7 @@ function destinationLines({ destination, records }: Explanation): string[] {
 
 function routeLines({ route, records }: Explanation): string[] {
   if (route === null) return [];
-  const { rule, redirect, fault, mirror, retry } = route.route;
+  const { rule, redirect, fault, mirror, retry, timeouts } = route.route;
   const which =
     rule === '' ? 'the default, which matches everything' : `${rule}, ${route.index + 1} of ${route.of}`;
   const lines = [`route       ${which}${writtenBy(records[rule.replace(/#\d+$/, '')])}`];
@@ -79,17 +83,26 @@ function routeLines({ route, records }: Explanation): string[] {
   if (fault?.abort) lines.push(`            ${fault.abort.percent} % are answered ${fault.abort.status}`);
   if (mirror !== null) lines.push(`            ${mirror.percent} % are copied to ${mirror.cluster}`);
   if (retry !== null) lines.push(`            up to ${retry.maxRetries} retries`);
+  for (const [what, limitMs] of [
+    ['to the end of the answer', timeouts.requestMs],
+    ['for each try', timeouts.perTryMs],
+    ['without a byte', timeouts.idleMs],
+  ] as const)
+    if (limitMs !== null && limitMs > 0) lines.push(`            at most ${limitMs} ms ${what}`);
   return lines;
 }
 
 function targetLines({ records }: Explanation, target: ExplainedTarget): string[] {
-  const { share, rule, cluster, clusters, authorization, endpoints, absent, breaker } = target;
+  const { share, rule, cluster, clusters, resolvers, authorization, endpoints, absent, breaker } = target;
   const part = share === 1 ? '' : `${(share * 100).toFixed(2).replace(/\.?0+$/, '')} % `;
   const instead = cluster !== null && cluster !== clusters[0] ? ` instead of ${clusters[0]}` : '';
+  const spare = clusters.slice(clusters.indexOf(cluster ?? '') + 1);
   const lines = [
-    `target      ${part}${cluster ?? clusters[0] ?? 'nothing'}${instead}${writtenBy(records[rule])}` +
+    `target      ${part}${cluster ?? clusters[0] ?? 'nothing'}${instead}` +
+      `${cluster === null || spare.length === 0 ? '' : `, after it ${spare.join(', ')}`}` +
       `${target.balance === null ? '' : `, balanced by ${target.balance}`}` +
-      `${breaker === null || breaker === 'closed' ? '' : `, circuit ${breaker}`}`,
+      `${breaker === null || breaker === 'closed' ? '' : `, circuit ${breaker}`}` +
+      [rule, ...resolvers].map((record) => writtenBy(records[record])).join(''),
     `intention   ${intentionText(authorization)}${writtenBy(records[authorization.rule ?? ''])}`,
   ];
   if (endpoints.length > 0)
@@ -142,7 +155,11 @@ function writtenBy(record: Provenance | undefined): string {
   return `\n              ${record.record}: written ${at}, signed by ${who} ${record.author.slice(0, 8)}, here ${here}`;
 }
 
-function changeLines(changes: NonNullable<Explanation['changes']>): string[] {
+function changeLines(
+  verdict: Explanation['verdict'],
+  changes: NonNullable<Explanation['changes']>,
+): string[] {
+  if (isThrough(verdict)) return ['nothing stands in its way'];
   if (changes.length === 0) return ['nothing that policy can say would change this'];
   return changes.flatMap(({ change, command, then }) => [
     `to let it through: ${printable(change)}${then === null ? '' : ` (tried out: ${then})`}`,
