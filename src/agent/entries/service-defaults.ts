@@ -43,7 +43,7 @@ export const protocol = described(
 
 /** Consul's fields that only Envoy, gateways or transparent proxies have a use for. */
 export const elsewhere = {
-  BalanceInboundConnections: refused('connections are accepted by one event loop'),
+  BalanceInboundConnections: refused('the kernel spreads connections over the threads of --proxy-workers'),
   EnvoyExtensions: refused('there is no Envoy in the data plane'),
   Expose: refused('paths are not exposed past the mesh; let health checks call the application itself'),
   MeshGateway: refused('there are no mesh gateways', [{ Mode: 'none' }]),
@@ -57,9 +57,12 @@ const milliseconds24h = amount({ least: 1, most: 24 * 3_600_000, zeroIsUnset: tr
 const failures = amount({ least: 1, most: 10_000, zeroIsUnset: true });
 
 const limits = object({
-  MaxConnections: connections,
-  MaxPendingRequests: connections,
-  MaxConcurrentRequests: connections,
+  MaxConnections: described(
+    connections,
+    'Under way at once, requests too: they share connections between hosts. More are refused, none waits.',
+  ),
+  MaxPendingRequests: described(connections, 'Waiting at once for a connection to be made.'),
+  MaxConcurrentRequests: described(connections, 'Under way at once.'),
 });
 
 const passiveHealthCheck = object(

@@ -143,13 +143,21 @@ const destinationShape = {
     text({ most: 2048, pattern: /^\/[^?#\s\p{Cc}]*$/u, what: 'a path that starts with /' }),
     'Put in place of what PathPrefix or PathExact matched.',
   ),
-  RequestTimeout: described(timeout, 'From the request’s head to the end of the answer, retries included.'),
-  IdleTimeout: described(timeout, 'Without a byte in either direction.'),
+  RequestTimeout: described(
+    timeout,
+    'From the request’s head to the end of the answer, retries included. If nobody says one, the answer must ' +
+      'begin within 15s of the request’s end, and may then take as long as it likes.',
+  ),
+  IdleTimeout: described(
+    timeout,
+    'Without a byte in either direction; 5m if nobody says one, 1h for byte streams and WebSockets.',
+  ),
   PerTryTimeout: beyond(timeout, 'From sending a try to the head of its answer.'),
   NumRetries: described(
     amount({ least: 1, most: 100, zeroIsUnset: true }),
     'Besides the first try: 1 where only conditions are said. Without conditions: connect-failure, ' +
-      'refused-stream, unavailable, cancelled and the status 503.',
+      'refused-stream, unavailable, cancelled and the status 503. While all of a destination fails, retries add ' +
+      'a fifth to its requests at most.',
   ),
   RetryOnConnectFailure: described(flag(), 'As the condition connect-failure.'),
   RetryOn: list(retryOn, conditions.length),
