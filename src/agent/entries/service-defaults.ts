@@ -38,7 +38,8 @@ import { coversPath, pathFieldNames, pathFields, pathMatch, shadowed } from './m
 
 export const protocol = described(
   word(['auto', 'tcp', 'http', 'http2', 'grpc'] as const satisfies readonly Protocol[], { anyCase: true }),
-  'auto recognises HTTP by a client’s first bytes; all else is TCP.',
+  'auto recognises HTTP by a client’s first bytes; all else is TCP, and so is 300ms of silence. Say tcp where ' +
+    'clients begin with a bare word and wait: that may still become HTTP.',
 );
 
 /** Consul's fields that only Envoy, gateways or transparent proxies have a use for. */

@@ -40,7 +40,7 @@ const names = [
   'SI',
 ] as const;
 
-export type FlagName = (typeof names)[number];
+type FlagName = (typeof names)[number];
 
 /** A set of flags, a bit each; 0 for a request that went as it should. */
 export type ResponseFlags = number;
@@ -48,9 +48,6 @@ export type ResponseFlags = number;
 export const responseFlag: Readonly<{ [name in FlagName]: ResponseFlags }> = Object.freeze(
   Object.fromEntries(names.map((name, index) => [name, 1 << index])) as { [name in FlagName]: ResponseFlags },
 );
-
-/** One more than the largest set of flags. */
-export const flagSets: number = 1 << names.length;
 
 /** `UF,URX`, or `-` for none, as Envoy prints them. */
 export function flagText(flags: ResponseFlags): string {
