@@ -9,6 +9,7 @@ import { resolversPassed } from '../proxy/compile/passed.ts';
 import type { Cluster, Endpoint, ProxyConfig } from '../proxy/config.ts';
 import type { BreakerStatus, DataPlaneStats, EndpointStatus } from '../proxy/dataplane.ts';
 import { type Call, type CallTrace, type TargetTrace, traceCall } from '../proxy/explain.ts';
+import type { RateLimitsPolicy } from '../proxy/policy.ts';
 import type { MeshView } from '../proxy/view.ts';
 import type { Catalog } from './catalog.ts';
 import type { AgentPort, PolicyStore } from './port.ts';
@@ -60,7 +61,10 @@ export interface ExplainedTarget extends Omit<TargetTrace, 'clusters' | 'cluster
   readonly balance: string | null;
   readonly endpoints: readonly ExplainedEndpoint[];
   readonly absent: readonly AbsentInstance[];
+  /** As this host's proxy has it, for this caller; null where it never called there. */
   readonly breaker: BreakerStatus['state'] | null;
+  /** How often it may be called, which each of its hosts counts for itself; null for without limit. */
+  readonly rateLimits: RateLimitsPolicy | null;
 }
 
 export interface Explanation extends Omit<CallTrace, 'targets'> {
@@ -96,17 +100,43 @@ export function explain(agent: Sources, call: Call, whyNot: boolean): Explanatio
   const passed =
     trace.route === null ? [] : resolversPassed(view, trace.destination!.service, trace.route.index);
   const resolvers = trace.targets.map((target, i) => withServing(agent.policy, passed[i] ?? [], target));
+  const targets = trace.targets.map((target, i) => ({
+    ...explainTarget(agent, view, call, target),
+    resolvers: resolvers[i]!,
+  }));
+  const open = targets.filter(({ breaker }) => breaker === 'open').map(({ cluster }) => cluster!);
   return {
     ...trace,
+    ...withCircuits(trace, targets),
     from: agent.self.name,
     call,
     callerHosts: [...new Set(hosts)].sort(),
-    targets: trace.targets.map((target, i) => ({
-      ...explainTarget(agent, view, call, target),
-      resolvers: resolvers[i]!,
-    })),
+    targets,
     records: recordsBehind(agent, trace, resolvers.flat()),
-    changes: whyNot ? changesThatAllow(view, call, trace) : null,
+    changes: whyNot ? [...changesThatAllow(view, call, trace), ...open.map(recovery)] : null,
+  };
+}
+
+/** The verdict of policy, but that an open circuit keeps back what policy would let through. */
+export function withCircuits(
+  { verdict, why }: Pick<CallTrace, 'verdict' | 'why'>,
+  targets: readonly Pick<ExplainedTarget, 'cluster' | 'authorization' | 'breaker'>[],
+): Pick<CallTrace, 'verdict' | 'why'> {
+  if (verdict !== 'forwarded' && verdict !== 'partly-forwarded') return { verdict, why };
+  const good = targets.filter(({ cluster, authorization }) => cluster !== null && authorization.allowed);
+  const open = good.filter(({ breaker }) => breaker === 'open').map(({ cluster }) => cluster!);
+  if (open.length === 0) return { verdict, why };
+  const text = `the circuit to ${open.join(', ')} is open here`;
+  return open.length === good.length
+    ? { verdict: 'refused', why: `${text}: so many requests failed that it is left alone for a while` }
+    : { verdict: 'partly-forwarded', why: `${why}, but ${text}` };
+}
+
+function recovery(cluster: string): ProposedChange {
+  return {
+    change: `get ${cluster} to answer without failures: its circuit lets a few requests through from time to time`,
+    command: 'starling stat',
+    then: null,
   };
 }
 
@@ -139,6 +169,7 @@ function explainTarget(
     ),
     absent: first === null ? [] : absentInstances(agent.catalog, first),
     breaker: stateOfBreaker(stats, call.source, first),
+    rateLimits: view.policy.defaults.find((one) => one.service === first?.service)?.rateLimits ?? null,
   };
 }
 
@@ -210,12 +241,14 @@ function recordsBehind(
   trace: CallTrace,
   resolvers: readonly string[],
 ): { [record: string]: Provenance } {
+  const served = trace.targets.flatMap(({ cluster }) => cluster?.service ?? []);
   const named = [
     trace.route?.route.rule,
     ...trace.targets.flatMap(({ rule, authorization }) => [rule, authorization.rule]),
     ...resolvers,
     `service-defaults/${trace.destination?.service}`,
     `service-defaults/${trace.caller.service}`,
+    ...served.map((service) => `service-defaults/${service}`),
   ];
   const found: { [record: string]: Provenance } = {};
   for (const name of new Set(named)) {

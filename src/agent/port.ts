@@ -105,6 +105,8 @@ export interface TokenStatus {
   readonly createdAt: Millis;
   readonly expiresAt: Millis;
   readonly revokedAt: Millis | null;
+  /** By which what its operator writes is signed, and known in histories; null where it makes none. */
+  readonly operatorKey: HostId | null;
 }
 
 /** What `revoke-token` answers; not `changed` when it was revoked before. */

@@ -30,8 +30,8 @@ export function listTokens(trust: TrustState): TokenStatus[] {
 }
 
 function statusOf(grant: GrantValue, used: number): TokenStatus {
-  const { id, roles, services, uses, createdAt, expiresAt, revokedAt } = grant;
-  return { id, roles, services, uses, used, createdAt, expiresAt, revokedAt };
+  const { id, roles, services, uses, createdAt, expiresAt, revokedAt, operatorKey } = grant;
+  return { id, roles, services, uses, used, createdAt, expiresAt, revokedAt, operatorKey };
 }
 
 /**

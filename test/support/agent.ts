@@ -412,7 +412,9 @@ export class MemoryAgent implements AgentPort {
     const createdAt = this.now();
     const expiresAt = createdAt + ttlMs;
     const id = createHash('sha256').update(`grant ${this.tokenList.length}`).digest('hex').slice(0, 16);
-    this.tokenList.unshift({ id, services, roles, uses, used: 0, createdAt, expiresAt, revokedAt: null });
+    const signsAs = operatorSeed === null ? null : 'e'.repeat(64);
+    const life = { used: 0, createdAt, expiresAt, revokedAt: null };
+    this.tokenList.unshift({ id, services, roles, uses, ...life, operatorKey: signsAs });
     this.catalog.touch('grants');
     this.changed();
     return { id, token: 'st1.token', operatorSeed, services, roles, uses, expiresAt };

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { intentionsOf } from '../../../src/agent/entries/service-intentions.ts';
 import { policyViewOf } from '../../../src/agent/entries/view.ts';
+import { withCircuits } from '../../../src/agent/explain.ts';
 import { changesThatAllow } from '../../../src/agent/why-not.ts';
 import { compile } from '../../../src/proxy/compile/compile.ts';
 import { resolversPassed } from '../../../src/proxy/compile/passed.ts';
@@ -159,6 +160,22 @@ test('a fault that answers requests itself is part of the verdict, and what woul
   const sometimes = trace(faulty({ Status: 503, Percent: 25 }), { path: '/f' });
   assert.equal(sometimes.verdict, 'partly-forwarded');
   assert.match(sometimes.why, /^75 % of web -> api is forwarded/);
+});
+
+test('an open circuit keeps back what policy lets through', () => {
+  const view = viewOf([http, allowWeb]);
+  const policy = trace(view);
+  const { authorization } = policy.targets[0]!;
+  const to = (cluster: string, breaker: 'open' | 'half-open' | null) => ({ cluster, authorization, breaker });
+  assert.equal(withCircuits(policy, [to('api', 'half-open')]).verdict, 'forwarded');
+  const refused = withCircuits(policy, [to('api', 'open')]);
+  assert.equal(refused.verdict, 'refused');
+  assert.match(refused.why, /circuit to api is open/);
+  const partly = withCircuits(policy, [to('v1.api', 'open'), to('v2.api', null)]);
+  assert.equal(partly.verdict, 'partly-forwarded');
+  assert.match(partly.why, /circuit to v1\.api is open/);
+  const denied = trace(viewOf([http]));
+  assert.equal(withCircuits(denied, [to('api', 'open')]).verdict, 'denied');
 });
 
 test('failover is taken where the first cluster has nobody', () => {

@@ -46,7 +46,13 @@ test('tokens are listed with their terms and how many uses are taken, on every h
     createdAt: created.expiresAt - 3_600_000,
     expiresAt: created.expiresAt,
     revokedAt: null,
+    operatorKey: null,
   });
+  const signsAs = ed25519Signer(Buffer.from(other.operatorSeed!, 'hex')).publicKey;
+  assert.deepEqual(
+    tokens.flatMap(({ operatorKey }) => operatorKey ?? []),
+    [signsAs],
+  );
   assert.doesNotMatch(JSON.stringify(tokens), new RegExp(other.operatorSeed!));
 });
 

@@ -92,7 +92,7 @@ function routeLines({ route, records }: Explanation): string[] {
   return lines;
 }
 
-function targetLines({ records }: Explanation, target: ExplainedTarget): string[] {
+function targetLines({ call, records }: Explanation, target: ExplainedTarget): string[] {
   const { share, rule, cluster, clusters, resolvers, authorization, endpoints, absent, breaker } = target;
   const part = share === 1 ? '' : `${(share * 100).toFixed(2).replace(/\.?0+$/, '')} % `;
   const instead = cluster !== null && cluster !== clusters[0] ? ` instead of ${clusters[0]}` : '';
@@ -104,6 +104,7 @@ function targetLines({ records }: Explanation, target: ExplainedTarget): string[
       `${breaker === null || breaker === 'closed' ? '' : `, circuit ${breaker}`}` +
       [rule, ...resolvers].map((record) => writtenBy(records[record])).join(''),
     `intention   ${intentionText(authorization)}${writtenBy(records[authorization.rule ?? ''])}`,
+    ...limitLines(call.source, target, records),
   ];
   if (endpoints.length > 0)
     lines.push(
@@ -126,6 +127,26 @@ function targetLines({ records }: Explanation, target: ExplainedTarget): string[
   for (const { host, instance, why } of absent)
     lines.push(`            not ${printable(instance)} on ${printable(host)}: ${printable(why)}`);
   return lines;
+}
+
+/** Which limits hold for the caller; those of paths are only counted, for the callee sees another path. */
+function limitLines(
+  source: string,
+  { service, rateLimits }: ExplainedTarget,
+  records: Explanation['records'],
+): string[] {
+  if (rateLimits === null) return [];
+  const { instance, routes, callers } = rateLimits;
+  const caller = callers.find((one) => one.source === source) ?? callers.find((one) => one.source === '*');
+  const limits = [
+    ...(caller === undefined ? [] : [`${source} ${caller.requestsPerSecond} requests/s`]),
+    ...(instance === null ? [] : [`all callers ${instance.requestsPerSecond} requests/s`]),
+    ...(routes.length === 0 ? [] : [`${routes.length} for paths`]),
+  ];
+  if (limits.length === 0) return [];
+  return [
+    `limits      on each host: ${limits.join(', ')}${writtenBy(records[`service-defaults/${service}`])}`,
+  ];
 }
 
 function intentionText({

@@ -47,14 +47,15 @@ async function listTokens(options: CommonOptions): Promise<void> {
     const tokens = await invocation.client.get<TokenStatus[]>('/v1/mesh/tokens');
     invocation.show(tokens, () =>
       table(
-        ['ID', 'STATE', 'USED', 'EXPIRES', 'ROLES', 'SERVICES'],
+        ['ID', 'STATE', 'USED', 'EXPIRES', 'ROLES', 'SERVICES', 'SIGNS AS'],
         tokens.map((token) => [
           token.id,
           lifeOf(token),
-          `${token.used}/${token.uses}`,
+          token.operatorKey === null ? `${token.used}/${token.uses}` : '-',
           new Date(token.expiresAt).toISOString(),
           token.roles.join(','),
           token.services.length === 0 ? 'any' : token.services.join(','),
+          token.operatorKey?.slice(0, 8) ?? '-',
         ]),
       ),
     );
