@@ -27,6 +27,7 @@ type Told =
   | 'opened'
   | 'retries'
   | 'mirrored'
+  | 'mirrorsSkipped'
   | 'bytesSent'
   | 'bytesReceived';
 

@@ -54,6 +54,8 @@ export interface TrafficRow {
   readonly retries: number;
   /** Copies of requests sent to a mirror. */
   readonly mirrored: number;
+  /** Copies that policy asked for and that were not sent: too many waited, the body was too long, or nobody is there. */
+  readonly mirrorsSkipped: number;
   readonly bytesSent: number;
   readonly bytesReceived: number;
   /** Over `durationLayout`, in microseconds. */

@@ -70,6 +70,13 @@ function rowMetrics(add: Add, dataPlane: Stats): void {
   );
   add(
     'counter',
+    'starling_proxy_mirrors_skipped_total',
+    'Copies that were to be sent to a mirror and were not: it was too slow or away, or the body too long.',
+    pairLabels,
+    read(({ mirrorsSkipped }) => nonZero(mirrorsSkipped)),
+  );
+  add(
+    'counter',
     'starling_proxy_bytes_total',
     'Bytes by direction, as the reporter’s proxy saw them.',
     [...pairLabels, 'direction'],

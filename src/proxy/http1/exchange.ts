@@ -148,18 +148,19 @@ export class Exchange implements Hedged {
 
   private treat({ mirror, fault, hedge }: Treatment, forwarded: Buffer, now: Millis): void {
     if (hedge !== null && this.replay.idempotent) this.clock.hedgeFrom(now + hedge.afterMs);
-    if (mirror !== null) this.mirrored = mirror.copy(forwarded, this.isHeadRequest, this.context);
+    if (mirror !== null)
+      this.mirrored = mirror.copy(forwarded, this.isHeadRequest, this.account.counter!, this.context);
     if (fault !== null) this.applyFault(fault, now);
   }
 
   /** Sends the copy of a request that is complete, and was short enough to be kept until then. */
   private sendMirrored(): void {
-    const mirrored = this.mirrored!;
+    const { mirrored, replay } = this;
     this.mirrored = null;
-    if (!this.replay.complete) return;
-    const parts = this.replay.parts.slice(1);
-    if (mirrored.mirror.send(mirrored, parts, this.protocol, this.context.now()))
+    const { mirror } = mirrored!;
+    if (replay.complete && mirror.send(mirrored!, replay.parts.slice(1), this.protocol, this.context.now()))
       this.account.counter!.mirrored++;
+    else this.account.counter!.mirrorsSkipped++;
   }
 
   /** Has the request fail, or wait, as policy asks for some; what has to wait may be failed after it. */

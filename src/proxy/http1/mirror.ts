@@ -8,6 +8,7 @@ import type { Timed } from '../deadlines.ts';
 import type { EngineContext } from '../engine.ts';
 import type { UpstreamFailure } from '../failure.ts';
 import { happens } from '../resilience/chance.ts';
+import type { TrafficCounter } from '../stats.ts';
 import { highWaterBytes, type Transport } from '../transport.ts';
 import type { RequestProtocol } from '../upstreams.ts';
 import { fieldSpan } from './facts.ts';
@@ -33,9 +34,21 @@ export class Mirror {
     this.target = target;
   }
 
-  /** The copy of a request, of which `forwarded` is all or the beginning; null where there is to be none. */
-  copy(forwarded: Buffer, isHeadRequest: boolean, context: EngineContext): MirroredRequest | null {
-    if (this.underWay >= maxUnderWay || !happens(this.percent, context.random)) return null;
+  /**
+   * The copy of a request, of which `forwarded` is all or the beginning; null where there is to be none. `counter`
+   * is the request's.
+   */
+  copy(
+    forwarded: Buffer,
+    isHeadRequest: boolean,
+    counter: TrafficCounter,
+    context: EngineContext,
+  ): MirroredRequest | null {
+    if (!happens(this.percent, context.random)) return null;
+    if (this.underWay >= maxUnderWay) {
+      counter.mirrorsSkipped++;
+      return null;
+    }
     return new MirroredRequest(withShadowHost(forwarded), isHeadRequest, this, context);
   }
 

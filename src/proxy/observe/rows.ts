@@ -38,6 +38,7 @@ function add(a: TrafficRow, b: TrafficRow): TrafficRow {
     opened: a.opened + b.opened,
     retries: a.retries + b.retries,
     mirrored: a.mirrored + b.mirrored,
+    mirrorsSkipped: a.mirrorsSkipped + b.mirrorsSkipped,
     bytesSent: a.bytesSent + b.bytesSent,
     bytesReceived: a.bytesReceived + b.bytesReceived,
     durations: addCounts(a.durations, b.durations),

@@ -51,6 +51,8 @@ export class TrafficCounter {
   retries = 0;
   /** Copies sent to a mirror. */
   mirrored = 0;
+  /** Copies that policy asked for and that there was no room for. */
+  mirrorsSkipped = 0;
   /** From the caller to the callee. */
   bytesSent = 0;
   bytesReceived = 0;
@@ -190,6 +192,7 @@ export class TrafficCounter {
       opened: this.openedConnections,
       retries: this.retries,
       mirrored: this.mirrored,
+      mirrorsSkipped: this.mirrorsSkipped,
       bytesSent: this.bytesSent,
       bytesReceived: this.bytesReceived,
       durations,

@@ -11,7 +11,16 @@ function row(fields: Partial<TrafficRow>): TrafficRow {
   return {
     ...{ reporter: 'source', source: 'web', destination: 'api', protocol: 'http', route: '', subset: '' },
     ...{ sourcePrincipal: '', destinationPrincipal: '', byClass: [0, 0, 0, 0, 0, 0], responses: [] },
-    ...{ refused: {}, deniedBy: {}, opened: 0, retries: 0, mirrored: 0, bytesSent: 0, bytesReceived: 0 },
+    ...{
+      refused: {},
+      deniedBy: {},
+      opened: 0,
+      retries: 0,
+      mirrored: 0,
+      mirrorsSkipped: 0,
+      bytesSent: 0,
+      bytesReceived: 0,
+    },
     ...{ durations: emptyCounts, requestSizes: emptyCounts, responseSizes: emptyCounts },
     recent: { overMs: 30_000, byClass: [0, 0, 0, 0, 0, 0], durations: emptyCounts },
     ...fields,

@@ -87,6 +87,8 @@ test('only so many copies wait at once, and none of a long body is made', () => 
   mirrored.client.receive(Buffer.alloc(100_000));
   mirrored.serve();
   assert.equal(mirrored.sentTo('mirror').length, 64);
+  const { counter } = mirrored.engine;
+  assert.deepEqual([counter.mirrored, counter.mirrorsSkipped], [64, 37]);
 });
 
 test('the mirror gets its share of the requests', () => {
