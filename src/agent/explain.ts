@@ -4,7 +4,8 @@
  */
 import type { HostId, Millis } from '../core.ts';
 import { hlcMillis } from '../gossip/record.ts';
-import { compile } from '../proxy/compile/compile.ts';
+import { isMember } from '../proxy/compile/clusters.ts';
+import { compile, entriesOf } from '../proxy/compile/compile.ts';
 import { resolversPassed } from '../proxy/compile/passed.ts';
 import type { Cluster, Endpoint, ProxyConfig } from '../proxy/config.ts';
 import type { BreakerStatus, DataPlaneStats, EndpointStatus } from '../proxy/dataplane.ts';
@@ -167,7 +168,7 @@ function explainTarget(
     endpoints: (cluster?.endpoints ?? []).map((endpoint) =>
       explainEndpoint(agent, view, call, cluster!, endpoint, stats),
     ),
-    absent: first === null ? [] : absentInstances(agent.catalog, first),
+    absent: first === null ? [] : absentInstances(agent.catalog, view, first),
     breaker: stateOfBreaker(stats, call.source, first),
     rateLimits: view.policy.defaults.find((one) => one.service === first?.service)?.rateLimits ?? null,
   };
@@ -213,13 +214,18 @@ function stateOfBreaker(
   return found?.state ?? null;
 }
 
-/** The instances of a cluster's service in its datacenter that no proxy sends anything, each with its reason. */
-function absentInstances(catalog: Catalog, { service, datacenter }: Cluster): AbsentInstance[] {
+/** The instances that would belong to a cluster and that no proxy sends anything, each with its reason. */
+function absentInstances(catalog: Catalog, view: MeshView, cluster: Cluster): AbsentInstance[] {
+  const { service, datacenter } = cluster;
+  const subset = entriesOf(view).subset(service, cluster.subset);
+  const known = view.services.find(({ name }) => name === service)?.instances ?? [];
   const absent: AbsentInstance[] = [];
   for (const entry of catalog.instances(service)) {
     const { host, definition } = entry;
     const row = { host: host.value.name, instance: definition.id };
     const status = catalog.statusOf(entry);
+    const instance = known.find((one) => one.host === host.id && one.id === definition.id);
+    if (instance !== undefined && !isMember(service, instance, subset)) continue;
     if (!definition.inMesh) absent.push({ ...row, why: 'its definition keeps it out of the mesh' });
     else if (host.value.datacenter !== datacenter)
       absent.push({ ...row, why: `it is in datacenter ${host.value.datacenter}` });
@@ -230,7 +236,9 @@ function absentInstances(catalog: Catalog, { service, datacenter }: Cluster): Ab
       const check =
         failing === undefined ? '' : `: check ${failing.id}${output === '' ? '' : ` says "${output}"`}`;
       absent.push({ ...row, why: `critical${check}` });
-    } else if ((status === 'warning' ? definition.weights.warning : definition.weights.passing) === 0)
+    } else if (status === 'warning' && subset?.policy.onlyPassing)
+      absent.push({ ...row, why: `warning, and ${cluster.id} takes only those that pass` });
+    else if ((status === 'warning' ? definition.weights.warning : definition.weights.passing) === 0)
       absent.push({ ...row, why: `its weight while ${status} is 0` });
   }
   return absent;
@@ -241,7 +249,7 @@ function recordsBehind(
   trace: CallTrace,
   resolvers: readonly string[],
 ): { [record: string]: Provenance } {
-  const served = trace.targets.flatMap(({ cluster }) => cluster?.service ?? []);
+  const served = trace.targets.flatMap(({ cluster, clusters }) => (cluster ?? clusters[0])?.service ?? []);
   const named = [
     trace.route?.route.rule,
     ...trace.targets.flatMap(({ rule, authorization }) => [rule, authorization.rule]),

@@ -58,10 +58,11 @@ function withoutEndpoint({ clusters }: TargetTrace, call: Call): ProposedChange 
   const first = clusters[0];
   const id = first?.id ?? call.destination;
   const out = first?.outOfRotation ?? 0;
+  const which = out === 1 ? `the instance of ${id} that is` : `one of the ${out} instances of ${id} that are`;
   return {
     change:
       out > 0
-        ? `get one of the ${out} instances of ${id} that are out of rotation to pass its checks`
+        ? `bring ${which} out of rotation back: its host alive, its checks passing, no maintenance`
         : `register an instance that belongs to ${id}`,
     command: null,
     then: null,

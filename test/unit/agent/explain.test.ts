@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { intentionsOf } from '../../../src/agent/entries/service-intentions.ts';
 import { policyViewOf } from '../../../src/agent/entries/view.ts';
-import { withCircuits } from '../../../src/agent/explain.ts';
+import { explain, withCircuits } from '../../../src/agent/explain.ts';
 import { changesThatAllow } from '../../../src/agent/why-not.ts';
 import { compile } from '../../../src/proxy/compile/compile.ts';
 import { resolversPassed } from '../../../src/proxy/compile/passed.ts';
 import { type Call, type CallTrace, traceCall } from '../../../src/proxy/explain.ts';
 import type { MeshView } from '../../../src/proxy/view.ts';
+import { checkOf, definitionOf, hostValue, MemoryAgent } from '../../support/agent.ts';
 import { storeOf } from '../../support/policy.ts';
 import { instanceView, meshView, serviceView } from '../proxy/views.ts';
 
@@ -176,6 +177,49 @@ test('an open circuit keeps back what policy lets through', () => {
   assert.match(partly.why, /circuit to v1\.api is open/);
   const denied = trace(viewOf([http]));
   assert.equal(withCircuits(denied, [to('api', 'open')]).verdict, 'denied');
+});
+
+test('what is out of rotation is told of the subset that it belongs to, with the records behind it', () => {
+  const limited = { ...http, RateLimits: { InstanceLevel: { RequestsPerSecond: 5 } } };
+  const strict = { ...subsets, Subsets: { ...subsets.Subsets, v3: { OnlyPassing: true } } };
+  const route = { Match: { HTTP: { PathPrefix: '/3' } }, Destination: { ServiceSubset: 'v3' } };
+  const router = { Kind: 'service-router', Name: 'api', Routes: [route] };
+  const entries = [limited, allowWeb, strict, router];
+  const agent = new MemoryAgent();
+  const checks = { b: 'critical', c: 'warning' } as const;
+  const instances = Object.entries(checks).map(([host, health], i) => {
+    agent.addHost(host, hostValue(`host-${host}`, `10.0.0.${i}`));
+    const meta = { version: String(i + 1) };
+    const check = checkOf({ id: 'ttl', initialStatus: health });
+    agent.addService(host, definitionOf({ name: 'api', meta, checks: [check] }));
+    return instanceView(host, { id: 'api', meta, health });
+  });
+  const view = viewOf(entries, { services: [serviceView('api', instances)] });
+  const { self, catalog } = agent;
+  const nothing = { dataPlane: () => null, estimateMs: () => null };
+  const ask = (path: string) =>
+    explain(
+      { self, catalog, policy: storeOf(...entries), view: () => view, ...nothing },
+      call({ path }),
+      true,
+    );
+  const { targets, records, changes } = ask('/');
+  assert.deepEqual(targets[0]!.absent, [{ host: 'host-b', instance: 'api', why: 'critical: check ttl' }]);
+  assert.deepEqual(targets[0]!.resolvers, ['service-resolver/api']);
+  assert.equal(targets[0]!.rateLimits!.instance!.requestsPerSecond, 5);
+  assert.deepEqual(Object.keys(records).sort(), [
+    'service-defaults/api',
+    'service-intentions/api',
+    'service-resolver/api',
+  ]);
+  assert.match(changes![0]!.change, /^bring the instance of v1\.api that is out of rotation back/);
+  assert.deepEqual(
+    ask('/3').targets[0]!.absent.map(({ host, why }) => [host, why]),
+    [
+      ['host-b', 'critical: check ttl'],
+      ['host-c', 'warning, and v3.api takes only those that pass'],
+    ],
+  );
 });
 
 test('failover is taken where the first cluster has nobody', () => {
