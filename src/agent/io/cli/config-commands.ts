@@ -208,8 +208,8 @@ async function rollback(kind: string, name: string, options: RollbackOptions): P
     if (wanted.entry === null) await deleteEntry(invocation, kind, name);
     else await invocation.client.call('PUT', '/v1/config', { body: wanted.entry, operatorToken });
     const done = { kind, name, revision: wanted.revision, deleted: wanted.entry === null };
-    const text = () =>
-      `${kind}/${name} ${wanted.entry === null ? 'is deleted' : 'says'} again what it said at ${wanted.at} (${wanted.revision})`;
+    const what = wanted.entry === null ? 'is deleted again, as it was' : 'says again what it said';
+    const text = () => `${kind}/${name} ${what} at ${wanted.at} (${wanted.revision})`;
     return concluded(invocation, options, done, text);
   });
 }

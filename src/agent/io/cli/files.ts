@@ -24,13 +24,14 @@ export async function readStructured(path: string): Promise<unknown> {
   }
 }
 
-async function readText(path: string): Promise<string> {
+/** `-` is standard input. `Fault('unreadable-file')` or `too-large`. */
+export async function readText(path: string, maxBytes = maxFileBytes): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   try {
     for await (const chunk of path === '-' ? process.stdin : createReadStream(path)) {
       bytes += (chunk as Buffer).length;
-      if (bytes > maxFileBytes) throw new Fault('too-large', `${path}: larger than ${maxFileBytes} bytes`);
+      if (bytes > maxBytes) throw new Fault('too-large', `${path}: larger than ${maxBytes} bytes`);
       chunks.push(chunk as Buffer);
     }
   } catch (error) {

@@ -7,14 +7,16 @@ import type { Command } from 'commander';
 import { Fault, messageOf } from '../../../core.ts';
 import { type ParsedEntry, parseConfigEntry } from '../../entries/entry.ts';
 import { supportedKinds } from '../../entries/kinds.ts';
-import { readStructured } from './files.ts';
+import { readText } from './files.ts';
 import { type CommonOptions, common, type Invocation, operatorCommand, run, segment } from './invocation.ts';
-import { printable } from './output.ts';
+import { print, printable } from './output.ts';
 
 const format = 'starling-snapshot';
 const version = 1;
 /** It holds no secret, yet says who may call whom. */
 const fileMode = 0o600;
+/** Many times what the policy of a large mesh comes to: whatever was saved can be restored. */
+const maxSnapshotBytes = 256 * 1024 * 1024;
 
 interface Snapshot {
   readonly format: typeof format;
@@ -30,8 +32,13 @@ const bookkeeping: ReadonlySet<string> = new Set(['CreateIndex', 'ModifyIndex', 
 async function save(file: string, options: CommonOptions): Promise<void> {
   await run(options, async (invocation) => {
     const snapshot = await snapshotOf(invocation);
+    const text = JSON.stringify(snapshot, null, 2);
+    if (file === '-') {
+      print(text);
+      return 0;
+    }
     try {
-      await writeFile(file, `${JSON.stringify(snapshot, null, 2)}\n`, { mode: fileMode, flush: true });
+      await writeFile(file, `${text}\n`, { mode: fileMode, flush: true });
     } catch (error) {
       throw new Fault('unwritable-file', `${file}: ${messageOf(error)}`);
     }
@@ -110,7 +117,7 @@ async function restore(file: string, options: RestoreOptions): Promise<void> {
 
 /** Every entry is checked before the first is written. */
 async function readSnapshot(file: string): Promise<ParsedEntry[]> {
-  const content = (await readStructured(file)) as Partial<Snapshot> | null;
+  const content = parsed(await readText(file, maxSnapshotBytes)) as Partial<Snapshot> | null;
   if (typeof content !== 'object' || content?.format !== format || !Array.isArray(content.entries))
     throw new Fault('malformed', `${file}: is no snapshot`);
   if (content.version !== version)
@@ -126,6 +133,15 @@ async function readSnapshot(file: string): Promise<ParsedEntry[]> {
       throw new Fault(error.code, `${file}: entries[${i}]: ${error.message}`, { field: error.field });
     }
   });
+}
+
+/** Null for what is no JSON. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 }
 
 function planOf(wanted: readonly ParsedEntry[], present: Snapshot): RestorePlan {
@@ -149,13 +165,16 @@ function planOf(wanted: readonly ParsedEntry[], present: Snapshot): RestorePlan 
 export function addSnapshotCommands(program: Command): void {
   const snapshot = program.command('snapshot').description('the policy of the mesh in a file, and back');
   common(
-    snapshot.command('save').description('write every config entry to a file').argument('<file>'),
+    snapshot
+      .command('save')
+      .description('write every config entry to a file')
+      .argument('<file>', '- for standard output'),
   ).action(save);
   operatorCommand(
     snapshot
       .command('restore')
       .description('write the config entries of a snapshot that differ from those in force')
-      .argument('<file>')
+      .argument('<file>', 'what save wrote; - for standard input')
       .option('--prune', 'delete entries that the snapshot does not have'),
   ).action(restore);
 }

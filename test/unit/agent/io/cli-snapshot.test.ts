@@ -77,6 +77,21 @@ test('a snapshot brings policy back as it was, and --prune takes away what came 
   assert.equal(status, 404);
 });
 
+test('a snapshot goes to standard output, and one of many entries comes back', async () => {
+  const { stdout } = await cli('snapshot', 'save', '-');
+  const saved = JSON.parse(stdout) as { entries: object[] };
+  assert.ok(saved.entries.length > 0);
+  const Meta = Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`k${i}`, 'v'.repeat(300)]));
+  await write({ Kind: 'service-defaults', Name: 'wide', Protocol: 'http', Meta });
+  const one = { Kind: 'service-defaults', Name: 'wide', Protocol: 'http', Meta };
+  const same = { ...saved, entries: Array.from({ length: 60 }, () => one) };
+  const text = JSON.stringify(same);
+  assert.ok(text.length > 1024 * 1024, 'more than other files may have');
+  writeFileSync(join(folder, 'large.json'), text);
+  const restored = await cli('snapshot', 'restore', 'large.json', ...operator);
+  assert.match(restored.stdout, /^wrote 0 config entries, 60 were the same/);
+});
+
 test('what is no snapshot, or holds an entry that is none, changes nothing', async () => {
   const before = api.agent.commands.length;
   writeFileSync(join(folder, 'other.json'), '{"entries": []}');
