@@ -7,6 +7,7 @@ import { hexValue, isToken, slash } from './bytes.ts';
 const percent = 0x25;
 const backslash = 0x5c;
 const dot = 0x2e;
+const semicolon = 0x3b;
 const questionMark = 0x3f;
 const tilde = 0x7e;
 
@@ -45,7 +46,7 @@ function firstSuspect(bytes: Uint8Array, start: number, end: number): number {
   for (let i = start; i < end; i++) {
     const byte = bytes[i];
     if (byte === questionMark || byte === percent || byte === backslash) return i;
-    if (before === slash && (byte === slash || byte === dot)) return i;
+    if (before === slash && (byte === slash || byte === dot || byte === semicolon)) return i;
     before = byte;
   }
   return end;
@@ -84,12 +85,12 @@ function isUnreserved(byte: number): boolean {
 
 /**
  * RFC 3986 section 5.2.4, except that a path which leads above its root is refused, not cut there; as are dot
- * segments with parameters (`..;x`), which some application servers take for plain ones.
+ * and empty segments with parameters (`..;x`, `;x`), which some application servers take for plain ones.
  */
 function resolve(path: string): string | null {
   const resolved: string[] = [];
   for (const segment of path.split('/').slice(1)) {
-    if (/^\.{1,2};/.test(segment)) return null;
+    if (/^\.{0,2};/.test(segment)) return null;
     if (segment === '..') {
       if (resolved.pop() === undefined) return null;
     } else if (segment !== '.' && segment !== '') resolved.push(segment);

@@ -54,6 +54,8 @@ test('a path that two readers could take for different ones has no spelling', ()
     '/public/..;/admin',
     '/public/..;x=1/admin',
     '/.;/a',
+    '/;/admin',
+    '/public/;x=1/admin',
   ])
     assert.equal(normal(target), null, target);
 });
