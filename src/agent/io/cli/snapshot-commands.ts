@@ -67,6 +67,14 @@ const order = [
   'service-router',
 ];
 
+/** With one of these in the mesh, some writes of other entries are refused: those not wanted go first. */
+const constraining: ReadonlySet<string> = new Set(['service-router', 'service-splitter', 'service-resolver']);
+
+interface EntryName {
+  readonly kind: string;
+  readonly name: string;
+}
+
 function byReference(a: { readonly kind: string }, b: { readonly kind: string }): number {
   const rank = (kind: string): number => (order.includes(kind) ? order.indexOf(kind) : order.length);
   return rank(a.kind) - rank(b.kind);
@@ -77,7 +85,7 @@ interface RestorePlan {
   readonly put: readonly ParsedEntry[];
   readonly unchanged: number;
   /** Entries that the mesh has and the snapshot has not. */
-  readonly extra: readonly { readonly kind: string; readonly name: string }[];
+  readonly extra: readonly EntryName[];
 }
 
 interface RestoreOptions extends CommonOptions {
@@ -89,13 +97,20 @@ async function restore(file: string, options: RestoreOptions): Promise<void> {
   await run(options, async (invocation) => {
     const plan = planOf(wanted, await snapshotOf(invocation));
     const operatorToken = await invocation.operatorToken();
+    const remove = async ({ kind, name }: EntryName): Promise<unknown> =>
+      invocation.client.call('DELETE', `/v1/config/${segment(kind)}/${segment(name)}`, { operatorToken });
+    const pruned = options.prune === true ? plan.extra : [];
+    const inTheWay = pruned.filter(({ kind }) => constraining.has(kind));
+    const still: EntryName[] = pruned.filter(({ kind }) => !constraining.has(kind));
+    for (const entry of inTheWay)
+      await remove(entry).catch((error: unknown) => {
+        if (!(error instanceof Fault)) throw error;
+        // What refers to it may be about to change; else the second attempt says why not.
+        still.push(entry);
+      });
     for (const { entry } of plan.put)
       await invocation.client.call('PUT', '/v1/config', { body: entry, operatorToken });
-    const pruned = options.prune === true ? plan.extra : [];
-    for (const { kind, name } of pruned)
-      await invocation.client.call('DELETE', `/v1/config/${segment(kind)}/${segment(name)}`, {
-        operatorToken,
-      });
+    for (const entry of still.sort((a, b) => byReference(b, a))) await remove(entry);
     const outcome = {
       written: plan.put.map(({ kind, name }) => `${kind}/${name}`),
       unchanged: plan.unchanged,

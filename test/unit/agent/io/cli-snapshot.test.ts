@@ -92,6 +92,21 @@ test('a snapshot goes to standard output, and one of many entries comes back', a
   assert.match(restored.stdout, /^wrote 0 config entries, 60 were the same/);
 });
 
+test('what came since and forbids what a snapshot says is pruned first', async () => {
+  await write({ Kind: 'service-defaults', Name: 'shop', Protocol: 'tcp' });
+  await cli('snapshot', 'save', 'streams.json');
+  await write({ Kind: 'service-defaults', Name: 'shop', Protocol: 'http' });
+  await write({ Kind: 'service-resolver', Name: 'shop', Subsets: { v2: { Filter: 'Service.Meta.v == 2' } } });
+  const routes = [{ Match: { HTTP: { PathPrefix: '/2' } }, Destination: { ServiceSubset: 'v2' } }];
+  await write({ Kind: 'service-router', Name: 'shop', Routes: routes });
+  const { code, stdout } = await cli('snapshot', 'restore', 'streams.json', '--prune', ...operator);
+  assert.equal(code, 0);
+  assert.match(stdout, /^wrote 1 config entries/);
+  assert.match(stdout, /deleted service-router\/shop/);
+  const { text } = await api.call('GET', '/v1/config/service-defaults/shop');
+  assert.match(text, /"Protocol":"tcp"/);
+});
+
 test('what is no snapshot, or holds an entry that is none, changes nothing', async () => {
   const before = api.agent.commands.length;
   writeFileSync(join(folder, 'other.json'), '{"entries": []}');
