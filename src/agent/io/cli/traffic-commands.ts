@@ -2,10 +2,15 @@
 import type { Command } from 'commander';
 import type { DenialLine, TrafficReport } from '../../traffic.ts';
 import { type CommonOptions, common, run } from './invocation.ts';
-import { printable, table } from './output.ts';
+import { printable, table, tinted } from './output.ts';
 import { addTapCommand } from './tap-command.ts';
 import { addTopCommand } from './top-command.ts';
 import { noProxy, trafficTable } from './traffic-table.ts';
+
+const trafficNote =
+  'REQUESTS, RETRIES and DENIED since the agent started, the rest of the last minute of traffic';
+/** The caller's proxy sees an answer, as from any server. */
+const denialNote = 'what a service denies is counted on the hosts where it runs';
 
 interface StatOptions extends CommonOptions {
   readonly denied?: boolean;
@@ -28,7 +33,8 @@ async function stat(options: StatOptions): Promise<void> {
     const onlyDenied = options.denied === true;
     invocation.show(onlyDenied ? (report?.denied ?? null) : report, () => {
       if (report === null) return noProxy;
-      return onlyDenied ? denialTable(report.denied) : trafficTable(report);
+      const text = onlyDenied ? denialTable(report.denied) : trafficTable(report);
+      return `${text}\n\n${tinted(onlyDenied ? denialNote : trafficNote, 'dim')}`;
     });
     return 0;
   });
