@@ -237,12 +237,14 @@ function upstream(input: unknown, path: string): UpstreamDefinition {
   fields.unsupported('Config', 'settings of other proxies do nothing here; see service-defaults');
   for (const name of ['MeshGateway', 'IngressHosts']) fields.unsupported(name, 'is not supported');
   fields.unsupported('CentrallyConfigured', 'is set by Consul only');
-  fields.unsupported('Datacenter', 'calls to another datacenter are not supported yet');
+  const datacenter = fields.string('Datacenter', '');
+  if (datacenter !== '' && !serviceNamePattern.test(datacenter))
+    throw fields.fault('invalid-field', 'Datacenter', `"${datacenter}" is not the name of a datacenter`);
   fields.end();
-  return { destination, bindAddress, bindPort, datacenter: '' };
+  return { destination, bindAddress, bindPort, datacenter };
 }
 
-/** One destination has one port, and one port one destination. */
+/** One destination in one datacenter has one port, and one port one destination. */
 function refuseTwins(upstreams: readonly UpstreamDefinition[], path: string): void {
   upstreams.forEach((one, i) => {
     for (const earlier of upstreams.slice(0, i)) {
@@ -252,7 +254,7 @@ function refuseTwins(upstreams: readonly UpstreamDefinition[], path: string): vo
           `${path}[${i}]`,
           `${one.bindAddress}:${one.bindPort} is taken by ${earlier.destination}`,
         );
-      if (earlier.destination === one.destination)
+      if (earlier.destination === one.destination && earlier.datacenter === one.datacenter)
         throw fault(
           'conflicting-fields',
           `${path}[${i}]`,
@@ -264,9 +266,10 @@ function refuseTwins(upstreams: readonly UpstreamDefinition[], path: string): vo
 
 /** A definition as `parseDefinition` reads it: the reverse, in the API's spelling. */
 export function toConsul(definition: ServiceDefinition): { [field: string]: unknown } {
-  const upstreams = definition.upstreams.map(({ destination, bindAddress, bindPort }) => ({
+  const upstreams = definition.upstreams.map(({ destination, bindAddress, bindPort, datacenter }) => ({
     DestinationType: 'service',
     DestinationName: destination,
+    ...(datacenter === '' ? {} : { Datacenter: datacenter }),
     LocalBindAddress: bindAddress,
     LocalBindPort: bindPort,
   }));

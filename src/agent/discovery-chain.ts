@@ -52,7 +52,7 @@ class Drawing {
   chain(): Json {
     const { service, datacenter } = this.question;
     const start = this.router(service) ?? this.next(service, '');
-    const [compiled] = this.chains.compile([service]);
+    const [compiled] = this.chains.compile([this.chains.asked(service)]);
     const meta = this.store.get('service-defaults', service)?.entry.Meta;
     const problems = this.chains.problems.filter(({ rule }) => this.rules.has(rule));
     return {

@@ -169,6 +169,7 @@ export interface UpstreamDefinition {
   readonly destination: string;
   readonly bindAddress: string;
   readonly bindPort: number;
+  /** '' means the one of the host that calls. */
   readonly datacenter: string;
 }
 

@@ -140,12 +140,12 @@ export class Projector {
     this.services.set(name, { index: 0, view: isSame ? before : view });
   }
 
-  private localInstances({ catalog, self }: ProjectionInput): LocalInstance[] {
+  private localInstances({ catalog, self, datacenter }: ProjectionInput): LocalInstance[] {
     const host = catalog.host(self);
     if (host === undefined) return [];
     const index = catalog.indexOf(`node:${host.value.name}`);
     if (this.local?.host !== host || this.local.index !== index)
-      this.local = { host, index, list: localInstances(catalog, host) };
+      this.local = { host, index, list: localInstances(catalog, host, datacenter) };
     return this.local.list;
   }
 }
@@ -211,7 +211,7 @@ function instanceView(catalog: Catalog, entry: ServiceEntry): InstanceView {
   };
 }
 
-function localInstances(catalog: Catalog, host: HostEntry): LocalInstance[] {
+function localInstances(catalog: Catalog, host: HostEntry, ownDatacenter: string): LocalInstance[] {
   const local: LocalInstance[] = [];
   for (const entry of host.services.values()) {
     const { definition } = entry;
@@ -225,8 +225,9 @@ function localInstances(catalog: Catalog, host: HostEntry): LocalInstance[] {
       health,
       inMesh: definition.inMesh,
       uid: definition.uid,
-      upstreams: definition.upstreams.map(({ destination, bindAddress, bindPort }) => ({
+      upstreams: definition.upstreams.map(({ destination, datacenter, bindAddress, bindPort }) => ({
         destination,
+        datacenter: datacenter === '' ? ownDatacenter : datacenter,
         bindAddress,
         bindPort,
       })),

@@ -23,6 +23,8 @@ import type { IdentityView, Protocol } from './view.ts';
  * routes are tried in order; the last one matches everything. Byte streams take the last.
  */
 export interface Destination {
+  /** `api`, or `api@dc2` where the caller asks for that of another datacenter. */
+  readonly id: string;
   readonly service: string;
   readonly protocol: Protocol;
   readonly routes: readonly Route[];
@@ -124,7 +126,7 @@ export interface OutboundListener {
   readonly address: string;
   readonly port: number;
   readonly caller: CallerRule;
-  /** One service, or null: HTTP only, the service is named by the Host header. */
+  /** The id of one destination, or null: HTTP only, the service is named by the Host header. */
   readonly destination: string | null;
 }
 

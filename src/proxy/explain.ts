@@ -90,7 +90,7 @@ export function traceCall(config: ProxyConfig, rules: Rules, call: Call): CallTr
   const { datacenter, trustDomain } = config;
   const caller = { service: call.source, spiffeId: spiffeIdOf(call.source, datacenter, trustDomain) };
   const nothing = { caller, destination: null, route: null, targets: [] };
-  const destination = config.destinations.find(({ service }) => service === call.destination);
+  const destination = config.destinations.find(({ id }) => id === call.destination);
   if (destination === undefined)
     return { ...nothing, verdict: 'refused', why: `the mesh has no service ${call.destination}` };
   const asked = { service: destination.service, protocol: destination.protocol };

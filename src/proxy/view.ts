@@ -61,6 +61,8 @@ export interface LocalInstance {
 
 export interface UpstreamView {
   readonly destination: string;
+  /** Where the instances are that it calls; the host's own unless the definition names another one. */
+  readonly datacenter: string;
   readonly bindAddress: string;
   readonly bindPort: number;
 }

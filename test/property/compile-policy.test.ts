@@ -117,6 +117,7 @@ const local = fc
       upstreams: fc.uniqueArray(
         fc.record({
           destination: fc.constantFrom(...names, 'nobody'),
+          datacenter: fc.constantFrom('dc1', 'dc2', 'dc3'),
           bindAddress: fc.constant('127.0.0.1'),
           bindPort: fc.constantFrom(1, 2),
         }),
@@ -160,7 +161,7 @@ test('every cluster that anything names is there, splits add up, and every desti
         assert.ok(!failover.includes(id) && new Set(failover).size === failover.length);
       }
       for (const { destination } of outbound)
-        assert.ok(destination === null || destinations.some(({ service: asked }) => asked === destination));
+        assert.ok(destination === null || destinations.some(({ id }) => id === destination));
     }),
     { numRuns: 200 },
   );

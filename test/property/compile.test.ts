@@ -59,6 +59,7 @@ const local: fc.Arbitrary<LocalInstance> = fc
     upstreams: fc.array(
       fc.record({
         destination: fc.constantFrom(...names, 'nobody'),
+        datacenter: fc.constantFrom('dc1', 'dc2'),
         bindAddress: fc.constantFrom('127.0.0.1', '127.0.0.2', '0.0.0.0'),
         bindPort: fc.integer({ min: 9000, max: 9003 }),
       }),
@@ -132,7 +133,7 @@ test('every listener leads to a cluster, every wanted listener is there or is re
       assert.equal(new Set(outbound.map(({ id }) => id)).size, outbound.length);
       assert.equal(new Set(outbound.map(({ address, port }) => `${address}:${port}`)).size, outbound.length);
       for (const { destination } of outbound)
-        assert.ok(destination === null || clusters.some(({ service }) => service === destination));
+        assert.ok(destination === null || clusters.some(({ id }) => id === destination));
       for (const cluster of clusters) for (const { weight } of cluster.endpoints) assert.ok(weight >= 1);
     }),
     { numRuns: 300 },

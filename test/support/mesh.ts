@@ -114,7 +114,7 @@ export function cluster(service: string, ports: readonly number[], more: Partial
 /** Everything asked for by the name of a cluster goes to it. */
 export function destination(cluster: Cluster, more: Partial<Route> = {}): Destination {
   const { service, protocol, id } = cluster;
-  return { service, protocol, routes: [{ ...plainRoute(id), ...more }] };
+  return { id: service, service, protocol, routes: [{ ...plainRoute(id), ...more }] };
 }
 
 /** The configuration with these clusters, each of which can be asked for by its service's name. */

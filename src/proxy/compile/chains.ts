@@ -7,6 +7,14 @@ import { failoverTargets, resolve, rewrite, type Wanted } from './resolver.ts';
 import { routesOf } from './router.ts';
 import { split } from './splitter.ts';
 
+/** What a chain is asked for: a service as one datacenter has it. */
+export interface Asked {
+  /** As the destination is called: the service, with its datacenter where that is not the host's own. */
+  readonly id: string;
+  readonly service: string;
+  readonly datacenter: string;
+}
+
 /** Where a chain ends: what becomes one cluster. */
 export interface Target extends Wanted {
   /** The cluster's id. */
@@ -38,19 +46,25 @@ export class Chains {
     return this.found;
   }
 
-  /** The chains of these services, in this order. Those of others are forgotten. */
-  compile(services: readonly string[]): CompiledChain[] {
+  /** Asks for a service: here, unless another datacenter is named. */
+  asked(service: string, datacenter = this.datacenter): Asked {
+    return { id: clusterIdOf(service, '', datacenter, this.datacenter), service, datacenter };
+  }
+
+  /** The chains of what is asked for, in this order. Those of others are forgotten. */
+  compile(wanted: readonly Asked[]): CompiledChain[] {
     const before = this.compiled;
     const compiled = new Map<string, CompiledChain>();
-    for (const service of services) compiled.set(service, before.get(service) ?? this.chain(service));
+    for (const asked of wanted) compiled.set(asked.id, before.get(asked.id) ?? this.chain(asked));
     this.compiled = compiled;
     return [...compiled.values()];
   }
 
-  private chain(service: string): CompiledChain {
+  /** Router and splitter are the same wherever the service is asked for: only where each share ends differs. */
+  private chain({ id, service, datacenter }: Asked): CompiledChain {
     const ends = new Set<Target>();
     const routes = routesOf(this.entries, service, (wantedService, subset) => {
-      const target = this.target({ service: wantedService, subset, datacenter: this.datacenter });
+      const target = this.target({ service: wantedService, subset, datacenter });
       ends.add(target);
       return target;
     });
@@ -58,7 +72,7 @@ export class Chains {
     const [only] = ends;
     // A name that merely stands for another service speaks what that one does.
     const protocol = written === 'auto' && ends.size === 1 ? this.entries.protocolOf(only!.service) : written;
-    return { destination: { service, protocol, routes }, ends: [...ends] };
+    return { destination: { id, service, protocol, routes }, ends: [...ends] };
   }
 
   /** Where redirects and default subsets lead. */

@@ -10,7 +10,7 @@ import type { CallerPolicy, Cluster, Destination, ProxyConfig, SourceRule } from
 import { rulesFor } from '../intentions.ts';
 import { defaultUpstream, noTimeouts } from '../policy-defaults.ts';
 import type { IdentityView, LocalInstance, MeshView, Protocol, ServiceView } from '../view.ts';
-import { Chains, type Target } from './chains.ts';
+import { type Asked, Chains, type Target } from './chains.ts';
 import { clusterOf } from './clusters.ts';
 import { Entries, noProtocols, type Protocols } from './entries.ts';
 import { inboundServices, serviceNames } from './inbound.ts';
@@ -99,17 +99,25 @@ export class Compiler {
     local: readonly LocalInstance[],
   ): NamesPart {
     const names = new Set(services.map(({ name }) => name));
-    for (const { upstreams } of local) for (const { destination } of upstreams) names.add(destination);
+    const elsewhere = new Map<string, Asked>();
+    for (const { destination, datacenter } of local.flatMap(({ upstreams }) => upstreams)) {
+      const asked = chains.asked(destination, datacenter);
+      if (datacenter === chains.datacenter) names.add(destination);
+      else elsewhere.set(asked.id, asked);
+    }
     const last = this.names;
-    if (last !== null && last.chains === chains && equalSets(last.names, names)) return last;
-    const asked = [...new Set([...names, ...chains.entries.routedServices()])].sort(byCodeUnit);
-    const compiled = chains.compile(asked);
+    if (last?.chains === chains && sameKeys(last.names, names) && sameKeys(last.elsewhere, elsewhere))
+      return last;
+    const here = new Set([...names, ...chains.entries.routedServices()]);
+    const asked = [...[...here].map((service) => chains.asked(service)), ...elsewhere.values()];
+    const compiled = chains.compile(asked.sort((a, b) => byCodeUnit(a.id, b.id)));
     const targets = new Set(compiled.flatMap(({ ends }) => ends));
     // A set is walked to its end, also what is added on the way.
     for (const target of targets) for (const other of chains.failover(target)) targets.add(other);
     this.names = {
       chains,
       names,
+      elsewhere,
       destinations: compiled.map(({ destination }) => destination),
       targets: [...targets].sort((a, b) => byCodeUnit(a.id, b.id)),
     };
@@ -173,6 +181,8 @@ interface NamesPart {
   readonly chains: Chains;
   /** Those that do not come from policy. */
   readonly names: ReadonlySet<string>;
+  /** What services of this host ask of other datacenters, by id. */
+  readonly elsewhere: ReadonlyMap<string, Asked>;
   readonly destinations: readonly Destination[];
   readonly targets: readonly Target[];
 }
@@ -199,6 +209,7 @@ interface ListenersPart {
 function sameListeners(last: ListenersPart, view: MeshView, services: readonly ServiceView[]): boolean {
   return (
     last.view.local === view.local &&
+    last.view.datacenter === view.datacenter &&
     last.view.inbound.address === view.inbound.address &&
     last.view.inbound.port === view.inbound.port &&
     last.view.outbound?.address === view.outbound?.address &&
@@ -255,9 +266,10 @@ function equalMaps<K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): boolean {
   return true;
 }
 
-function equalSets<T>(a: ReadonlySet<T>, b: ReadonlySet<T>): boolean {
+/** Whether two sets hold the same, or two maps have the same keys. */
+function sameKeys<K>(a: ReadonlySet<K> | ReadonlyMap<K, unknown>, b: typeof a): boolean {
   if (a.size !== b.size) return false;
-  for (const item of a) if (!b.has(item)) return false;
+  for (const key of a.keys()) if (!b.has(key)) return false;
   return true;
 }
 

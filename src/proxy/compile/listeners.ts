@@ -3,6 +3,7 @@ import { byCodeUnit } from '../../core.ts';
 import type { ListenerConflict, OutboundListener, SocketOwnerRule } from '../config.ts';
 import type { LocalInstance, MeshView, ServiceView } from '../view.ts';
 import { serviceNames } from './inbound.ts';
+import { clusterIdOf } from './names.ts';
 
 export interface Listeners {
   readonly outbound: readonly OutboundListener[];
@@ -51,14 +52,16 @@ function wanted(
       destination: null,
     });
   for (const instance of local)
-    for (const { destination, bindAddress, bindPort } of instance.upstreams)
+    for (const upstream of instance.upstreams) {
+      const destination = clusterIdOf(upstream.destination, '', upstream.datacenter, view.datacenter);
       listeners.push({
         id: `upstream/${instance.id}/${destination}`,
-        address: bindAddress,
-        port: bindPort,
+        address: upstream.bindAddress,
+        port: upstream.bindPort,
         caller: { type: 'service', service: instance.service },
         destination,
       });
+    }
   for (const { name, vip, vipPort } of services)
     if (vip !== null && vipPort !== null)
       listeners.push({ id: `vip/${name}`, address: vip, port: vipPort, caller: owner, destination: name });

@@ -66,12 +66,12 @@ export class OutboundCaller {
   }
 
   tableFor(destination: Destination): RouteTable {
-    const known = this.tables.get(destination.service);
+    const known = this.tables.get(destination.id);
     if (known !== undefined) return known;
     const outbound = this.policy?.outbound ?? noTimeouts;
     const counter = this.plane.traffic.counter('source', this.source, destination.service, 'http');
     const table = new RouteTable(destination, outbound, counter, (id, rule) => this.reach(id, rule));
-    this.tables.set(destination.service, table);
+    this.tables.set(destination.id, table);
     return table;
   }
 

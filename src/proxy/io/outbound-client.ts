@@ -160,7 +160,7 @@ export class OutboundClient {
     const counter = this.plane.traffic.counter(
       'source',
       this.caller.service ?? 'unknown',
-      destination,
+      this.routes.serviceOf(destination),
       'tcp',
     );
     countRefusedStream(counter, refusal, this.plane.context.now());

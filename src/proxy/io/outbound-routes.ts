@@ -36,7 +36,7 @@ export class OutboundRoutes implements ClusterSource {
     this.zone = config.zone;
     this.domainSuffix = `.${config.domain}`;
     this.clusters = new Map(config.clusters.map((cluster) => [cluster.id, cluster]));
-    this.destinations = new Map(config.destinations.map((each) => [each.service, each]));
+    this.destinations = new Map(config.destinations.map((each) => [each.id, each]));
     this.policies = new Map(config.callers.map((caller) => [caller.service, caller]));
     this.contexts = contexts;
     this.retired = this.retired.filter((cluster) => !cluster.isUnused);
@@ -58,9 +58,11 @@ export class OutboundRoutes implements ClusterSource {
     // What is not in the mesh has no row of its own: a caller could name anything.
     if (wanted === undefined)
       return this.refused(404, 'no-route', `no service ${destination} in the mesh`, source, unknown);
-    if (source === null) return this.refused(403, 'no-caller', caller.problem, source, destination);
+    if (source === null) return this.refused(403, 'no-caller', caller.problem, source, wanted.service);
     const table = this.callerFor(source)?.tableFor(wanted);
-    return table ?? this.refused(503, 'no-identity', `${source} has no certificate yet`, source, destination);
+    return (
+      table ?? this.refused(503, 'no-identity', `${source} has no certificate yet`, source, wanted.service)
+    );
   }
 
   private callerFor(source: string): OutboundCaller | null {
@@ -101,7 +103,13 @@ export class OutboundRoutes implements ClusterSource {
 
   /** Where to count what is no request of anybody's to anybody. */
   unreadCounter(source: string | null, destination: string | null): TrafficCounter {
-    return this.plane.traffic.counter('source', source ?? unknown, destination ?? unknown, 'http');
+    const service = destination === null ? unknown : this.serviceOf(destination);
+    return this.plane.traffic.counter('source', source ?? unknown, service, 'http');
+  }
+
+  /** How counters call a destination: other datacenters have no rows of their own. */
+  serviceOf(destination: string): string {
+    return this.destinations.get(destination)?.service ?? destination;
   }
 
   /** How a service of the mesh is to be spoken to; what is not known is found out. */

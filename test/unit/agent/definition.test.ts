@@ -38,7 +38,7 @@ const complete = {
   Connect: {
     SidecarService: {
       Proxy: {
-        Upstreams: [{ DestinationName: 'api', LocalBindPort: 9191 }],
+        Upstreams: [{ DestinationName: 'api', LocalBindPort: 9191, Datacenter: 'dc2' }],
       },
     },
   },
@@ -71,7 +71,7 @@ test('a complete definition in CamelCase is read in full', () => {
     user: '1001',
     uid: 1001,
     inMesh: true,
-    upstreams: [{ destination: 'api', bindAddress: '127.0.0.1', bindPort: 9191, datacenter: '' }],
+    upstreams: [{ destination: 'api', bindAddress: '127.0.0.1', bindPort: 9191, datacenter: 'dc2' }],
     checks: [
       {
         id: 'service:web-1:1',
@@ -386,6 +386,12 @@ const faults: readonly (readonly [why: string, input: unknown, code: string, fie
     upstream({ destination_name: 'a', local_bind_port: 1, destination_type: 'prepared_query' }),
     'invalid-field',
     'service.connect.sidecar_service.proxy.upstreams[0].destination_type',
+  ],
+  [
+    'an upstream of what is no datacenter',
+    upstream({ destination_name: 'a', local_bind_port: 1, datacenter: 'dc_2' }),
+    'invalid-field',
+    'service.connect.sidecar_service.proxy.upstreams[0].datacenter',
   ],
   [
     'two upstreams on one port',

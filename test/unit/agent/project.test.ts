@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import { Catalog } from '../../../src/agent/catalog.ts';
 import { nodeJson, serviceJson } from '../../../src/agent/consul.ts';
+import { parseDefinition } from '../../../src/agent/definition.ts';
 import { policyViewOf } from '../../../src/agent/entries/view.ts';
 import { CHECK, HOST, SERVICE, type ServiceDefinition } from '../../../src/agent/kinds.ts';
 import type { PolicyStore } from '../../../src/agent/port.ts';
@@ -102,6 +103,20 @@ test('what is not in the mesh can call but not be called', () => {
   add(self, 'batch', { inMesh: false });
   assert.equal(serviceOf('batch'), undefined);
   assert.equal(view().local[0]?.inMesh, false);
+});
+
+test('an upstream is of this host’s datacenter unless it names another one', () => {
+  const Upstreams = [
+    { DestinationName: 'api', LocalBindPort: 9001 },
+    { DestinationName: 'api', LocalBindPort: 9002, Datacenter: 'dc2' },
+  ];
+  const written = { Name: 'web', Connect: { SidecarService: { Proxy: { Upstreams } } } };
+  add(self, 'web', parseDefinition(written, { type: 'api' }));
+  const upstream = { destination: 'api', bindAddress: '127.0.0.1' };
+  assert.deepEqual(view().local[0]!.upstreams, [
+    { ...upstream, datacenter: 'dc1', bindPort: 9001 },
+    { ...upstream, datacenter: 'dc2', bindPort: 9002 },
+  ]);
 });
 
 test('health is the worst of host and instance, and a warning has its own weight', () => {

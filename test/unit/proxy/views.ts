@@ -1,6 +1,12 @@
 /** Builders of views for tests of the compiler: a small mesh in which every field can be overridden. */
 import { noPolicy } from '../../../src/proxy/policy-defaults.ts';
-import type { InstanceView, LocalInstance, MeshView, ServiceView } from '../../../src/proxy/view.ts';
+import type {
+  InstanceView,
+  LocalInstance,
+  MeshView,
+  ServiceView,
+  UpstreamView,
+} from '../../../src/proxy/view.ts';
 
 export function instanceView(host: string, fields: Partial<InstanceView> = {}): InstanceView {
   return {
@@ -44,6 +50,14 @@ export function localInstance(service: string, fields: Partial<LocalInstance> = 
     upstreams: [],
     ...fields,
   };
+}
+
+export function upstreamView(
+  destination: string,
+  bindPort: number,
+  fields: Partial<UpstreamView> = {},
+): UpstreamView {
+  return { destination, datacenter: 'dc1', bindAddress: '127.0.0.1', bindPort, ...fields };
 }
 
 export function meshView(fields: Partial<MeshView> = {}): MeshView {

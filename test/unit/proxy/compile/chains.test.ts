@@ -17,7 +17,7 @@ import {
   target,
   version,
 } from '../policies.ts';
-import { instanceView, localInstance, meshView, serviceView } from '../views.ts';
+import { instanceView, localInstance, meshView, serviceView, upstreamView } from '../views.ts';
 
 function compiled(policy: Partial<PolicyView>, services: ServiceView[] = []): ProxyConfig {
   return compile(meshView({ policy: policyView(policy), services }));
@@ -84,6 +84,43 @@ test('a subset is the instances that its filter takes; OnlyPassing leaves out th
     config.clusters.some(({ id }) => id === 'api'),
     false,
   );
+});
+
+test('a service of another datacenter keeps its router and its splitter, and every share ends there', () => {
+  const upstreams = [upstreamView('api', 9001, { datacenter: 'dc2' })];
+  const config = compile(
+    meshView({
+      local: [localInstance('web', { upstreams })],
+      services: [versioned],
+      policy: policyView({
+        resolvers: [
+          { ...versions, failover: [{ subset: '*', targets: [target('', '', 'dc1')] }] },
+          resolver('old', { redirect: target('api', 'v2') }),
+          resolver('fixed', { redirect: target('api', '', 'dc3') }),
+        ],
+        routers: [
+          router(
+            'api',
+            route({ service: 'old', mirror: { service: '', subset: 'v1', percent: 5 } }, pathPrefix('/old/')),
+            route({ service: 'fixed' }, pathPrefix('/fixed/')),
+          ),
+        ],
+        splitters: [splitter('api', { percent: 60, subset: 'v1' }, { percent: 40, subset: 'v2' })],
+      }),
+    }),
+  );
+  const { service, routes } = config.destinations.find(({ id }) => id === 'api@dc2')!;
+  assert.equal(service, 'api');
+  assert.deepEqual(routes.map(splitOf), [
+    '100.00 v2.api@dc2',
+    '100.00 api@dc3',
+    '60.00 v1.api@dc2, 40.00 v2.api@dc2',
+  ]);
+  assert.deepEqual(routes[0]!.mirror, { cluster: 'v1.api@dc2', percent: 5 });
+  assert.deepEqual(hostsOf(config, 'v1.api@dc2'), ['f']);
+  assert.deepEqual(clusterNamed(config, 'v1.api@dc2').failover, ['v1.api']);
+  const own = config.destinations.find(({ id }) => id === 'api')!;
+  assert.equal(splitOf(own.routes.at(-1)!), '60.00 v1.api, 40.00 v2.api');
 });
 
 test('routes come in the order written, then one for everything else', () => {

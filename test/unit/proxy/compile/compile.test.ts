@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { trustedShare } from '../../../../src/proxy/compile/clusters.ts';
-import { compile } from '../../../../src/proxy/compile/compile.ts';
+import { Compiler, compile } from '../../../../src/proxy/compile/compile.ts';
 import { configEquals } from '../../../../src/proxy/compile/equal.ts';
 import type { CallerRule } from '../../../../src/proxy/config.ts';
 import type { InstanceView, LocalInstance } from '../../../../src/proxy/view.ts';
-import { instanceView, localInstance, meshView, serviceView } from '../views.ts';
+import { instanceView, localInstance, meshView, serviceView, upstreamView } from '../views.ts';
 
 function weights(instances: InstanceView[]): { [host: string]: number } {
   const { clusters } = compile(meshView({ services: [serviceView('api', instances)] }));
@@ -74,9 +74,7 @@ test('an instance of this very host is called through its inbound listener like 
 });
 
 test('an upstream to a service that nobody runs has a listener and an empty cluster', () => {
-  const local = [
-    localInstance('web', { upstreams: [{ destination: 'api', bindAddress: '127.0.0.1', bindPort: 9001 }] }),
-  ];
+  const local = [localInstance('web', { upstreams: [upstreamView('api', 9001)] })];
   const config = compile(meshView({ local }));
   assert.deepEqual(
     config.outbound.map(({ id, destination }) => [id, destination]),
@@ -92,9 +90,44 @@ test('an upstream to a service that nobody runs has a listener and an empty clus
 });
 
 test('an upstream listener speaks for the service that declared it', () => {
-  const upstreams = [{ destination: 'api', bindAddress: '127.0.0.1', bindPort: 9001 }];
+  const upstreams = [upstreamView('api', 9001)];
   const { outbound } = compile(meshView({ local: [localInstance('web', { upstreams, uid: 7 })] }));
   assert.deepEqual(outbound[1]!.caller, { type: 'service', service: 'web' });
+});
+
+test('an upstream of another datacenter is a destination of its own beside the one here', () => {
+  const here = upstreamView('api', 9001);
+  const there = upstreamView('api', 9002, { datacenter: 'dc2' });
+  const services = [serviceView('api', [instanceView('b'), instanceView('c', { datacenter: 'dc2' })])];
+  const viewOf = (...upstreams: (typeof here)[]) =>
+    meshView({ services, local: [localInstance('web', { upstreams })] });
+  const compiler = new Compiler();
+  const before = compiler.compile(viewOf(here));
+  const { outbound, destinations, clusters } = compiler.compile(viewOf(here, there));
+  assert.deepEqual(
+    outbound.slice(1).map(({ id, port, destination }) => [id, port, destination]),
+    [
+      ['upstream/web-1/api', 9001, 'api'],
+      ['upstream/web-1/api@dc2', 9002, 'api@dc2'],
+    ],
+  );
+  assert.deepEqual(
+    destinations.map(({ id, service, routes }) => [id, service, routes[0]!.split[0]!.cluster]),
+    [
+      ['api', 'api', 'api'],
+      ['api@dc2', 'api', 'api@dc2'],
+    ],
+  );
+  assert.deepEqual(
+    clusters.map(({ id, endpoints }) => [id, endpoints.map((each) => each.id)]),
+    [
+      ['api', ['b']],
+      ['api@dc2', ['c']],
+    ],
+  );
+  assert.equal(clusters[1]!.sni, 'api.default.dc2.internal.example.test');
+  assert.equal(clusters[1]!.spiffeId, 'spiffe://example.test/ns/default/dc/dc2/svc/api');
+  assert.deepEqual(compiler.compile(viewOf(here)), before);
 });
 
 test('the only service of a host speaks for every uid, also when it runs twice', () => {
@@ -144,11 +177,8 @@ test('the inbound listener knows which local instances are out of rotation', () 
 });
 
 test('of listeners on one port the first by id stays and the others are reported', () => {
-  const upstream = (bindAddress: string, bindPort: number, destination: string) => ({
-    destination,
-    bindAddress,
-    bindPort,
-  });
+  const upstream = (bindAddress: string, bindPort: number, destination: string) =>
+    upstreamView(destination, bindPort, { bindAddress });
   const local = [
     localInstance('job', { upstreams: [upstream('127.0.0.1', 9001, 'api')] }),
     localInstance('web', {

@@ -12,6 +12,7 @@ import {
   exchange,
   identityOf,
   listener,
+  plainRoute,
   portOf,
   startHttpApp,
   startMesh,
@@ -409,4 +410,27 @@ test('more requests at once than one session carries go over a second one', asyn
   const answers = await Promise.all(Array.from({ length: count }, () => ask(mesh.port, { agent })));
   assert.ok(answers.every(({ response }) => response.statusCode === 200));
   assert.equal(mesh.callee.stats().activeConnections, 2);
+});
+
+test('what is asked of another datacenter goes there, and is counted for the service', async (t) => {
+  const app = await startHttpApp(t, (_, response) => response.end('far'));
+  const mesh = await startMesh(t, [app]);
+  const [api] = mesh.callerConfig.clusters;
+  const [far] = mesh.callerConfig.destinations;
+  await mesh.caller.apply({
+    ...mesh.callerConfig,
+    outbound: [listener('web', 'api'), listener('web', 'api@dc2'), listener('web', null)],
+    clusters: [
+      { ...api!, endpoints: [] },
+      { ...api!, id: 'api@dc2' },
+    ],
+    destinations: [far!, { ...far!, id: 'api@dc2', routes: [plainRoute('api@dc2')] }],
+  });
+  const here = await ask(portOf(mesh.caller, 'upstream/web/api'));
+  assert.equal(here.response.statusCode, 503);
+  assert.equal((await ask(portOf(mesh.caller, 'upstream/web/api@dc2'))).text, 'far');
+  const named = await ask(portOf(mesh.caller, 'outbound'), { headers: { host: 'api@dc2.mesh' } });
+  assert.equal(named.response.statusCode, 400, 'no Host header names a datacenter');
+  const rows = mesh.caller.stats().traffic.filter(({ destination }) => destination !== 'unknown');
+  assert.deepEqual([...new Set(rows.map(({ destination }) => destination))], ['api']);
 });

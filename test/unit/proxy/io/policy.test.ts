@@ -59,7 +59,7 @@ test('a route leads to a subset of the service, which its host serves under a na
   await mesh.caller.apply({
     ...mesh.callerConfig,
     clusters: [api, subset(api)],
-    destinations: [{ service: 'api', protocol: 'http', routes: [special, plainRoute('api')] }],
+    destinations: [{ id: 'api', service: 'api', protocol: 'http', routes: [special, plainRoute('api')] }],
   });
   assert.equal(await textOf(mesh, '/x'), 'one /x');
   assert.equal(await textOf(mesh, '/v2/x'), 'two /x');
@@ -119,7 +119,7 @@ test('what is served at once is counted over all entries of a service, and given
   await mesh.caller.apply({
     ...mesh.callerConfig,
     clusters: [api, subset(api)],
-    destinations: [{ service: 'api', protocol: 'http', routes: [special, plainRoute('api')] }],
+    destinations: [{ id: 'api', service: 'api', protocol: 'http', routes: [special, plainRoute('api')] }],
   });
   const first = new Promise((resolve) => arrived.addEventListener('request', resolve, { once: true }));
   const answered = textOf(mesh, '/x');
@@ -189,7 +189,7 @@ test('the one cluster that is left stands in for one that cannot be reached', as
   await mesh.caller.apply({
     ...mesh.callerConfig,
     clusters: [live, lost],
-    destinations: [{ service: 'api', protocol: 'http', routes: [plainRoute('lost')] }],
+    destinations: [{ id: 'api', service: 'api', protocol: 'http', routes: [plainRoute('lost')] }],
   });
   for (let i = 0; i < 5; i++) assert.equal(await textOf(mesh, '/'), 'api /');
 });
