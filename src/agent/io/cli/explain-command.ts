@@ -110,7 +110,7 @@ function targetLines({ call, records }: Explanation, target: ExplainedTarget): s
     lines.push(
       indented(
         table(
-          ['ENDPOINT', 'ADDRESS', 'ZONE', 'WEIGHT', 'HEALTH', 'RTT', 'LATENCY', 'IN FLIGHT'],
+          ['ENDPOINT', 'ADDRESS', 'ZONE', 'WEIGHT', 'HEALTH', 'RTT', 'EXPECTED', 'IN FLIGHT'],
           endpoints.map((endpoint) => [
             printable(endpoint.host),
             `${endpoint.address}:${endpoint.port}`,
