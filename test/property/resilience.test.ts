@@ -7,7 +7,12 @@ import { BalancedEndpoint } from '../../src/proxy/balance/endpoint.ts';
 import { Breaker } from '../../src/proxy/resilience/breaker.ts';
 import { Ejection, ejectedCount } from '../../src/proxy/resilience/ejection.ts';
 import { noRoute, RateLimiter } from '../../src/proxy/resilience/rate-limiter.ts';
-import { initialRetries, RetryBudget, reservedRetries, retryShare } from '../../src/proxy/retry-budget.ts';
+import {
+  initialRetries,
+  RetryBudget,
+  reservedRetries,
+  retryShare,
+} from '../../src/proxy/resilience/retry-budget.ts';
 
 /** Pauses between requests: many at once, some within milliseconds, now and then a rest. */
 const pauses = fc.array(

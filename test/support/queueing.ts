@@ -7,8 +7,8 @@ import type { BalancedEndpoint, Outcome } from '../../src/proxy/balance/endpoint
 import { Deadlines } from '../../src/proxy/deadlines.ts';
 import type { BalancePolicy, UpstreamPolicy } from '../../src/proxy/policy.ts';
 import { defaultBalance, defaultUpstream } from '../../src/proxy/policy-defaults.ts';
-import { UpstreamGroup } from '../../src/proxy/upstream-group.ts';
-import { type Dialer, Upstream } from '../../src/proxy/upstreams.ts';
+import { UpstreamGroup } from '../../src/proxy/upstream/upstream-group.ts';
+import { type Dialer, Upstream } from '../../src/proxy/upstream/upstreams.ts';
 
 /** A server that may be made slower, or fail, while the simulation runs. */
 export class SimulatedServer {

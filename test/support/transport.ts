@@ -11,7 +11,7 @@ import {
   type RouteTarget,
 } from '../../src/proxy/http1/route.ts';
 import { idleOnly } from '../../src/proxy/http1/timeouts.ts';
-import { TrafficCounter } from '../../src/proxy/stats.ts';
+import { TrafficCounter } from '../../src/proxy/observe/traffic.ts';
 import {
   type CloseReason,
   type DeclineReason,
@@ -20,7 +20,7 @@ import {
   type TransportOwner,
   takeKept,
 } from '../../src/proxy/transport.ts';
-import { type Dialer, Upstream, UpstreamGroup } from '../../src/proxy/upstreams.ts';
+import { type Dialer, Upstream, UpstreamGroup } from '../../src/proxy/upstream/upstreams.ts';
 
 /** Keeps what is written; the test plays the peer. */
 export class MemoryTransport implements Transport {

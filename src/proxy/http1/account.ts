@@ -5,7 +5,7 @@ import { type ResponseFlags, responseFlag } from '../observe/flags.ts';
 import type { Observation } from '../observe/observation.ts';
 import { noGrpcStatus } from '../observe/outcomes.ts';
 import type { TrafficCounter } from '../observe/traffic.ts';
-import type { RequestProtocol } from '../upstreams.ts';
+import type { RequestProtocol } from '../upstream/upstreams.ts';
 import type { RequestHead } from './head.ts';
 
 /** Reused for request after request. */

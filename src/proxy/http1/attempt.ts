@@ -1,8 +1,8 @@
 /** Whom a request is with, and whom it was with last: one at a time. */
 import type { Millis } from '../../core.ts';
 import type { BalancedEndpoint, Outcome } from '../balance/endpoint.ts';
-import { firstServing } from '../failover.ts';
-import type { RequestProtocol, UpstreamGroup } from '../upstreams.ts';
+import { firstServing } from '../upstream/failover.ts';
+import type { RequestProtocol, UpstreamGroup } from '../upstream/upstreams.ts';
 import type { UpstreamConnection } from './upstream.ts';
 
 /** Reused for request after request. */

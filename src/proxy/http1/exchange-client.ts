@@ -1,7 +1,7 @@
 /** The client's connection, as an exchange sees it. */
 import type { Millis } from '../../core.ts';
 import type { Timed } from '../deadlines.ts';
-import type { Relay } from '../relay.ts';
+import type { Relay } from '../relay/relay.ts';
 import type { Transport } from '../transport.ts';
 import type { Refusal } from './refusal.ts';
 

@@ -7,7 +7,7 @@ import type { Millis } from '../../core.ts';
 import type { BalancedEndpoint } from '../balance/endpoint.ts';
 import type { UpstreamFailure } from '../failure.ts';
 import type { Transport } from '../transport.ts';
-import type { RequestProtocol, UpstreamGroup } from '../upstreams.ts';
+import type { RequestProtocol, UpstreamGroup } from '../upstream/upstreams.ts';
 import type { Attempt } from './attempt.ts';
 import type { FieldEdits } from './field-edits.ts';
 import type { ResponseHead } from './head.ts';

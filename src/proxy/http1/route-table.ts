@@ -1,8 +1,8 @@
 /** The routes of one destination for one caller, compiled: which of them a request takes, and what that means. */
 import type { Destination, Route, SplitTarget } from '../config.ts';
+import type { TrafficCounter } from '../observe/traffic.ts';
 import type { TimeoutPolicy } from '../policy.ts';
-import type { TrafficCounter } from '../stats.ts';
-import type { RequestProtocol } from '../upstreams.ts';
+import type { RequestProtocol } from '../upstream/upstreams.ts';
 import type { Protocol } from '../view.ts';
 import { RequestFacts } from './facts.ts';
 import { compileEdits } from './field-edits.ts';

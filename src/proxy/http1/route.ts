@@ -1,9 +1,9 @@
 /** What a listener decides about a request, before anything of it is forwarded. */
 import type { Random } from '../../core.ts';
 import type { RequestHasher } from '../balance/hash-key.ts';
+import type { TrafficCounter } from '../observe/traffic.ts';
 import type { FaultPolicy, HedgePolicy, HttpRedirect } from '../policy.ts';
-import type { TrafficCounter } from '../stats.ts';
-import type { RequestProtocol, UpstreamGroup } from '../upstreams.ts';
+import type { RequestProtocol, UpstreamGroup } from '../upstream/upstreams.ts';
 import type { FieldEdits } from './field-edits.ts';
 import type { RequestHead } from './head.ts';
 import type { Mirror } from './mirror.ts';

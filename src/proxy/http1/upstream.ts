@@ -11,7 +11,7 @@ import {
   type Transport,
   type TransportOwner,
 } from '../transport.ts';
-import type { RequestProtocol, Upstream } from '../upstreams.ts';
+import type { RequestProtocol, Upstream } from '../upstream/upstreams.ts';
 import { BodyTracker, bodyMalformed } from './body.ts';
 import { type ConnectionNotice, forwardedResponse, inlineEnd } from './edit.ts';
 import { fieldValue } from './facts.ts';

@@ -3,7 +3,7 @@ import type { Millis } from '../../core.ts';
 import type { Timed } from '../deadlines.ts';
 import type { EngineContext } from '../engine.ts';
 import type { Transport } from '../transport.ts';
-import type { CarriedProtocol, Dialer } from '../upstreams.ts';
+import type { CarriedProtocol, Dialer } from '../upstream/upstreams.ts';
 import { Http2ClientSession } from './client-session.ts';
 import { ClientStream } from './client-stream.ts';
 

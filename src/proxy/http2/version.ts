@@ -3,7 +3,7 @@ import type { Millis } from '../../core.ts';
 import type { Timed } from '../deadlines.ts';
 import { type EngineContext, idleDownstreamMs } from '../engine.ts';
 import { nobody, type Transport, type TransportOwner } from '../transport.ts';
-import type { RequestProtocol } from '../upstreams.ts';
+import type { RequestProtocol } from '../upstream/upstreams.ts';
 import { preface } from './frames.ts';
 
 /** Told once what it is; the bytes are for whoever takes the transport over, before anything else comes. */

@@ -2,7 +2,7 @@
 import type { EngineContext } from '../engine.ts';
 import { ClientPool } from '../http2/client-pool.ts';
 import { nobody, type Transport } from '../transport.ts';
-import type { CarriedProtocol, Dialer } from '../upstreams.ts';
+import type { CarriedProtocol, Dialer } from '../upstream/upstreams.ts';
 import { SocketTransport } from './socket.ts';
 
 /** An application on the same host answers at once or not at all. */

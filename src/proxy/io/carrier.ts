@@ -6,7 +6,7 @@ import type { EngineContext } from '../engine.ts';
 import { Session, type SessionEvents } from '../mux/session.ts';
 import type { MuxStream } from '../mux/stream.ts';
 import type { CloseReason } from '../transport.ts';
-import type { CarriedProtocol } from '../upstreams.ts';
+import type { CarriedProtocol } from '../upstream/upstreams.ts';
 
 /** How often a session that carries something must be heard of; twice nothing, and it is dead. */
 const livenessMs = 10_000;

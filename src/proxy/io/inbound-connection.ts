@@ -4,7 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Millis } from '../../core.ts';
 import type { Timed } from '../deadlines.ts';
 import { alpnName } from '../mux/frames.ts';
-import type { RequestProtocol } from '../upstreams.ts';
+import type { RequestProtocol } from '../upstream/upstreams.ts';
 import { SessionCarrier } from './carrier.ts';
 import { InboundPeer, type LocalServices } from './inbound-peer.ts';
 import type { Plane, VerifiedPeer } from './options.ts';

@@ -3,7 +3,6 @@
  * peer may do is decided for each request and stream; the decision is remembered until the next configuration.
  */
 
-import { Detection } from '../detection.ts';
 import { declineOf } from '../failure.ts';
 import type { Admission } from '../http1/admission.ts';
 import { countRefusedStream } from '../http1/count-refused.ts';
@@ -22,10 +21,11 @@ import { carriedBy } from '../http1/route-table.ts';
 import { Http2ServerSession } from '../http2/server-session.ts';
 import { VersionDetection } from '../http2/version.ts';
 import type { MuxStream } from '../mux/stream.ts';
-import type { TrafficCounter } from '../stats.ts';
-import { TcpConnection } from '../tcp.ts';
+import type { TrafficCounter } from '../observe/traffic.ts';
+import { Detection } from '../relay/detection.ts';
+import { TcpConnection } from '../relay/tcp.ts';
 import type { Transport } from '../transport.ts';
-import type { CarriedProtocol, RequestProtocol } from '../upstreams.ts';
+import type { CarriedProtocol, RequestProtocol } from '../upstream/upstreams.ts';
 import type { Protocol } from '../view.ts';
 import type { LocalService } from './inbound-service.ts';
 import type { Plane, VerifiedPeer } from './options.ts';

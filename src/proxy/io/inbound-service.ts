@@ -6,7 +6,7 @@ import { Refusal } from '../http1/refusal.ts';
 import { localTimeouts, type Timeouts } from '../http1/timeouts.ts';
 import { decide, ruleFor } from '../intentions.ts';
 import { Limit } from '../resilience/limit.ts';
-import { Upstream, UpstreamGroup } from '../upstreams.ts';
+import { Upstream, UpstreamGroup } from '../upstream/upstreams.ts';
 import { AppDialer } from './app-dialer.ts';
 import type { Plane } from './options.ts';
 

@@ -1,7 +1,7 @@
 /** What the embedded data plane is given from outside. */
 import type { HostId, Millis, Random } from '../../core.ts';
 import type { EngineContext } from '../engine.ts';
-import type { TrafficTable } from '../stats.ts';
+import type { TrafficTable } from '../observe/traffic.ts';
 import type { Peers } from './peers.ts';
 
 /** Who a peer is, by the DER of its leaf certificate whose chain was verified already. */

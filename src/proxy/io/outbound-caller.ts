@@ -5,7 +5,7 @@ import { Refusal } from '../http1/refusal.ts';
 import { type Reach, RouteTable } from '../http1/route-table.ts';
 import type { UpstreamPolicy } from '../policy.ts';
 import { defaultConnectTimeoutMs, defaultUpstream, noTimeouts } from '../policy-defaults.ts';
-import { UpstreamGroup } from '../upstreams.ts';
+import { UpstreamGroup } from '../upstream/upstreams.ts';
 import type { Plane } from './options.ts';
 import { OutboundCluster } from './outbound-cluster.ts';
 import type { ServiceContext } from './tls-contexts.ts';

@@ -1,15 +1,15 @@
 /** One connection of a local application: finds out what it speaks, then carries its requests or its bytes. */
 import type { Caller } from '../caller.ts';
-import { Detection } from '../detection.ts';
 import { countRefusedStream } from '../http1/count-refused.ts';
 import { DownstreamConnection } from '../http1/downstream.ts';
 import { Refusal } from '../http1/refusal.ts';
 import { drawTarget, isRefused } from '../http1/route.ts';
 import { Http2ServerSession } from '../http2/server-session.ts';
 import { VersionDetection } from '../http2/version.ts';
-import { TcpConnection } from '../tcp.ts';
+import { Detection } from '../relay/detection.ts';
+import { TcpConnection } from '../relay/tcp.ts';
 import type { Transport, TransportOwner } from '../transport.ts';
-import type { RequestProtocol } from '../upstreams.ts';
+import type { RequestProtocol } from '../upstream/upstreams.ts';
 import type { Plane } from './options.ts';
 import { OutboundRouter } from './outbound-router.ts';
 import type { OutboundRoutes } from './outbound-routes.ts';

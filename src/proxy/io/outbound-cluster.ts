@@ -1,9 +1,9 @@
 /** The way of one local service to one cluster: its endpoints, sessions and counters. */
 import type { Cluster, Endpoint } from '../config.ts';
 import { Refusal } from '../http1/refusal.ts';
+import type { TrafficCounter } from '../observe/traffic.ts';
 import type { UpstreamPolicy } from '../policy.ts';
-import type { TrafficCounter } from '../stats.ts';
-import { Upstream, UpstreamGroup } from '../upstreams.ts';
+import { Upstream, UpstreamGroup } from '../upstream/upstreams.ts';
 import type { Plane } from './options.ts';
 import { SessionPool } from './pool.ts';
 import type { ServiceContext } from './tls-contexts.ts';

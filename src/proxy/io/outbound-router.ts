@@ -3,7 +3,7 @@ import type { Caller } from '../caller.ts';
 import type { RequestHead } from '../http1/head.ts';
 import { type HttpRoute, isRefused, type RefusedRoute, type RequestRouter } from '../http1/route.ts';
 import type { RouteTable } from '../http1/route-table.ts';
-import type { TrafficCounter } from '../stats.ts';
+import type { TrafficCounter } from '../observe/traffic.ts';
 import type { OutboundRoutes } from './outbound-routes.ts';
 
 export class OutboundRouter implements RequestRouter {

@@ -1,11 +1,11 @@
 /** All ways out of this host: what each of its services may ask for, and what becomes of it. */
 import type { Caller } from '../caller.ts';
 import type { CallerPolicy, Cluster, Destination, ProxyConfig } from '../config.ts';
-import { addStatuses, type GroupStatuses } from '../group-statuses.ts';
 import { Refusal } from '../http1/refusal.ts';
 import type { RefusedRoute } from '../http1/route.ts';
 import type { RouteTable } from '../http1/route-table.ts';
-import type { TrafficCounter } from '../stats.ts';
+import type { TrafficCounter } from '../observe/traffic.ts';
+import { addStatuses, type GroupStatuses } from '../upstream/group-statuses.ts';
 import type { Plane } from './options.ts';
 import { type ClusterSource, OutboundCaller } from './outbound-caller.ts';
 import type { OutboundCluster } from './outbound-cluster.ts';

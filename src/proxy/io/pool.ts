@@ -3,7 +3,7 @@ import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
 import type { Cluster, Endpoint } from '../config.ts';
 import { alpnName } from '../mux/frames.ts';
 import type { Transport } from '../transport.ts';
-import type { CarriedProtocol, Dialer } from '../upstreams.ts';
+import type { CarriedProtocol, Dialer } from '../upstream/upstreams.ts';
 import { SessionCarrier } from './carrier.ts';
 import type { Plane, VerifiedPeer } from './options.ts';
 import { type ServiceContext, tlsVersions } from './tls-contexts.ts';

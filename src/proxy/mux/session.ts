@@ -3,7 +3,7 @@
  * come out by `takeOutput`; it has no socket and no clock. Anything malformed ends the session with a reason.
  */
 import { type CloseReason, highWaterBytes } from '../transport.ts';
-import type { CarriedProtocol } from '../upstreams.ts';
+import type { CarriedProtocol } from '../upstream/upstreams.ts';
 import {
   FrameType,
   headerBytes,

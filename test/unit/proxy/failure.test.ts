@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { defaultBalance, defaultUpstream } from '../../../src/proxy/policy-defaults.ts';
-import type { EndpointSnapshot } from '../../../src/proxy/upstream-group.ts';
+import type { EndpointSnapshot } from '../../../src/proxy/upstream/upstream-group.ts';
 import { TestEngine } from '../../support/transport.ts';
 
 const passiveHealth = {

@@ -4,7 +4,7 @@ import { metricsExporter } from '../../../../src/agent/io/metrics.ts';
 import { LocalPort } from '../../../../src/agent/io/port.ts';
 import { Fault } from '../../../../src/core.ts';
 import type { DataPlaneStats } from '../../../../src/proxy/dataplane.ts';
-import { TrafficCounter } from '../../../../src/proxy/stats.ts';
+import { TrafficCounter } from '../../../../src/proxy/observe/traffic.ts';
 import { definitionOf } from '../../../support/agent.ts';
 import { Flock, type FlockHost } from '../../../support/flock.ts';
 

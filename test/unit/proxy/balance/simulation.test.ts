@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BreakerPolicy, PassiveHealthPolicy } from '../../../../src/proxy/policy.ts';
-import { initialRetries, retryShare } from '../../../../src/proxy/retry-budget.ts';
+import { initialRetries, retryShare } from '../../../../src/proxy/resilience/retry-budget.ts';
 import { Queueing, SimulatedServer } from '../../../support/queueing.ts';
 
 const seeds = [1, 2, 3, 4, 5];

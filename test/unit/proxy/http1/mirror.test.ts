@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Mirror } from '../../../../src/proxy/http1/mirror.ts';
-import { TrafficCounter } from '../../../../src/proxy/stats.ts';
+import { TrafficCounter } from '../../../../src/proxy/observe/traffic.ts';
 import { highWaterBytes } from '../../../../src/proxy/transport.ts';
 import { type MemoryTransport, TestEngine } from '../../../support/transport.ts';
 

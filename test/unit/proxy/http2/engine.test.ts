@@ -7,7 +7,7 @@ import { idleOnly } from '../../../../src/proxy/http1/timeouts.ts';
 import { ClientPool } from '../../../../src/proxy/http2/client-pool.ts';
 import { ErrorCode, FrameType, preface } from '../../../../src/proxy/http2/frames.ts';
 import { Http2ServerSession } from '../../../../src/proxy/http2/server-session.ts';
-import { Upstream, UpstreamGroup } from '../../../../src/proxy/upstreams.ts';
+import { Upstream, UpstreamGroup } from '../../../../src/proxy/upstream/upstreams.ts';
 import {
   data,
   type Fields,

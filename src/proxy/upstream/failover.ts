@@ -1,5 +1,5 @@
 /** Which of several groups is asked, when one stands in for another. */
-import type { Millis } from '../core.ts';
+import type { Millis } from '../../core.ts';
 import type { UpstreamGroup } from './upstreams.ts';
 
 /**

@@ -7,7 +7,7 @@
  * While every endpoint fails, retries <= 0.15 x requests + 10: from 200 requests on, never more than a fifth on
  * top. While some endpoint is well a reserve may be used besides, and has to be earned back before anything else.
  */
-import type { Millis } from '../core.ts';
+import type { Millis } from '../../core.ts';
 
 /** Retries each request earns. */
 export const retryShare = 0.15;

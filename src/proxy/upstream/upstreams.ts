@@ -1,7 +1,7 @@
 /** One endpoint as requests are sent to it: how to connect, and its connections that wait for work. */
-import type { EngineContext } from './engine.ts';
-import { UpstreamConnection } from './http1/upstream.ts';
-import type { Transport } from './transport.ts';
+import type { EngineContext } from '../engine.ts';
+import { UpstreamConnection } from '../http1/upstream.ts';
+import type { Transport } from '../transport.ts';
 
 export { UpstreamGroup } from './upstream-group.ts';
 

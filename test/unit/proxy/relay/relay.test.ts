@@ -1,12 +1,12 @@
 /** Two transports joined byte for byte. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { seededRandom } from '../../../src/core.ts';
-import { Deadlines } from '../../../src/proxy/deadlines.ts';
-import { Relay, type RelayEnd } from '../../../src/proxy/relay.ts';
-import { TrafficCounter } from '../../../src/proxy/stats.ts';
-import { highWaterBytes } from '../../../src/proxy/transport.ts';
-import { MemoryTransport } from '../../support/transport.ts';
+import { seededRandom } from '../../../../src/core.ts';
+import { Deadlines } from '../../../../src/proxy/deadlines.ts';
+import { TrafficCounter } from '../../../../src/proxy/observe/traffic.ts';
+import { Relay, type RelayEnd } from '../../../../src/proxy/relay/relay.ts';
+import { highWaterBytes } from '../../../../src/proxy/transport.ts';
+import { MemoryTransport } from '../../../support/transport.ts';
 
 function join(): { client: MemoryTransport; server: MemoryTransport; relay: Relay; ends: RelayEnd[] } {
   const client = new MemoryTransport();

@@ -1,16 +1,16 @@
 /** One TCP connection of a client: finds it a server, trying another if the first cannot be reached, then relays. */
-import type { Millis } from '../core.ts';
-import type { BalancedEndpoint } from './balance/endpoint.ts';
-import type { EngineContext } from './engine.ts';
-import { firstServing } from './failover.ts';
-import { declineOf, failureOf } from './failure.ts';
-import { Refusal } from './http1/refusal.ts';
-import { type ResponseFlags, responseFlag } from './observe/flags.ts';
-import type { Observation } from './observe/observation.ts';
+import type { Millis } from '../../core.ts';
+import type { BalancedEndpoint } from '../balance/endpoint.ts';
+import type { EngineContext } from '../engine.ts';
+import { declineOf, failureOf } from '../failure.ts';
+import { Refusal } from '../http1/refusal.ts';
+import { type ResponseFlags, responseFlag } from '../observe/flags.ts';
+import type { Observation } from '../observe/observation.ts';
+import type { TrafficCounter } from '../observe/traffic.ts';
+import { type CloseReason, nobody, type Transport, type TransportOwner } from '../transport.ts';
+import { firstServing } from '../upstream/failover.ts';
+import type { UpstreamGroup } from '../upstream/upstreams.ts';
 import { type OnHttp, Relay, type RelayEnd } from './relay.ts';
-import type { TrafficCounter } from './stats.ts';
-import { type CloseReason, nobody, type Transport, type TransportOwner } from './transport.ts';
-import type { UpstreamGroup } from './upstreams.ts';
 
 export interface TcpRoute {
   /** In order: the next is asked where the one before has nobody to offer. */

@@ -1,9 +1,9 @@
 /** A connection whose protocol is not known yet: waits for the first bytes, or for silence. */
-import type { Millis } from '../core.ts';
-import type { Timed } from './deadlines.ts';
+import type { Millis } from '../../core.ts';
+import type { Timed } from '../deadlines.ts';
+import type { EngineContext } from '../engine.ts';
+import type { CloseReason, Transport, TransportOwner } from '../transport.ts';
 import { type DetectedProtocol, detectionSilenceMs, detectProtocol } from './detect.ts';
-import type { EngineContext } from './engine.ts';
-import type { CloseReason, Transport, TransportOwner } from './transport.ts';
 
 /** `first` holds what was read; `silent` says that nothing came in time. */
 type OnDetected = (protocol: DetectedProtocol, first: Buffer, finished: boolean, silent: boolean) => void;

@@ -1,5 +1,5 @@
 /** Tells HTTP/1.1, HTTP/2 and anything else apart by the first bytes a client sends. */
-import { isTarget, isToken, space } from './http1/bytes.ts';
+import { isTarget, isToken, space } from '../http1/bytes.ts';
 
 export type DetectedProtocol = 'http1' | 'http2' | 'tcp';
 

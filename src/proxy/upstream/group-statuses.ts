@@ -1,5 +1,5 @@
 /** What groups of endpoints know, in the words of the data plane's stats. */
-import type { BreakerStatus, EndpointStatus } from './dataplane.ts';
+import type { BreakerStatus, EndpointStatus } from '../dataplane.ts';
 import type { GroupSnapshot } from './upstream-group.ts';
 
 export interface GroupStatuses {

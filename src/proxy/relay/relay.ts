@@ -1,18 +1,18 @@
 /** Two transports joined byte for byte, with back-pressure and half-close each way: TCP, and HTTP after 101. */
-import type { Millis } from '../core.ts';
-import type { Deadlines, Timed } from './deadlines.ts';
-import { detectProtocol } from './detect.ts';
-import type { EngineContext } from './engine.ts';
-import { failureOf } from './failure.ts';
-import type { TrafficCounter } from './stats.ts';
+import type { Millis } from '../../core.ts';
+import type { Deadlines, Timed } from '../deadlines.ts';
+import type { EngineContext } from '../engine.ts';
+import { failureOf } from '../failure.ts';
+import type { TrafficCounter } from '../observe/traffic.ts';
 import {
   type CloseReason,
   highWaterBytes,
   keepReceived,
   type Transport,
   type TransportOwner,
-} from './transport.ts';
-import type { RequestProtocol } from './upstreams.ts';
+} from '../transport.ts';
+import type { RequestProtocol } from '../upstream/upstreams.ts';
+import { detectProtocol } from './detect.ts';
 
 export type RelayEnd =
   | CloseReason

@@ -1,7 +1,7 @@
 /** Which protocol a client speaks, by its first bytes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type DetectedProtocol, detectProtocol } from '../../../src/proxy/detect.ts';
+import { type DetectedProtocol, detectProtocol } from '../../../../src/proxy/relay/detect.ts';
 
 const cases: readonly (readonly [string, DetectedProtocol | null])[] = [
   ['', null],

@@ -2,15 +2,15 @@
  * The endpoints that can serve one destination for one caller, and everything that decides whether a request
  * goes to one of them: balancing, limits, the circuit breaker, ejection and the budget for retries.
  */
-import type { Millis, Random } from '../core.ts';
-import { Balancer, type Locality } from './balance/balancer.ts';
-import { noHash } from './balance/chooser.ts';
-import type { BalancedEndpoint, Outcome, OutcomeListener } from './balance/endpoint.ts';
-import type { BalancePolicy, UpstreamPolicy } from './policy.ts';
-import { Breaker, type BreakerState } from './resilience/breaker.ts';
-import { Ejection, ejectedCount } from './resilience/ejection.ts';
-import { Limit } from './resilience/limit.ts';
-import { RetryBudget } from './retry-budget.ts';
+import type { Millis, Random } from '../../core.ts';
+import { Balancer, type Locality } from '../balance/balancer.ts';
+import { noHash } from '../balance/chooser.ts';
+import type { BalancedEndpoint, Outcome, OutcomeListener } from '../balance/endpoint.ts';
+import type { BalancePolicy, UpstreamPolicy } from '../policy.ts';
+import { Breaker, type BreakerState } from '../resilience/breaker.ts';
+import { Ejection, ejectedCount } from '../resilience/ejection.ts';
+import { Limit } from '../resilience/limit.ts';
+import { RetryBudget } from '../resilience/retry-budget.ts';
 import type { Upstream } from './upstreams.ts';
 
 /** Why `pick` gave nothing; reasons of `RefusalReason`. */

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { seededRandom } from '../../../src/core.ts';
-import { Deadlines } from '../../../src/proxy/deadlines.ts';
-import { firstServing } from '../../../src/proxy/failover.ts';
-import type { UpstreamPolicy } from '../../../src/proxy/policy.ts';
-import { defaultBalance, defaultUpstream } from '../../../src/proxy/policy-defaults.ts';
-import { UpstreamGroup } from '../../../src/proxy/upstream-group.ts';
-import { Upstream } from '../../../src/proxy/upstreams.ts';
-import { groupOf, unusedDialer } from '../../support/queueing.ts';
+import { seededRandom } from '../../../../src/core.ts';
+import { Deadlines } from '../../../../src/proxy/deadlines.ts';
+import type { UpstreamPolicy } from '../../../../src/proxy/policy.ts';
+import { defaultBalance, defaultUpstream } from '../../../../src/proxy/policy-defaults.ts';
+import { firstServing } from '../../../../src/proxy/upstream/failover.ts';
+import { UpstreamGroup } from '../../../../src/proxy/upstream/upstream-group.ts';
+import { Upstream } from '../../../../src/proxy/upstream/upstreams.ts';
+import { groupOf, unusedDialer } from '../../../support/queueing.ts';
 
 const nowhere = { zone: '', callerShare: null };
 

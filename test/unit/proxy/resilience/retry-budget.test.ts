@@ -1,7 +1,12 @@
 /** How many retries a group of endpoints may cost. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { initialRetries, RetryBudget, reservedRetries, retryShare } from '../../../src/proxy/retry-budget.ts';
+import {
+  initialRetries,
+  RetryBudget,
+  reservedRetries,
+  retryShare,
+} from '../../../../src/proxy/resilience/retry-budget.ts';
 
 const othersAreWell = (): boolean => true;
 const nobodyIsWell = (): boolean => false;
