@@ -6,12 +6,12 @@
 import { seal } from '../src/agent/envelope.ts';
 import { ADMISSION, CONFIG_ENTRY, GRANT, HOST, SERVICE } from '../src/agent/kinds.ts';
 import { ByteWriter, encodeJson, Fault, type HostId, type Random, randomInt } from '../src/core.ts';
-import { encodeRecord, type RecordFields } from '../src/gossip/codec.ts';
-import { originCoordinate } from '../src/gossip/coordinate.ts';
-import { decodeDelta, encodeDelta } from '../src/gossip/dissemination.ts';
+import { originCoordinate } from '../src/gossip/coordinates/coordinate.ts';
 import { decodeFrame, encodeFrame } from '../src/gossip/framecodec.ts';
 import { type Frame, maxRumors, type Rumor } from '../src/gossip/frames.ts';
-import type { Record } from '../src/gossip/record.ts';
+import { encodeRecord, type RecordFields } from '../src/gossip/replica/codec.ts';
+import type { Record } from '../src/gossip/replica/record.ts';
+import { decodeDelta, encodeDelta } from '../src/gossip/spread/dissemination.ts';
 import { damaged, type Forgeries, garbage } from './forgery.ts';
 import type { Host } from './host.ts';
 import { drawBytes, drawSigner } from './keys.ts';

@@ -4,10 +4,10 @@
  */
 import { hash } from 'node:crypto';
 import type { Verify } from '../src/core.ts';
-import { isAuthentic } from '../src/gossip/codec.ts';
 import { defaultGossipParameters } from '../src/gossip/parameters.ts';
-import type { Record } from '../src/gossip/record.ts';
-import { slotOf } from '../src/gossip/record.ts';
+import { isAuthentic } from '../src/gossip/replica/codec.ts';
+import type { Record } from '../src/gossip/replica/record.ts';
+import { slotOf } from '../src/gossip/replica/record.ts';
 import type { ProxyConfig } from '../src/proxy/config.ts';
 import type { Flock } from './flock.ts';
 import { Growth } from './growth.ts';

@@ -1,8 +1,8 @@
 /** What attackers make: things that look right and are not, and the memory of them, so that none is ever found. */
 import { hash } from 'node:crypto';
 import { type HostId, type Random, randomInt, type Signer } from '../src/core.ts';
-import { encodeRecord, type RecordFields } from '../src/gossip/codec.ts';
-import type { Record } from '../src/gossip/record.ts';
+import { encodeRecord, type RecordFields } from '../src/gossip/replica/codec.ts';
+import type { Record } from '../src/gossip/replica/record.ts';
 import { drawBytes } from './keys.ts';
 
 /** Any bytes at all. */

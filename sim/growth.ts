@@ -3,7 +3,7 @@
  * policy, all as one process of a host has them; and what a host itself signs, over all its lives.
  */
 import type { HostId } from '../src/core.ts';
-import { type Record, slotOf } from '../src/gossip/record.ts';
+import { type Record, slotOf } from '../src/gossip/replica/record.ts';
 import { finalityOf } from '../src/trust/finality.ts';
 import type { Host } from './host.ts';
 import type { SimulatedAgent } from './simulated-agent.ts';

@@ -3,7 +3,7 @@
  * seen everywhere. The checkers hold the agents to it.
  */
 import type { Topic } from '../src/agent/catalog.ts';
-import type { Hlc } from '../src/gossip/record.ts';
+import type { Hlc } from '../src/gossip/replica/record.ts';
 import type { Host } from './host.ts';
 import type { SimulatedAgent } from './simulated-agent.ts';
 import { Samples } from './statistics.ts';

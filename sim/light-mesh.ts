@@ -5,11 +5,11 @@
 import { assert, type HostId, type Random } from '../src/core.ts';
 import { encodeFrame } from '../src/gossip/framecodec.ts';
 import type { SwimFrame } from '../src/gossip/frames.ts';
-import { Membership } from '../src/gossip/membership.ts';
+import { Membership } from '../src/gossip/membership/membership.ts';
+import { Roster } from '../src/gossip/membership/roster.ts';
+import { sealedOverheadBytes } from '../src/gossip/membership/sealing.ts';
 import type { SwimParameters } from '../src/gossip/parameters.ts';
 import type { Member } from '../src/gossip/port.ts';
-import { Roster } from '../src/gossip/roster.ts';
-import { sealedOverheadBytes } from '../src/gossip/sealing.ts';
 import type { MembershipEffect, MembershipInput } from '../src/gossip/swim-port.ts';
 import { drawBytes } from './keys.ts';
 import { LightNetwork, type LightUser } from './light-network.ts';

@@ -18,9 +18,9 @@ import {
   type Signer,
   type Verify,
 } from '../src/core.ts';
-import { encodeRecord } from '../src/gossip/codec.ts';
-import type { Record } from '../src/gossip/record.ts';
-import { recordOp } from '../src/gossip/stored.ts';
+import { encodeRecord } from '../src/gossip/replica/codec.ts';
+import type { Record } from '../src/gossip/replica/record.ts';
+import { recordOp } from '../src/gossip/replica/stored.ts';
 import { createAdmission, createFounderAdmission } from '../src/trust/admission.ts';
 import { parseCsr } from '../src/trust/csr.ts';
 import { createGenesis, type Genesis } from '../src/trust/genesis.ts';

@@ -5,7 +5,7 @@ import type { AgentEffect, AgentInput } from '../src/agent/effects.ts';
 import type { PolicyStore } from '../src/agent/port.ts';
 import type { HostId, Machine } from '../src/core.ts';
 import type { Member } from '../src/gossip/port.ts';
-import type { Record } from '../src/gossip/record.ts';
+import type { Record } from '../src/gossip/replica/record.ts';
 import type { GossipStats } from '../src/gossip/stats.ts';
 import type { SwimEffect, SwimInput } from '../src/gossip/swim-port.ts';
 import type { EngineInput } from '../src/trust/quorum/engine.ts';

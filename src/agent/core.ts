@@ -12,11 +12,11 @@ import {
   type Signer,
   type Verify,
 } from '../core.ts';
-import { digestKeyOf } from '../gossip/digest.ts';
 import { Gossip } from '../gossip/gossip.ts';
 import type { GossipParameters } from '../gossip/parameters.ts';
 import type { GossipEffect, Member, MemberState } from '../gossip/port.ts';
-import type { Record } from '../gossip/record.ts';
+import { digestKeyOf } from '../gossip/replica/digest.ts';
+import type { Record } from '../gossip/replica/record.ts';
 import type { MeshView } from '../proxy/view.ts';
 import { expiryOf } from '../trust/denial.ts';
 import type { TrusteePolicy } from '../trust/epoch/policy.ts';

@@ -2,7 +2,7 @@
  * Reads Consul's service definitions, in the API's CamelCase and the files' snake_case, into checked and
  * complete `ServiceDefinition`s, and writes them back. What Starling would not act on is refused, not dropped.
  */
-import { maxValueBytes } from '../gossip/record.ts';
+import { maxValueBytes } from '../gossip/replica/record.ts';
 import { checkToConsul, idPattern, type Origin, parseCheck } from './check-definition.ts';
 import { Fields, fault } from './fields.ts';
 import {

@@ -1,7 +1,7 @@
 /** What the agent core takes in and what it asks of its driver: the shell in production, the simulator else. */
 import type { Fault, HostId } from '../core.ts';
 import type { StoreOp } from '../gossip/port.ts';
-import type { Record } from '../gossip/record.ts';
+import type { Record } from '../gossip/replica/record.ts';
 import type { SwimOrder, SwimReport } from '../gossip/swim-port.ts';
 import type { ProxyConfig } from '../proxy/config.ts';
 import type { ShareName } from '../trust/epoch/crypto-port.ts';

@@ -4,7 +4,7 @@
  */
 import { assert, type HostId, type Millis } from '../core.ts';
 import type { Member, MemberState } from '../gossip/port.ts';
-import { hlcMillis, type Record, type Scope } from '../gossip/record.ts';
+import { hlcMillis, type Record, type Scope } from '../gossip/replica/record.ts';
 
 export interface MemberEvent {
   /** The state that begins, or `joined` for a host that was not a member. */

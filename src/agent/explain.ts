@@ -3,7 +3,7 @@
  * its steps, the endpoints as this host knows them, and what would let the call through. Pure; changes nothing.
  */
 import type { HostId, Millis } from '../core.ts';
-import { hlcMillis } from '../gossip/record.ts';
+import { hlcMillis } from '../gossip/replica/record.ts';
 import { isMember } from '../proxy/compile/clusters.ts';
 import { compile, entriesOf } from '../proxy/compile/compile.ts';
 import { resolversPassed } from '../proxy/compile/passed.ts';

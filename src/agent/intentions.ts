@@ -3,7 +3,7 @@
  * `service-intentions` entries that hold them: one entry a destination, one source a caller.
  */
 import { byCodeUnit, Fault } from '../core.ts';
-import { hlcMillis } from '../gossip/record.ts';
+import { hlcMillis } from '../gossip/replica/record.ts';
 import { Admission, Permissions } from '../proxy/http1/admission.ts';
 import { precedence, ruleFor, rulesFor, wildcard } from '../proxy/intentions.ts';
 import type { Json } from './consul.ts';

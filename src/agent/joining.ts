@@ -4,7 +4,7 @@
  * why not. Nothing in either is secret, and nothing in the answer is believed unchecked.
  */
 import { ByteReader, ByteWriter, Fault, type HostId, type Millis, type Signer } from '../core.ts';
-import { encodeRecord } from '../gossip/codec.ts';
+import { encodeRecord } from '../gossip/replica/codec.ts';
 import { createAdmission, encodeAdmission } from '../trust/admission.ts';
 import type { JoinToken } from '../trust/token.ts';
 import { ADMISSION } from './kinds.ts';

@@ -20,7 +20,7 @@ export const CONFIG_ENTRY = 'config-entry';
 /** Host scope, key '': which policy the host's proxy has taken on. */
 export const POLICY_RECEIPT = 'policy-receipt';
 /** Policy scope, key = host id: an operator says that this host is gone, as of an incarnation. */
-export { departureKind as DEPARTURE } from '../gossip/lifecycle.ts';
+export { departureKind as DEPARTURE } from '../gossip/replica/lifecycle.ts';
 /** Policy scope, key = `host/<id>` or `serial/<hex>`: who or what is refused for good; see `src/trust/denial.ts`. */
 export const DENY = 'deny';
 /** Policy scope, key = `g<generation>` or `g<generation>/<turn>`; see `src/trust/root-record.ts`. */

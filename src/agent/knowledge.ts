@@ -3,7 +3,7 @@
  * registered. The one place where a record's kind decides what it means. Pure.
  */
 import { Fault, type HostId, type Millis, type Verify } from '../core.ts';
-import type { Record } from '../gossip/record.ts';
+import type { Record } from '../gossip/replica/record.ts';
 import { deniedOf } from '../trust/denial.ts';
 import type { Genesis } from '../trust/genesis.ts';
 import { TrustState } from '../trust/state.ts';

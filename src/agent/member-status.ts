@@ -1,8 +1,8 @@
 /** The hosts of the mesh as this agent sees them, for `starling members` and `/v1/mesh/members`. Pure. */
 import type { HostId, Millis } from '../core.ts';
-import { departureSlot, parseDeparture } from '../gossip/lifecycle.ts';
 import type { MemberState } from '../gossip/port.ts';
-import { hlcMillis, type Record } from '../gossip/record.ts';
+import { departureSlot, parseDeparture } from '../gossip/replica/lifecycle.ts';
+import { hlcMillis, type Record } from '../gossip/replica/record.ts';
 import type { HostEntry } from './catalog.ts';
 import type { EstimateMs } from './nearness.ts';
 

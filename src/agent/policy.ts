@@ -1,7 +1,7 @@
 /** The config entries in force on this host, as the replica last said. Pure; changed only through `record`. */
 import { createHash } from 'node:crypto';
 import { byCodeUnit, type Millis } from '../core.ts';
-import type { Hlc, Record } from '../gossip/record.ts';
+import type { Hlc, Record } from '../gossip/replica/record.ts';
 import type { Topic } from './catalog.ts';
 import type { PolicyStore, StoredEntry } from './port.ts';
 

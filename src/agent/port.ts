@@ -1,6 +1,6 @@
 /** The agent as the HTTP API, the DNS server and the CLI's server side see it: what to read, what to ask for. */
 import type { HostId, Millis, Signer } from '../core.ts';
-import type { Hlc } from '../gossip/record.ts';
+import type { Hlc } from '../gossip/replica/record.ts';
 import type { DataPlaneStats } from '../proxy/dataplane.ts';
 import type { OnTap, TapFilter } from '../proxy/observe/tap.ts';
 import type { IdentityView, MeshView } from '../proxy/view.ts';

@@ -4,7 +4,7 @@
  */
 import { Fault, type HostId, type Millis } from '../core.ts';
 import type { MemberState } from '../gossip/port.ts';
-import { hlcMillis, type Record, slotOf } from '../gossip/record.ts';
+import { hlcMillis, type Record, slotOf } from '../gossip/replica/record.ts';
 import type { ProxyConfig } from '../proxy/config.ts';
 import type { Catalog } from './catalog.ts';
 import { POLICY_RECEIPT, type PolicyReceiptValue } from './kinds.ts';

@@ -3,7 +3,7 @@
  * the catalog and the standalone checks, returns writes; the caller makes them durable in one go.
  */
 import { Fault, type HostId } from '../core.ts';
-import type { Record } from '../gossip/record.ts';
+import type { Record } from '../gossip/replica/record.ts';
 import { bindsOf, type OwnBind, refuseTakenBinds } from './binds.ts';
 import type { Catalog, HostEntry } from './catalog.ts';
 import { Intended } from './intended.ts';

@@ -1,7 +1,7 @@
 /** The sponsor's side of joining: whether a stranger's admission is to be taken in. Pure. */
 import { Fault, type HostId, type Millis, type Verify } from '../core.ts';
-import { decodeRecord, isAuthentic } from '../gossip/codec.ts';
 import type { Refusal } from '../gossip/port.ts';
+import { decodeRecord, isAuthentic } from '../gossip/replica/codec.ts';
 import { parseAdmission } from '../trust/admission.ts';
 import type { TrustState } from '../trust/state.ts';
 import type { JoinAnswer } from './joining.ts';

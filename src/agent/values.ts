@@ -5,7 +5,7 @@
 import Type, { type Static, type TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { Fault, ipVersion, parseJson } from '../core.ts';
-import type { Record } from '../gossip/record.ts';
+import type { Record } from '../gossip/replica/record.ts';
 import {
   decodeRecord as decodeEpochRecord,
   maxRecordBytes as maxEpochRecordBytes,

@@ -1,8 +1,8 @@
 /** How the agent changes records: every one signed, all of one change in one durable batch, answered after. */
 import { encodeJson, Fault, type Millis } from '../core.ts';
-import { encodeRecord } from '../gossip/codec.ts';
 import type { Gossip } from '../gossip/gossip.ts';
-import type { Record } from '../gossip/record.ts';
+import { encodeRecord } from '../gossip/replica/codec.ts';
+import type { Record } from '../gossip/replica/record.ts';
 import type { Outcome, PolicyWrite } from './commands.ts';
 import type { AgentEffect } from './effects.ts';
 import type { OwnWrite, Registry } from './registry.ts';

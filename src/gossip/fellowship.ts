@@ -4,6 +4,9 @@
  */
 import type { HostId, Millis } from '../core.ts';
 import type { Digest } from './frames.ts';
+import { MemberList } from './member-list.ts';
+import { incarnationsPerEpoch } from './membership/swim.ts';
+import type { GossipEffect } from './port.ts';
 import {
   denialSlot,
   deniedHostIn,
@@ -12,12 +15,9 @@ import {
   type Lifecycle,
   parseDeparture,
   parseLifecycle,
-} from './lifecycle.ts';
-import { MemberList } from './member-list.ts';
-import type { GossipEffect } from './port.ts';
-import { hlcMillis, type Record, slotOf } from './record.ts';
-import type { Replica } from './replica.ts';
-import { incarnationsPerEpoch } from './swim.ts';
+} from './replica/lifecycle.ts';
+import { hlcMillis, type Record, slotOf } from './replica/record.ts';
+import type { Replica } from './replica/replica.ts';
 import type { SwimOrder, SwimReport, SwimStats } from './swim-port.ts';
 
 /**

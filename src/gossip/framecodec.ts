@@ -1,8 +1,6 @@
 /** Frames as bytes and back. Decoding is strict: nothing short, long or out of bounds passes. */
 import { ByteReader, ByteWriter, Fault, unreachable } from '../core.ts';
-import { maxRecordBytes } from './codec.ts';
-import { coordinateBytes, decodeCoordinate, encodeCoordinate } from './coordinate.ts';
-import { digestBytes } from './digest.ts';
+import { coordinateBytes, decodeCoordinate, encodeCoordinate } from './coordinates/coordinate.ts';
 import {
   type Belief,
   type BucketParts,
@@ -17,7 +15,9 @@ import {
   type Rumor,
   type SyncEnd,
 } from './frames.ts';
-import { bucketCount, partsPerBucket, rangeCount } from './slots.ts';
+import { maxRecordBytes } from './replica/codec.ts';
+import { digestBytes } from './replica/digest.ts';
+import { bucketCount, partsPerBucket, rangeCount } from './replica/slots.ts';
 
 const hostIdBytes = 32;
 const proofBytes = 64;

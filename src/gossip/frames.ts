@@ -1,6 +1,6 @@
 /** Every message between two agents: its shape, its bytes, its bounds. Records travel inside, still signed. */
 import type { HostId, Millis } from '../core.ts';
-import type { Coordinate } from './coordinate.ts';
+import type { Coordinate } from './coordinates/coordinate.ts';
 
 /** One frame on the wire, bytes. Keeps a slow link's queue short and one frame's work under a few ms. */
 export const maxFrameBytes: number = 64 * 1024;

@@ -15,27 +15,27 @@ import {
   type Signer,
   type Verify,
 } from '../core.ts';
-import { AntiEntropy } from './antientropy.ts';
-import { encodeRecord, isAuthentic } from './codec.ts';
-import { Collection, isLive } from './collection.ts';
-import { DeltaLatency } from './delta-latency.ts';
-import { Dissemination, decodeDelta } from './dissemination.ts';
 import { Fellowship } from './fellowship.ts';
 import { decodeFrame, encodeFrame, needsStream } from './framecodec.ts';
 import type { SyncFrame } from './frames.ts';
-import { HybridClock, isClockAhead } from './hlc.ts';
-import { Intake, relayVerdictOf, syncOutcomeOf, type Verdict } from './intake.ts';
-import { parseLifecycle } from './lifecycle.ts';
-import { OwnVersions } from './own-versions.ts';
 import { defaultGossipParameters, type GossipParameters } from './parameters.ts';
 import type { Authority, GossipEffect, GossipInput, Member, Refusal, RelayVerdict } from './port.ts';
 import { RecentMap } from './recent-map.ts';
-import { type Hlc, hlcMillis, type Record, slotOf } from './record.ts';
-import { type Collected, Replica } from './replica.ts';
-import { highestOf } from './sequence.ts';
-import type { CollectedSlot } from './session.ts';
+import { encodeRecord, isAuthentic } from './replica/codec.ts';
+import { Collection, isLive } from './replica/collection.ts';
+import { HybridClock, isClockAhead } from './replica/hlc.ts';
+import { Intake, relayVerdictOf, syncOutcomeOf, type Verdict } from './replica/intake.ts';
+import { parseLifecycle } from './replica/lifecycle.ts';
+import { OwnVersions } from './replica/own-versions.ts';
+import { type Hlc, hlcMillis, type Record, slotOf } from './replica/record.ts';
+import { type Collected, Replica } from './replica/replica.ts';
+import { highestOf } from './replica/sequence.ts';
+import { eraseOps, readStored, recordOps } from './replica/stored.ts';
+import { AntiEntropy } from './spread/antientropy.ts';
+import { DeltaLatency } from './spread/delta-latency.ts';
+import { Dissemination, decodeDelta } from './spread/dissemination.ts';
+import type { CollectedSlot } from './spread/session.ts';
 import { type GossipStats, gossipStats } from './stats.ts';
-import { eraseOps, readStored, recordOps } from './stored.ts';
 
 export interface GossipOptions {
   readonly self: HostId;

@@ -3,9 +3,9 @@
  * thread that decides.
  */
 import type { HostId, Millis } from '../core.ts';
-import { ClockOffsets } from './clock-offsets.ts';
-import { type Coordinate, estimateMs } from './coordinate.ts';
-import { noMembershipStats } from './membership-stats.ts';
+import { type Coordinate, estimateMs } from './coordinates/coordinate.ts';
+import { ClockOffsets } from './membership/clock-offsets.ts';
+import { noMembershipStats } from './membership/membership-stats.ts';
 import type { Member, MemberState } from './port.ts';
 import type { SwimReport, SwimStats } from './swim-port.ts';
 

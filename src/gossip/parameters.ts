@@ -1,7 +1,7 @@
 /** Every number that tunes the gossip room, with why it has the value it has. */
 import type { Millis } from '../core.ts';
-import { defaultReplicaLimits, type ReplicaLimits } from './replica.ts';
-import { defaultViewParameters, type ViewParameters } from './view.ts';
+import { defaultReplicaLimits, type ReplicaLimits } from './replica/replica.ts';
+import { defaultViewParameters, type ViewParameters } from './spread/view.ts';
 
 /**
  * Aim: a killed process (its connections close, then refuse) is known to all of a small mesh within a second, an

@@ -1,6 +1,6 @@
 /** What the gossip machine takes in, what it asks of its driver, and what it needs to know of trust. */
 import type { HostId, Millis } from '../core.ts';
-import type { Record } from './record.ts';
+import type { Record } from './replica/record.ts';
 import type { SwimOrder, SwimReport } from './swim-port.ts';
 
 /** SWIM's states; `left` is the graceful one, proven by the member's own signed record. */

@@ -1,10 +1,11 @@
 /** Counters of the gossip room, for metrics and for the simulator's checkers. */
-import type { AntiEntropy, SyncStats } from './antientropy.ts';
-import type { ClockFindings } from './clock-offsets.ts';
-import type { DeltaLatency, DeltaLatencyStats } from './delta-latency.ts';
-import type { Intake } from './intake.ts';
+
 import type { MemberList } from './member-list.ts';
-import type { Replica } from './replica.ts';
+import type { ClockFindings } from './membership/clock-offsets.ts';
+import type { Intake } from './replica/intake.ts';
+import type { Replica } from './replica/replica.ts';
+import type { AntiEntropy, SyncStats } from './spread/antientropy.ts';
+import type { DeltaLatency, DeltaLatencyStats } from './spread/delta-latency.ts';
 import type { SwimStats } from './swim-port.ts';
 
 /** All grow only, but the second group, which is as of now. */

@@ -4,9 +4,9 @@
  * Orders go to it, reports come back; both are plain data that survive a copy between threads.
  */
 import type { HostId, Millis } from '../core.ts';
-import type { Coordinate } from './coordinate.ts';
+import type { Coordinate } from './coordinates/coordinate.ts';
 import type { Digest, SwimFrame } from './frames.ts';
-import type { MembershipStats } from './membership-stats.ts';
+import type { MembershipStats } from './membership/membership-stats.ts';
 import type { Member, MemberState } from './port.ts';
 
 /** A datagram, or the connection between the two agents, which is there or is dialled. */

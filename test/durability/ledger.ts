@@ -3,7 +3,7 @@
  * it: nothing acknowledged or published is lost, no version or epoch is used twice, no clock goes back.
  */
 import type { HostId } from '../../src/core.ts';
-import type { Record } from '../../src/gossip/record.ts';
+import type { Record } from '../../src/gossip/replica/record.ts';
 import {
   type Content,
   describe,

@@ -1,8 +1,8 @@
 /** What a writer process says on stdout, one JSON line each, and what of it can be read back from a store. */
 import type { HostId } from '../../src/core.ts';
 import { isHex, parseJson } from '../../src/core.ts';
-import { digestOf } from '../../src/gossip/codec.ts';
-import { hlcMillis, type Record } from '../../src/gossip/record.ts';
+import { digestOf } from '../../src/gossip/replica/codec.ts';
+import { hlcMillis, type Record } from '../../src/gossip/replica/record.ts';
 
 /** One of the things that a writer changes again and again, such as `service/lane-2`. */
 export type Subject = string;

@@ -6,10 +6,10 @@ import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
 import { makeDataDirectory } from '../../src/agent/io/data-directory.ts';
 import { ed25519Verify, Fault, type Random, randomInt } from '../../src/core.ts';
-import { isAuthentic } from '../../src/gossip/codec.ts';
 import { Store } from '../../src/gossip/io/store.ts';
-import type { Record } from '../../src/gossip/record.ts';
-import { readStored } from '../../src/gossip/stored.ts';
+import { isAuthentic } from '../../src/gossip/replica/codec.ts';
+import type { Record } from '../../src/gossip/replica/record.ts';
+import { readStored } from '../../src/gossip/replica/stored.ts';
 import type { Ledger } from './ledger.ts';
 import { readLine } from './lines.ts';
 

@@ -18,8 +18,8 @@ import {
   randomInt,
   type Signer,
 } from '../../src/core.ts';
-import { encodeRecord } from '../../src/gossip/codec.ts';
-import { encodeDelta } from '../../src/gossip/dissemination.ts';
+import { encodeRecord } from '../../src/gossip/replica/codec.ts';
+import { encodeDelta } from '../../src/gossip/spread/dissemination.ts';
 import { createAdmission, encodeAdmission } from '../../src/trust/admission.ts';
 import { type JoinToken, parseToken } from '../../src/trust/token.ts';
 import type { Content, Line, Subject } from './lines.ts';

@@ -12,8 +12,8 @@ import {
   maxCoordinateMs,
   maxError,
   separationMs,
-} from '../../src/gossip/coordinate.ts';
-import { Coordinates, maxMoveMs } from '../../src/gossip/coordinates.ts';
+} from '../../src/gossip/coordinates/coordinate.ts';
+import { Coordinates, maxMoveMs } from '../../src/gossip/coordinates/coordinates.ts';
 
 const within = (min: number, max: number) => fc.float({ min, max, noNaN: true });
 const valid: fc.Arbitrary<Coordinate> = fc.record(

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { seededRandom } from '../../src/core.ts';
-import { originCoordinate } from '../../src/gossip/coordinate.ts';
+import { originCoordinate } from '../../src/gossip/coordinates/coordinate.ts';
 import type { SwimFrame } from '../../src/gossip/frames.ts';
-import { Membership } from '../../src/gossip/membership.ts';
+import { Membership } from '../../src/gossip/membership/membership.ts';
 import type { MembershipEffect, MembershipInput } from '../../src/gossip/swim-port.ts';
 
 const members = Array.from({ length: 150 }, (_, i) => `member ${i}`);

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { Fault } from '../../src/core.ts';
-import { decodeRecord, encodeRecord } from '../../src/gossip/codec.ts';
-import { decodeDelta, encodeDelta } from '../../src/gossip/dissemination.ts';
 import { decodeFrame, encodeFrame } from '../../src/gossip/framecodec.ts';
-import { readStored } from '../../src/gossip/stored.ts';
+import { decodeRecord, encodeRecord } from '../../src/gossip/replica/codec.ts';
+import { readStored } from '../../src/gossip/replica/stored.ts';
+import { decodeDelta, encodeDelta } from '../../src/gossip/spread/dissemination.ts';
 import { frames } from '../unit/gossip/arbitraries.ts';
 import { idleSigner } from '../unit/gossip/records.ts';
 

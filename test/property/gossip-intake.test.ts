@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { encodeJson, seededRandom } from '../../src/core.ts';
-import { decodeRecord, encodeRecord, type RecordFields } from '../../src/gossip/codec.ts';
-import { encodeDelta } from '../../src/gossip/dissemination.ts';
 import { decodeFrame, encodeFrame } from '../../src/gossip/framecodec.ts';
 import { Gossip } from '../../src/gossip/gossip.ts';
 import type { GossipEffect } from '../../src/gossip/port.ts';
-import { slotOf } from '../../src/gossip/record.ts';
+import { decodeRecord, encodeRecord, type RecordFields } from '../../src/gossip/replica/codec.ts';
+import { slotOf } from '../../src/gossip/replica/record.ts';
+import { encodeDelta } from '../../src/gossip/spread/dissemination.ts';
 import { idleSigner, makeRecord } from '../unit/gossip/records.ts';
 
 const now = 1_800_000_000_000;

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { encodeJson, seededRandom } from '../../src/core.ts';
-import { encodeDelta } from '../../src/gossip/dissemination.ts';
 import { encodeFrame } from '../../src/gossip/framecodec.ts';
 import { Gossip } from '../../src/gossip/gossip.ts';
 import type { GossipInput } from '../../src/gossip/port.ts';
+import { encodeDelta } from '../../src/gossip/spread/dissemination.ts';
 import { frames } from '../unit/gossip/arbitraries.ts';
 import { idleSigner, makeRecord } from '../unit/gossip/records.ts';
 

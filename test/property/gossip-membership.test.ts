@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { seededRandom } from '../../src/core.ts';
-import { originCoordinate } from '../../src/gossip/coordinate.ts';
+import { originCoordinate } from '../../src/gossip/coordinates/coordinate.ts';
 import type { SwimFrame } from '../../src/gossip/frames.ts';
-import { outranks } from '../../src/gossip/member.ts';
-import { Membership } from '../../src/gossip/membership.ts';
+import { outranks } from '../../src/gossip/membership/member.ts';
+import { Membership } from '../../src/gossip/membership/membership.ts';
 import type { MemberState } from '../../src/gossip/port.ts';
 import type { MembershipInput } from '../../src/gossip/swim-port.ts';
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { HybridClock } from '../../src/gossip/hlc.ts';
-import { type Record, slotOf } from '../../src/gossip/record.ts';
-import { compareRecords, Replica } from '../../src/gossip/replica.ts';
+import { HybridClock } from '../../src/gossip/replica/hlc.ts';
+import { type Record, slotOf } from '../../src/gossip/replica/record.ts';
+import { compareRecords, Replica } from '../../src/gossip/replica/replica.ts';
 import { idleSigner, makeRecord } from '../unit/gossip/records.ts';
 
 /** Few slots, versions and authors: most pairs compete for a slot, many tie, and policy outgrows its history. */

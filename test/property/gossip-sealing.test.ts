@@ -3,9 +3,9 @@ import { createPublicKey } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { ed25519Signer } from '../../src/core.ts';
-import { ReplayWindow } from '../../src/gossip/replay-window.ts';
-import { Sealing, sealedVersion } from '../../src/gossip/sealing.ts';
-import { agree, agreementKey, montgomery } from '../../src/gossip/x25519.ts';
+import { ReplayWindow } from '../../src/gossip/membership/replay-window.ts';
+import { Sealing, sealedVersion } from '../../src/gossip/membership/sealing.ts';
+import { agree, agreementKey, montgomery } from '../../src/gossip/membership/x25519.ts';
 
 const seed = fc.uint8Array({ minLength: 32, maxLength: 32 });
 const mesh = new Uint8Array(32).fill(9);

@@ -5,7 +5,7 @@ import { ed25519Signer, ed25519Verify, seededRandom } from '../../src/core.ts';
 import { encodeFrame } from '../../src/gossip/framecodec.ts';
 import { maxWaitingFrames, ReportQueue } from '../../src/gossip/io/report-queue.ts';
 import { MemberList } from '../../src/gossip/member-list.ts';
-import { incarnationsPerEpoch, Swim } from '../../src/gossip/swim.ts';
+import { incarnationsPerEpoch, Swim } from '../../src/gossip/membership/swim.ts';
 import type { SwimInput, SwimOrder, SwimReport } from '../../src/gossip/swim-port.ts';
 import { frames } from '../unit/gossip/arbitraries.ts';
 

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import type { Catalog } from '../../src/agent/catalog.ts';
 import { CHECK, CHECK_DEFINITION, CONFIG_ENTRY, HOST, SERVICE } from '../../src/agent/kinds.ts';
 import type { Member, MemberState } from '../../src/gossip/port.ts';
-import type { Record } from '../../src/gossip/record.ts';
+import type { Record } from '../../src/gossip/replica/record.ts';
 import { checkOf, definitionOf, hostValue } from '../support/agent.ts';
 import { KnownMesh, recordOf, selfId } from '../support/records.ts';
 

@@ -7,7 +7,7 @@ import { type Attack, attacks, type Scenario } from '../../sim/plan.ts';
 import { type RunReport, run } from '../../sim/run.ts';
 import { basePlan, ordinaryBounds } from '../../sim/scenarios/common.ts';
 import { ed25519Verify, seededRandom } from '../../src/core.ts';
-import { encodeRecord, isAuthentic } from '../../src/gossip/codec.ts';
+import { encodeRecord, isAuthentic } from '../../src/gossip/replica/codec.ts';
 
 const fields = {
   scope: 'host',

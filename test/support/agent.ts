@@ -38,7 +38,7 @@ import { type OwnWrite, Registry } from '../../src/agent/registry.ts';
 import { rotateRoot } from '../../src/agent/rotation.ts';
 import { encodeJson, Fault, type HostId } from '../../src/core.ts';
 import type { MemberState } from '../../src/gossip/port.ts';
-import type { Record } from '../../src/gossip/record.ts';
+import type { Record } from '../../src/gossip/replica/record.ts';
 import type { DataPlaneStats, TrafficRow } from '../../src/proxy/dataplane.ts';
 import type { OnTap, TapFilter } from '../../src/proxy/observe/tap.ts';
 import { noPolicy } from '../../src/proxy/policy-defaults.ts';

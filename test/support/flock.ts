@@ -12,7 +12,7 @@ import type { CheckDefinition, CheckStatus, ServiceDefinition } from '../../src/
 import type { Command, CreatedToken } from '../../src/agent/port.ts';
 import { parseVipRange } from '../../src/agent/vips.ts';
 import { earliest, ed25519Verify, Fault, type Millis, type Signer, seededRandom } from '../../src/core.ts';
-import { Swim } from '../../src/gossip/swim.ts';
+import { Swim } from '../../src/gossip/membership/swim.ts';
 import type { SwimInput } from '../../src/gossip/swim-port.ts';
 import type { ProxyConfig } from '../../src/proxy/config.ts';
 import { createCsr } from '../../src/trust/csr.ts';

@@ -1,7 +1,7 @@
 /** Records of several hosts as a replica would hand them to the agent, without signatures: those are gossip's. */
 import { Knowledge } from '../../src/agent/knowledge.ts';
 import { encodeJson, type HostId } from '../../src/core.ts';
-import { type Record, type Scope, slotOf } from '../../src/gossip/record.ts';
+import { type Record, type Scope, slotOf } from '../../src/gossip/replica/record.ts';
 import { founder, genesis, operator } from '../unit/trust/mesh.ts';
 
 export const selfId: HostId = founder.publicKey;

@@ -4,7 +4,7 @@
  * whatever would is refused.
  */
 import { Fault } from '../../core.ts';
-import { maxValueBytes } from '../../gossip/record.ts';
+import { maxValueBytes } from '../../gossip/replica/record.ts';
 import { Fields, fault } from '../fields.ts';
 import type { StoredEntry } from '../port.ts';
 import type { Form, JsonSchema } from './form.ts';

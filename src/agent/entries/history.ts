@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { Fault, type HostId, type Millis, parseJson } from '../../core.ts';
-import { hlcMillis, type Record, slotOf } from '../../gossip/record.ts';
+import { hlcMillis, type Record, slotOf } from '../../gossip/replica/record.ts';
 import { CONFIG_ENTRY } from '../kinds.ts';
 import type { StoredEntry } from '../port.ts';
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { ed25519Verify, type Fault, messageOf, type Random } from '../../core.ts';
 import { Store } from '../../gossip/io/store.ts';
 import { Transport } from '../../gossip/io/transport.ts';
-import { recordKey } from '../../gossip/stored.ts';
+import { recordKey } from '../../gossip/replica/stored.ts';
 import { problemKey } from '../../proxy/compile/check.ts';
 import type { ProxyConfig } from '../../proxy/config.ts';
 import type { DataPlane } from '../../proxy/dataplane.ts';

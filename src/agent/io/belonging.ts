@@ -9,8 +9,8 @@ import { join } from 'node:path';
 import Type from 'typebox';
 import { Compile } from 'typebox/compile';
 import { ed25519Verify, Fault, type Millis, messageOf, parseJson } from '../../core.ts';
-import { decodeRecord } from '../../gossip/codec.ts';
-import { slotOf } from '../../gossip/record.ts';
+import { decodeRecord } from '../../gossip/replica/codec.ts';
+import { slotOf } from '../../gossip/replica/record.ts';
 import { type AdmissionValue, parseAdmission } from '../../trust/admission.ts';
 import { createGenesis, type Genesis, parseGenesis } from '../../trust/genesis.ts';
 import {

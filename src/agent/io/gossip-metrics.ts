@@ -1,7 +1,7 @@
 /** What is counted of membership, replication and the connections between agents. */
 import type { HostId } from '../../core.ts';
-import { type DeltaLatencyStats, deltaLatencyBoundsMs } from '../../gossip/delta-latency.ts';
-import { sequencesOf } from '../../gossip/sequence.ts';
+import { sequencesOf } from '../../gossip/replica/sequence.ts';
+import { type DeltaLatencyStats, deltaLatencyBoundsMs } from '../../gossip/spread/delta-latency.ts';
 import type { AgentCore } from '../core.ts';
 import { shortId } from '../kinds.ts';
 import type { MetricSources } from './metrics.ts';

@@ -5,9 +5,9 @@ import { shortId } from '../../../src/agent/kinds.ts';
 import { forcedDeparture } from '../../../src/agent/member-status.ts';
 import type { ForcedLeave } from '../../../src/agent/port.ts';
 import { ed25519Signer, encodeJson, type Signer } from '../../../src/core.ts';
-import { encodeRecord } from '../../../src/gossip/codec.ts';
-import { encodeDelta } from '../../../src/gossip/dissemination.ts';
-import { departureKind } from '../../../src/gossip/lifecycle.ts';
+import { encodeRecord } from '../../../src/gossip/replica/codec.ts';
+import { departureKind } from '../../../src/gossip/replica/lifecycle.ts';
+import { encodeDelta } from '../../../src/gossip/spread/dissemination.ts';
 import { Flock, type FlockHost, operator, signerOf } from '../../support/flock.ts';
 import { well } from '../../support/shell-facts.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Policies } from '../../../src/agent/policy.ts';
 import { policyFindings } from '../../../src/agent/policy-findings.ts';
-import type { Record } from '../../../src/gossip/record.ts';
+import type { Record } from '../../../src/gossip/replica/record.ts';
 
 interface Entry {
   readonly Kind: string;

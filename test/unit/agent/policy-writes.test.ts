@@ -6,7 +6,7 @@ import { type EntryVersion, historyOf } from '../../../src/agent/entries/history
 import { CONFIG_ENTRY } from '../../../src/agent/kinds.ts';
 import { policyReceiptOf } from '../../../src/agent/receipts.ts';
 import { encodeJson, Fault } from '../../../src/core.ts';
-import { encodeRecord } from '../../../src/gossip/codec.ts';
+import { encodeRecord } from '../../../src/gossip/replica/codec.ts';
 import { Flock, type FlockHost, operator } from '../../support/flock.ts';
 
 function mesh(...names: string[]): { flock: Flock; hosts: [FlockHost, FlockHost, ...FlockHost[]] } {

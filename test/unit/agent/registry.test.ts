@@ -17,7 +17,7 @@ import {
   Registry,
 } from '../../../src/agent/registry.ts';
 import { Fault } from '../../../src/core.ts';
-import type { Record } from '../../../src/gossip/record.ts';
+import type { Record } from '../../../src/gossip/replica/record.ts';
 import { checkOf, definitionOf, hostValue } from '../../support/agent.ts';
 import { KnownMesh, recordOf } from '../../support/records.ts';
 

@@ -4,9 +4,9 @@ import { GRANT } from '../../../src/agent/kinds.ts';
 import type { RevokedToken } from '../../../src/agent/port.ts';
 import { listTokens } from '../../../src/agent/tokens.ts';
 import { ed25519Signer, Fault, type Signer } from '../../../src/core.ts';
-import { encodeRecord } from '../../../src/gossip/codec.ts';
-import { encodeDelta } from '../../../src/gossip/dissemination.ts';
-import { slotOf } from '../../../src/gossip/record.ts';
+import { encodeRecord } from '../../../src/gossip/replica/codec.ts';
+import { slotOf } from '../../../src/gossip/replica/record.ts';
+import { encodeDelta } from '../../../src/gossip/spread/dissemination.ts';
 import { encodeGrant, type GrantValue } from '../../../src/trust/grant.ts';
 import { Flock, type FlockHost, operator } from '../../support/flock.ts';
 

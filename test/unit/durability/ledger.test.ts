@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { encodeJson } from '../../../src/core.ts';
-import { encodeRecord } from '../../../src/gossip/codec.ts';
-import type { Record } from '../../../src/gossip/record.ts';
+import { encodeRecord } from '../../../src/gossip/replica/codec.ts';
+import type { Record } from '../../../src/gossip/replica/record.ts';
 import { Ledger } from '../../durability/ledger.ts';
 import { nameOf } from '../../durability/lines.ts';
 import { idleSigner } from '../gossip/records.ts';

@@ -1,9 +1,9 @@
 /** Arbitrary frames for property tests. */
 import fc from 'fast-check';
-import { dimensions, maxCoordinateMs, maxError } from '../../../src/gossip/coordinate.ts';
-import { digestBytes } from '../../../src/gossip/digest.ts';
+import { dimensions, maxCoordinateMs, maxError } from '../../../src/gossip/coordinates/coordinate.ts';
 import type { Frame, Rumor, SyncEnd } from '../../../src/gossip/frames.ts';
-import { bucketCount, partsPerBucket, rangeCount } from '../../../src/gossip/slots.ts';
+import { digestBytes } from '../../../src/gossip/replica/digest.ts';
+import { bucketCount, partsPerBucket, rangeCount } from '../../../src/gossip/replica/slots.ts';
 import { idleSigner } from './records.ts';
 
 /** Records with the ordinary prototype, as a decoder makes them. */

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { encodeJson } from '../../../src/core.ts';
-import { encodeRecord } from '../../../src/gossip/codec.ts';
-import { departureKind, parseDeparture } from '../../../src/gossip/lifecycle.ts';
-import type { Record } from '../../../src/gossip/record.ts';
+import { encodeRecord } from '../../../src/gossip/replica/codec.ts';
+import { departureKind, parseDeparture } from '../../../src/gossip/replica/lifecycle.ts';
+import type { Record } from '../../../src/gossip/replica/record.ts';
 import { Mesh, type MeshHost, signerOf } from './mesh.ts';
 
 const operator = signerOf('operator');

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Fellowship } from '../../../src/gossip/fellowship.ts';
-import { denialKind, departureKind } from '../../../src/gossip/lifecycle.ts';
-import { noMembershipStats } from '../../../src/gossip/membership-stats.ts';
+import { noMembershipStats } from '../../../src/gossip/membership/membership-stats.ts';
+import { incarnationsPerEpoch } from '../../../src/gossip/membership/swim.ts';
 import type { GossipEffect, Member } from '../../../src/gossip/port.ts';
-import type { Record } from '../../../src/gossip/record.ts';
-import { Replica } from '../../../src/gossip/replica.ts';
-import { incarnationsPerEpoch } from '../../../src/gossip/swim.ts';
+import { denialKind, departureKind } from '../../../src/gossip/replica/lifecycle.ts';
+import type { Record } from '../../../src/gossip/replica/record.ts';
+import { Replica } from '../../../src/gossip/replica/replica.ts';
 import type { SwimOrder, SwimReport, SwimStats } from '../../../src/gossip/swim-port.ts';
 import { idleSigner, makeRecord } from './records.ts';
 

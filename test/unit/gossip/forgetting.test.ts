@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { encodeJson } from '../../../src/core.ts';
-import { encodeRecord } from '../../../src/gossip/codec.ts';
 import { defaultGossipParameters } from '../../../src/gossip/parameters.ts';
-import { type Record, slotOf } from '../../../src/gossip/record.ts';
-import { defaultReplicaLimits } from '../../../src/gossip/replica.ts';
+import { encodeRecord } from '../../../src/gossip/replica/codec.ts';
+import { type Record, slotOf } from '../../../src/gossip/replica/record.ts';
+import { defaultReplicaLimits } from '../../../src/gossip/replica/replica.ts';
 import { Mesh, type MeshHost, signerOf } from './mesh.ts';
 
 /** Everybody knows everybody, and a service of each. */

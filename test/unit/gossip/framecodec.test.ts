@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Fault } from '../../../src/core.ts';
-import { type Coordinate, encodeCoordinate } from '../../../src/gossip/coordinate.ts';
+import { type Coordinate, encodeCoordinate } from '../../../src/gossip/coordinates/coordinate.ts';
 import { decodeFrame, encodeFrame, needsStream } from '../../../src/gossip/framecodec.ts';
 import {
   type Frame,
@@ -10,9 +10,9 @@ import {
   maxSlotsPerFrame,
   type Rumor,
 } from '../../../src/gossip/frames.ts';
+import { rumorBytes } from '../../../src/gossip/membership/rumors.ts';
+import { maxDatagramBytes, sealedOverheadBytes } from '../../../src/gossip/membership/sealing.ts';
 import { defaultSwimParameters } from '../../../src/gossip/parameters.ts';
-import { rumorBytes } from '../../../src/gossip/rumors.ts';
-import { maxDatagramBytes, sealedOverheadBytes } from '../../../src/gossip/sealing.ts';
 
 const id = 'ab'.repeat(32);
 const belief = { state: 'suspect', incarnation: 9 } as const;

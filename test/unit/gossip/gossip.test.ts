@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { encodeJson, Fault, seededRandom } from '../../../src/core.ts';
-import { encodeRecord } from '../../../src/gossip/codec.ts';
-import { encodeDelta } from '../../../src/gossip/dissemination.ts';
 import { Gossip } from '../../../src/gossip/gossip.ts';
-import { parseLifecycle } from '../../../src/gossip/lifecycle.ts';
 import type { GossipEffect } from '../../../src/gossip/port.ts';
-import { slotOf } from '../../../src/gossip/record.ts';
+import { encodeRecord } from '../../../src/gossip/replica/codec.ts';
+import { parseLifecycle } from '../../../src/gossip/replica/lifecycle.ts';
+import { slotOf } from '../../../src/gossip/replica/record.ts';
+import { encodeDelta } from '../../../src/gossip/spread/dissemination.ts';
 import { admitAll, Mesh, signerOf, verify } from './mesh.ts';
 
 const now = 1_800_000_000_000;

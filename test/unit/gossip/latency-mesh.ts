@@ -7,8 +7,8 @@ import {
   encodeCoordinate,
   estimateMs,
   separationMs,
-} from '../../../src/gossip/coordinate.ts';
-import { Coordinates } from '../../../src/gossip/coordinates.ts';
+} from '../../../src/gossip/coordinates/coordinate.ts';
+import { Coordinates } from '../../../src/gossip/coordinates/coordinates.ts';
 
 /** Round trips between zones, and within one, without the hosts' own links. */
 const zonesMs = [

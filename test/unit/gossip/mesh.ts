@@ -11,10 +11,10 @@ import {
   type Verify,
 } from '../../../src/core.ts';
 import { Gossip } from '../../../src/gossip/gossip.ts';
+import { Swim } from '../../../src/gossip/membership/swim.ts';
 import type { GossipParameters } from '../../../src/gossip/parameters.ts';
 import type { Authority, GossipEffect, GossipInput, MemberState } from '../../../src/gossip/port.ts';
-import { Replica } from '../../../src/gossip/replica.ts';
-import { Swim } from '../../../src/gossip/swim.ts';
+import { Replica } from '../../../src/gossip/replica/replica.ts';
 import type { SwimEffect, SwimInput } from '../../../src/gossip/swim-port.ts';
 
 /** PKCS #8 and SPKI headers of a raw Ed25519 key (RFC 8410). */

@@ -1,8 +1,8 @@
 /** Records for tests: unsigned but well-formed, since a replica does not look at signatures. */
 import { createHash } from 'node:crypto';
 import { encodeJson, type Signer } from '../../../src/core.ts';
-import { encodeRecord, type RecordFields } from '../../../src/gossip/codec.ts';
-import type { Record } from '../../../src/gossip/record.ts';
+import { encodeRecord, type RecordFields } from '../../../src/gossip/replica/codec.ts';
+import type { Record } from '../../../src/gossip/replica/record.ts';
 
 /** A key whose signatures are not worth anything, a hundred times faster than a real one. */
 export function idleSigner(name: string): Signer {

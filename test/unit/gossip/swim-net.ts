@@ -1,6 +1,6 @@
 /** Membership machines on a virtual clock, joined by datagrams and connections that a test can cut apart. */
 import { ed25519Signer, ed25519Verify, type HostId, type Millis, seededRandom } from '../../../src/core.ts';
-import { Swim } from '../../../src/gossip/swim.ts';
+import { Swim } from '../../../src/gossip/membership/swim.ts';
 import type { SwimEffect, SwimInput, SwimOrder, SwimReport, Via } from '../../../src/gossip/swim-port.ts';
 
 /** Digest of an empty replica, for what it matters here. */

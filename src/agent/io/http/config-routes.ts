@@ -1,6 +1,6 @@
 /** `/v1/config`: Consul's config entries, the policy that holds for the whole mesh. */
 import { Fault } from '../../../core.ts';
-import { maxValueBytes } from '../../../gossip/record.ts';
+import { maxValueBytes } from '../../../gossip/replica/record.ts';
 import type { Json } from '../../consul.ts';
 import { entrySchema, formOf, parseConfigEntry } from '../../entries/entry.ts';
 import { supportedKinds } from '../../entries/kinds.ts';

@@ -7,8 +7,8 @@ import { belong as belongWith } from '../../../../src/agent/io/belonging.ts';
 import { encodeJoinAnswer } from '../../../../src/agent/joining.ts';
 import { type AgentSettings, agentSettings, type RawOptions } from '../../../../src/agent/settings.ts';
 import { Fault, type Millis } from '../../../../src/core.ts';
-import { decodeRecord } from '../../../../src/gossip/codec.ts';
 import { type JoinHandler, JoinServer } from '../../../../src/gossip/io/join.ts';
+import { decodeRecord } from '../../../../src/gossip/replica/codec.ts';
 import { Flock, type FlockHost, founder, genesis, startedAt } from '../../../support/flock.ts';
 
 const loopback = '127.0.1.60';

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type HostId, type Millis, seededRandom } from '../../../../src/core.ts';
-import { originCoordinate } from '../../../../src/gossip/coordinate.ts';
+import { originCoordinate } from '../../../../src/gossip/coordinates/coordinate.ts';
 import { decodeFrame, encodeFrame } from '../../../../src/gossip/framecodec.ts';
 import type { Frame, Rumor } from '../../../../src/gossip/frames.ts';
-import { incarnationsPerEpoch, Swim } from '../../../../src/gossip/swim.ts';
+import { incarnationsPerEpoch, Swim } from '../../../../src/gossip/membership/swim.ts';
 import type { SwimInput } from '../../../../src/gossip/swim-port.ts';
 import { Mesh, type MeshHost, signerOf, verify } from '../mesh.ts';
 

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type HostId, type Millis, seededRandom } from '../../../../src/core.ts';
-import { originCoordinate } from '../../../../src/gossip/coordinate.ts';
+import { originCoordinate } from '../../../../src/gossip/coordinates/coordinate.ts';
 import { decodeFrame, encodeFrame } from '../../../../src/gossip/framecodec.ts';
 import type { Frame, Rumor } from '../../../../src/gossip/frames.ts';
+import { Swim } from '../../../../src/gossip/membership/swim.ts';
 import { defaultSwimParameters } from '../../../../src/gossip/parameters.ts';
-import { Swim } from '../../../../src/gossip/swim.ts';
 import type { SwimInput } from '../../../../src/gossip/swim-port.ts';
 import { Mesh, signerOf, verify } from '../mesh.ts';
 

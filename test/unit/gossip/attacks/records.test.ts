@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { encodeJson, type Verify } from '../../../../src/core.ts';
-import { encodeRecord, type RecordFields } from '../../../../src/gossip/codec.ts';
-import { encodeDelta } from '../../../../src/gossip/dissemination.ts';
-import { HybridClock } from '../../../../src/gossip/hlc.ts';
-import { Intake } from '../../../../src/gossip/intake.ts';
 import { defaultGossipParameters } from '../../../../src/gossip/parameters.ts';
 import type { Authority } from '../../../../src/gossip/port.ts';
-import { defaultReplicaLimits, othersSlack, Replica } from '../../../../src/gossip/replica.ts';
+import { encodeRecord, type RecordFields } from '../../../../src/gossip/replica/codec.ts';
+import { HybridClock } from '../../../../src/gossip/replica/hlc.ts';
+import { Intake } from '../../../../src/gossip/replica/intake.ts';
+import { defaultReplicaLimits, othersSlack, Replica } from '../../../../src/gossip/replica/replica.ts';
+import { encodeDelta } from '../../../../src/gossip/spread/dissemination.ts';
 import { Mesh, type MeshHost } from '../mesh.ts';
 import { makeRecord } from '../records.ts';
 

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seededRandom } from '../../../../src/core.ts';
-import { AntiEntropy } from '../../../../src/gossip/antientropy.ts';
 import { decodeFrame } from '../../../../src/gossip/framecodec.ts';
 import type { SyncFrame } from '../../../../src/gossip/frames.ts';
 import { defaultGossipParameters, defaultSyncParameters } from '../../../../src/gossip/parameters.ts';
-import { Replica } from '../../../../src/gossip/replica.ts';
-import { maxSessionMs } from '../../../../src/gossip/session.ts';
+import { Replica } from '../../../../src/gossip/replica/replica.ts';
+import { AntiEntropy } from '../../../../src/gossip/spread/antientropy.ts';
+import { maxSessionMs } from '../../../../src/gossip/spread/session.ts';
 import { Mesh } from '../mesh.ts';
 import { makeRecord } from '../records.ts';
 

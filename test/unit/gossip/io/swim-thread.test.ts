@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { Fault } from '../../../../src/core.ts';
 import { requestJoin } from '../../../../src/gossip/io/join.ts';
 import { SwimThread } from '../../../../src/gossip/io/swim-thread.ts';
-import { Sealing, sealedVersion } from '../../../../src/gossip/sealing.ts';
+import { Sealing, sealedVersion } from '../../../../src/gossip/membership/sealing.ts';
 import { bytesOf, idOf, seedOf, textOf } from './helpers.ts';
 import { addressOf, BareThread, dataOf, ThreadHost, until } from './swim-threads.ts';
 
