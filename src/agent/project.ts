@@ -5,6 +5,7 @@
 import { byCodeUnit, type HostId } from '../core.ts';
 import { leadsTo } from '../proxy/compile/chains.ts';
 import { Entries, noProtocols } from '../proxy/compile/entries.ts';
+import { serviceNames } from '../proxy/compile/inbound.ts';
 import type { PolicyView } from '../proxy/policy.ts';
 import type {
   IdentityView,
@@ -15,6 +16,7 @@ import type {
   Protocol,
   ServiceView,
 } from '../proxy/view.ts';
+import { CallerZones } from './caller-zones.ts';
 import type { Catalog, HostEntry, ServiceEntry } from './catalog.ts';
 import { nodeMeta } from './consul.ts';
 import type { VipPool } from './vips.ts';
@@ -64,8 +66,11 @@ export class Projector {
   private local: { readonly host: HostEntry; readonly index: number; readonly list: LocalInstance[] } | null =
     null;
   private policy: ReadPolicy | null = null;
+  private readonly callers = new CallerZones();
 
   project(input: ProjectionInput): MeshView {
+    const { catalog, datacenter } = input;
+    const local = this.localInstances(input);
     return {
       trustDomain: input.trustDomain,
       domain: input.domain,
@@ -76,7 +81,8 @@ export class Projector {
       inbound: input.inbound,
       outbound: input.outbound,
       services: this.serviceViews(input),
-      local: this.localInstances(input),
+      local,
+      callers: this.callers.of(catalog, serviceNames(local), datacenter),
       intentions: input.intentions,
       policy: input.policy,
       identities: input.identities,

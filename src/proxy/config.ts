@@ -1,5 +1,6 @@
 /** The compiled configuration of one host's data plane: what `compile` makes and a data plane applies. */
 import type { HostId } from '../core.ts';
+import type { ZoneCallers } from './balance/zones.ts';
 import type {
   AccessLogPolicy,
   BalancePolicy,
@@ -73,6 +74,8 @@ export interface CallerPolicy {
   readonly upstreams: UpstreamPolicy;
   /** Sorted by destination. */
   readonly overrides: readonly UpstreamOverride[];
+  /** Where in this host's datacenter its instances are. Sorted by zone. */
+  readonly zones: readonly ZoneCallers[];
 }
 
 /** Where traffic for one service, or a subset of it, goes: one endpoint per host with an instance in rotation. */

@@ -33,6 +33,7 @@ export const defaultBalance: BalancePolicy = {
   ringHash: { minimumRingSize: 1024, maximumRingSize: 8192 },
   hash: [],
   zoneAware: true,
+  zoneMinimumEndpoints: 0,
   slowStartMs: 0,
   panicPercent: 0,
 };

@@ -325,11 +325,13 @@ export interface BalancePolicy {
   readonly ringHash: { readonly minimumRingSize: number; readonly maximumRingSize: number };
   /** What ring_hash and maglev hash, in this order; a `terminal` one that applied ends the list. */
   readonly hash: readonly HashPolicy[];
-  /** Prefers this host's zone while its endpoints have room for its share of the load. */
+  /** Prefers this host's zone while its endpoints have room for its share of the load, ... */
   readonly zoneAware: boolean;
+  /** ... unless there are fewer endpoints in good order than this. */
+  readonly zoneMinimumEndpoints: number;
   /** A new endpoint grows to its full share over this time; 0 is at once. */
   readonly slowStartMs: number;
-  /** With fewer in rotation than this share, 0 to 100, health is not looked at any more. */
+  /** With fewer in good order than this share, 0 to 100, neither that nor zones are looked at any more. */
   readonly panicPercent: number;
 }
 

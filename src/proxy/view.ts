@@ -4,6 +4,7 @@
  * producer so that equal meshes give equal views.
  */
 import type { HostId } from '../core.ts';
+import type { ZoneCallers } from './balance/zones.ts';
 import type { PermissionPolicy, PolicyView } from './policy.ts';
 
 export type Protocol = 'auto' | 'tcp' | 'http' | 'http2' | 'grpc';
@@ -88,6 +89,13 @@ export interface IdentityView {
   readonly notAfter: number;
 }
 
+/** Where in this host's datacenter the instances of a service are that calls from here, of this host or of others. */
+export interface CallerView {
+  readonly service: string;
+  /** Those that do not fail their checks. Sorted by zone, '' where it is not known. */
+  readonly zones: readonly ZoneCallers[];
+}
+
 export interface MeshView {
   readonly trustDomain: string;
   readonly domain: string;
@@ -99,6 +107,8 @@ export interface MeshView {
   readonly outbound: { readonly address: string; readonly port: number } | null;
   readonly services: readonly ServiceView[];
   readonly local: readonly LocalInstance[];
+  /** One for each service of `local`. */
+  readonly callers: readonly CallerView[];
   readonly intentions: readonly IntentionView[];
   readonly policy: PolicyView;
   readonly identities: readonly IdentityView[];

@@ -17,9 +17,16 @@ const methods: readonly BalanceMethod[] = [
   'random',
 ];
 
+/** One in the first zone, as many as in all others in the second: so not every zone has capacity to spare. */
+const callersInOrder = [
+  { zone: 'z0', instances: 1 },
+  { zone: 'z1', instances: 4 },
+  { zone: 'z2', instances: 1 },
+];
+
 function balancer(method: BalanceMethod, specs: readonly EndpointSpec[], seed = 1, zone = ''): Balancer {
   const made = new Balancer(seededRandom(seed));
-  made.configure({ ...defaultBalance, method }, { zone, callerShare: null });
+  made.configure({ ...defaultBalance, method }, { zone, callers: callersInOrder });
   made.update(specs);
   return made;
 }
@@ -113,7 +120,7 @@ test('a pick is null only without endpoints, is not the excluded one and not one
         for (const one of steps) {
           if (one.type === 'pass') now += one.ms;
           else if (one.type === 'update')
-            made.update(named(one.weights).map((spec, i) => ({ ...spec, zone: `z${i % 2}` })));
+            made.update(named(one.weights).map((spec, i) => ({ ...spec, zone: `z${i % 3}` })));
           else if (one.type === 'eject') made.get(`e${one.index}`)?.eject(now + one.forMs);
           else if (one.type === 'end') held.pop()?.end(now, one.outcome as 'ok', 3);
           else {
@@ -186,5 +193,53 @@ for (const [method, runs, most] of [
         );
       }),
       { numRuns: runs },
+    );
+  });
+
+/** Zones with callers and endpoints in any numbers, none of either included; weights differ. */
+const zones = fc.array(
+  fc.record({
+    callers: fc.integer({ min: 0, max: 5 }),
+    weights: fc.array(fc.integer({ min: 1, max: 3 }), { maxLength: 4 }),
+  }),
+  { minLength: 2, maxLength: 5 },
+);
+
+for (const method of ['round_robin', 'random'] as const)
+  test(`${method}: over all zones every endpoint gets its due, and what has room in its zone stays there`, () => {
+    fc.assert(
+      fc.property(zones, fc.integer(), (drawn, seed) => {
+        const callers = drawn.map(({ callers: instances }, i) => ({ zone: `z${i}`, instances }));
+        const specs = drawn.flatMap(({ weights }, i) =>
+          weights.map((weight, j) => ({ id: `z${i}-${j}`, weight, zone: `z${i}` })),
+        );
+        const callerCount = drawn.reduce((sum, one) => sum + one.callers, 0);
+        const capacity = specs.reduce((sum, { weight }) => sum + weight, 0);
+        fc.pre(callerCount > 0 && capacity > 0);
+        const picksEach = 2000;
+        const seen = new Map<string, number>();
+        for (const [i, { callers: count, weights }] of drawn.entries()) {
+          let stayed = 0;
+          for (let caller = 0; caller < count; caller++) {
+            const made = new Balancer(seededRandom(seed + 31 * i + caller));
+            made.configure({ ...defaultBalance, method }, { zone: `z${i}`, callers });
+            made.update(specs);
+            for (let pick = 0; pick < picksEach; pick++) {
+              const { id, zone } = made.pick(0)!;
+              seen.set(id, (seen.get(id) ?? 0) + 1);
+              if (zone === `z${i}`) stayed++;
+            }
+          }
+          const capacityShare = weights.reduce((sum, weight) => sum + weight, 0) / capacity;
+          const due = Math.min(1, capacityShare / (count / callerCount)) * picksEach * count;
+          if (count > 0) assert.ok(Math.abs(stayed - due) <= 5 * Math.sqrt(picksEach * count), `z${i}`);
+        }
+        for (const { id, weight } of specs) {
+          const due = (picksEach * callerCount * weight) / capacity;
+          const got = seen.get(id) ?? 0;
+          assert.ok(Math.abs(got - due) <= 6 * Math.sqrt(due) + 5 * callerCount, `${id}: ${got} of ${due}`);
+        }
+      }),
+      { numRuns: 40 },
     );
   });

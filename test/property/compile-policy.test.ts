@@ -128,8 +128,20 @@ const local = fc
   )
   .map((drawn) => drawn.map(({ service: called, ...fields }) => localInstance(called, fields)));
 
+const callers = fc.uniqueArray(
+  fc.record({
+    service: name,
+    zones: fc.uniqueArray(
+      fc.record({ zone: fc.constantFrom('', 'z1', 'z2'), instances: fc.constantFrom(1, 2) }),
+      { selector: ({ zone }) => zone, maxLength: 2 },
+    ),
+  }),
+  { selector: ({ service: called }) => called, maxLength: 2 },
+);
+
 const parts = fc.record({
   policy,
+  callers,
   services: fc.uniqueArray(service, { maxLength: 4, selector: (each) => each.name }),
   local,
 });
@@ -228,6 +240,7 @@ test('what a compiler makes of one view after the other is what compiling each f
       },
     })),
     local.map((next) => () => ({ local: next })),
+    callers.map((next) => () => ({ callers: next })),
     service.map((next) => (before: MeshView) => ({
       services: [...before.services.filter((each) => each.name !== next.name), next],
     })),

@@ -4,7 +4,13 @@ import fc from 'fast-check';
 import { compile } from '../../src/proxy/compile/compile.ts';
 import { configEquals } from '../../src/proxy/compile/equal.ts';
 import { decide, precedence, rulesFor } from '../../src/proxy/intentions.ts';
-import type { IntentionView, LocalInstance, MeshView, ServiceView } from '../../src/proxy/view.ts';
+import type {
+  CallerView,
+  IntentionView,
+  LocalInstance,
+  MeshView,
+  ServiceView,
+} from '../../src/proxy/view.ts';
 import { instanceView, localInstance, meshView, serviceView } from '../unit/proxy/views.ts';
 
 const names = ['api', 'db', 'job', 'web'];
@@ -68,10 +74,19 @@ const local: fc.Arbitrary<LocalInstance> = fc
   })
   .map(({ service, ...fields }) => localInstance(service, fields));
 
+const caller: fc.Arbitrary<CallerView> = fc.record({
+  service: name,
+  zones: fc.uniqueArray(
+    fc.record({ zone: fc.constantFrom('', 'z1', 'z2', 'z3'), instances: fc.integer({ min: 1, max: 3 }) }),
+    { selector: ({ zone }) => zone },
+  ),
+});
+
 const view: fc.Arbitrary<MeshView> = fc
   .record({
     services: fc.uniqueArray(service, { maxLength: 4, selector: ({ name }) => name }),
     local: fc.uniqueArray(local, { maxLength: 4, selector: ({ id }) => id }),
+    callers: fc.uniqueArray(caller, { maxLength: 3, selector: ({ service: called }) => called }),
     intentions: fc.array(intention, { maxLength: 10 }),
     roots: fc.array(fc.constantFrom('root1', 'root2', 'root3'), { maxLength: 3 }),
     identities: fc
@@ -100,6 +115,9 @@ function shuffled(original: MeshView): fc.Arbitrary<MeshView> {
             order(instance.upstreams).map((upstreams) => ({ ...instance, upstreams })),
           ),
         ),
+      ),
+      callers: order(original.callers).chain((callers) =>
+        fc.tuple(...callers.map((each) => order(each.zones).map((zones) => ({ ...each, zones })))),
       ),
       intentions: order(original.intentions),
       roots: order(original.roots),

@@ -98,6 +98,7 @@ const emptyMesh = {
   outbound: null,
   services: [],
   local: [],
+  callers: [],
   identities: [],
   roots: [],
   denied: { hosts: [], serials: [] },

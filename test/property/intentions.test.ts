@@ -110,6 +110,7 @@ test('the check of an intention and the proxy of the service agree on every call
           outbound: null,
           services: [],
           local,
+          callers: [],
           intentions: intentionsOf(store.list('service-intentions')),
           policy: policyViewOf(store),
           identities: [],

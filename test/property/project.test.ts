@@ -21,9 +21,14 @@ type Step = (catalog: Catalog) => void;
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc
-    .tuple(host, fc.constantFrom('10.0.0.1', '10.0.0.2'), fc.constantFrom('one', 'two'))
-    .map(([at, address, called]) => (catalog: Catalog) => {
-      catalog.record(at, HOST, '', hostValue(called, address));
+    .tuple(
+      host,
+      fc.constantFrom('10.0.0.1', '10.0.0.2'),
+      fc.constantFrom('one', 'two'),
+      fc.constantFrom('', 'z1'),
+    )
+    .map(([at, address, called, zone]) => (catalog: Catalog) => {
+      catalog.record(at, HOST, '', hostValue(called, address, { zone }));
     }),
   host.map((at) => (catalog: Catalog) => {
     catalog.record(at, HOST, '', null);

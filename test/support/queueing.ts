@@ -3,6 +3,7 @@
  * workers take their time. The clock is virtual and every run with one seed is the same.
  */
 import { type Random, seededRandom } from '../../src/core.ts';
+import { noLocality } from '../../src/proxy/balance/balancer.ts';
 import type { BalancedEndpoint, Outcome } from '../../src/proxy/balance/endpoint.ts';
 import { Deadlines } from '../../src/proxy/deadlines.ts';
 import type { BalancePolicy, UpstreamPolicy } from '../../src/proxy/policy.ts';
@@ -94,7 +95,7 @@ export class Queueing {
     seed: number,
     balance: Partial<BalancePolicy> = {},
     upstream: Partial<UpstreamPolicy> = {},
-    locality = { zone: '', callerShare: null as number | null },
+    locality = noLocality,
   ) {
     this.servers = servers;
     this.random = seededRandom(seed);

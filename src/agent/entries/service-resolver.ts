@@ -135,14 +135,21 @@ const loadBalancerShape = {
   RingHashConfig: object({ MinimumRingSize: ringSize, MaximumRingSize: ringSize }),
   LeastRequestConfig: object({ ChoiceCount: amount({ least: 2, most: 64, zeroIsUnset: true }) }),
   HashPolicies: list(hashPolicy, 16),
-  ZoneAware: beyond(flag(true), 'Prefer the caller’s zone while it has room.'),
+  ZoneAware: beyond(
+    flag(true),
+    'Calls stay in the caller’s zone as far as its endpoints have capacity for the callers there; the rest goes to zones with capacity to spare, as Envoy’s zone aware routing.',
+  ),
+  ZoneMinClusterSize: beyond(
+    amount({ least: 0, most: 65_535 }),
+    'With fewer endpoints in good order, zones are not looked at; 0 if not said (Envoy’s min_cluster_size is 6 then).',
+  ),
   SlowStart: beyond(
     duration({ mostMs: 3_600_000 }),
     'A new endpoint grows to its full share over this time.',
   ),
   PanicPercent: beyond(
     percent(),
-    'With a smaller share of endpoints in rotation, health is not looked at any more.',
+    'With a smaller share that neither failed to connect nor is ejected, all are asked, in all zones; 0 if not said. Instances whose checks are critical are never asked.',
   ),
 };
 
@@ -300,6 +307,7 @@ function balancePolicy(written: LoadBalancer): BalancePolicy {
     },
     hash: (written.HashPolicies ?? []).map(hashOf),
     zoneAware: written.ZoneAware ?? defaultBalance.zoneAware,
+    zoneMinimumEndpoints: written.ZoneMinClusterSize ?? defaultBalance.zoneMinimumEndpoints,
     slowStartMs: optionalMilliseconds(written.SlowStart) ?? defaultBalance.slowStartMs,
     panicPercent: written.PanicPercent ?? defaultBalance.panicPercent,
   };

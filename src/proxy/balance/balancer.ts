@@ -13,7 +13,7 @@ import { BalancedEndpoint, type OutcomeListener, type Rotation } from './endpoin
 import { MaglevChooser } from './maglev.ts';
 import { RingChooser } from './ring.ts';
 import { RoundRobinChooser } from './round-robin.ts';
-import { evenCallerShare, isWorthLeaving, mayBeLeft, stayingShare } from './zones.ts';
+import { isWorthLeaving, mayBeLeft, planZones, type ZoneCallers, type ZonePlan } from './zones.ts';
 
 /** The part of its weight that an endpoint begins with when it warms up. */
 const coldShare = 0.1;
@@ -34,8 +34,21 @@ export interface EndpointSpec {
 export interface Locality {
   /** '' where it is not known: then there is no preference. */
   readonly zone: string;
-  /** Which share of all the service's callers are in that zone, 0 to 1; null where it is not known. */
-  readonly callerShare: number | null;
+  /** The callers that share the cluster with it, itself among them; none where nobody knows. */
+  readonly callers: readonly ZoneCallers[];
+}
+
+/** There is nothing to prefer. */
+export const noLocality: Locality = { zone: '', callers: [] };
+
+/** Where picks went, counted. */
+export interface PickCounts {
+  /** While so few endpoints were in good order that health was not looked at. */
+  panicked: number;
+  /** To this host's zone, where zones are looked at, ... */
+  stayed: number;
+  /** ... and to others. */
+  crossed: number;
 }
 
 /** The endpoints of one cluster. State of an endpoint survives every `update` that still names its id. */
@@ -43,7 +56,7 @@ export class Balancer {
   private readonly random: Random;
   private readonly listener: OutcomeListener | null;
   private policy: BalancePolicy = defaultBalance;
-  private locality: Locality = { zone: '', callerShare: null };
+  private locality: Locality = noLocality;
   private byId = new Map<string, BalancedEndpoint>();
   private all: readonly BalancedEndpoint[] = [];
   private readonly rotation: Rotation = { isStale: true };
@@ -58,6 +71,9 @@ export class Balancer {
   private far: Chooser | null = null;
   /** Which part of the picks stays near. */
   private nearShare = 0;
+  /** Whether zones are looked at now. */
+  private areZonesApart = false;
+  readonly counts: PickCounts = { panicked: 0, stayed: 0, crossed: 0 };
 
   constructor(random: Random, listener: OutcomeListener | null = null) {
     this.random = random;
@@ -118,7 +134,15 @@ export class Balancer {
   pick(now: Millis, exclude?: string, hash: number = noHash): BalancedEndpoint | null {
     if (this.all.length === 0) return null;
     if (this.rotation.isStale || now >= this.staleAt) this.refresh(now);
-    return this.chosen(now, exclude, hash) ?? this.leastBusy(exclude) ?? this.all[0]!;
+    const choice = this.chosen(now, exclude, hash) ?? this.leastBusy(exclude) ?? this.all[0]!;
+    if (this.panicking) this.counts.panicked++;
+    if (this.areZonesApart) this.count(choice);
+    return choice;
+  }
+
+  private count(choice: BalancedEndpoint): void {
+    if (choice.zone === this.locality.zone) this.counts.stayed++;
+    else this.counts.crossed++;
   }
 
   /** Whether there is an endpoint in good order: if not, another cluster is asked, where there is one. */
@@ -151,11 +175,18 @@ export class Balancer {
     return isWorthLeaving(choice, rival, now) ? rival : choice;
   }
 
-  /** Of those out of rotation; only ever needed when nobody else is left, so looking at all is fine. */
+  /**
+   * Of those that the choosers do not have: in zones without capacity to spare, then out of rotation. Only ever
+   * needed when nobody else is left, so looking at all is fine.
+   */
   private leastBusy(exclude: string | undefined): BalancedEndpoint | null {
     let best: BalancedEndpoint | null = null;
-    for (const endpoint of this.all)
-      if (endpoint.id !== exclude && (best === null || endpoint.load < best.load)) best = endpoint;
+    for (const endpoint of this.all) {
+      if (endpoint.id === exclude) continue;
+      const isBetter = best === null || (endpoint.inRotation && !best.inRotation);
+      const isAlike = endpoint.inRotation === best?.inRotation;
+      if (isBetter || (isAlike && endpoint.load < best!.load)) best = endpoint;
+    }
     return best;
   }
 
@@ -203,16 +234,23 @@ export class Balancer {
 
   /** Divides those in rotation into near and far ones, and works out how much stays near. */
   private divide(): void {
-    const { zone, callerShare } = this.locality;
     const rotating = this.all.filter(({ inRotation }) => inRotation);
-    const near = this.policy.zoneAware && zone !== '' ? rotating.filter((one) => one.zone === zone) : [];
-    const far = near.length === 0 ? rotating : rotating.filter((one) => one.zone !== zone);
-    const capacityShare = totalShare(near) / totalShare(rotating);
-    const zones = new Set(this.all.map((endpoint) => endpoint.zone));
-    this.nearShare = stayingShare(capacityShare, callerShare ?? evenCallerShare(zones));
+    const plan = this.planFor(rotating);
+    const near = plan === null ? [] : rotating.filter(({ zone }) => zone === this.locality.zone);
+    const far = plan === null ? rotating : spilledTo(rotating, plan);
+    this.areZonesApart = plan !== null;
+    this.nearShare = plan?.staying ?? 0;
     this.table = null;
     this.near = near.length === 0 ? null : this.chooserOf(near);
     this.far = far.length === 0 ? null : this.chooserOf(far);
+  }
+
+  /** Null where zones are not looked at: as in Envoy, not in panic, when it is not known who is in order. */
+  private planFor(rotating: readonly BalancedEndpoint[]): ZonePlan | null {
+    const { zoneAware, zoneMinimumEndpoints } = this.policy;
+    const { zone, callers } = this.locality;
+    if (!zoneAware || zone === '' || this.panicking || rotating.length < zoneMinimumEndpoints) return null;
+    return planZones(zone, capacities(rotating), callers);
   }
 
   private chooserOf(endpoints: readonly BalancedEndpoint[]): Chooser {
@@ -226,11 +264,25 @@ export class Balancer {
   private tableOf(method: 'ring_hash' | 'maglev'): Chooser {
     this.near = null;
     this.far = null;
+    this.areZonesApart = false;
     if (method === 'maglev') return new MaglevChooser(this.all, this.random);
     return new RingChooser(this.all, this.random, this.policy.ringHash);
   }
 }
 
-function totalShare(endpoints: readonly BalancedEndpoint[]): number {
-  return endpoints.reduce((sum, { share }) => sum + share, 0);
+/** What the endpoints of each zone weigh together. */
+function capacities(endpoints: readonly BalancedEndpoint[]): Map<string, number> {
+  const byZone = new Map<string, number>();
+  for (const { zone, share } of endpoints) byZone.set(zone, (byZone.get(zone) ?? 0) + share);
+  return byZone;
+}
+
+/** Those in other zones that take what does not stay. From here on they weigh what their zone takes of it. */
+function spilledTo(rotating: readonly BalancedEndpoint[], { spilling }: ZonePlan): BalancedEndpoint[] {
+  const far = rotating.filter(({ zone }) => spilling.has(zone));
+  const byZone = capacities(far);
+  const total = far.reduce((sum, { share }) => sum + share, 0);
+  for (const endpoint of far)
+    endpoint.share *= (spilling.get(endpoint.zone)! * total) / byZone.get(endpoint.zone)!;
+  return far;
 }

@@ -60,7 +60,7 @@ export class Compiler {
       outbound,
       conflicts,
       destinations: names.destinations,
-      callers: serviceNames(local).map((service) => callerPolicy(chains.entries, service)),
+      callers: serviceNames(local).map((service) => callerPolicy(chains.entries, service, view)),
       clusters: this.fill(chains, names.targets, byName),
       problems: chains.problems,
       accessLog: view.policy.proxyDefaults?.accessLog ?? null,
@@ -273,13 +273,15 @@ function sameKeys<K>(a: ReadonlySet<K> | ReadonlyMap<K, unknown>, b: typeof a): 
   return true;
 }
 
-function callerPolicy(entries: Entries, service: string): CallerPolicy {
+function callerPolicy(entries: Entries, service: string, { callers }: MeshView): CallerPolicy {
   const defaults = entries.defaults.get(service);
+  const zones = callers.find((caller) => caller.service === service)?.zones ?? [];
   return {
     service,
     outbound: defaults?.outbound ?? noTimeouts,
     upstreams: defaults?.upstreams ?? defaultUpstream,
     overrides: defaults?.overrides ?? [],
+    zones: sorted(zones, ({ zone }) => zone),
   };
 }
 

@@ -1,4 +1,5 @@
 /** One service of this host as a caller: its clusters, and the routes to all that it has asked for. */
+import { type Locality, noLocality } from '../balance/balancer.ts';
 import { RequestHasher } from '../balance/hash-key.ts';
 import type { CallerPolicy, Cluster, Destination } from '../config.ts';
 import { Refusal } from '../http1/refusal.ts';
@@ -14,6 +15,7 @@ import type { ServiceContext } from './tls-contexts.ts';
 export interface ClusterSource {
   /** Where this host is. */
   readonly zone: string;
+  readonly datacenter: string;
   clusterOf(id: string): Cluster | null;
 }
 
@@ -55,7 +57,7 @@ export class OutboundCaller {
       const cluster = identity === null ? null : this.config.clusterOf(id);
       if (cluster !== null) {
         const treatment = this.treatmentOf(cluster.service);
-        known.update(this.timed(cluster, treatment), this.identity, treatment, this.config.zone);
+        known.update(this.timed(cluster, treatment), this.identity, treatment, this.localityOf(cluster));
         continue;
       }
       known.retire();
@@ -98,7 +100,7 @@ export class OutboundCaller {
       this.timed(cluster, treatment),
       this.identity,
       treatment,
-      this.config.zone,
+      this.localityOf(cluster),
       this.plane,
     );
     this.byId.set(cluster.id, opened);
@@ -115,6 +117,14 @@ export class OutboundCaller {
       hasher: null,
       unavailable: () => new Refusal(503, 'no-route', `no cluster ${id}`),
     };
+  }
+
+  /** Zones of another datacenter are none of this one's, whatever they are called. */
+  private localityOf({ datacenter }: Cluster): Locality {
+    const { config, policy } = this;
+    return datacenter === config.datacenter && policy !== null
+      ? { zone: config.zone, callers: policy.zones }
+      : noLocality;
   }
 
   private treatmentOf(service: string): UpstreamPolicy {

@@ -1,4 +1,5 @@
 /** The way of one local service to one cluster: its endpoints, sessions and counters. */
+import type { Locality } from '../balance/balancer.ts';
 import type { Cluster, Endpoint } from '../config.ts';
 import { Refusal } from '../http1/refusal.ts';
 import type { TrafficCounter } from '../observe/traffic.ts';
@@ -28,7 +29,7 @@ export class OutboundCluster {
     cluster: Cluster,
     identity: ServiceContext,
     policy: UpstreamPolicy,
-    zone: string,
+    locality: Locality,
     plane: Plane,
   ) {
     this.plane = plane;
@@ -36,15 +37,15 @@ export class OutboundCluster {
     this.sourcePrincipal = identity.identity.spiffeId;
     this.group = new UpstreamGroup(plane.context.random);
     this.source = source;
-    this.update(cluster, identity, policy, zone);
+    this.update(cluster, identity, policy, locality);
   }
 
   get id(): string {
     return this.cluster.id;
   }
 
-  /** Takes on a new configuration of a host in `zone`; sessions to endpoints that stay are kept. */
-  update(cluster: Cluster, identity: ServiceContext, policy: UpstreamPolicy, zone: string): void {
+  /** Takes on a new configuration; sessions to endpoints that stay are kept. */
+  update(cluster: Cluster, identity: ServiceContext, policy: UpstreamPolicy, locality: Locality): void {
     const before = this.remotes;
     this.remotes = cluster.endpoints.map((endpoint) => {
       const known = before.find((remote) => remote.endpoint.id === endpoint.id);
@@ -54,7 +55,7 @@ export class OutboundCluster {
       return { ...known, endpoint };
     });
     this.cluster = cluster;
-    this.group.configure(cluster.balance, policy, { zone, callerShare: null });
+    this.group.configure(cluster.balance, policy, locality);
     this.group.update(
       this.remotes.map(({ endpoint: { weight, zone }, upstream }) => ({ upstream, weight, zone })),
     );

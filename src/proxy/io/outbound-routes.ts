@@ -18,6 +18,7 @@ export class OutboundRoutes implements ClusterSource {
   /** Changes with every configuration: whoever remembers a route asks again. */
   generation = 0;
   zone = '';
+  datacenter = '';
   private readonly plane: Plane;
   private domainSuffix = '';
   private clusters: ReadonlyMap<string, Cluster> = new Map();
@@ -34,6 +35,7 @@ export class OutboundRoutes implements ClusterSource {
   apply(config: ProxyConfig, contexts: ReadonlyMap<string, ServiceContext>): void {
     this.generation++;
     this.zone = config.zone;
+    this.datacenter = config.datacenter;
     this.domainSuffix = `.${config.domain}`;
     this.clusters = new Map(config.clusters.map((cluster) => [cluster.id, cluster]));
     this.destinations = new Map(config.destinations.map((each) => [each.id, each]));

@@ -33,8 +33,8 @@ beforeEach(() => {
   addHost(other, 'two', '10.0.0.2');
 });
 
-function addHost(id: string, name: string, address: string): void {
-  catalog.record(id, HOST, '', hostValue(name, address));
+function addHost(id: string, name: string, address: string, zone = ''): void {
+  catalog.record(id, HOST, '', hostValue(name, address, { zone }));
   state(id, 'alive');
 }
 
@@ -103,6 +103,20 @@ test('what is not in the mesh can call but not be called', () => {
   add(self, 'batch', { inMesh: false });
   assert.equal(serviceOf('batch'), undefined);
   assert.equal(view().local[0]?.inMesh, false);
+});
+
+test('callers of a service are counted by zone, also those that cannot be called, but not those that fail', () => {
+  add(self, 'batch', { inMesh: false });
+  add(other, 'batch', { inMesh: false });
+  assert.deepEqual(view().callers, [{ service: 'batch', zones: [{ zone: '', instances: 2 }] }]);
+  addHost(other, 'two', '10.0.0.2', 'z2');
+  const zones = [
+    { zone: '', instances: 1 },
+    { zone: 'z2', instances: 1 },
+  ];
+  assert.deepEqual(view().callers, [{ service: 'batch', zones }]);
+  state(other, 'down');
+  assert.deepEqual(view().callers[0]!.zones, [{ zone: '', instances: 1 }]);
 });
 
 test('an upstream is of this host’s datacenter unless it names another one', () => {

@@ -1,6 +1,7 @@
 /** What answers say of the servers that gave them, as balancers and ejection learn it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { noLocality } from '../../../src/proxy/balance/balancer.ts';
 import { defaultBalance, defaultUpstream } from '../../../src/proxy/policy-defaults.ts';
 import type { EndpointSnapshot } from '../../../src/proxy/upstream/upstream-group.ts';
 import { TestEngine } from '../../support/transport.ts';
@@ -16,8 +17,7 @@ const passiveHealth = {
 /** What is known of a server after it has answered twice in this way, each time after 30 ms. */
 function after(answer: string, isGrpc = false): EndpointSnapshot {
   const engine = new TestEngine(['one']);
-  const locality = { zone: '', callerShare: null };
-  engine.group.configure(defaultBalance, { ...defaultUpstream, passiveHealth }, locality);
+  engine.group.configure(defaultBalance, { ...defaultUpstream, passiveHealth }, noLocality);
   const { client } = engine.accept();
   const type = isGrpc ? 'Content-Type: application/grpc\r\nTE: trailers\r\n' : '';
   for (let i = 0; i < 2; i++) {

@@ -72,6 +72,7 @@ export function meshView(fields: Partial<MeshView> = {}): MeshView {
     outbound: { address: '127.0.0.1', port: 15001 },
     services: [],
     local: [],
+    callers: [],
     intentions: [],
     policy: noPolicy,
     identities: [],

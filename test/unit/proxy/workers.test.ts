@@ -106,6 +106,7 @@ test('limits are shared out, what is without limit stays so', () => {
           limits: { maxConnections: 5, maxPendingRequests: 0, maxConcurrentRequests: 1 },
         },
         overrides: [],
+        zones: [],
       },
     ],
   };

@@ -213,6 +213,7 @@ test('a resolver’s subsets, failover and balancing are read with their default
           { type: 'source-ip', terminal: false },
         ],
         zoneAware: false,
+        zoneMinimumEndpoints: 0,
         slowStartMs: 0,
         panicPercent: 50,
       },

@@ -1,18 +1,27 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seededRandom } from '../../../../src/core.ts';
-import { Balancer, type EndpointSpec, type Locality } from '../../../../src/proxy/balance/balancer.ts';
+import {
+  Balancer,
+  type EndpointSpec,
+  type Locality,
+  noLocality,
+} from '../../../../src/proxy/balance/balancer.ts';
 import { hashOf } from '../../../../src/proxy/balance/hash.ts';
 import { latencyMemoryMs, PeakLatency } from '../../../../src/proxy/balance/latency.ts';
 import type { BalanceMethod, BalancePolicy } from '../../../../src/proxy/policy.ts';
 import { defaultBalance } from '../../../../src/proxy/policy-defaults.ts';
 
-const nowhere: Locality = { zone: '', callerShare: null };
+/** In z1, as is a third of the callers. */
+const inFirstZone: Locality = {
+  zone: 'z1',
+  callers: ['z1', 'z2', 'z3'].map((zone) => ({ zone, instances: 1 })),
+};
 
 function balancer(
   specs: readonly EndpointSpec[],
   policy: Partial<BalancePolicy>,
-  locality: Locality = nowhere,
+  locality: Locality = noLocality,
 ): Balancer {
   const made = new Balancer(seededRandom(1));
   made.configure({ ...defaultBalance, ...policy }, locality);
@@ -45,7 +54,7 @@ test('round robin takes turns, and begins by chance', () => {
   const first = new Set<string>();
   for (let seed = 0; seed < 30; seed++) {
     const other = new Balancer(seededRandom(seed));
-    other.configure({ ...defaultBalance, method: 'round_robin' }, nowhere);
+    other.configure({ ...defaultBalance, method: 'round_robin' }, noLocality);
     other.update(even('a', 'b', 'c'));
     first.add(other.pick(0)!.id);
   }
@@ -249,7 +258,7 @@ test('when the zone has nobody in rotation the others take all of it, and give i
     { id: 'b', weight: 1, zone: 'z2' },
     { id: 'c', weight: 1, zone: 'z3' },
   ];
-  const made = balancer(specs, {}, { zone: 'z1', callerShare: null });
+  const made = balancer(specs, {}, inFirstZone);
   assert.match(picks(made, 100), /^a+$/);
   assert.match(picks(made, 100, 0, 'a'), /^[bc]+$/);
   made.get('a')!.eject(1000);
@@ -263,7 +272,7 @@ test('suspicion of the only endpoint of a zone lets most of its traffic spill ov
     { id: 'b', weight, zone: 'z2' },
     { id: 'c', weight, zone: 'z3' },
   ];
-  const made = balancer(specs(1), {}, { zone: 'z1', callerShare: null });
+  const made = balancer(specs(1), {}, inFirstZone);
   assert.equal(shareOf(made, 'a', 0), 1);
   made.update(specs(10));
   assert.ok(Math.abs(shareOf(made, 'a', 0) - 3 / 21) < 0.03);

@@ -1,6 +1,7 @@
 /** What balancing, ejection, breaker and retry budget come to together, under load and in virtual time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Locality } from '../../../../src/proxy/balance/balancer.ts';
 import type { BreakerPolicy, PassiveHealthPolicy } from '../../../../src/proxy/policy.ts';
 import { initialRetries, retryShare } from '../../../../src/proxy/resilience/retry-budget.ts';
 import { Queueing, SimulatedServer } from '../../../support/queueing.ts';
@@ -153,11 +154,17 @@ test('the breaker opens while everything fails, tries now and then, and closes w
   assert.equal(queueing.refused, after);
 });
 
+/** In z1, with so many callers in each zone. */
+function localityOf(callers: { readonly [zone: string]: number }): Locality {
+  const zones = Object.entries(callers).map(([zone, instances]) => ({ zone, instances }));
+  return { zone: 'z1', callers: zones };
+}
+
 test('a zone that is several times slower than others is left within half a second, a little slower it is not', () => {
   const shareNear = (nearMs: number, farMs: number, workers?: number): number => {
     const near = new SimulatedServer('near', nearMs, workers, 'z1');
     const far = ['z2', 'z3'].map((zone) => new SimulatedServer(zone, farMs, 1000, zone));
-    const queueing = new Queueing([near, ...far], 1, {}, {}, { zone: 'z1', callerShare: null });
+    const queueing = new Queueing([near, ...far], 1, {}, {}, localityOf({ z1: 1, z2: 1, z3: 1 }));
     queueing.run({ perSecond: 100, untilMs: 500 });
     const [before, all] = [near.seen, queueing.seen];
     queueing.run({ perSecond: 100, untilMs: 2500 });
@@ -172,21 +179,21 @@ test('a zone that is several times slower than others is left within half a seco
 });
 
 test('traffic stays in its zone as far as the zone has capacity for its callers', () => {
-  const shareNear = (near: number, far: number, callerShare: number | null): number => {
+  const shareNear = (near: number, far: number, callers: { readonly [zone: string]: number }): number => {
     const servers = [
       ...Array.from({ length: near }, (_, i) => new SimulatedServer(`n${i}`, 10, 1000, 'z1')),
       ...Array.from({ length: far }, (_, i) => new SimulatedServer(`f${i}`, 10, 1000, 'z2')),
     ];
-    const queueing = new Queueing(servers, 1, {}, {}, { zone: 'z1', callerShare });
+    const queueing = new Queueing(servers, 1, {}, {}, localityOf(callers));
     queueing.run({ perSecond: 500, untilMs: 10_000 });
     return (
       servers.filter(({ zone }) => zone === 'z1').reduce((sum, { seen }) => sum + seen, 0) / queueing.seen
     );
   };
-  assert.equal(shareNear(2, 2, null), 1);
-  assert.equal(shareNear(3, 1, null), 1);
-  assert.equal(shareNear(0, 2, null), 0);
-  assert.ok(Math.abs(shareNear(1, 3, null) - 0.5) < 0.03);
-  assert.ok(Math.abs(shareNear(1, 3, 1) - 0.25) < 0.03);
-  assert.equal(shareNear(1, 3, 0.2), 1);
+  assert.equal(shareNear(2, 2, { z1: 1, z2: 1 }), 1);
+  assert.equal(shareNear(3, 1, { z1: 1, z2: 1 }), 1);
+  assert.equal(shareNear(0, 2, { z1: 1, z2: 1 }), 0);
+  assert.ok(Math.abs(shareNear(1, 3, { z1: 1, z2: 1 }) - 0.5) < 0.03);
+  assert.ok(Math.abs(shareNear(1, 3, { z1: 7 }) - 0.25) < 0.03);
+  assert.equal(shareNear(1, 3, { z1: 1, z2: 4 }), 1);
 });

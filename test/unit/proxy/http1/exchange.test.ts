@@ -1,6 +1,7 @@
 /** Requests by policy: how long they may take, how often and when they are tried, and the failures asked for. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { noLocality } from '../../../../src/proxy/balance/balancer.ts';
 import { RequestHasher } from '../../../../src/proxy/balance/hash-key.ts';
 import { compileRetry } from '../../../../src/proxy/http1/retry.ts';
 import type { HttpRoute, Treatment } from '../../../../src/proxy/http1/route.ts';
@@ -346,10 +347,7 @@ test('a gRPC call is refused in gRPC: trailers only, its own status, and the rea
 
 test('a cookie that balancing goes by is set for who has none, and whoever has it stays where it was', () => {
   const engine = new TestEngine(['one', 'two', 'three']);
-  engine.group.configure({ ...defaultBalance, method: 'maglev' }, defaultUpstream, {
-    zone: '',
-    callerShare: null,
-  });
+  engine.group.configure({ ...defaultBalance, method: 'maglev' }, defaultUpstream, noLocality);
   const issue = { ttlMs: 60_000, path: '/' };
   const hasher = new RequestHasher([{ type: 'cookie', name: 'stay', terminal: false, issue }]);
   const { client } = engine.accept({ targets: [engine.targetOf([engine.group], { hasher })] });

@@ -79,7 +79,7 @@ async function flock(
     ...mesh.callerConfig,
     clusters: [api],
     destinations: [destination(api, { retry })],
-    callers: [{ service: 'web', outbound: noTimeouts, upstreams, overrides: [] }],
+    callers: [{ service: 'web', outbound: noTimeouts, upstreams, overrides: [], zones: [] }],
   });
   const pass = (ms: number): void => {
     passedMs += ms;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seededRandom } from '../../../../src/core.ts';
+import { noLocality } from '../../../../src/proxy/balance/balancer.ts';
 import { Deadlines } from '../../../../src/proxy/deadlines.ts';
 import type { UpstreamPolicy } from '../../../../src/proxy/policy.ts';
 import { defaultBalance, defaultUpstream } from '../../../../src/proxy/policy-defaults.ts';
@@ -9,14 +10,12 @@ import { UpstreamGroup } from '../../../../src/proxy/upstream/upstream-group.ts'
 import { Upstream } from '../../../../src/proxy/upstream/upstreams.ts';
 import { groupOf, unusedDialer } from '../../../support/queueing.ts';
 
-const nowhere = { zone: '', callerShare: null };
-
 function group(ids: readonly string[], policy: Partial<UpstreamPolicy> = {}): UpstreamGroup {
   const made = groupOf(
     ids.map((id) => ({ id })),
     seededRandom(1),
   );
-  made.configure(defaultBalance, { ...defaultUpstream, ...policy }, nowhere);
+  made.configure(defaultBalance, { ...defaultUpstream, ...policy }, noLocality);
   return made;
 }
 
@@ -67,7 +66,7 @@ test('what waits for connections that are being made has a limit, and what need 
   made.update(dialers.map((dialer, i) => ({ upstream: new Upstream(`e${i}`, dialer, context), weight: 1 })));
   const maxPendingRequests = 3;
   const pending = { maxConnections: 0, maxPendingRequests, maxConcurrentRequests: 0 };
-  made.configure(defaultBalance, { ...defaultUpstream, limits: pending }, nowhere);
+  made.configure(defaultBalance, { ...defaultUpstream, limits: pending }, noLocality);
   const waiting = [0, 1, 2].map(() => made.pick(0, undefined)!);
   assert.equal(made.pick(0, undefined), null);
   assert.equal(made.refusal, 'overflow');
@@ -98,11 +97,11 @@ test('a pick that gives nothing holds nothing', () => {
 test('the same policy again keeps what the breaker knows, another starts it anew', () => {
   const made = group(['a'], { breaker });
   fail(made, 0, 4);
-  made.configure(defaultBalance, { ...defaultUpstream, breaker: { ...breaker } }, nowhere);
+  made.configure(defaultBalance, { ...defaultUpstream, breaker: { ...breaker } }, noLocality);
   assert.equal(made.snapshot(0).breaker!.state, 'open');
-  made.configure(defaultBalance, { ...defaultUpstream, breaker: { ...breaker, openMs: 5 } }, nowhere);
+  made.configure(defaultBalance, { ...defaultUpstream, breaker: { ...breaker, openMs: 5 } }, noLocality);
   assert.equal(made.snapshot(0).breaker!.state, 'closed');
-  made.configure(defaultBalance, defaultUpstream, nowhere);
+  made.configure(defaultBalance, defaultUpstream, noLocality);
   assert.equal(made.snapshot(0).breaker, null);
 });
 
@@ -131,7 +130,7 @@ test('a group whose endpoints are all out serves nobody, so the next one is aske
 
 test('its snapshot tells what each endpoint is like', () => {
   const made = groupOf([{ id: 'a', weight: 3, zone: 'z1' }], seededRandom(1));
-  made.configure(defaultBalance, { ...defaultUpstream, passiveHealth }, { zone: 'z1', callerShare: null });
+  made.configure(defaultBalance, { ...defaultUpstream, passiveHealth }, noLocality);
   for (let i = 0; i < 2; i++) made.pick(0, undefined)!.end(0, 'ok', 20);
   made.pick(0, undefined);
   assert.deepEqual(made.snapshot(0), {
