@@ -4,6 +4,7 @@
  */
 import type { HostId, Millis } from '../core.ts';
 import { hlcMillis } from '../gossip/replica/record.ts';
+import { planFor } from '../proxy/balance/zones.ts';
 import { isMember } from '../proxy/compile/clusters.ts';
 import { compile, entriesOf } from '../proxy/compile/compile.ts';
 import { resolversPassed } from '../proxy/compile/passed.ts';
@@ -12,6 +13,7 @@ import type { BreakerStatus, DataPlaneStats, EndpointStatus } from '../proxy/dat
 import { type Call, type CallTrace, type TargetTrace, traceCall } from '../proxy/explain.ts';
 import type { RateLimitsPolicy } from '../proxy/policy.ts';
 import type { MeshView } from '../proxy/view.ts';
+import { zonesOf } from './caller-zones.ts';
 import type { Catalog } from './catalog.ts';
 import type { AgentPort, PolicyStore } from './port.ts';
 import { changesThatAllow, type ProposedChange } from './why-not.ts';
@@ -51,6 +53,17 @@ export interface AbsentInstance {
   readonly why: string;
 }
 
+/** What this host's zone keeps of its calls, by the weights as configured: what is ejected shifts it further. */
+export interface ExplainedZones {
+  readonly zone: string;
+  /** What of all endpoints, by weight, and of all instances of the caller is in the zone, 0 to 1. */
+  readonly capacityShare: number;
+  readonly callerShare: number;
+  /** Which parts of the calls stay and go to other zones; they add up to 1. */
+  readonly staying: number;
+  readonly spilling: readonly { readonly zone: string; readonly share: number }[];
+}
+
 export interface ExplainedTarget extends Omit<TargetTrace, 'clusters' | 'cluster'> {
   readonly cluster: string | null;
   readonly service: string | null;
@@ -60,6 +73,8 @@ export interface ExplainedTarget extends Omit<TargetTrace, 'clusters' | 'cluster
   /** The records that led there and say what is there, in the order in which they are asked. */
   readonly resolvers: readonly string[];
   readonly balance: string | null;
+  /** Null where zones make no difference. */
+  readonly zones: ExplainedZones | null;
   readonly endpoints: readonly ExplainedEndpoint[];
   readonly absent: readonly AbsentInstance[];
   /** As this host's proxy has it, for this caller; null where it never called there. */
@@ -165,6 +180,7 @@ function explainTarget(
     spiffeId: first?.spiffeId ?? null,
     clusters: clusters.map(({ id }) => id),
     balance: first?.balance.method ?? null,
+    zones: cluster === null ? null : explainZones(agent.catalog, view, call.source, cluster),
     endpoints: (cluster?.endpoints ?? []).map((endpoint) =>
       explainEndpoint(agent, view, call, cluster!, endpoint, stats),
     ),
@@ -172,6 +188,25 @@ function explainTarget(
     breaker: stateOfBreaker(stats, call.source, first),
     rateLimits: view.policy.defaults.find((one) => one.service === first?.service)?.rateLimits ?? null,
   };
+}
+
+/** The plan of the caller's proxy, were the caller on this host. */
+function explainZones(
+  catalog: Catalog,
+  view: MeshView,
+  source: string,
+  { balance, datacenter, endpoints }: Cluster,
+): ExplainedZones | null {
+  if (datacenter !== view.datacenter) return null;
+  const { zone } = view;
+  const locality = { zone, callers: zonesOf(catalog, source, datacenter) };
+  const weights = endpoints.map((endpoint) => ({ zone: endpoint.zone, share: endpoint.weight }));
+  const plan = planFor(balance, locality, weights);
+  if (plan === null) return null;
+  const { capacityShare, callerShare, staying } = plan;
+  const spilling = staying === 1 ? [] : plan.spilling;
+  const ofAll = spilling.map((each) => ({ ...each, share: each.share * (1 - staying) }));
+  return { zone, capacityShare, callerShare, staying, spilling: ofAll };
 }
 
 function explainEndpoint(

@@ -3,8 +3,8 @@
  * workers take their time. The clock is virtual and every run with one seed is the same.
  */
 import { type Random, seededRandom } from '../../src/core.ts';
-import { noLocality } from '../../src/proxy/balance/balancer.ts';
 import type { BalancedEndpoint, Outcome } from '../../src/proxy/balance/endpoint.ts';
+import { noLocality } from '../../src/proxy/balance/zones.ts';
 import { Deadlines } from '../../src/proxy/deadlines.ts';
 import type { BalancePolicy, UpstreamPolicy } from '../../src/proxy/policy.ts';
 import { defaultBalance, defaultUpstream } from '../../src/proxy/policy-defaults.ts';

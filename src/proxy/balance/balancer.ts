@@ -13,7 +13,15 @@ import { BalancedEndpoint, type OutcomeListener, type Rotation } from './endpoin
 import { MaglevChooser } from './maglev.ts';
 import { RingChooser } from './ring.ts';
 import { RoundRobinChooser } from './round-robin.ts';
-import { isWorthLeaving, mayBeLeft, planZones, type ZoneCallers, type ZonePlan } from './zones.ts';
+import {
+  capacities,
+  isWorthLeaving,
+  type Locality,
+  mayBeLeft,
+  noLocality,
+  planFor,
+  type ZonePlan,
+} from './zones.ts';
 
 /** The part of its weight that an endpoint begins with when it warms up. */
 const coldShare = 0.1;
@@ -29,17 +37,6 @@ export interface EndpointSpec {
   /** '' where it is not known. */
   readonly zone?: string;
 }
-
-/** Where this host is among the callers of a cluster. */
-export interface Locality {
-  /** '' where it is not known: then there is no preference. */
-  readonly zone: string;
-  /** The callers that share the cluster with it, itself among them; none where nobody knows. */
-  readonly callers: readonly ZoneCallers[];
-}
-
-/** There is nothing to prefer. */
-export const noLocality: Locality = { zone: '', callers: [] };
 
 /** Where picks went, counted. */
 export interface PickCounts {
@@ -235,7 +232,8 @@ export class Balancer {
   /** Divides those in rotation into near and far ones, and works out how much stays near. */
   private divide(): void {
     const rotating = this.all.filter(({ inRotation }) => inRotation);
-    const plan = this.planFor(rotating);
+    // As in Envoy, not in panic: then it is not known who is in good order.
+    const plan = this.panicking ? null : planFor(this.policy, this.locality, rotating);
     const near = plan === null ? [] : rotating.filter(({ zone }) => zone === this.locality.zone);
     const far = plan === null ? rotating : spilledTo(rotating, plan);
     this.areZonesApart = plan !== null;
@@ -243,14 +241,6 @@ export class Balancer {
     this.table = null;
     this.near = near.length === 0 ? null : this.chooserOf(near);
     this.far = far.length === 0 ? null : this.chooserOf(far);
-  }
-
-  /** Null where zones are not looked at: as in Envoy, not in panic, when it is not known who is in order. */
-  private planFor(rotating: readonly BalancedEndpoint[]): ZonePlan | null {
-    const { zoneAware, zoneMinimumEndpoints } = this.policy;
-    const { zone, callers } = this.locality;
-    if (!zoneAware || zone === '' || this.panicking || rotating.length < zoneMinimumEndpoints) return null;
-    return planZones(zone, capacities(rotating), callers);
   }
 
   private chooserOf(endpoints: readonly BalancedEndpoint[]): Chooser {
@@ -270,19 +260,13 @@ export class Balancer {
   }
 }
 
-/** What the endpoints of each zone weigh together. */
-function capacities(endpoints: readonly BalancedEndpoint[]): Map<string, number> {
-  const byZone = new Map<string, number>();
-  for (const { zone, share } of endpoints) byZone.set(zone, (byZone.get(zone) ?? 0) + share);
-  return byZone;
-}
-
 /** Those in other zones that take what does not stay. From here on they weigh what their zone takes of it. */
 function spilledTo(rotating: readonly BalancedEndpoint[], { spilling }: ZonePlan): BalancedEndpoint[] {
-  const far = rotating.filter(({ zone }) => spilling.has(zone));
+  const parts = new Map(spilling.map(({ zone, share }) => [zone, share]));
+  const far = rotating.filter(({ zone }) => parts.has(zone));
   const byZone = capacities(far);
   const total = far.reduce((sum, { share }) => sum + share, 0);
   for (const endpoint of far)
-    endpoint.share *= (spilling.get(endpoint.zone)! * total) / byZone.get(endpoint.zone)!;
+    endpoint.share *= (parts.get(endpoint.zone)! * total) / byZone.get(endpoint.zone)!;
   return far;
 }

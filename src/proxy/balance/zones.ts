@@ -10,12 +10,15 @@
  * weights say: it is overloaded, or broken in a way that nothing else shows.
  */
 import type { Millis } from '../../core.ts';
+import type { BalancePolicy } from '../policy.ts';
 import type { BalancedEndpoint } from './endpoint.ts';
 
 /** An endpoint that is quicker than this is not left for one in another zone, milliseconds. */
 const quickMs = 25;
 /** An endpoint elsewhere has to be so many times quicker. */
 const leavingFactor = 3;
+/** Shares that add up to 1 do so but for this: what is left is no capacity. */
+const rounding = 1e-9;
 
 /** How many instances of the calling service are in one zone. */
 export interface ZoneCallers {
@@ -23,6 +26,17 @@ export interface ZoneCallers {
   readonly zone: string;
   readonly instances: number;
 }
+
+/** Where a host is among the callers of a cluster. */
+export interface Locality {
+  /** '' where it is not known: then there is no preference. */
+  readonly zone: string;
+  /** The callers that share the cluster with it, itself among them; none where nobody knows. */
+  readonly callers: readonly ZoneCallers[];
+}
+
+/** There is nothing to prefer. */
+export const noLocality: Locality = { zone: '', callers: [] };
 
 /** Where calls from one zone go. */
 export interface ZonePlan {
@@ -35,39 +49,51 @@ export interface ZonePlan {
    * The other zones that take what does not stay, and for what part of it each; they add up to 1. Where no zone has
    * capacity to spare, all of them, by capacity.
    */
-  readonly spilling: ReadonlyMap<string, number>;
+  readonly spilling: readonly Zoned[];
 }
 
-/**
- * The plan for callers in `zone`, which is known. `capacities` are those of each zone with endpoints, in any unit and above 0.
- * Null where zones make no difference: all capacity is in one zone, or nobody knows where the callers are.
- */
-export function planZones(
-  zone: string,
-  capacities: ReadonlyMap<string, number>,
-  callers: readonly ZoneCallers[],
+/** An endpoint that is in rotation, with its weight among the others. */
+interface Zoned {
+  readonly zone: string;
+  /** Above 0. */
+  readonly share: number;
+}
+
+/** Null where zones are not looked at, or would make no difference: then every endpoint gets what it weighs. */
+export function planFor(
+  { method, zoneAware, zoneMinimumEndpoints }: BalancePolicy,
+  { zone, callers }: Locality,
+  endpoints: readonly Zoned[],
 ): ZonePlan | null {
+  const isByHash = method === 'ring_hash' || method === 'maglev';
+  if (!zoneAware || isByHash || zone === '' || endpoints.length < zoneMinimumEndpoints) return null;
   const known = callers.filter((one) => one.zone !== '');
-  const callerCount = known.reduce((sum, { instances }) => sum + instances, 0);
-  if (capacities.size < 2 || callerCount === 0) return null;
-  const capacity = sum(capacities.values());
+  const callerCount = sum(known.map(({ instances }) => instances));
+  const byZone = capacities(endpoints);
+  if (byZone.size < 2 || callerCount === 0) return null;
+  const capacity = sum(byZone.values());
   const callerShareOf = (one: string): number =>
     (known.find((each) => each.zone === one)?.instances ?? 0) / callerCount;
-  const capacityShare = (capacities.get(zone) ?? 0) / capacity;
+  const capacityShare = (byZone.get(zone) ?? 0) / capacity;
   const callerShare = callerShareOf(zone);
-  const others = [...capacities].filter(([one]) => one !== zone);
+  const others = [...byZone].filter(([one]) => one !== zone);
   const spare = others.map(([one, amount]) => Math.max(amount / capacity - callerShareOf(one), 0));
-  // Shares that add up to 1 do so but for rounding: what is left of that is no capacity.
-  const isSpare = sum(spare) > 1e-9;
-  const weights = isSpare ? spare : others.map(([, amount]) => amount);
+  const weights = sum(spare) > rounding ? spare : others.map(([, amount]) => amount);
   const total = sum(weights);
-  const shares = others.map(([one], i): [string, number] => [one, weights[i]! / total]);
+  const shares = others.map(([one], i) => ({ zone: one, share: weights[i]! / total }));
   return {
     capacityShare,
     callerShare,
     staying: callerShare <= capacityShare ? 1 : capacityShare / callerShare,
-    spilling: new Map(shares.filter(([, share]) => share > 1e-9)),
+    spilling: shares.filter(({ share }) => share > rounding),
   };
+}
+
+/** What the endpoints of each zone weigh together. */
+export function capacities(endpoints: readonly Zoned[]): Map<string, number> {
+  const byZone = new Map<string, number>();
+  for (const { zone, share } of endpoints) byZone.set(zone, (byZone.get(zone) ?? 0) + share);
+  return byZone;
 }
 
 function sum(numbers: Iterable<number>): number {

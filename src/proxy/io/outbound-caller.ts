@@ -1,6 +1,7 @@
 /** One service of this host as a caller: its clusters, and the routes to all that it has asked for. */
-import { type Locality, noLocality } from '../balance/balancer.ts';
+
 import { RequestHasher } from '../balance/hash-key.ts';
+import { type Locality, noLocality } from '../balance/zones.ts';
 import type { CallerPolicy, Cluster, Destination } from '../config.ts';
 import { Refusal } from '../http1/refusal.ts';
 import { type Reach, RouteTable } from '../http1/route-table.ts';

@@ -1,5 +1,5 @@
 /** The way of one local service to one cluster: its endpoints, sessions and counters. */
-import type { Locality } from '../balance/balancer.ts';
+import type { Locality } from '../balance/zones.ts';
 import type { Cluster, Endpoint } from '../config.ts';
 import { Refusal } from '../http1/refusal.ts';
 import type { TrafficCounter } from '../observe/traffic.ts';

@@ -3,9 +3,10 @@
  * goes to one of them: balancing, limits, the circuit breaker, ejection and the budget for retries.
  */
 import type { Millis, Random } from '../../core.ts';
-import { Balancer, type Locality } from '../balance/balancer.ts';
+import { Balancer } from '../balance/balancer.ts';
 import { noHash } from '../balance/chooser.ts';
 import type { BalancedEndpoint, Outcome, OutcomeListener } from '../balance/endpoint.ts';
+import type { Locality } from '../balance/zones.ts';
 import type { BalancePolicy, UpstreamPolicy } from '../policy.ts';
 import { Breaker, type BreakerState } from '../resilience/breaker.ts';
 import { Ejection, ejectedCount } from '../resilience/ejection.ts';

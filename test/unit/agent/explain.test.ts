@@ -222,6 +222,33 @@ test('what is out of rotation is told of the subset that it belongs to, with the
   );
 });
 
+test('it is said what stays in the zone and why, unless policy does not want zones to be looked at', () => {
+  const agent = new MemoryAgent();
+  for (const [host, zone] of Object.entries({ a: 'z1', b: 'z1', c: 'z2' })) {
+    agent.addHost(host, hostValue(`host-${host}`, '10.0.0.1', { zone }));
+    agent.addService(host, definitionOf({ name: 'web', inMesh: false }));
+  }
+  const api = ['z1', 'z2', 'z3', 'z3'].map((zone, i) => instanceView(`h${i}`, { zone }));
+  const zonesFor = (LoadBalancer: object) => {
+    const entries = [allowWeb, { Kind: 'service-resolver', Name: 'api', LoadBalancer }];
+    const view = viewOf(entries, { services: [serviceView('api', api)] });
+    const { self, catalog } = agent;
+    const nothing = { dataPlane: () => null, estimateMs: () => null };
+    const sources = { self, catalog, policy: storeOf(...entries), view: () => view, ...nothing };
+    return explain(sources, call(), false).targets[0]!.zones;
+  };
+  const { capacityShare, callerShare, staying, spilling } = zonesFor({ Policy: 'round_robin' })!;
+  const near = (got: number, due: number) => assert.ok(Math.abs(got - due) < 1e-9, `${got}`);
+  near(capacityShare, 1 / 4);
+  near(callerShare, 2 / 3);
+  near(staying, 3 / 8);
+  // A fourth of all for a third of the callers: z2 has nothing to spare.
+  assert.deepEqual(spilling, [{ zone: 'z3', share: 1 - staying }]);
+  assert.notEqual(zonesFor({ ZoneMinClusterSize: 4 }), null);
+  assert.equal(zonesFor({ ZoneMinClusterSize: 5 }), null);
+  assert.equal(zonesFor({ ZoneAware: false }), null);
+});
+
 test('failover is taken where the first cluster has nobody', () => {
   const resolver = { Kind: 'service-resolver', Name: 'api', Failover: { '*': { Service: 'legacy' } } };
   const view = viewOf([http, resolver], { defaultIntention: 'allow' });

@@ -1,7 +1,7 @@
 /** What answers say of the servers that gave them, as balancers and ejection learn it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { noLocality } from '../../../src/proxy/balance/balancer.ts';
+import { noLocality } from '../../../src/proxy/balance/zones.ts';
 import { defaultBalance, defaultUpstream } from '../../../src/proxy/policy-defaults.ts';
 import type { EndpointSnapshot } from '../../../src/proxy/upstream/upstream-group.ts';
 import { TestEngine } from '../../support/transport.ts';

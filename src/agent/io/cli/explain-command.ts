@@ -94,7 +94,7 @@ function routeLines({ route, records }: Explanation): string[] {
 
 function targetLines({ call, records }: Explanation, target: ExplainedTarget): string[] {
   const { share, rule, cluster, clusters, resolvers, authorization, endpoints, absent, breaker } = target;
-  const part = share === 1 ? '' : `${(share * 100).toFixed(2).replace(/\.?0+$/, '')} % `;
+  const part = share === 1 ? '' : `${percent(share)} `;
   const instead = cluster !== null && cluster !== clusters[0] ? ` instead of ${clusters[0]}` : '';
   const spare = clusters.slice(clusters.indexOf(cluster ?? '') + 1);
   const lines = [
@@ -103,6 +103,7 @@ function targetLines({ call, records }: Explanation, target: ExplainedTarget): s
       `${target.balance === null ? '' : `, balanced by ${target.balance}`}` +
       `${breaker === null || breaker === 'closed' ? '' : `, circuit ${breaker}`}` +
       [rule, ...resolvers].map((record) => writtenBy(records[record])).join(''),
+    ...zoneLines(target),
     `intention   ${intentionText(authorization)}${writtenBy(records[authorization.rule ?? ''])}`,
     ...limitLines(call.source, target, records),
   ];
@@ -127,6 +128,19 @@ function targetLines({ call, records }: Explanation, target: ExplainedTarget): s
   for (const { host, instance, why } of absent)
     lines.push(`            not ${printable(instance)} on ${printable(host)}: ${printable(why)}`);
   return lines;
+}
+
+/** What the zone of the host that answers keeps. */
+function zoneLines({ cluster, zones }: ExplainedTarget): string[] {
+  if (zones === null) return [];
+  const { zone, capacityShare, callerShare, staying, spilling } = zones;
+  const goes = spilling.map(
+    (one) => `, ${percent(one.share)} goes to ${printable(one.zone || 'hosts of none')}`,
+  );
+  return [
+    `zones       ${printable(zone)} has ${percent(capacityShare)} of ${cluster} and ${percent(callerShare)} of its callers: ` +
+      `${percent(staying)} stays${goes.join('')}`,
+  ];
 }
 
 /** Which limits hold for the caller; those of paths are only counted, for the callee sees another path. */
@@ -186,6 +200,10 @@ function changeLines(
     `to let it through: ${printable(change)}${then === null ? '' : ` (tried out: ${then})`}`,
     ...(command === null ? [] : [`  ${command}`]),
   ]);
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(2).replace(/\.?0+$/, '')} %`;
 }
 
 function milliseconds(value: number | null): string {

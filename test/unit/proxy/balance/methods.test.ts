@@ -1,14 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seededRandom } from '../../../../src/core.ts';
-import {
-  Balancer,
-  type EndpointSpec,
-  type Locality,
-  noLocality,
-} from '../../../../src/proxy/balance/balancer.ts';
+import { Balancer, type EndpointSpec } from '../../../../src/proxy/balance/balancer.ts';
 import { hashOf } from '../../../../src/proxy/balance/hash.ts';
 import { latencyMemoryMs, PeakLatency } from '../../../../src/proxy/balance/latency.ts';
+import { type Locality, noLocality } from '../../../../src/proxy/balance/zones.ts';
 import type { BalanceMethod, BalancePolicy } from '../../../../src/proxy/policy.ts';
 import { defaultBalance } from '../../../../src/proxy/policy-defaults.ts';
 

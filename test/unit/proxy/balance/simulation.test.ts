@@ -1,7 +1,7 @@
 /** What balancing, ejection, breaker and retry budget come to together, under load and in virtual time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Locality } from '../../../../src/proxy/balance/balancer.ts';
+import type { Locality } from '../../../../src/proxy/balance/zones.ts';
 import type { BreakerPolicy, PassiveHealthPolicy } from '../../../../src/proxy/policy.ts';
 import { initialRetries, retryShare } from '../../../../src/proxy/resilience/retry-budget.ts';
 import { Queueing, SimulatedServer } from '../../../support/queueing.ts';

@@ -1,8 +1,8 @@
 /** Requests by policy: how long they may take, how often and when they are tried, and the failures asked for. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { noLocality } from '../../../../src/proxy/balance/balancer.ts';
 import { RequestHasher } from '../../../../src/proxy/balance/hash-key.ts';
+import { noLocality } from '../../../../src/proxy/balance/zones.ts';
 import { compileRetry } from '../../../../src/proxy/http1/retry.ts';
 import type { HttpRoute, Treatment } from '../../../../src/proxy/http1/route.ts';
 import { compileTimeouts, defaultAnswerMs, defaultIdleMs } from '../../../../src/proxy/http1/timeouts.ts';

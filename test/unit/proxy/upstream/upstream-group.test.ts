@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seededRandom } from '../../../../src/core.ts';
-import { noLocality } from '../../../../src/proxy/balance/balancer.ts';
+import { noLocality } from '../../../../src/proxy/balance/zones.ts';
 import { Deadlines } from '../../../../src/proxy/deadlines.ts';
 import type { UpstreamPolicy } from '../../../../src/proxy/policy.ts';
 import { defaultBalance, defaultUpstream } from '../../../../src/proxy/policy-defaults.ts';
