@@ -1,5 +1,5 @@
 /** Sends spans to a collector as OTLP/HTTP JSON: in batches, a few at a time, and lost where it cannot keep up. */
-import { Client } from 'undici';
+import type { Client } from 'undici';
 import { messageOf } from '../../../core.ts';
 import { exportBody, type Span } from '../../observe/otlp.ts';
 
@@ -19,10 +19,11 @@ export class SpanExporter {
   readonly endpoint: string;
   /** Spans that were lost. */
   lost = 0;
-  private readonly client: Client;
+  private readonly origin: string;
   private readonly path: string;
   private readonly host: string;
   private readonly onProblem: (problem: string) => void;
+  private client: Client | null = null;
   private waiting: Span[] = [];
   private timer: NodeJS.Timeout | null = null;
   private sending: Promise<void> | null = null;
@@ -36,8 +37,7 @@ export class SpanExporter {
     this.host = host;
     this.onProblem = onProblem;
     this.path = url.pathname === '/' ? defaultPath : url.pathname;
-    const timeouts = { headersTimeout: requestTimeoutMs, bodyTimeout: requestTimeoutMs };
-    this.client = new Client(url.origin, { ...timeouts, connectTimeout: requestTimeoutMs });
+    this.origin = url.origin;
   }
 
   add(span: Span): void {
@@ -68,6 +68,7 @@ export class SpanExporter {
   private async send(batch: readonly Span[]): Promise<void> {
     if (batch.length === 0) return;
     try {
+      this.client ??= await clientOf(this.origin);
       const { statusCode, body } = await this.client.request({
         method: 'POST',
         path: this.path,
@@ -96,6 +97,13 @@ export class SpanExporter {
     await this.sending;
     if (this.pauseMs === 0) await this.send(this.waiting.splice(0, maxBatch));
     this.lost += this.waiting.splice(0).length;
-    await this.client.destroy();
+    await this.client?.destroy();
   }
+}
+
+/** Loaded with the first batch: the library takes 4 MB in every thread that has it. */
+async function clientOf(origin: string): Promise<Client> {
+  const { Client } = await import('undici');
+  const timeouts = { headersTimeout: requestTimeoutMs, bodyTimeout: requestTimeoutMs };
+  return new Client(origin, { ...timeouts, connectTimeout: requestTimeoutMs });
 }
