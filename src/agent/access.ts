@@ -8,7 +8,7 @@ import type { ServiceDefinition } from './kinds.ts';
 export type Caller =
   /** A TCP socket of this host. `uid` is null when the kernel could not be asked: such a caller only reads. */
   | { readonly type: 'local'; readonly uid: number | null }
-  /** The unix socket. Its file mode, 0660, has decided who gets here: same rights as the agent's own user. */
+  /** The unix socket. Its file mode, 0600, has decided who gets here: same rights as the agent's own user. */
   | { readonly type: 'unix' }
   | { readonly type: 'remote' };
 

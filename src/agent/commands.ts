@@ -72,8 +72,8 @@ export function perform(
       return { ...nothing, own: registry.maintenance(command.serviceId, command.enable, command.reason) };
     case 'put-config-entry':
       return entriesOutcome(context, now, [command], command.operator);
-    case 'put-config-entries':
-      return entriesOutcome(context, now, command.entries, command.operator);
+    case 'change-config-entries':
+      return entriesOutcome(context, now, command.changes, command.operator);
     case 'delete-config-entry':
       if (context.policies.get(command.kind, command.name) === undefined)
         throw new Fault('unknown-config-entry', `there is no ${command.kind} named "${command.name}"`, {

@@ -8,7 +8,7 @@ import type { OperatorStanding } from '../trust/authority.ts';
 import type { CaQuestion, CaStatus, RotateRoot } from './ca-port.ts';
 import type { Catalog, HostEntry, Topic } from './catalog.ts';
 import type { DenialStatus, Deny } from './denial-port.ts';
-import type { ParsedEntry } from './entries/entry.ts';
+import type { EntryChange } from './entries/consistency.ts';
 import type { EntryVersion } from './entries/history.ts';
 import type { EventLog } from './events.ts';
 import type { CheckDefinition, CheckStatus, ServiceDefinition } from './kinds.ts';
@@ -48,8 +48,8 @@ export type Command =
     }
   /** Several, all of them or none; each validated by `parseConfigEntry`, none twice. */
   | {
-      readonly type: 'put-config-entries';
-      readonly entries: readonly ParsedEntry[];
+      readonly type: 'change-config-entries';
+      readonly changes: readonly EntryChange[];
       readonly operator: Signer;
     }
   | {

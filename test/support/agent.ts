@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import type { CaLog, CaStatus, SignCsr, SignedChain } from '../../src/agent/ca-port.ts';
 import { Catalog, type HostEntry, type Topic } from '../../src/agent/catalog.ts';
 import type { DenialAnswer, DenialStatus, Deny } from '../../src/agent/denial-port.ts';
+import { refuseInconsistency } from '../../src/agent/entries/consistency.ts';
 import { type EntryVersion, historyOf } from '../../src/agent/entries/history.ts';
 import { EventLog } from '../../src/agent/events.ts';
 import {
@@ -222,6 +223,7 @@ export class MemoryAgent implements AgentPort {
         instances: [],
       })),
       local: [],
+      callers: [],
       intentions: [],
       policy: noPolicy,
       identities: [],
@@ -368,8 +370,9 @@ export class MemoryAgent implements AgentPort {
         return this.apply(this.registry.maintenance(command.serviceId, command.enable, command.reason));
       case 'put-config-entry':
         return this.entry(command.kind, command.name, command.entry, command.operator.publicKey);
-      case 'put-config-entries':
-        for (const { kind, name, entry } of command.entries)
+      case 'change-config-entries':
+        refuseInconsistency(this.policy, command.changes);
+        for (const { kind, name, entry } of command.changes)
           this.entry(kind, name, entry, command.operator.publicKey);
         return null;
       case 'delete-config-entry':

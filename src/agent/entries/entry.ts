@@ -69,11 +69,11 @@ export function parseConfigEntry(input: unknown): ParsedEntry {
 export const maxEntriesAtOnce = 256;
 
 /** One entry or a list of them, each read, none twice. */
-export function parseConfigEntries(input: unknown): readonly ParsedEntry[] {
+export function parseConfigEntries(input: unknown, most: number = maxEntriesAtOnce): readonly ParsedEntry[] {
   if (!Array.isArray(input)) return [parseConfigEntry(input)];
   if (input.length === 0) throw new Fault('without-effect', 'there is no entry in the list', { field: '' });
-  if (input.length > maxEntriesAtOnce)
-    throw new Fault('too-large', `${maxEntriesAtOnce} entries are taken at once, not ${input.length}`, {
+  if (input.length > most)
+    throw new Fault('too-large', `${most} entries are taken at once, not ${input.length}`, {
       field: '',
     });
   const entries = input.map((one: unknown, i) => at(i, () => parseConfigEntry(one)));

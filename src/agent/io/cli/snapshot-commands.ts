@@ -5,8 +5,8 @@
 import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { Fault, messageOf } from '../../../core.ts';
-import { type ParsedEntry, parseConfigEntry } from '../../entries/entry.ts';
 import { supportedKinds } from '../../entries/kinds.ts';
+import { parseSnapshotEntries } from '../../entries/restore.ts';
 import { readText } from './files.ts';
 import { type CommonOptions, common, type Invocation, operatorCommand, run, segment } from './invocation.ts';
 import { print, printable } from './output.ts';
@@ -16,7 +16,7 @@ const version = 1;
 /** It holds no secret, yet says who may call whom. */
 const fileMode = 0o600;
 /** Many times what the policy of a large mesh comes to: whatever was saved can be restored. */
-const maxSnapshotBytes = 256 * 1024 * 1024;
+const maxSnapshotBytes = 64 * 1024 * 1024;
 
 interface Snapshot {
   readonly format: typeof format;
@@ -57,81 +57,43 @@ async function snapshotOf({ client }: Invocation): Promise<Snapshot> {
   return { format, version, mesh, savedAt: new Date().toISOString(), entries };
 }
 
-/** Entries that others refer to come first, so that no write is refused for what is still to come. */
-const order = [
-  'proxy-defaults',
-  'mesh',
-  'service-defaults',
-  'service-resolver',
-  'service-splitter',
-  'service-router',
-];
-
-/** With one of these in the mesh, some writes of other entries are refused: those not wanted go first. */
-const constraining: ReadonlySet<string> = new Set(['service-router', 'service-splitter', 'service-resolver']);
-
-interface EntryName {
-  readonly kind: string;
-  readonly name: string;
-}
-
-function byReference(a: { readonly kind: string }, b: { readonly kind: string }): number {
-  const rank = (kind: string): number => (order.includes(kind) ? order.indexOf(kind) : order.length);
-  return rank(a.kind) - rank(b.kind);
-}
-
-/** What a restore does with the mesh, entry by entry. */
-interface RestorePlan {
-  readonly put: readonly ParsedEntry[];
-  readonly unchanged: number;
-  /** Entries that the mesh has and the snapshot has not. */
-  readonly extra: readonly EntryName[];
-}
-
 interface RestoreOptions extends CommonOptions {
   readonly prune?: boolean;
 }
 
+/** Entries as `kind/name`. */
+interface Restored {
+  readonly written: readonly string[];
+  readonly unchanged: number;
+  readonly deleted: readonly string[];
+  readonly kept: readonly string[];
+}
+
+/** The agent makes all of it one change, so that it is in force as a whole or not at all. */
 async function restore(file: string, options: RestoreOptions): Promise<void> {
-  const wanted = await readSnapshot(file);
+  const entries = await readSnapshot(file);
   await run(options, async (invocation) => {
-    const plan = planOf(wanted, await snapshotOf(invocation));
     const operatorToken = await invocation.operatorToken();
-    const remove = async ({ kind, name }: EntryName): Promise<unknown> =>
-      invocation.client.call('DELETE', `/v1/config/${segment(kind)}/${segment(name)}`, { operatorToken });
-    const pruned = options.prune === true ? plan.extra : [];
-    const inTheWay = pruned.filter(({ kind }) => constraining.has(kind));
-    const still: EntryName[] = pruned.filter(({ kind }) => !constraining.has(kind));
-    for (const entry of inTheWay)
-      await remove(entry).catch((error: unknown) => {
-        if (!(error instanceof Fault)) throw error;
-        // What refers to it may be about to change; else the second attempt says why not.
-        still.push(entry);
-      });
-    for (const { entry } of plan.put)
-      await invocation.client.call('PUT', '/v1/config', { body: entry, operatorToken });
-    for (const entry of still.sort((a, b) => byReference(b, a))) await remove(entry);
-    const outcome = {
-      written: plan.put.map(({ kind, name }) => `${kind}/${name}`),
-      unchanged: plan.unchanged,
-      deleted: pruned.map(({ kind, name }) => `${kind}/${name}`),
-      kept: options.prune === true ? [] : plan.extra.map(({ kind, name }) => `${kind}/${name}`),
-    };
-    invocation.show(outcome, () =>
-      [
-        `wrote ${outcome.written.length} config entries, ${outcome.unchanged} were the same`,
-        ...outcome.deleted.map((entry) => `deleted ${entry}`),
-        ...outcome.kept.map(
-          (entry) => `kept ${entry}, which the snapshot does not have (--prune deletes it)`,
-        ),
-      ].join('\n'),
-    );
+    const path = `/v1/mesh/restore${options.prune === true ? '?prune' : ''}`;
+    const restored = await invocation.client.call<Restored>('POST', path, {
+      body: { entries },
+      operatorToken,
+    });
+    invocation.show(restored, () => restoredText(restored));
     return 0;
   });
 }
 
-/** Every entry is checked before the first is written. */
-async function readSnapshot(file: string): Promise<ParsedEntry[]> {
+function restoredText({ written, unchanged, deleted, kept }: Restored): string {
+  return [
+    `wrote ${written.length} config entries, ${unchanged} were the same`,
+    ...deleted.map((entry) => `deleted ${printable(entry)}`),
+    ...kept.map((entry) => `kept ${printable(entry)}, which the snapshot does not have (--prune deletes it)`),
+  ].join('\n');
+}
+
+/** Its entries as they stand there, each of which can be read. */
+async function readSnapshot(file: string): Promise<readonly unknown[]> {
   const content = parsed(await readText(file, maxSnapshotBytes)) as Partial<Snapshot> | null;
   if (typeof content !== 'object' || content?.format !== format || !Array.isArray(content.entries))
     throw new Fault('malformed', `${file}: is no snapshot`);
@@ -140,14 +102,13 @@ async function readSnapshot(file: string): Promise<ParsedEntry[]> {
       'unsupported',
       `${file}: version ${content.version} is not ${version}, which this agent reads`,
     );
-  return content.entries.map((entry, i) => {
-    try {
-      return parseConfigEntry(entry);
-    } catch (error) {
-      if (!(error instanceof Fault)) throw error;
-      throw new Fault(error.code, `${file}: entries[${i}]: ${error.message}`, { field: error.field });
-    }
-  });
+  try {
+    parseSnapshotEntries(content.entries);
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    throw new Fault(error.code, `${file}: entries${error.message}`, { field: error.field });
+  }
+  return content.entries;
 }
 
 /** Null for what is no JSON. */
@@ -157,24 +118,6 @@ function parsed(text: string): unknown {
   } catch {
     return null;
   }
-}
-
-function planOf(wanted: readonly ParsedEntry[], present: Snapshot): RestorePlan {
-  const there = new Map(
-    present.entries.map(parseConfigEntry).map((parsed) => [`${parsed.kind}/${parsed.name}`, parsed]),
-  );
-  const names = new Set(wanted.map(({ kind, name }) => `${kind}/${name}`));
-  const put = wanted.filter(
-    ({ kind, name, entry }) => JSON.stringify(there.get(`${kind}/${name}`)?.entry) !== JSON.stringify(entry),
-  );
-  return {
-    put: put.sort(byReference),
-    unchanged: wanted.length - put.length,
-    extra: [...there]
-      .filter(([key]) => !names.has(key))
-      .map(([, { kind, name }]) => ({ kind, name }))
-      .sort((a, b) => byReference(b, a)),
-  };
 }
 
 export function addSnapshotCommands(program: Command): void {

@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { Fault } from '../../../core.ts';
 
-/** Larger ones are answered 413. A config entry is at most 32 KB. */
+/** Larger ones are answered 413, where a path does not say otherwise. A config entry is at most 32 KB. */
 export const maxBodyBytes = 1024 * 1024;
 /** Of all bodies at once; what would take more is answered 503. Else a thousand slow clients would fill the memory. */
 export const maxHeldBytes = 64 * 1024 * 1024;
@@ -20,10 +20,10 @@ export class Bodies {
     this.maxHeld = maxHeld;
   }
 
-  /** The whole body. It counts as held until it is complete and handed over, or its client is gone. */
-  take(request: IncomingMessage): Promise<Buffer> {
+  /** The whole body, of at most `most` bytes. It counts as held until it is complete and handed over, or its client is gone. */
+  take(request: IncomingMessage, most: number = maxBodyBytes): Promise<Buffer> {
     const announced = Number(request.headers['content-length'] ?? 0);
-    if (announced > maxBodyBytes) return Promise.reject(tooLarge());
+    if (announced > most) return Promise.reject(tooLarge(most));
     let held = 0;
     return new Promise((resolve, reject) => {
       const chunks: Buffer[] = [];
@@ -32,7 +32,7 @@ export class Bodies {
         length += chunk.length;
         const more = Math.max(0, length - alwaysTakenBytes) - held;
         const refusal =
-          length > maxBodyBytes ? tooLarge() : this.heldBytes + more > this.maxHeld ? crowded() : null;
+          length > most ? tooLarge(most) : this.heldBytes + more > this.maxHeld ? crowded() : null;
         if (refusal !== null) {
           request.removeAllListeners('data').pause();
           reject(refusal);
@@ -52,8 +52,8 @@ export class Bodies {
   }
 }
 
-function tooLarge(): Fault {
-  return new Fault('body-too-large', `Request body too large, max size: ${maxBodyBytes} bytes`);
+function tooLarge(most: number): Fault {
+  return new Fault('body-too-large', `Request body too large, max size: ${most} bytes`);
 }
 
 function crowded(): Fault {

@@ -2,14 +2,35 @@
 import { Fault } from '../../../core.ts';
 import { dryRun } from '../../entries/dry-run.ts';
 import { entrySchema, maxEntriesAtOnce, parseConfigEntries } from '../../entries/entry.ts';
+import { inRestore, maxEntriesInSnapshot, parseSnapshotEntries, planRestore } from '../../entries/restore.ts';
 import { kindOf, respelled } from './config-routes.ts';
-import { bodyJson, json, operatorOf, type Route } from './route.ts';
+import { type ApiRequest, bodyJson, json, operatorOf, type Route, switchedOn } from './route.ts';
 
 const read = { method: 'GET', style: 'starling', access: 'read' } as const;
 
 const entriesSchema = {
   oneOf: [entrySchema, { type: 'array', items: entrySchema, maxItems: maxEntriesAtOnce }],
 };
+
+/** A snapshot of a large mesh, below what all bodies together may hold. */
+const maxSnapshotBytes = 32 * 1024 * 1024;
+
+const snapshotSchema = {
+  type: 'object',
+  required: ['entries'],
+  properties: { entries: { type: 'array', items: entrySchema, maxItems: maxEntriesInSnapshot } },
+};
+
+function snapshotBody(request: ApiRequest): readonly unknown[] {
+  const body = bodyJson(request);
+  const entries = typeof body === 'object' && body !== null && 'entries' in body ? body.entries : undefined;
+  if (!Array.isArray(entries)) throw new Fault('malformed', 'must be a list', { field: 'entries' });
+  return entries;
+}
+
+function namesOf(entries: readonly { readonly kind: string; readonly name: string }[]): string[] {
+  return entries.map(({ kind, name }) => `${kind}/${name}`);
+}
 
 export const policyRoutes: readonly Route[] = [
   {
@@ -72,10 +93,44 @@ export const policyRoutes: readonly Route[] = [
       const body = bodyJson(request);
       const entries = parseConfigEntries(body);
       const operator = operatorOf(request);
-      await agent.command({ type: 'put-config-entries', entries, operator }).catch((error: unknown) => {
-        throw error instanceof Fault ? respelled(error, body) : error;
-      });
+      await agent
+        .command({ type: 'change-config-entries', changes: entries, operator })
+        .catch((error: unknown) => {
+          throw error instanceof Fault ? respelled(error, body) : error;
+        });
       return json({ written: entries.map(({ kind, name }) => ({ kind, name })) });
+    },
+  },
+  {
+    method: 'POST',
+    style: 'starling',
+    access: 'mesh',
+    path: '/v1/mesh/restore',
+    summary:
+      'Brings policy to what the entries of a snapshot say, all of it or none; `?prune` deletes what they do not name',
+    query: ['prune'],
+    bodySchema: snapshotSchema,
+    maxBodyBytes: maxSnapshotBytes,
+    answer: (context, request) => {
+      const wanted = parseSnapshotEntries(snapshotBody(request));
+      const prune = switchedOn(request, 'prune');
+      const operator = operatorOf(request);
+      return context.inTurn(async () => {
+        const { agent } = context;
+        const { changes, unchanged, kept } = planRestore(agent.policy, wanted, prune);
+        if (changes.length > 0)
+          await agent
+            .command({ type: 'change-config-entries', changes, operator })
+            .catch((error: unknown) => {
+              throw error instanceof Fault ? inRestore(error, changes) : error;
+            });
+        return json({
+          written: namesOf(changes.filter(({ entry }) => entry !== null)),
+          unchanged,
+          deleted: namesOf(changes.filter(({ entry }) => entry === null)),
+          kept: namesOf(kept),
+        });
+      });
     },
   },
 ];

@@ -56,6 +56,8 @@ export interface Route {
   /** Documented query parameters, beside those that every read of Consul's takes. */
   readonly query?: readonly string[];
   readonly bodySchema?: TSchema;
+  /** Where the bodies that it takes may be larger than others. */
+  readonly maxBodyBytes?: number;
   /** What a blocking query of this path waits for; without it the path never blocks. */
   readonly topic?: (context: ApiContext, request: ApiRequest) => Topic;
   /** What `?filter` chooses from; without it the path takes none. */

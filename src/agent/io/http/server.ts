@@ -41,6 +41,8 @@ import { notBuilt } from './unsupported.ts';
 /** A header and body must arrive within this. */
 const requestTimeoutMs = 30_000;
 const maxParameterLength = 512;
+/** Of the unix socket: the kernel does not tell who connects, and whoever does may do all that the agent may. */
+const socketMode = 0o600;
 /** Connections at once; those beyond are closed as they come. Leaves room beside the blocking queries. */
 const maxConnections = 2 * maxWaiting;
 
@@ -74,6 +76,12 @@ export interface HttpServer {
   readonly waiting: () => number;
   /** Answers what waits, finishes what runs for at most `graceMs`, then cuts. */
   close(graceMs?: number): Promise<void>;
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    readonly maxBodyBytes?: number;
+  }
 }
 
 /** Why a key that signs properly signs nothing here. */
@@ -129,7 +137,7 @@ async function bind(app: FastifyInstance, listen: HttpAddress): Promise<void> {
     if ('path' in listen) {
       await removeStaleSocket(listen.path);
       await app.listen({ path: listen.path });
-      await chmod(listen.path, 0o660);
+      await chmod(listen.path, socketMode);
     } else await app.listen({ host: listen.address, port: listen.port });
   } catch (error) {
     await app.close();
@@ -190,7 +198,9 @@ class Api {
     app.server.maxConnections = maxConnections;
     // Consul's clients send JSON under any content type, or none.
     app.removeAllContentTypeParsers();
-    app.addContentTypeParser('*', (request: FastifyRequest) => this.bodies.take(request.raw));
+    app.addContentTypeParser('*', (request: FastifyRequest) =>
+      this.bodies.take(request.raw, request.routeOptions.config.maxBodyBytes),
+    );
     if (!('path' in this.options.listen))
       app.addHook('onRequest', async (request) => {
         const { host, origin } = request.headers;
@@ -201,6 +211,9 @@ class Api {
       app.route({
         method: route.method,
         url: route.path,
+        ...(route.maxBodyBytes === undefined
+          ? {}
+          : { bodyLimit: route.maxBodyBytes, config: { maxBodyBytes: route.maxBodyBytes } }),
         handler: (request, reply) => this.handle(route, request, reply),
         errorHandler: (error, request, reply) => this.fail(route.style, error, request, reply),
       });

@@ -83,13 +83,15 @@ test('a snapshot goes to standard output, and one of many entries comes back', a
   assert.ok(saved.entries.length > 0);
   const Meta = Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`k${i}`, 'v'.repeat(300)]));
   await write({ Kind: 'service-defaults', Name: 'wide', Protocol: 'http', Meta });
-  const one = { Kind: 'service-defaults', Name: 'wide', Protocol: 'http', Meta };
-  const same = { ...saved, entries: Array.from({ length: 60 }, () => one) };
-  const text = JSON.stringify(same);
+  const wide = Array.from({ length: 60 }, (_, i) => ({
+    ...{ Kind: 'service-defaults', Name: i === 0 ? 'wide' : `wide-${i}`, Protocol: 'http', Meta },
+  }));
+  const text = JSON.stringify({ ...saved, entries: wide });
   assert.ok(text.length > 1024 * 1024, 'more than other files may have');
   writeFileSync(join(folder, 'large.json'), text);
   const restored = await cli('snapshot', 'restore', 'large.json', ...operator);
-  assert.match(restored.stdout, /^wrote 0 config entries, 60 were the same/);
+  assert.match(restored.stdout, /^wrote 59 config entries, 1 were the same/);
+  assert.equal((await cli('snapshot', 'restore', 'large.json', '--prune', ...operator)).code, 0);
 });
 
 test('what came since and forbids what a snapshot says is pruned first', async () => {
@@ -121,9 +123,18 @@ test('what is no snapshot, or holds an entry that is none, changes nothing', asy
       ],
     }),
   );
+  const twice = { Kind: 'service-defaults', Name: 'x', Protocol: 'http' };
+  const lost = { Kind: 'service-router', Name: 'x', Routes: [{ Destination: { ServiceSubset: 'gone' } }] };
+  for (const [name, entries] of [
+    ['twice.json', [twice, twice]],
+    ['lost.json', [twice, lost]],
+  ] as const)
+    writeFileSync(join(folder, name), JSON.stringify({ format: 'starling-snapshot', version: 1, entries }));
   for (const [name, problem] of [
+    ['twice.json', /twice\.json: entries\[1\]: service-defaults\/x is in the list already/],
+    ['lost.json', /service-router\/x: Routes\[0\].*gone/],
     ['other.json', /other\.json: is no snapshot/],
-    ['bad.json', /bad\.json: entries\[1\]: .*smoke/],
+    ['bad.json', /bad\.json: entries\[1\]\.Protocol: "smoke"/],
     ['missing.json', /missing\.json/],
   ] as const) {
     const { code, stderr } = await cli('snapshot', 'restore', name, ...operator);

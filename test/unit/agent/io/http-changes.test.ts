@@ -268,7 +268,7 @@ test('the unix socket belongs to its file mode, and a stale one makes way', asyn
   const folder = mkdtempSync(join(tmpdir(), 'starling-api-'));
   const path = join(folder, 'api.sock');
   const first = await startApi({ listen: { path } });
-  assert.equal(statSync(path).mode & 0o777, 0o660);
+  assert.equal(statSync(path).mode & 0o777, 0o600);
   const registered = await first.call('PUT', '/v1/agent/service/register', {
     body: { Name: 'web', Port: 80 },
   });
