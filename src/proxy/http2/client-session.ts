@@ -6,7 +6,12 @@ import type { ClientStream } from './client-stream.ts';
 import { Http2Connection } from './connection.ts';
 import { delivery } from './delivery.ts';
 import { ErrorCode, maxStreamId, Setting, type Violation, violation } from './frames.ts';
-import { assumedConcurrentStreams, maxHeaderListBytes, streamWindowBytes } from './limits.ts';
+import {
+  assumedConcurrentStreams,
+  maxHeaderListBytes,
+  resetsPerOwnRequest,
+  streamWindowBytes,
+} from './limits.ts';
 import type { SectionLines } from './lines.ts';
 import { headRoomBytes } from './request-builder.ts';
 import { ResponseBuilder } from './response-builder.ts';
@@ -65,6 +70,7 @@ export class Http2ClientSession extends Http2Connection {
     stream.incomingLeft = 0;
     this.streams.set(streamId, stream);
     this.earnRequest();
+    this.resets.earn(resetsPerOwnRequest);
     requestBlock.target(methodEnd, targetEnd);
     this.outlet.head(streamId, endStream, requestBlock, bytes, start, end, lines);
   }

@@ -18,6 +18,7 @@ import {
   idleFramesPerData,
   idleFramesPerRequest,
   idleFramesPerSecond,
+  maxSettings,
   resetBurst,
   resetsPerSecond,
 } from './limits.ts';
@@ -28,6 +29,7 @@ import { TrailerBuilder } from './trailer-builder.ts';
 
 /** Streams that were reset from here, whose peer may not know yet: what comes for them is late, not wrong. */
 const maxRememberedResets = 128;
+const settingBytes = 6;
 /** What frames a piece of data as a chunk takes: its size, two line ends, and perhaps the last chunk. */
 const chunkRoomBytes = 32;
 const lastChunk = Buffer.from('0\r\n\r\n');
@@ -89,8 +91,14 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
   }
 
   onData(bytes: Buffer, start: number, end: number): void {
-    this.reader.read(bytes, start, end);
+    this.take(bytes, start, end);
+  }
+
+  /** Returns how far it came: see `FrameReader.read`. */
+  protected take(bytes: Buffer, start: number, end: number): number {
+    const at = this.reader.read(bytes, start, end);
     this.intake.deliver();
+    return at;
   }
 
   // Frames that come
@@ -214,7 +222,9 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
   }
 
   settings(bytes: Buffer, start: number, end: number): Violation | null {
-    for (let at = start; at < end; at += 6) {
+    if (end - start > maxSettings * settingBytes)
+      return violation(ErrorCode.enhanceYourCalm, 'too many settings at once');
+    for (let at = start; at < end; at += settingBytes) {
       const problem = this.setting(bytes.readUInt16BE(at), bytes.readUInt32BE(at + 2));
       if (problem !== null) return problem;
     }
@@ -294,6 +304,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
     return this.spendIdleFrame();
   }
 
+  /** A request was begun, by either side. */
   protected earnRequest(): void {
     this.idleFrames.earn(idleFramesPerRequest);
   }

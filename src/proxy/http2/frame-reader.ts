@@ -43,6 +43,7 @@ export interface FrameHandler {
 export class FrameReader {
   private readonly handler: FrameHandler;
   private over = false;
+  private suspended = false;
   private prefaceAt: number;
   private sawSettings = false;
   /** Of a frame whose header comes in pieces. */
@@ -81,20 +82,28 @@ export class FrameReader {
     return this.sawSettings;
   }
 
+  /** Reads nothing more, though there may be more of what was given: until the next `read`. */
+  suspend(): void {
+    this.suspended = true;
+  }
+
   stop(): void {
     this.over = true;
     this.payload = null;
     this.block = null;
   }
 
-  read(bytes: Buffer, start: number, end: number): void {
+  /** Returns how far it came, which is to the end unless it was suspended on the way. */
+  read(bytes: Buffer, start: number, end: number): number {
     let at = start;
-    while (at < end && !this.over) {
+    this.suspended = false;
+    while (at < end && !this.over && !this.suspended) {
       if (this.prefaceAt < preface.length) at = this.readPreface(bytes, at, end);
       else if (this.inData) at = this.readData(bytes, at, end);
       else if (this.payload !== null) at = this.readPayload(this.payload, bytes, at, end);
       else at = this.readHeader(bytes, at, end);
     }
+    return this.over ? end : at;
   }
 
   private check(problem: Violation | null): void {

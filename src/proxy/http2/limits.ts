@@ -16,10 +16,19 @@ export const maxUnreadBytes = 1024 * 1024;
 
 /** Streams that a client takes back, or breaks, soon after it opened them ("rapid reset", CVE-2023-44487). */
 export const resetBurst = 1000;
+/** A server breaks off what it was asked, and may have answered what was taken back: neither is more than we began. */
+export const resetsPerOwnRequest = 2;
 export const resetsPerSecond = 33;
+/**
+ * Of those, how many a client may have broken off before others have their turn: one write may hold thousands, each
+ * a request that is routed, sent and taken back again.
+ */
+export const resetsPerTurn = 32;
 /** Frames that cost work and carry nothing: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA, ... */
 export const idleFrameBurst = 1000;
 export const idleFramesPerSecond = 100;
+/** Settings in one frame: each may change the windows of all streams. There are seven to choose from. */
+export const maxSettings = 32;
 /** Frames that carry something earn their sender as many of those that do not. */
 export const idleFramesPerRequest = 10;
 export const idleFramesPerData = 4;

@@ -8,6 +8,9 @@ import { type Budget, idleFramesPerData } from './limits.ts';
 import { SectionLines } from './lines.ts';
 import type { StreamTransport } from './stream.ts';
 
+/** Data in pieces smaller than this is what a client asks for that opens its window by the byte. */
+const drippedBytes = 1024;
+
 const queuedLines = new SectionLines();
 
 export class Outlet {
@@ -17,8 +20,9 @@ export class Outlet {
   /** What a stream may send before the peer has said more. */
   initialCredit = defaultWindowBytes;
   private readonly writer: FrameWriter;
-  /** Data that is sent has the peer answer with frames of its own. */
+  /** Data that is sent has the peer answer with frames of its own; what it asked for in drips does not pay for them. */
   private readonly idleFrames: Budget;
+  private isPumping = false;
   /** Streams that wait for credit, the longest first. */
   private readonly blocked = new Set<StreamTransport>();
 
@@ -43,7 +47,9 @@ export class Outlet {
 
   /** One stream has credit again. */
   pump(stream: StreamTransport): void {
+    this.isPumping = true;
     if (!stream.pump()) this.blocked.delete(stream);
+    this.isPumping = false;
   }
   /** There is credit again: streams take turns. */
   pumpAll(): void {
@@ -56,7 +62,7 @@ export class Outlet {
     do {
       const stop = Math.min(end, at + maxFrameBytes);
       this.writer.data(streamId, bytes, at, stop, isLast && stop === end);
-      this.idleFrames.earn(idleFramesPerData);
+      if (!this.isPumping || stop - at >= drippedBytes) this.idleFrames.earn(idleFramesPerData);
       at = stop;
     } while (at < end);
   }

@@ -3,13 +3,20 @@
  * request, so that everything the engine does to requests is done to these as well.
  */
 import type { Millis } from '../../core.ts';
+import type { Timed } from '../deadlines.ts';
 import { type EngineContext, headReadMs, idleDownstreamMs } from '../engine.ts';
 import type { Transport } from '../transport.ts';
 import { responseBlock } from './blocks.ts';
 import { Http2Connection } from './connection.ts';
 import { delivery } from './delivery.ts';
 import { ErrorCode, maxStreamId, Setting, type Violation, violation } from './frames.ts';
-import { maxConcurrentStreams, maxHeaderListBytes, maxUnreadBytes, streamWindowBytes } from './limits.ts';
+import {
+  maxConcurrentStreams,
+  maxHeaderListBytes,
+  maxUnreadBytes,
+  resetsPerTurn,
+  streamWindowBytes,
+} from './limits.ts';
 import { SectionLines } from './lines.ts';
 import { headRoomBytes, RequestBuilder } from './request-builder.ts';
 import { ServerStream } from './server-stream.ts';
@@ -32,6 +39,10 @@ export class Http2ServerSession extends Http2Connection {
   private readonly free: ServerStream[] = [];
   /** The client does not read its answers, and is not read from. */
   private stalled = false;
+  private resetsLeft = resetsPerTurn;
+  /** What came after the client had its share, until others had theirs. */
+  private held: Buffer | null = null;
+  private finishedWhileHeld = false;
   private draining: 'no' | 'announced' | 'enforced' = 'no';
 
   /**
@@ -58,8 +69,13 @@ export class Http2ServerSession extends Http2Connection {
   }
 
   override onData(bytes: Buffer, start: number, end: number): void {
-    super.onData(bytes, start, end);
+    if (this.held !== null) {
+      this.held = Buffer.concat([this.held, bytes.subarray(start, end)]);
+      return;
+    }
+    const at = this.take(bytes, start, end);
     if (this.over) return;
+    if (at < end) this.hold(Buffer.from(bytes.subarray(at, end)));
     if (!this.stalled && this.transport.pendingBytes > maxUnreadBytes) {
       this.stalled = true;
       this.transport.pause();
@@ -71,16 +87,51 @@ export class Http2ServerSession extends Http2Connection {
     else if (this.reader.isOpen) this.deadlineMs = this.context.now() + idleDownstreamMs;
   }
 
+  private hold(bytes: Buffer): void {
+    const { promptDeadlines, now } = this.context;
+    this.held = bytes;
+    this.transport.pause();
+    const nextTurn: Timed = {
+      deadlineMs: now() + 1,
+      onDeadline: () => {
+        promptDeadlines.remove(nextTurn);
+        this.takeHeld();
+      },
+    };
+    promptDeadlines.add(nextTurn);
+  }
+
+  private takeHeld(): void {
+    const { held } = this;
+    this.held = null;
+    if (held === null || this.over) return;
+    this.resetsLeft = resetsPerTurn;
+    this.onData(held, 0, held.length);
+    // It may have been held again, or be over now.
+    if (this.held !== null || this.over) return;
+    if (!this.stalled) this.transport.resume();
+    if (this.finishedWhileHeld) this.onFinish();
+  }
+
+  protected override spendReset(): Violation | null {
+    if (--this.resetsLeft <= 0) this.reader.suspend();
+    return super.spendReset();
+  }
+
   override onDrain(): void {
     if (this.stalled) {
       this.stalled = false;
-      this.transport.resume();
+      if (this.held === null) this.transport.resume();
     }
     super.onDrain();
   }
 
   /** The client sends no more. Requests that are complete are still answered. */
   onFinish(): void {
+    if (this.held !== null) {
+      this.finishedWhileHeld = true;
+      return;
+    }
     for (const stream of [...this.streams.values()])
       if (stream !== null && !stream.remoteEnded) stream.fail('reset');
     this.draining = 'enforced';

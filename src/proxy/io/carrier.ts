@@ -50,16 +50,26 @@ export class SessionCarrier implements SessionEvents, Timed {
   /** Takes over an authenticated connection. Output waits for `start`. */
   attach(socket: TLSSocket): void {
     this.socket = socket;
-    socket.on('data', (chunk: Buffer) => {
-      this.session.receive(chunk);
-      this.endIfUnused();
-    });
+    socket.on('data', (chunk: Buffer) => this.receive(socket, chunk, 0));
     const ended = (): void => this.end(null, this.open ? 'reset' : 'connect-failure');
     // A session ends as a whole: half of one is of no use.
     socket.on('end', ended);
     socket.on('close', ended);
     socket.on('error', ended);
     this.context.deadlines.add(this);
+  }
+
+  /** Others are served while a peer opens streams by the thousand. */
+  private receive(socket: TLSSocket, chunk: Buffer, from: number): void {
+    const at = this.session.receive(chunk, from);
+    this.endIfUnused();
+    if (at === chunk.length) return;
+    socket.pause();
+    setImmediate(() => {
+      this.session.beginTurn();
+      socket.resume();
+      this.receive(socket, chunk, at);
+    });
   }
 
   /** From now on output is sent. */

@@ -29,6 +29,11 @@ export interface SessionEvents {
   onMalformed(problem: string): void;
 }
 
+/**
+ * Streams that a peer may open before others have their turn: to serve one is a hundred times the work of carrying
+ * its frames, and one read may hold thousands.
+ */
+const opensPerTurn = 32;
 /** Answers (pong, reset, window) that may wait to be read by the peer; a peer that asks for more is flooding. */
 const maxAnswerBytes = 1024 * 1024;
 const longestControlPayload = 8;
@@ -46,6 +51,7 @@ export class Session {
   private retired = false;
   private hadPressure = false;
   private answerBytes = 0;
+  private opensLeft = opensPerTurn;
   private told = false;
   /** All bytes ever received: whoever watches for a dead peer compares. */
   receivedBytes = 0;
@@ -184,11 +190,13 @@ export class Session {
     this.streams.delete(stream.id);
   }
 
-  /** Takes bytes in any division. Streams are told of their data as it comes, without a copy. */
-  receive(bytes: Buffer): void {
-    this.receivedBytes += bytes.length;
-    let at = 0;
-    while (at < bytes.length && !this.over) {
+  /**
+   * Takes bytes in any division. Streams are told of their data as it comes, without a copy. Returns how far it
+   * came; what is left is to be given again after `beginTurn`, in a later turn of the event loop.
+   */
+  receive(bytes: Buffer, from = 0): number {
+    let at = from;
+    while (at < bytes.length && !this.over && this.opensLeft > 0) {
       if (this.payloadLeft === 0) {
         at = this.readHeader(bytes, at);
         continue;
@@ -199,7 +207,14 @@ export class Session {
       else this.controlCame(bytes, at, end);
       at = end;
     }
+    this.receivedBytes += at - from;
     if (this.answerBytes > maxAnswerBytes) this.check('flood of frames that ask for answers');
+    return this.over ? bytes.length : at;
+  }
+
+  /** Others were served. */
+  beginTurn(): void {
+    this.opensLeft = opensPerTurn;
   }
 
   private check(problem: string | null): void {
@@ -292,6 +307,7 @@ export class Session {
     const protocol = protocols.find((name) => OpenCode[name] === code);
     if (protocol === undefined) return `open code ${code}`;
     this.nextStreamId = streamId + 2;
+    this.opensLeft--;
     if (this.retired || this.streams.size >= maxStreams) {
       this.sendReset(streamId, ResetCode.refused);
       return null;

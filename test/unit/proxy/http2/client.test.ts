@@ -200,6 +200,23 @@ test('a server that answers early and takes no more of the request is not an err
   assert.equal(engine.closed, null);
 });
 
+test('a server may break off whatever it was asked, however often, but only that', () => {
+  const app = new TestApp();
+  app.dial().write(get);
+  app.send(0, settings(), headers(1, ok, true));
+  for (let id = 3; id < 6000; id += 4) {
+    app.dial().write(get);
+    app.send(0, frame(FrameType.reset, 0, id, u32(ErrorCode.noError)));
+    const engine = app.dial();
+    engine.write(get);
+    engine.transport.destroy();
+    app.send(0, headers(id + 2, ok, false), frame(FrameType.reset, 0, id + 2, u32(ErrorCode.cancel)));
+  }
+  assert.deepEqual([app.servers.length, app.problems], [1, []]);
+  for (let i = 0; i < 2000; i++) app.send(0, frame(FrameType.reset, 0, 1, u32(ErrorCode.cancel)));
+  assert.deepEqual(app.problems, ['too many streams broken off']);
+});
+
 test('the end of a stream may come after the end of its answer', () => {
   const { app, engine } = asked();
   app.send(0, headers(1, [...ok, ['content-length', '3']], false), data(1, 'abc', false));

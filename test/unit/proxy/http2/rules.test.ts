@@ -2,12 +2,21 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { ErrorCode, Flag, FrameType, preface, Setting } from '../../../../src/proxy/http2/frames.ts';
+import {
+  ErrorCode,
+  Flag,
+  FrameType,
+  maxWindow,
+  preface,
+  Setting,
+} from '../../../../src/proxy/http2/frames.ts';
 import {
   idleFrameBurst,
   maxConcurrentStreams,
+  maxSettings,
   maxUnreadBytes,
   resetBurst,
+  resetsPerTurn,
 } from '../../../../src/proxy/http2/limits.ts';
 import {
   block,
@@ -190,6 +199,11 @@ test('a connection begins with the preface and SETTINGS, and nothing else', () =
   }
 });
 
+const idOf = (i: number): number => 2 * i + 3;
+/** A request, and what breaks it. */
+const brokenBy = (i: number, ...frames: Buffer[]): Buffer =>
+  Buffer.concat([headers(idOf(i), postFields, false), ...frames]);
+
 /** What a client may send on and on, and what becomes of it. */
 const floods: readonly (readonly [what: string, make: (i: number) => Buffer, atMost: number])[] = [
   [
@@ -198,9 +212,31 @@ const floods: readonly (readonly [what: string, make: (i: number) => Buffer, atM
     resetBurst,
   ],
   ['streams that break the rules', (i) => headers(2 * i + 3, [...getFields, ['te', 'x']], true), resetBurst],
+  [
+    'WINDOW_UPDATE of nothing',
+    (i) => brokenBy(i, frame(FrameType.windowUpdate, 0, idOf(i), u32(0))),
+    resetBurst,
+  ],
+  [
+    'WINDOW_UPDATE beyond all windows',
+    (i) => brokenBy(i, frame(FrameType.windowUpdate, 0, idOf(i), u32(maxWindow))),
+    resetBurst,
+  ],
+  ['DATA behind its end', (i) => brokenBy(i, data(idOf(i), '', true), data(idOf(i), 'x', false)), resetBurst],
+  [
+    'HEADERS behind the end',
+    (i) => brokenBy(i, data(idOf(i), '', true), headers(idOf(i), [], true)),
+    resetBurst,
+  ],
   ['PING', () => frame(FrameType.ping, 0, 0, '12345678'), idleFrameBurst],
   ['SETTINGS', () => settings(), idleFrameBurst],
+  [
+    'many SETTINGS in one',
+    () => settings(...new Array(maxSettings + 1).fill([Setting.initialWindowSize, 1])),
+    1,
+  ],
   ['PRIORITY', () => frame(FrameType.priority, 0, 1, '12345'), idleFrameBurst],
+  ['PRIORITY_UPDATE', () => frame(0x10, 0, 0, '\0\0\0\x01u=0'), idleFrameBurst],
   ['WINDOW_UPDATE', () => frame(FrameType.windowUpdate, 0, 0, u32(1)), idleFrameBurst],
   ['empty DATA', () => data(1, '', false), idleFrameBurst],
   ['DATA of padding alone', () => frame(FrameType.data, Flag.padded, 1, '\x01\0'), idleFrameBurst],
@@ -218,11 +254,48 @@ test('floods end the connection that sends them', () => {
     const server = new TestServer();
     server.send(open);
     let sent = 0;
-    while (server.problem === undefined && sent < 5000) server.send(make(sent++));
+    while (server.problem === undefined && sent < 5000) {
+      server.send(make(sent++));
+      if (server.client.paused) server.pass(1);
+    }
     assert.ok(sent <= atMost + 10, `${what}: ${sent}`);
     assert.equal(server.seen().at(-1)?.split(' ')[2], String(enhanceYourCalm), what);
     assert.equal(server.client.end, 'close', what);
   }
+});
+
+test('windows that are opened by the byte pay for nothing', () => {
+  const server = new TestServer();
+  server.send(settings([Setting.initialWindowSize, 0]), headers(1, getFields, true));
+  server.engine[0]!.write(`HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n${'x'.repeat(9000)}`);
+  let sent = 0;
+  for (; server.problem === undefined && sent < 9000; sent++)
+    server.send(frame(FrameType.windowUpdate, 0, 1, u32(1)));
+  assert.ok(sent <= idleFrameBurst + 10, `${sent}`);
+});
+
+test('a flood in one write is taken in parts, with others in between, and nothing of it is lost', () => {
+  const server = new TestServer();
+  const count = 500;
+  const flood: Buffer[] = [];
+  for (let i = 0; i < count; i++)
+    flood.push(headers(idOf(i), getFields, true), frame(FrameType.reset, 0, idOf(i), u32(8)));
+  flood.push(headers(idOf(count), getFields, true));
+  const bytes = Buffer.concat(flood);
+  server.send(bytes.subarray(0, -10));
+  assert.deepEqual([server.engine.length, server.client.paused], [resetsPerTurn, true]);
+  // What still comes, and that nothing more will, is told in its order.
+  server.send(bytes.subarray(-10));
+  server.client.owner.onDrain();
+  server.client.owner.onFinish();
+  for (let turn = 1; server.client.paused; turn++) {
+    assert.equal(server.engine.length, turn * resetsPerTurn);
+    server.pass(10);
+  }
+  assert.equal(server.engine.length, count + 1);
+  server.engine.at(-1)!.write('HTTP/1.1 204 None\r\n\r\n');
+  assert.ok(server.seen().includes(`${idOf(count)} HEADERS :status: 204 end`));
+  assert.equal(server.client.end, 'close');
 });
 
 test('a client that reads none of its answers is not read from until it does', () => {

@@ -105,10 +105,33 @@ test('a server says why it does not serve a stream, and the client hears just th
 
 test('streams beyond the limit are refused, those before go on', () => {
   const { session, problems } = server();
-  for (let i = 0; i <= maxStreams; i++) session.receive(open(2 * i + 1));
+  for (let i = 0; i <= maxStreams; i++) {
+    session.beginTurn();
+    session.receive(open(2 * i + 1));
+  }
   assert.equal(session.streamCount, maxStreams);
   assert.deepEqual(problems, []);
   assert.deepEqual(output(session), frame(FrameType.reset, 2 * maxStreams + 1, [1]));
+});
+
+test('of streams that come by the thousand a few are opened each turn, and none is lost', () => {
+  const { session, streams } = server();
+  const count = 5000;
+  const bytes = Buffer.concat(
+    Array.from({ length: count }, (_, i) => [open(2 * i + 1), frame(FrameType.reset, 2 * i + 1, [0])]).flat(),
+  );
+  let turns = 0;
+  for (let at = 0; at < bytes.length; turns++) {
+    const before = streams.length;
+    session.beginTurn();
+    // More that is read within the same turn does not get a share of its own.
+    const cut = Math.min(at + 100, bytes.length);
+    const stopped = session.receive(bytes.subarray(0, cut), at);
+    at = stopped < cut ? stopped : session.receive(bytes, cut);
+    assert.ok(streams.length - before <= 32, `${streams.length - before} in one turn`);
+  }
+  assert.deepEqual([streams.length, session.receivedBytes], [count, bytes.length]);
+  assert.ok(turns >= count / 32);
 });
 
 test('a ping is answered with its own bytes', () => {
