@@ -8,8 +8,10 @@ import { sniOf } from '../proxy/compile/names.ts';
 import { resolve } from '../proxy/compile/resolver.ts';
 import { legsOf } from '../proxy/compile/router.ts';
 import type { Leg } from '../proxy/compile/splitter.ts';
-import type { RoutePolicy } from '../proxy/policy.ts';
+import type { PolicyView, RoutePolicy } from '../proxy/policy.ts';
 import { defaultConnectTimeoutMs } from '../proxy/policy-defaults.ts';
+import type { Protocol } from '../proxy/view.ts';
+import { type ChainOverrides, customizationHash } from './chain-overrides.ts';
 import { goDuration, type Json } from './consul.ts';
 import { policyViewOf } from './entries/view.ts';
 import type { PolicyStore } from './port.ts';
@@ -19,6 +21,7 @@ export interface ChainQuestion {
   /** Where whoever asks is. */
   readonly datacenter: string;
   readonly trustDomain: string;
+  readonly overrides: ChainOverrides;
 }
 
 /** The only namespace and partition there is. */
@@ -41,25 +44,33 @@ class Drawing {
   private readonly targets: { [id: string]: Json } = {};
   /** The records that the chain is made of. */
   private readonly rules = new Set<string>();
+  /** The overrides that made a difference. */
+  private readonly customised: { [override: string]: string } = {};
 
   constructor(store: PolicyStore, question: ChainQuestion) {
     this.store = store;
     this.question = question;
-    this.entries = new Entries(policyViewOf(store), noProtocols);
+    this.entries = new Entries(withProtocol(policyViewOf(store), question.overrides.protocol), noProtocols);
     this.chains = new Chains(this.entries, question.datacenter, question.trustDomain);
   }
 
   chain(): Json {
-    const { service, datacenter } = this.question;
+    const { service, datacenter, overrides } = this.question;
     const start = this.router(service) ?? this.next(service, '');
     const [compiled] = this.chains.compile([this.chains.asked(service)]);
     const meta = this.store.get('service-defaults', service)?.entry.Meta;
+    const written = new Entries(policyViewOf(this.store), noProtocols).protocolOf(service);
+    if (overrides.protocol !== null && overrides.protocol !== written)
+      this.customised.protocol = overrides.protocol;
     const problems = this.chains.problems.filter(({ rule }) => this.rules.has(rule));
     return {
       ServiceName: service,
       ...everywhere,
       Datacenter: datacenter,
       ...(this.isDefault(start) ? { Default: true } : {}),
+      ...(Object.keys(this.customised).length === 0
+        ? {}
+        : { CustomizationHash: customizationHash(this.customised) }),
       Protocol: compiled!.destination.protocol,
       ...(meta === undefined ? {} : { ServiceMeta: meta }),
       StartNode: start,
@@ -147,7 +158,7 @@ class Drawing {
     return this.node('resolver', idOf(target), {
       Resolver: {
         ...(policy === undefined ? { Default: true } : {}),
-        ConnectTimeout: goDuration(policy?.connectTimeoutMs ?? defaultConnectTimeoutMs),
+        ConnectTimeout: goDuration(this.connectTimeoutMs(target.service)),
         ...(policy?.requestTimeoutMs ? { RequestTimeout: policy.requestTimeoutMs * 1_000_000 } : {}),
         Target: idOf(target),
         ...(failover.length === 0 ? {} : { Failover: { Targets: failover.map(idOf) } }),
@@ -159,7 +170,8 @@ class Drawing {
   private target(target: Target): void {
     const { service, subset, datacenter, instances } = target;
     const sni = sniOf(service, datacenter, this.question.trustDomain, subset);
-    const connectTimeoutMs = this.entries.resolvers.get(service)?.connectTimeoutMs ?? defaultConnectTimeoutMs;
+    const { meshGatewayMode } = this.question.overrides;
+    if (meshGatewayMode !== '') this.customised.meshGateway = meshGatewayMode;
     const { filter = '', onlyPassing = false } = instances?.policy ?? {};
     this.targets[idOf(target)] = {
       ID: idOf(target),
@@ -167,15 +179,22 @@ class Drawing {
       ...(subset === '' ? {} : { ServiceSubset: subset }),
       ...everywhere,
       Datacenter: datacenter,
-      MeshGateway: {},
+      MeshGateway: meshGatewayMode === '' ? {} : { Mode: meshGatewayMode },
       Subset: {
         ...(filter === '' ? {} : { Filter: filter }),
         ...(onlyPassing ? { OnlyPassing: true } : {}),
       },
-      ConnectTimeout: goDuration(connectTimeoutMs),
+      ConnectTimeout: goDuration(this.connectTimeoutMs(service)),
       SNI: sni,
       Name: sni,
     };
+  }
+
+  private connectTimeoutMs(service: string): number {
+    const written = this.entries.resolvers.get(service)?.connectTimeoutMs ?? defaultConnectTimeoutMs;
+    const wanted = this.question.overrides.connectTimeoutMs ?? written;
+    if (wanted !== written) this.customised.connectTimeout = goDuration(wanted);
+    return wanted;
   }
 
   /** Adds a node and gives its key. */
@@ -184,6 +203,13 @@ class Drawing {
     this.nodes[key] = { Type: type, Name: name, ...fields };
     return key;
   }
+}
+
+/** Policy in which every service speaks one protocol; null changes nothing. */
+function withProtocol(policy: PolicyView, protocol: Protocol | null): PolicyView {
+  if (protocol === null) return policy;
+  const nothing = { rule: '', accessLog: null, tracing: null };
+  return { ...policy, defaults: [], proxyDefaults: { ...nothing, ...policy.proxyDefaults, protocol } };
 }
 
 /** How Consul's graph calls a service. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { type ChainOverrides, noOverrides } from '../../../src/agent/chain-overrides.ts';
 import { discoveryChain } from '../../../src/agent/discovery-chain.ts';
 import { rawStoreOf, storeOf } from '../../support/policy.ts';
 
@@ -18,9 +19,10 @@ interface Node {
   };
 }
 
-function chainOf(service: string, store = storeOf()): Chain {
+function chainOf(service: string, store = storeOf(), overrides: Partial<ChainOverrides> = {}): Chain {
   return discoveryChain(store, {
     service,
+    overrides: { ...noOverrides, ...overrides },
     datacenter: 'dc1',
     trustDomain: 'mesh.example',
   }) as unknown as Chain;
@@ -170,4 +172,27 @@ test('entries that lead in a circle have a chain that says so', () => {
       Message: 'redirects must not form a circle: b -> a -> b',
     },
   ]);
+});
+
+test('overrides show in every target, and a hash tells that they made a difference', () => {
+  const split = { Kind: 'service-splitter', Name: 'api', Splits: [{ Weight: 100, ServiceSubset: 'v2' }] };
+  const store = storeOf(versions, split);
+  const { CustomizationHash: none, ...plain } = chainOf('api', store);
+  const same = chainOf('api', store, { connectTimeoutMs: 15_000 });
+  assert.deepEqual([none, same.CustomizationHash], [undefined, undefined]);
+  assert.deepEqual(same, plain);
+  const quick = chainOf('api', store, { connectTimeoutMs: 1000, meshGatewayMode: 'local' });
+  assert.match(quick.CustomizationHash as string, /^[0-9a-f]{8}$/);
+  for (const target of Object.values(quick.Targets)) {
+    const { ConnectTimeout, MeshGateway } = target as { [field: string]: unknown };
+    assert.deepEqual([ConnectTimeout, MeshGateway], ['1s', { Mode: 'local' }]);
+  }
+  assert.match(plain.StartNode, /^splitter:/);
+  const bytes = chainOf('api', store, { protocol: 'tcp' });
+  assert.deepEqual(
+    [bytes.Protocol, bytes.StartNode],
+    ['tcp', 'resolver:v1.api.default.default.dc1'],
+    'a byte stream is not split',
+  );
+  assert.notEqual(bytes.CustomizationHash, quick.CustomizationHash);
 });

@@ -78,7 +78,12 @@ export function text(body: string, status = 200, contentType = 'text/plain; char
 /** The body as JSON; `Fault('malformed')` when it is none. */
 export function bodyJson(request: ApiRequest): unknown {
   if (request.body.length === 0) throw new Fault('malformed', 'Request decode failed: the body is empty');
-  return parseJson(request.body);
+  try {
+    return parseJson(request.body);
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    throw new Fault(error.code, `Request decode failed: ${error.message}`);
+  }
 }
 
 /** A required query parameter. */

@@ -3,7 +3,7 @@
  * the route table. What each path answers is in the `*-routes.ts` files.
  */
 import { chmod } from 'node:fs/promises';
-import { isIP } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { Fault, messageOf, type Signer } from '../../../core.ts';
@@ -192,6 +192,7 @@ class Api {
   build(): FastifyInstance {
     const app = fastify({
       requestTimeout: requestTimeoutMs,
+      clientErrorHandler: refuseUnread,
       forceCloseConnections: 'idle',
       routerOptions: { maxParamLength: maxParameterLength },
     });
@@ -222,6 +223,9 @@ class Api {
         method: refused,
         url: path,
         handler: (request, reply) => {
+          // As Consul: what may be asked, and no word of who may ask from where, so that no browser goes on.
+          if (request.method === 'OPTIONS')
+            return reply.header('Allow', ['OPTIONS', ...allowed].join(', ')).send();
           reply.header('Allow', allowed.join(', '));
           throw new Fault('wrong-method', `method ${request.method} not allowed`);
         },
@@ -376,6 +380,22 @@ function oneAtATime(): ApiContext['inTurn'] {
   };
 }
 
+/** Answers what is no request that could be read, in the words of Go's server, which is Consul's. */
+function refuseUnread(error: Error & { readonly code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const status =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? '431 Request Header Fields Too Large'
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? '408 Request Timeout'
+        : '400 Bad Request';
+  const head = `HTTP/1.1 ${status}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n`;
+  socket.end(head + status);
+}
+
 /** Each path with the methods it has not, which are refused by name instead of as an unknown path. */
 function wrongMethods(): { readonly path: string; readonly allowed: string[]; readonly refused: string[] }[] {
   const byPath = new Map<string, Set<string>>();
@@ -383,7 +403,9 @@ function wrongMethods(): { readonly path: string; readonly allowed: string[]; re
   return [...byPath].map(([path, allowed]) => ({
     path,
     allowed: [...allowed],
-    refused: ['GET', 'PUT', 'POST', 'DELETE', 'PATCH'].filter((method) => !allowed.has(method)),
+    refused: ['GET', 'PUT', 'POST', 'DELETE', 'PATCH', 'OPTIONS'].filter(
+      (method) => !allowed.has(method as Route['method']),
+    ),
   }));
 }
 

@@ -229,3 +229,23 @@ test('what is refused is quoted in one line, and cut', async () => {
   }
   await untouched();
 });
+
+test('what may be asked of a path is told to its own site alone, and what cannot be read is refused in text', async () => {
+  const asked = await api.call('OPTIONS', '/v1/config/service-defaults/api');
+  assert.deepEqual([asked.status, asked.text, asked.headers.allow], [200, '', 'OPTIONS, GET, DELETE']);
+  const wrong = await api.call('PUT', '/v1/config/service-defaults/api');
+  assert.deepEqual([wrong.status, wrong.headers.allow], [405, 'GET, DELETE']);
+  assert.equal((await api.call('OPTIONS', '/v1/nowhere')).status, 404);
+  for (const headers of foreign) {
+    const preflight = { ...headers, 'access-control-request-method': 'PUT' };
+    const answer = await api.call('OPTIONS', '/v1/config', { headers: preflight });
+    assert.equal(answer.status, 403);
+    assert.ok(!Object.keys(answer.headers).some((name) => name.startsWith('access-control')));
+  }
+  const large = await api.call('GET', '/v1/agent/self', { headers: { x: 'x'.repeat(20_000) } });
+  assert.deepEqual(
+    [large.status, large.headers['content-type'], large.text],
+    [431, 'text/plain; charset=utf-8', '431 Request Header Fields Too Large'],
+  );
+  await untouched();
+});
