@@ -33,9 +33,11 @@ export function caFindings(sources: CaFindingSources, now: Millis): Finding[] {
     ...damageFindings(sources),
     ...rootKeyFindings(sources),
     ...trusteeFindings(sources, now),
+    ...reproachFindings(sources.ca),
     ...shareFindings(sources),
     ...sources.ca.roots.flatMap((root) => rootFindings(root, sources.ca, now)),
     ...certificateFindings(sources.ca, now),
+    ...recoveryFindings(sources.ca),
   ];
 }
 
@@ -127,6 +129,45 @@ function trusteeFindings({ ca, absentSince }: CaFindingSources, now: Millis): Fi
       'bring its agent back; once it is away for long, another host that may be a trustee takes its seat',
     ),
   );
+}
+
+/** Broken or in somebody else's hands: either way only an operator can find out which. */
+function reproachFindings({ reproached }: CaStatus): Finding[] {
+  return reproached.map(({ name, until }) =>
+    finding(
+      'warning',
+      `trustee ${name}`,
+      until === null
+        ? 'is here, and did not do its part when shares of a root were made'
+        : `cheated or said nothing while shares of a root were made: it is given no seat until ${time(until)}`,
+      `starling check there, and its log, say whether it is broken; if it is not to be trusted: starling ca deny ${name}`,
+    ),
+  );
+}
+
+/** Nothing is wrong yet: what would make the loss of the quorum easy to mend. */
+function recoveryFindings({ cold, epoch, generation, threshold, trustees }: CaStatus): Finding[] {
+  if (threshold === 1) return [];
+  if (cold === null)
+    return [
+      finding(
+        'ok',
+        'recovery',
+        `no share of root g${generation} is put away: with the disks of ${trustees.length - threshold + 1} of its ` +
+          `${trustees.length} trustees it would be lost, and another root needed`,
+        'starling ca recovery-key create --out FILE, and keep the file off all hosts',
+      ),
+    ];
+  if (cold.drill !== null && cold.drill.epoch >= epoch) return [];
+  const looked = cold.drill === null ? 'never' : `last in epoch ${cold.drill.epoch}`;
+  return [
+    finding(
+      'ok',
+      'recovery',
+      `what is put away of root g${generation} in epoch ${epoch} was not yet opened to see that it is good (${looked})`,
+      'starling ca recover --drill --recovery-key-file FILE',
+    ),
+  ];
 }
 
 function lastingText({ identities }: CaStatus): string {

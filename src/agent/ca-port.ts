@@ -24,6 +24,14 @@ export interface CaTrustee {
   readonly self: boolean;
 }
 
+/** A host that cheated or said nothing while shares were made, as this host saw it. */
+export interface CaReproach {
+  readonly id: HostId;
+  readonly name: string;
+  /** Until when it is given no seat, and others take the one it has; null while it was missed too seldom for that. */
+  readonly until: Millis | null;
+}
+
 /**
  * How far the replacement of a root is. `asked`: its key is not made yet. `introducing`: its key is made, and it
  * signs once every live host believes it. `retiring`: it signs, and an older one is believed still.
@@ -49,6 +57,8 @@ export interface CaStatus {
   readonly holdsShare: boolean;
   /** Shares of the key in force that are put away for a recovery, and when somebody last looked after them. */
   readonly cold: (ColdPlan & { readonly drill: RecoveryDrill | null }) | null;
+  /** Known to trustees only, each by what it saw itself. */
+  readonly reproached: readonly CaReproach[];
   readonly rotation: RotationState;
   /** Why a root waits for its next turn, or why the last attempt to turn it failed; known to trustees only. */
   readonly waiting: string | null;

@@ -2,6 +2,7 @@
 import type { HostId, Millis } from '../core.ts';
 import type { BundledRoot } from '../trust/bundle.ts';
 import type { EpochStatus } from '../trust/epoch/agreement.ts';
+import type { Reproach } from '../trust/epoch/office.ts';
 import type { TrustState } from '../trust/state.ts';
 import type { CaRoot, CaStatus, CaTrustee, RotationState } from './ca-port.ts';
 import type { Catalog } from './catalog.ts';
@@ -18,6 +19,7 @@ export interface CaSources {
   readonly facts: TrustFacts;
   readonly standing: RootStanding;
   readonly epoch: EpochStatus;
+  readonly reproached: readonly Reproach[];
   /** Why a root waits, as this host's custodian sees it. */
   readonly rootProblem: string | null;
   readonly identities: readonly IdentityStatus[];
@@ -52,6 +54,11 @@ export function caStatus(sources: CaSources): CaStatus {
     isTrustee: epoch.isTrustee,
     holdsShare: epoch.share !== null,
     cold: plan.cold === null ? null : { ...plan.cold, drill: facts.drill },
+    reproached: sources.reproached.map(({ host: id, until }) => ({
+      id,
+      name: hostNameOf(id, sources),
+      until,
+    })),
     rotation: rotationState(sources),
     waiting: epoch.isTrustee ? rootProblem : null,
     lastFailure: epoch.lastFailure,

@@ -312,6 +312,7 @@ export class Credentials {
       facts: knowledge.trustFacts,
       standing: this.standing,
       epoch: this.epochStatus(),
+      reproached: this.succession.agreement.reproached(now),
       rootProblem: this.quorum.custodian.problem,
       identities: this.statuses(now),
     });

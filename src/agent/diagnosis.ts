@@ -34,7 +34,7 @@ const lagWarningMs = 200;
 /** A sync to a disk that is well takes a few milliseconds. */
 const slowWriteMs = 200;
 
-/** Findings, the worst first; a single `ok` when there is nothing to say. */
+/** Findings, the worst first; `ok` is what is well, and what could be done before anything is wrong. */
 export function diagnose(core: AgentCore, facts: ShellFacts, now: number): Finding[] {
   const findings = [
     ...trustFindings(core, facts, now),
@@ -66,7 +66,8 @@ export function diagnose(core: AgentCore, facts: ShellFacts, now: number): Findi
     ),
   ];
   findings.push(...lagFindings(core, facts));
-  if (findings.length === 0) findings.push(finding('ok', 'agent', 'nothing to report', ''));
+  if (findings.every(({ grade }) => grade === 'ok'))
+    findings.unshift(finding('ok', 'agent', 'nothing to report', ''));
   const order = { critical: 0, warning: 1, ok: 2 };
   return findings.sort((a, b) => order[a.grade] - order[b.grade]);
 }

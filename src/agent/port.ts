@@ -189,7 +189,7 @@ export interface Finding {
   readonly grade: 'ok' | 'warning' | 'critical';
   readonly subject: string;
   readonly detail: string;
-  /** What to do about it; '' when all is well. */
+  /** What to do about it; '' for nothing. */
   readonly hint: string;
 }
 

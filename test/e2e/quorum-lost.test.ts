@@ -1,6 +1,12 @@
-/** Too few trustees are left to sign: what is certified goes on until it expires, and all comes back with them. */
+/**
+ * Too few trustees are left to sign: what is certified goes on until it expires, and all comes back with them.
+ *
+ * They are away until the first certificates have expired, a minute or so. `QUORUM_LOST_MINUTES=10` keeps them away
+ * for so many minutes, in which nothing may be issued and the alarm must stand; give `--test-timeout` as much more.
+ */
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { type Bird, Flock, until } from '../../demo/flock.ts';
 import { Load } from '../../demo/load.ts';
 import { curl, register, registerWeb, startService, upstreamPort } from './mesh.ts';
@@ -18,6 +24,8 @@ import {
 
 /** Renewed 13 to 20 s after they were issued. */
 const ttlMs = 40_000;
+/** At the least. */
+const lostMs = Number(process.env.QUORUM_LOST_MINUTES ?? 0) * 60_000;
 const flags = ['--trustee-settle', '2s', '--svid-ttl', `${ttlMs / 1000}s`];
 
 interface Finding {
@@ -50,6 +58,15 @@ async function findings(bird: Bird): Promise<Finding[]> {
   return JSON.parse((await bird.cli('check', '--json')).stdout) as Finding[];
 }
 
+/** What an agent counts under a name; 0 where it does not. */
+async function counted(bird: Bird, name: string): Promise<number> {
+  const metrics = await (await fetch(`${bird.httpUrl}/metrics`)).text();
+  const line = metrics.split('\n').find((one) => one.startsWith(`${name} `));
+  return Number(line?.slice(name.length) ?? 0);
+}
+
+const issuedCounter = 'starling_issuance_total{code="issued"}';
+
 /** When the first certificate of `web` or `api` expires. */
 async function firstExpiry(): Promise<number> {
   const all = await Promise.all([founder, plain].map(caOf));
@@ -67,6 +84,8 @@ scene(
     await Promise.all(lost.map((bird) => bird.program!.stop('SIGKILL')));
     const load = new Load(`http://${founder.address}:${upstreamPort}/`, 2, 20);
     const startedAt = Date.now();
+    const issued = new Map<Bird, number>();
+    for (const bird of [founder, plain]) issued.set(bird, await counted(bird, issuedCounter));
     await register(flock, plain, { name: 'newcomer', address: plain.address, port: 9010 });
     await until('the newcomer is told why it has no certificate', 20_000, async () => {
       return /^quorum-lost: 2 trustees must sign, and .* left \(.*(unreachable|isolated)/.test(
@@ -91,7 +110,21 @@ scene(
     });
     const report = await load.stop();
     assert.ok(report.sent > 100);
+    await until('the quorum has been away for as long as was asked', lostMs + 60_000, async () => {
+      await setTimeout(500);
+      for (const bird of [founder, plain]) {
+        assert.equal(await counted(bird, 'starling_ca_quorum'), 0, `${bird.name} raises the alarm`);
+        assert.equal(await counted(bird, issuedCounter), issued.get(bird), `${bird.name} was issued nothing`);
+      }
+      return Date.now() - startedAt >= lostMs;
+    });
     assert.equal(await firstExpiry(), expiresAt, 'nobody renewed it');
+    for (const bird of [founder, plain])
+      assert.ok(
+        (await findings(bird)).some(({ subject }) => subject === 'quorum'),
+        'check says so to the end',
+      );
+    t.diagnostic(`the quorum was away for ${((Date.now() - startedAt) / 60_000).toFixed(1)} minutes`);
     const failedAt = startedAt + (report.firstFailureMs ?? Number.POSITIVE_INFINITY);
     t.diagnostic(
       `${report.sent} requests, the first failed ${failedAt - expiresAt} ms after a certificate expired`,

@@ -265,6 +265,7 @@ export class MemoryAgent implements AgentPort {
       isTrustee: true,
       holdsShare: true,
       cold: null,
+      reproached: [],
       rotation: 'none',
       waiting: null,
       lastFailure: null,

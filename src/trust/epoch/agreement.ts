@@ -11,7 +11,7 @@ import { type EpochDescriptor, isExtraordinary } from './descriptor.ts';
 import type { HeldShare } from './holdings.ts';
 import { Leader, type Post } from './leader.ts';
 import { decodeMessage, type EpochMessage } from './message.ts';
-import { Office, sendTo } from './office.ts';
+import { Office, type Reproach, sendTo } from './office.ts';
 import { Participant } from './participant.ts';
 import { checkPolicy } from './policy.ts';
 import type { EpochEffect, EpochInput, EpochOptions } from './port.ts';
@@ -108,6 +108,11 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
       leading: this.recovery.phase ?? this.leader.phase,
       lastFailure: this.recovery.lastFailure ?? this.leader.lastFailure,
     };
+  }
+
+  /** Who cheated or was missed in dealings, as this host saw it. */
+  reproached(now: Millis): readonly Reproach[] {
+    return this.office.reproached(now);
   }
 
   /** Throws a `Fault` for an order that nobody would follow: `not-a-successor`, `unjustified`. */
@@ -394,6 +399,8 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
           : this.participant.onEstablished(session.plan, report);
       case 'signed':
         return this.onSigned(session, report.signature);
+      case 'unheard':
+        return this.participant.onUnheard(report, now);
       case 'failed': {
         if (session.kind !== 'sign' && isExtraordinary(session.plan.kind))
           return [...this.sessions.end(session.id), ...this.recovery.onFailed(session.plan, report)];

@@ -74,6 +74,8 @@ export type CryptoReport =
     }
   /** At the coordinator: the signature, verified. */
   | { readonly type: 'signed'; readonly session: string; readonly signature: Uint8Array }
+  /** A dealing takes longer than it should, and these others have not said to this host all that they should have. */
+  | { readonly type: 'unheard'; readonly session: string; readonly hosts: readonly HostId[] }
   /** It cannot succeed here. `blamed` broke the protocol, provably; may be empty. */
   | {
       readonly type: 'failed';

@@ -16,6 +16,7 @@ import type { EpochMessage } from './message.ts';
 import { sharesNeeded } from './policy.ts';
 import type { EpochTimings } from './port.ts';
 import type { Seats } from './selection.ts';
+import { leadersNeeded } from './silence.ts';
 import type { Voucher } from './voucher.ts';
 
 type Of<T extends EpochMessage['type']> = Extract<EpochMessage, { type: T }>;
@@ -81,6 +82,8 @@ export class Leader {
   private notBefore: Millis = 0;
   /** Dealers that refused, or with whom a dealing came to nothing; asked last. */
   private readonly unreliable = new Set<HostId>();
+  /** Who refused when all others had promised what a new key needed. */
+  private readonly reluctant = new Set<HostId>();
   /** Why the last attempt came to nothing, for people. */
   lastFailure: string | null = null;
 
@@ -154,19 +157,31 @@ export class Leader {
     if (attempt === null) return [];
     if (attempt.phase.name === 'deal' && attempt.phase.enoughAt !== null && now >= attempt.phase.enoughAt)
       return this.proposeDealt(attempt, attempt.phase, now);
-    if (now >= attempt.deadline) {
-      if (attempt.phase.name === 'deal') this.suspectSilent(attempt.phase);
-      return this.fail(`no answer in time (${attempt.phase.name})`, now);
-    }
+    if (now >= attempt.deadline) return this.timeOut(attempt, now);
     if (now < attempt.resendAt) return [];
     attempt.resendAt = now + this.options.timings.resendMs;
     return this.posts(attempt);
   }
 
-  /** A dealing that came to nothing: those who said nothing may be why. */
-  private suspectSilent(phase: Extract<Phase, { name: 'deal' }>): void {
+  private timeOut(attempt: Attempt, now: Millis): Post[] {
+    const { phase } = attempt;
+    const posts = phase.name === 'prepare' ? this.dealWithout(attempt, phase, now) : null;
+    if (posts !== null) return posts;
+    const failed = this.fail(`no answer in time (${phase.name})`, now);
+    if (phase.name === 'deal') this.suspectSilent(phase, now);
+    return failed;
+  }
+
+  /**
+   * A dealing that came to nothing: those who said nothing may be why. Who it was is seen the sooner the more of the
+   * others lead next (see `Silences`).
+   */
+  private suspectSilent(phase: Extract<Phase, { name: 'deal' }>, now: Millis): void {
     for (const dealer of phase.plan.dealers)
       if (!phase.acks.has(dealer) && dealer !== this.options.self) this.unreliable.add(dealer);
+    const { plan } = this.electorate.current;
+    if (plan.threshold > 1)
+      this.notBefore = Math.max(this.notBefore, now + this.options.timings.dealMs * leadersNeeded(plan));
   }
 
   /** What this phase asks, for those who have not answered. */
@@ -246,10 +261,10 @@ export class Leader {
   private advancePrepared(attempt: Attempt, phase: Extract<Phase, { name: 'prepare' }>, now: Millis): Post[] {
     if (phase.promises.size < this.electorate.threshold) return [];
     const promises = [...phase.promises.values()];
-    const justification: Justification = { promises, lock: phase.lock };
-    const { roundMs, dealMs } = this.options.timings;
     if (phase.lock !== null) {
+      const justification: Justification = { promises, lock: phase.lock };
       const { descriptor } = phase.lock;
+      const { roundMs } = this.options.timings;
       const vote: Phase = { name: 'vote', descriptor, justification, acks: [], votes: new Map() };
       return this.enter(attempt, vote, roundMs, now);
     }
@@ -259,10 +274,7 @@ export class Leader {
     if (design === null) return [];
     const dealers = this.dealersOf(design, promises);
     if (dealers === null) return [];
-    const plan = this.planOf(design, dealers, attempt.ballot, now);
-    const session = sessionOf(plan);
-    const deal: Phase = { name: 'deal', plan, session, justification, acks: new Map(), enoughAt: null };
-    return this.enter(attempt, deal, dealMs, now);
+    return this.startDealing(attempt, design, dealers, promises, now);
   }
 
   /**
@@ -280,6 +292,43 @@ export class Leader {
     const doubted = holders.filter((host) => this.unreliable.has(host));
     const dealers = [...trusted, ...doubted].slice(0, this.electorate.threshold);
     return dealers.length === this.electorate.threshold ? dealers : null;
+  }
+
+  /**
+   * A new key is to be dealt by all who will hold it, and some of them promise nothing: who says nothing at all, or
+   * does not want for the second time, shall be seen by all others not to deal either (see `Silences`). Null where that
+   * is not what the ballot lacks.
+   */
+  private dealWithout(
+    attempt: Attempt,
+    phase: Extract<Phase, { name: 'prepare' }>,
+    now: Millis,
+  ): Post[] | null {
+    const { promises, lock } = phase;
+    if (promises.size < this.electorate.threshold || lock !== null) return null;
+    const vouchers = [...promises.values()];
+    const repair = vouchers.some((promise) => !promise.holdsShare);
+    const design = this.options.design(repair, now);
+    if (design?.kind !== 'generate') return null;
+    const missing = design.trustees.filter((host) => this.electorate.has(host) && !promises.has(host));
+    const refused = missing.filter((host) => attempt.refusals.has(host));
+    const isNew = refused.some((host) => !this.reluctant.has(host));
+    for (const host of refused) this.reluctant.add(host);
+    return isNew ? null : this.startDealing(attempt, design, design.trustees, vouchers, now);
+  }
+
+  private startDealing(
+    attempt: Attempt,
+    design: Design,
+    dealers: readonly HostId[],
+    promises: readonly Voucher[],
+    now: Millis,
+  ): Post[] {
+    const plan = this.planOf(design, dealers, attempt.ballot, now);
+    const justification: Justification = { promises, lock: null };
+    const session = sessionOf(plan);
+    const deal: Phase = { name: 'deal', plan, session, justification, acks: new Map(), enoughAt: null };
+    return this.enter(attempt, deal, this.options.timings.dealMs, now);
   }
 
   private planOf(design: Design, dealers: readonly HostId[], ballot: number, now: Millis): EpochPlan {
@@ -373,10 +422,13 @@ export class Leader {
     const { members, threshold } = this.electorate;
     let hopeless = refused(members) > members.length - threshold;
     if (phase.name === 'deal') {
-      const { trustees, dealers } = phase.plan;
+      const { trustees, dealers, kind } = phase.plan;
       const needed = sharesNeeded(phase.plan.threshold, trustees.length);
       hopeless = refused(dealers) > 0 || refused(trustees) > trustees.length - needed;
-      if (dealers.includes(from)) this.unreliable.add(from);
+      const isKnown = this.unreliable.has(from);
+      if (dealers.includes(from) && from !== this.options.self) this.unreliable.add(from);
+      // A new key is not made without it, and it does not want once more: the others shall see that it says nothing.
+      if (kind === 'generate' && isKnown) return [];
     }
     if (!hopeless) return [];
     let waitMs = 0;

@@ -30,6 +30,7 @@ import {
   wantsRotation,
 } from './rules.ts';
 import { sameSeats, selectSeats } from './selection.ts';
+import { leadersNeeded, Silences } from './silence.ts';
 
 const stateKey = `${epochPrefix}state`;
 const recordPrefix = `${epochPrefix}record/`;
@@ -43,6 +44,16 @@ function recordKey(epoch: number): string {
 function recordsOf(saved: ReadonlyMap<string, Uint8Array>): Uint8Array[] {
   const keys = [...saved.keys()].filter((key) => key.startsWith(recordPrefix)).sort();
   return keys.map((key) => saved.get(key)!);
+}
+
+/** Whoever is passed over is so for long enough that the others come to an agreement without it. */
+const leastDealingsPassedOver = 6;
+
+/** A host that cheated or was missed in dealings, as this host saw it. */
+export interface Reproach {
+  readonly host: HostId;
+  /** Until when it is not to have a seat; null while it was missed in too few dealings for that. */
+  readonly until: Millis | null;
 }
 
 /** A message as an effect. */
@@ -64,14 +75,16 @@ export class Office {
   electorate: Electorate;
   acceptor: Acceptor;
   view: TrusteeView = emptyView;
-  /** Until when each is not trusted. */
-  private readonly cheats = new Map<HostId, Millis>();
+  private readonly silences: Silences;
+  /** Until when each is not to have a seat. */
+  private readonly passedOver = new Map<HostId, Millis>();
 
   /** Throws `Fault('epoch-state-broken')` when what the store held does not fit together. */
   constructor(options: EpochOptions) {
     this.options = options;
     this.self = options.signer.publicKey;
     this.isWithdrawn = options.withdrawn === true;
+    this.silences = new Silences(options.timings.dealMs);
     // What the disk has was judged when it came.
     let isRestored = false;
     const { refounding = noRefounding } = options;
@@ -197,20 +210,56 @@ export class Office {
   }
 
   /**
-   * `host` was proven to have cheated in a dealing, to everybody who took part: so it is passed
-   * over for as long as one may be away, and its seat is another's where there is another. In memory only: who forgets
-   * it is cheated once more.
+   * `host` was proven to have cheated in a dealing, to everybody who took part, or said nothing in several: so it is
+   * passed over for as long as one may be away, and its seat is another's where there is another. In memory only:
+   * who forgets it is cheated once more.
    */
   distrust(host: HostId, now: Millis): void {
-    if (host !== this.self) this.cheats.set(host, now + this.options.policy.replaceAfterMs);
+    const { policy, timings } = this.options;
+    const forMs = Math.max(policy.replaceAfterMs, timings.dealMs * leastDealingsPassedOver);
+    if (host !== this.self) this.passedOver.set(host, now + forMs);
+  }
+
+  /** This host missed something of `host`, which is here, in a dealing that `leader` led; see `Silences`. */
+  missed(host: HostId, leader: HostId, now: Millis): EpochEffect[] {
+    const known = this.view.candidates.find((candidate) => candidate.host === host);
+    const { aliveSince = null } = known ?? {};
+    if (aliveSince === null || aliveSince > now - this.options.timings.dealMs) return [];
+    if (!this.isTrustee || this.passedOver.has(host)) return [];
+    this.silences.note(host, leader, now);
+    const leaders = this.silences.count(host, now);
+    if (leaders < leadersNeeded(this.current.plan)) return [];
+    this.silences.forget(host);
+    this.distrust(host, now);
+    const detail = `is here, and said nothing in dealings that ${leaders} led: its seat is to be another's`;
+    return [{ type: 'alarm', code: 'silent', subject: host, detail }];
+  }
+
+  /** These said all that they had to say. */
+  heard(hosts: readonly HostId[]): void {
+    for (const host of hosts) this.silences.forget(host);
+  }
+
+  /** Who is not to have a seat for what it did or did not do, and who was missed in dealings, but not in enough. */
+  reproached(now: Millis): Reproach[] {
+    this.forgive(now);
+    const missed = this.silences.hosts().filter((host) => this.silences.count(host, now) > 0);
+    return [
+      ...[...this.passedOver].map(([host, until]) => ({ host, until })),
+      ...missed.filter((host) => !this.passedOver.has(host)).map((host) => ({ host, until: null })),
+    ];
+  }
+
+  private forgive(now: Millis): void {
+    for (const [host, until] of this.passedOver) if (now >= until) this.passedOver.delete(host);
   }
 
   /** What this host sees, and what it has been shown. */
   private seen(now: Millis): TrusteeView {
-    for (const [host, until] of this.cheats) if (now >= until) this.cheats.delete(host);
-    if (this.cheats.size === 0) return this.view;
+    this.forgive(now);
+    if (this.passedOver.size === 0) return this.view;
     const candidates = this.view.candidates.map((candidate) =>
-      this.cheats.has(candidate.host) ? { ...candidate, eligible: false } : candidate,
+      this.passedOver.has(candidate.host) ? { ...candidate, eligible: false } : candidate,
     );
     return { ...this.view, candidates };
   }

@@ -26,6 +26,8 @@ export class Participant {
   private readonly sessions: Sessions;
   /** A session that begins once it is durable that this host takes part in it. */
   private awaited: Extract<CryptoSession, { kind: 'generate' | 'reshare' }> | null = null;
+  /** Who leads the dealings that run, also once their epoch is in force. */
+  private readonly leaders = new Map<string, HostId>();
 
   constructor(office: Office, sessions: Sessions) {
     this.office = office;
@@ -106,6 +108,8 @@ export class Participant {
     const participants = new Set([...plan.dealers, ...plan.trustees]);
     participants.delete(self);
     const deadline = now + 2 * options.timings.dealMs;
+    for (const id of this.leaders.keys()) if (!this.sessions.has(id)) this.leaders.delete(id);
+    this.leaders.set(session, electorate.leaderOf(plan.ballot));
     return this.sessions.begin(awaited, participants, plan.epoch, deadline, now);
   }
 
@@ -133,6 +137,7 @@ export class Participant {
     if (!plan.trustees.includes(self)) return [];
     const descriptor = describeEpoch(plan, report.rootKey, report.outcome);
     const secrets = [{ name: descriptor.session, bytes: report.secret }];
+    this.office.heard(plan.dealers);
     if (descriptor.hash === current.hash) {
       if (this.office.share() !== null) return [];
       holdings.hold(descriptor);
@@ -150,6 +155,12 @@ export class Participant {
     if (from !== this.office.self) return [];
     const kept = this.office.backlog.confirm(write).filter((name) => this.sessions.has(name));
     return kept.map((session) => ({ type: 'crypto', order: { type: 'kept', session } }));
+  }
+
+  /** A dealing takes longer than it should, and these were missed in it. */
+  onUnheard({ session, hosts }: Report<'unheard'>, now: Millis): EpochEffect[] {
+    const leader = this.leaders.get(session);
+    return leader === undefined ? [] : hosts.flatMap((host) => this.office.missed(host, leader, now));
   }
 
   /** The cryptography gave up here; whoever broke its protocol is named, and the leader told. */

@@ -59,7 +59,8 @@ export type EpochEffect =
   | { readonly type: 'entered'; readonly descriptor: EpochDescriptor; readonly share: ShareName | null }
   /**
    * Something an operator should know. `malformed`, `unjustified`, `not-a-successor`, `epoch-forged`,
-   * `epoch-forked`: what `subject` sent; `blamed`: it broke the cryptography's protocol;
+   * `epoch-forked`: what `subject` sent; `blamed`: it broke the cryptography's protocol; `silent`: it is here, and
+   * said nothing in several dealings;
    * `share-lost`: the store of secrets of this host lost a share; other trustees will give it a new one.
    */
   | { readonly type: 'alarm'; readonly code: string; readonly subject: HostId; readonly detail: string };

@@ -81,6 +81,8 @@ export type CeremonyEffect =
     }
   /** It is over without a key: what was persisted is to be destroyed. */
   | { readonly type: 'failed'; readonly blame: Blame | null; readonly absences: readonly Absence[] }
+  /** These were not heard to the end within the time that it should take. It goes on: they may be late. */
+  | { readonly type: 'unheard'; readonly absences: readonly Absence[] }
   /** Somebody was convicted after it was done. */
   | { readonly type: 'blamed'; readonly blame: Blame }
   /** A message that proves nothing against anybody and was not taken in. */
@@ -101,6 +103,8 @@ export interface CeremonySetup {
   readonly startedAt: Millis;
   /** After this long a receiver says what it lacks. */
   readonly claimAfterMs: number;
+  /** After this long it is said who was not heard. Between the two, so that claims have come by then. */
+  readonly tellAfterMs: number;
   /** After this long it is over. */
   readonly deadlineMs: number;
 }
@@ -121,6 +125,7 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
   private dealingBytes: Uint8Array | null = null;
   private acceptBytes: Uint8Array | null = null;
   private hasClaimed = false;
+  private hasTold = false;
   private readonly claims = new Map<Seat, readonly Seat[]>();
   private readonly resends = new Map<Seat, number>();
   /** Receivers that complained: each is heard, and passed on, once. */
@@ -164,10 +169,11 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
 
   /** The end is woken for even when done: until then late receivers are served. */
   nextWake(): Millis | null {
-    const { startedAt, claimAfterMs, deadlineMs } = this.setup;
+    const { startedAt, claimAfterMs, tellAfterMs, deadlineMs } = this.setup;
     if (this.state === 'waiting' || this.state === 'failed') return null;
-    if (this.state === 'done' && this.dealing === null) return null;
-    return startedAt + (this.hasClaimed || this.state === 'done' ? deadlineMs : claimAfterMs);
+    if (!this.hasClaimed && this.state !== 'done') return startedAt + claimAfterMs;
+    if (!this.hasTold) return startedAt + tellAfterMs;
+    return this.state === 'done' && this.dealing === null ? null : startedAt + deadlineMs;
   }
 
   private emit(effect: CeremonyEffect): void {
@@ -337,8 +343,13 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
   }
 
   private wake(now: Millis): void {
-    const { startedAt, claimAfterMs, deadlineMs } = this.setup;
+    const { startedAt, claimAfterMs, tellAfterMs, deadlineMs } = this.setup;
     if (this.state === 'failed' || this.state === 'waiting') return;
+    if (now >= startedAt + tellAfterMs && !this.hasTold) {
+      this.hasTold = true;
+      const absences = this.absences();
+      if (absences.length > 0) this.emit({ type: 'unheard', absences });
+    }
     if (now >= startedAt + deadlineMs) {
       if (this.state === 'done') this.forget();
       else this.fail(null, this.absences());

@@ -13,6 +13,9 @@ import { coldDealerOf, coldSeatsOf, encodeOutcome, groupOfEpoch, partiesOf } fro
 import { encodeSecret, type HeldShares } from './held-shares.ts';
 import type { EngineOptions, Run } from './run.ts';
 
+/** Claims are to have come before it is told who was missed. */
+const claimAfterPart = 2 / 3;
+
 export type DealingSession = Extract<CryptoSession, { kind: 'generate' | 'reshare' }>;
 
 /** Hex digits of the agreement's session that name the ceremony: no other plan has them. */
@@ -79,8 +82,9 @@ export class DealingRun implements Run {
       share: held?.share ?? null,
       entropy: isDealer ? entropy(dealingEntropyBytes(ceremony)) : new Uint8Array(),
       startedAt: now,
-      // What is sent arrives, or the agreement ends the session: nothing needs to be claimed.
-      claimAfterMs: timings.dealMs,
+      // What is sent arrives; who claims shows that it is there, and is not taken for one that says nothing.
+      claimAfterMs: timings.missMs * claimAfterPart,
+      tellAfterMs: timings.missMs,
       deadlineMs: timings.dealMs,
     });
   }
@@ -132,6 +136,8 @@ export class DealingRun implements Run {
         return [this.established(effect)];
       case 'failed':
         return [this.failed(effect.blame, effect.absences)];
+      case 'unheard':
+        return this.unheard(effect.absences);
       // The agreement counts for itself who has a share.
       case 'done':
       // A quorum has its shares: that somebody cheated one more does not undo them, and that one says so itself.
@@ -152,6 +158,17 @@ export class DealingRun implements Run {
       outcome: encodeOutcome(group, cold),
       secret: encodeSecret(group, share),
     };
+  }
+
+  /** Those of whom this host itself missed something. What others claim to miss proves nothing against anybody. */
+  private unheard(absences: readonly Absence[]): EngineReport[] {
+    const missed = absences.filter(
+      ({ host, claimedBy }) => claimedBy === null && this.participants.has(host),
+    );
+    if (missed.length === 0) return [];
+    return [
+      { type: 'unheard', session: this.session.id, hosts: [...new Set(missed.map(({ host }) => host))] },
+    ];
   }
 
   private failed(blame: Blame | null, absences: readonly Absence[]): EngineReport {

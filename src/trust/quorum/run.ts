@@ -17,6 +17,11 @@ export interface Run {
 export interface EngineTimings {
   /** How long a dealing may take. The agreement ends it before: this is for when it does not. */
   readonly dealMs: Millis;
+  /**
+   * How long it should take: whoever was not heard by then is told of. Less than its leader waits, so that all who
+   * take part have seen it before another dealing takes this one's place.
+   */
+  readonly missMs: Millis;
   /** How long the coordinator of a signature waits for enough trustees to be there. */
   readonly gatherMs: Millis;
   /** How long a trustee that is there may take for each of its two answers. */
@@ -24,7 +29,12 @@ export interface EngineTimings {
 }
 
 /** Gathering, and then one trustee that falls silent, fit into the time the agreement gives a signature. */
-export const defaultEngineTimings: EngineTimings = { dealMs: 60_000, gatherMs: 8000, answerMs: 3000 };
+export const defaultEngineTimings: EngineTimings = {
+  dealMs: 60_000,
+  missMs: 15_000,
+  gatherMs: 8000,
+  answerMs: 3000,
+};
 
 export interface EngineOptions {
   /** This host's key: signs what it says in dealings. */

@@ -33,7 +33,22 @@ function findings(host: FlockHost, more: More = {}): Finding[] {
     ca: { ...credentials.ca(host.flock.now), ...more.ca },
     absentSince: (id: string) => credentials.standing.absentSince(id),
   };
-  return caFindings(sources, host.flock.now);
+  return caFindings(sources, host.flock.now).filter(({ grade }) => grade !== 'ok');
+}
+
+/** What could be done before anything is wrong. */
+function advice(host: FlockHost, ca: Partial<CaStatus>): string[] {
+  const credentials = host.core.credentials!;
+  const sources = {
+    alarms: [],
+    missingRootKey: null,
+    damagedShares: 0,
+    damage: [],
+    ca: { ...credentials.ca(host.flock.now), ...ca },
+    absentSince: () => null,
+  };
+  const found = caFindings(sources, host.flock.now).filter(({ grade }) => grade === 'ok');
+  return found.map(({ subject, detail, hint }) => `${subject}: ${detail} -> ${hint}`);
 }
 
 const titles = (found: readonly Finding[]): string[] =>
@@ -115,4 +130,37 @@ test('a root that waits for a host for long says for which, before it signs and 
     `${ending?.subject} ${ending?.detail}`,
     /^root g1 cannot be retired yet.*2 hosts: second, third$/,
   );
+});
+
+test('a trustee that was silent while shares were made is named, and whether it is given a seat', () => {
+  const { flock, hosts } = ofThree();
+  const [first] = hosts as [FlockHost];
+  const missed = { id: 'x', name: 'second', until: null };
+  const passedOver = { id: 'y', name: 'third', until: flock.now + 60_000 };
+  const found = findings(first, { ca: { reproached: [missed, passedOver] } });
+  assert.deepEqual(titles(found), ['warning trustee second', 'warning trustee third']);
+  assert.match(found[0]!.detail, /^is here, and did not do its part/);
+  assert.match(found[1]!.detail, /no seat until 20/);
+  assert.match(found[1]!.hint, /starling ca deny third$/);
+});
+
+test('what makes the loss of a quorum easy to mend is advised, until it was done for the epoch in force', () => {
+  const { flock, hosts } = ofThree();
+  const [first] = hosts as [FlockHost];
+  const [none, ...others] = advice(first, {});
+  assert.equal(others.length, 0);
+  assert.match(
+    none ?? '',
+    /^recovery: no share of root g1 .* disks of 2 of its 3 .* -> starling ca recovery-key create/,
+  );
+  const { epoch } = first.core.credentials!.ca(flock.now);
+  const cold = { key: 'ab'.repeat(32), seats: 1 };
+  const drilledIn = (number: number) => ({ cold: { ...cold, drill: { epoch: number, at: flock.now } } });
+  assert.match(
+    advice(first, { cold: { ...cold, drill: null } })[0] ?? '',
+    /\(never\) -> starling ca recover --drill/,
+  );
+  assert.match(advice(first, drilledIn(epoch - 1))[0] ?? '', /last in epoch/);
+  assert.deepEqual(advice(first, drilledIn(epoch)), []);
+  assert.deepEqual(advice(first, { threshold: 1 }), [], 'one host has it whole');
 });

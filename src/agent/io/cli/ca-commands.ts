@@ -51,6 +51,17 @@ function coldText({ cold, epoch }: CaStatus): string[] {
   return [`${shares}; ${looked}`];
 }
 
+function reproachText({ reproached }: CaStatus): string[] {
+  return reproached.map(({ name, until: passedOver }) => {
+    const which =
+      passedOver === null
+        ? 'missed once while shares were made'
+        : 'cheated, or silent while shares were made';
+    const seat = passedOver === null ? '' : `; no seat for ${ago(Math.max(0, passedOver - Date.now()))}`;
+    return tinted(`${printable(name)}: ${which}${seat}`, 'warn');
+  });
+}
+
 function rotationText({ rotation, generation }: CaStatus): string[] {
   const texts = {
     none: [],
@@ -83,6 +94,7 @@ function statusText(status: CaStatus): string {
     quorumText(status),
     ownPartText(status),
     ...coldText(status),
+    ...reproachText(status),
     ...rotationText(status),
     ...(waiting === null ? [] : [`waits: ${printable(waiting)}`]),
     ...(lastFailure === null ? [] : [`last failure: ${printable(lastFailure)}`]),

@@ -15,7 +15,7 @@ import { EpochAgreement } from '../../../../src/trust/epoch/agreement.ts';
 import { type EpochCrypto, genesisShare, type ShareName } from '../../../../src/trust/epoch/crypto-port.ts';
 import { type EpochDescriptor, genesisEpoch } from '../../../../src/trust/epoch/descriptor.ts';
 import { Holdings } from '../../../../src/trust/epoch/holdings.ts';
-import { decodeMessage } from '../../../../src/trust/epoch/message.ts';
+import { decodeMessage, type EpochMessage } from '../../../../src/trust/epoch/message.ts';
 import type { ColdWish, TrusteePolicy } from '../../../../src/trust/epoch/policy.ts';
 import { defaultTimings, type EpochEffect, type EpochInput } from '../../../../src/trust/epoch/port.ts';
 import type { TrusteeView } from '../../../../src/trust/epoch/rules.ts';
@@ -98,6 +98,8 @@ export class EpochNet {
   duplication = 0;
   /** Which writes the disk refuses (it is full): nothing of them is there afterwards, and the next may succeed. */
   refusesWrite: (host: HostId, persist: Persist) => boolean = () => false;
+  /** What a host does not say to another. */
+  withholds: (from: HostId, to: HostId, message: EpochMessage) => boolean = () => false;
   /** Which side of a split each host is on. */
   sides: number[];
   cold: ColdWish | null = null;
@@ -319,6 +321,7 @@ export class EpochNet {
       this.later(host, 0, () => this.feed(host, { type: 'message', from: host.id, bytes }));
       return;
     }
+    if (this.withholds(host.id, to, decodeMessage(bytes))) return;
     if (this.random.next() < this.loss) return;
     const copies = this.random.next() < this.duplication ? 2 : 1;
     for (let i = 0; i < copies; i++)

@@ -130,6 +130,7 @@ export class Table {
         ),
         startedAt: 0,
         claimAfterMs: 1000,
+        tellAfterMs: 1500,
         deadlineMs: 3000,
       });
       this.machines.set(signer.publicKey, machine);

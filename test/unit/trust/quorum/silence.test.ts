@@ -1,0 +1,111 @@
+/** Trustees that are here and do not do their part: a new key is made without them, and of nobody else. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { HostId } from '../../../../src/core.ts';
+import type { EpochMessage } from '../../../../src/trust/epoch/message.ts';
+import {
+  highAssurancePolicy,
+  standardPolicy,
+  type TrusteePolicy,
+} from '../../../../src/trust/epoch/policy.ts';
+import { EpochNet } from '../epoch/net.ts';
+import { idOf, realCryptography } from './engines.ts';
+
+const hurried = { replaceAfterMs: 10 * 60_000, settleMs: 5000 };
+/** Of virtual time. Three dealings that come to nothing and one that the silent one leads, each after a round. */
+const patienceMs = 120_000;
+
+/** A mesh whose quorum has formed, and whose root is to be replaced from now on. */
+function rotating(hosts: number, trustees: number, policy: TrusteePolicy): EpochNet {
+  const net = new EpochNet({
+    seed: 1,
+    hosts,
+    policy: { ...policy, ...hurried },
+    cryptography: realCryptography(),
+  });
+  const isFormed = (): boolean => net.latest.plan.trustees.length === trustees && net.isSettled();
+  net.run(5 * 60_000, isFormed);
+  assert.ok(isFormed());
+  // Whoever has only just come is not yet expected to answer.
+  net.run(30_000);
+  net.rotateGeneration = net.latest.plan.generation;
+  return net;
+}
+
+function replacedWithin(net: EpochNet, withinMs: number): void {
+  const { generation } = net.latest.plan;
+  const since = net.now;
+  net.run(withinMs, () => net.latest.plan.generation > generation);
+  assert.ok(net.latest.plan.generation > generation, `no new key within ${withinMs} ms: ${net.alarms}`);
+  assert.ok(net.now - since <= withinMs);
+  assert.deepEqual(net.forks, []);
+}
+
+/** Ways to be silent: which of its messages a trustee does not send. */
+const silences: Readonly<Record<string, (message: EpochMessage) => boolean>> = {
+  'deals nothing': ({ type }) => type === 'relay',
+  'answers nothing': ({ type }) => type !== 'ask' && type !== 'records',
+};
+
+for (const [how, isWithheld] of Object.entries(silences))
+  for (const [hosts, trustees, policy] of [
+    [3, 3, standardPolicy],
+    [6, 5, standardPolicy],
+    [5, 5, highAssurancePolicy],
+    [9, 7, highAssurancePolicy],
+  ] as const)
+    test(`of ${hosts} hosts a trustee ${how}, and a new key is made without it (of ${trustees})`, () => {
+      const net = rotating(hosts, trustees, policy);
+      const silent = net.latest.plan.trustees[1]!;
+      net.withholds = (from, _to, message) => from === silent && isWithheld(message);
+      replacedWithin(net, patienceMs);
+      const { plan } = net.latest;
+      assert.ok(!plan.trustees.includes(silent), 'its seat is another’s, or vacant');
+      assert.equal(plan.trustees.length, Math.min(trustees, hosts - 1));
+    });
+
+test('a leader that keeps a trustee from its dealings does not make it lose its seat', () => {
+  for (const [trustees, policy, liars] of [
+    [5, standardPolicy, 1],
+    [5, highAssurancePolicy, 2],
+    [7, highAssurancePolicy, 2],
+  ] as const) {
+    const net = rotating(trustees + 1, trustees, policy);
+    const victim = net.latest.plan.trustees.at(-1)!;
+    const leaders: readonly HostId[] = net.latest.plan.trustees.slice(0, liars);
+    net.withholds = (from, to, message) =>
+      leaders.includes(from) && to === victim && message.type === 'start';
+    replacedWithin(net, patienceMs);
+    for (let i = 0; i < 3; i++) {
+      net.rotateGeneration = net.latest.plan.generation;
+      replacedWithin(net, patienceMs);
+    }
+    assert.ok(net.latest.plan.trustees.includes(victim));
+  }
+});
+
+test('whoever says something again keeps its seat', () => {
+  const net = rotating(5, 5, standardPolicy);
+  const late = net.latest.plan.trustees[2]!;
+  const until = net.now + 17_000;
+  net.withholds = (from, _to, message) => from === late && message.type === 'relay' && net.now < until;
+  replacedWithin(net, patienceMs);
+  assert.ok(net.latest.plan.trustees.includes(late));
+  const named = net.hosts.flatMap((host) => host.machine!.reproached(net.now));
+  assert.deepEqual(
+    named.filter(({ until }) => until !== null),
+    [],
+  );
+});
+
+test('a silent one is named, by all who missed it', () => {
+  const net = rotating(6, 5, standardPolicy);
+  const silent = net.latest.plan.trustees[1]!;
+  net.withholds = (from, _to, message) => from === silent && message.type === 'relay';
+  replacedWithin(net, patienceMs);
+  assert.ok(net.alarms.some((alarm) => /^silent: .* led: its seat is to be another's/.test(alarm)));
+  for (const host of net.hosts.slice(0, 5)) {
+    const named = host.machine!.reproached(net.now).map((one) => one.host);
+    if (host.id !== silent) assert.deepEqual(named, [silent], `${idOf(host.index)} knows`);
+  }
+});
