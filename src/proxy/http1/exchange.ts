@@ -8,36 +8,31 @@ import { notMeasured, type Outcome } from '../balance/endpoint.ts';
 import type { RequestHasher } from '../balance/hash-key.ts';
 import type { RefusalReason } from '../dataplane.ts';
 import type { EngineContext } from '../engine.ts';
-import { isTurnedAway, outcomeOf, type Reach, triedTooLong, type UpstreamFailure } from '../failure.ts';
+import { isTurnedAway, outcomeOf, triedTooLong, type UpstreamFailure } from '../failure.ts';
 import { responseFlag } from '../observe/flags.ts';
 import type { FaultPolicy } from '../policy.ts';
 import { Relay } from '../relay/relay.ts';
-import { backoffMs } from '../resilience/backoff.ts';
 import { happens } from '../resilience/chance.ts';
-import type { RetryBudget } from '../resilience/retry-budget.ts';
 import { highWaterBytes, type Transport } from '../transport.ts';
 import type { RequestProtocol } from '../upstream/upstreams.ts';
 import { Account } from './account.ts';
-import { Attempt } from './attempt.ts';
 import { forwardedRequest, inlineEnd } from './edit.ts';
 import type { ExchangeClient } from './exchange-client.ts';
 import { RequestFacts } from './facts.ts';
 import { type FieldEdits, joinLines } from './field-edits.ts';
 import type { RequestHead, ResponseHead } from './head.ts';
-import { Hedge, type Hedged } from './hedge.ts';
 import type { MirroredRequest } from './mirror.ts';
 import { redirectResponse } from './redirect.ts';
 import { grpcStatusOf, Refusal } from './refusal.ts';
-import { Replay } from './replay.ts';
 import { RequestClock, type Stage } from './request-clock.ts';
-import { isUnwanted } from './retry.ts';
 import { drawTarget, type HttpRoute, type RouteTarget, type Treatment } from './route.ts';
-import type { UpstreamConnection } from './upstream.ts';
+import { Tries } from './tries.ts';
+import type { Asker, UpstreamConnection } from './upstream.ts';
 
 /** Hashing is synchronous, so one object serves every request. */
 const facts = new RequestFacts();
 
-export class Exchange implements Hedged {
+export class Exchange implements Asker {
   /** Of the request, set by whoever reads it. */
   minorVersion = 1;
   isHeadRequest = false;
@@ -50,18 +45,14 @@ export class Exchange implements Hedged {
   /** What the client speaks. */
   private readonly spoken: RequestProtocol;
   private readonly address: string;
-  private readonly replay = new Replay();
   private readonly account = new Account();
   private readonly clock: RequestClock;
   /** Both null between requests. */
   private route: HttpRoute | null = null;
   private target: RouteTarget | null = null;
-  private readonly attempt = new Attempt();
+  private readonly tries: Tries;
   /** Of the answer; 0 until it begins. */
   private status = 0;
-  private retries = 0;
-  /** A second try beside the first. */
-  private hedge: Hedge | null = null;
   /** Waits for the end of the request; null where there is none. */
   private mirrored: MirroredRequest | null = null;
   /** What to answer when the wait is over, by policy's wish; 0 goes on. */
@@ -77,6 +68,7 @@ export class Exchange implements Hedged {
     this.spoken = spoken;
     this.context = context;
     this.clock = new RequestClock(client, context);
+    this.tries = new Tries(this, client, this.account, this.clock, context);
   }
 
   /** Begins with a request whose head is at hand, and its body up to `bodyEnd`. It may be over on return. */
@@ -85,9 +77,7 @@ export class Exchange implements Hedged {
     this.route = route;
     this.target = target;
     this.status = 0;
-    this.retries = 0;
     this.faultStatus = 0;
-    this.attempt.forgetLast();
     this.clock.start(route.timeouts, now);
     const counter = this.isGrpc ? target.counter.grpc : target.counter;
     this.account.open(counter, this.spoken, bytes, head, now);
@@ -101,11 +91,11 @@ export class Exchange implements Hedged {
       observation === null ? target.addedHeaders : joinLines(target.addedHeaders, observation.addedLines);
     const forwarded = forwardedRequest(bytes, head, inline, added, this.context.random);
     this.account.requestBytes = forwarded.length;
-    this.replay.start(forwarded, head.isIdempotent(bytes));
-    this.budget.earn(now);
+    this.tries.replay.start(forwarded, head.isIdempotent(bytes));
+    this.tries.start(target, route.retry, this.protocol, this.hash);
     if (treatment !== null) this.treat(treatment, forwarded, now);
-    if (!this.clock.isWaiting && this.route !== null && !this.connect(now, false))
-      this.refuse(target.unavailable(), false);
+    if (!this.clock.isWaiting && this.route !== null && !this.tries.connect(now, false))
+      this.refuse(this.tries.unavailable(), false);
     else if (this.route !== null) {
       if (inline < bodyEnd) this.sendRequestBody(bytes, inline, bodyEnd);
       else if (this.mirrored !== null && this.requestDone) this.sendMirrored();
@@ -147,7 +137,7 @@ export class Exchange implements Hedged {
   }
 
   private treat({ mirror, fault, hedge }: Treatment, forwarded: Buffer, now: Millis): void {
-    if (hedge !== null && this.replay.idempotent) this.clock.hedgeFrom(now + hedge.afterMs);
+    if (hedge !== null && this.tries.replay.idempotent) this.clock.hedgeFrom(now + hedge.afterMs);
     if (mirror !== null)
       this.mirrored = mirror.copy(forwarded, this.isHeadRequest, this.account.counter!, this.context);
     if (fault !== null) this.applyFault(fault, now);
@@ -155,7 +145,8 @@ export class Exchange implements Hedged {
 
   /** Sends the copy of a request that is complete, and was short enough to be kept until then. */
   private sendMirrored(): void {
-    const { mirrored, replay } = this;
+    const { mirrored } = this;
+    const { replay } = this.tries;
     this.mirrored = null;
     const { mirror } = mirrored!;
     if (replay.complete && mirror.send(mirrored!, replay.parts.slice(1), this.protocol, this.context.now()))
@@ -177,49 +168,34 @@ export class Exchange implements Hedged {
     this.refuse(new Refusal(this.faultStatus, 'fault', 'policy asks for a failure'), false);
   }
 
-  /** Asks the first group that has somebody, and sends what there is of the request. */
-  private connect(now: Millis, fresh: boolean): boolean {
-    const counter = this.account.counter!;
-    const upstream = this.attempt.begin(this.target!.groups, this.protocol, now, this.hash, fresh);
-    if (upstream === null) return false;
-    this.clock.triedAt = now;
-    this.account.observation?.sentTo(upstream.upstream.name);
-    upstream.attach(this);
-    for (const part of this.replay.parts) {
-      counter.bytesSent += part.length;
-      upstream.transport.write(part, 0, part.length);
-    }
-    if (upstream.transport.pendingBytes > highWaterBytes) this.client.transport.pause();
-    return true;
-  }
-
   /** What the server is spoken to with. */
   private get protocol(): RequestProtocol {
     return this.route!.carries ?? this.spoken;
   }
 
   sendRequestBody(bytes: Buffer, start: number, end: number): void {
-    const { upstream } = this.attempt;
+    const { upstream, replay } = this.tries;
     this.clock.heard();
     this.account.requestBytes += end - start;
     if (upstream !== null) {
       this.account.counter!.bytesSent += end - start;
-      this.replay.add(bytes, start, end);
+      replay.add(bytes, start, end);
       upstream.transport.write(bytes, start, end);
-    } else this.replay.keep(bytes, start, end);
+    } else replay.keep(bytes, start, end);
     if (!this.hasRoom) this.client.transport.pause();
     if (this.mirrored !== null && this.requestDone) this.sendMirrored();
   }
 
   /** Whether more of the request may be read. */
   get hasRoom(): boolean {
-    if (this.attempt.upstream === null) return this.route === null || !this.replay.isFull;
-    return this.attempt.upstream.transport.pendingBytes <= highWaterBytes;
+    const { upstream, replay } = this.tries;
+    if (upstream === null) return this.route === null || !replay.isFull;
+    return upstream.transport.pendingBytes <= highWaterBytes;
   }
 
   /** The client has taken what was sent to it. */
   clientDrained(): void {
-    this.attempt.upstream?.transport.resume();
+    this.tries.upstream?.transport.resume();
   }
 
   // What the upstream connection tells.
@@ -245,31 +221,23 @@ export class Exchange implements Hedged {
 
   sendInformational(bytes: Buffer): void {
     // From here on the client has seen something of an answer: no second server may be asked.
-    this.replay.stop();
+    this.tries.replay.stop();
     this.client.transport.write(bytes, 0, bytes.length);
   }
 
-  /** Whether policy rather asks again than to pass this answer on; then `answerDeclined` follows. */
   declines(bytes: Buffer, head: ResponseHead): boolean {
-    const { retry } = this.route!;
-    if (retry === null || !this.replay.complete || !isUnwanted(retry, bytes, head)) return false;
-    if (this.retries < retry.maxRetries) return this.budget.spend(this.context.now());
-    if (this.retries > 0) this.account.flags |= responseFlag.URX;
-    return false;
+    return this.tries.declines(bytes, head);
   }
 
   /** The upstream connection has let go. */
   answerDeclined(): void {
     const now = this.context.now();
-    this.replay.seen = true;
     this.letGo(now, 'failed');
-    if (this.hedge !== null) this.adopt(this.hedge);
-    else if (!this.tryAgain(now, false)) this.refuse(this.target!.unavailable(), false);
+    if (!this.tries.goOn(now)) this.refuse(this.tries.unavailable(), false);
   }
 
   startResponse(status: number, bytes: Buffer): void {
-    this.replay.stop();
-    if (this.hedge !== null) this.dropHedge();
+    this.tries.settle();
     this.status = status;
     this.clock.answeredAt = this.context.now();
     this.sendBody(bytes, 0, bytes.length);
@@ -290,10 +258,7 @@ export class Exchange implements Hedged {
     this.client.answered(now);
   }
 
-  /**
-   * The upstream connection broke, and has let go. Asks another server if this one cannot have acted on the
-   * request, or acting twice does no harm; a response under way is cut, never ended.
-   */
+  /** The upstream connection broke, and has let go. A response under way is cut, never ended. */
   upstreamFailed(failed: UpstreamConnection, failure: UpstreamFailure): void {
     const now = this.context.now();
     this.letGo(now, failure.outcome);
@@ -302,65 +267,16 @@ export class Exchange implements Hedged {
       this.client.cut();
       return;
     }
-    if (failure.reach !== 'unseen') this.replay.seen = true;
-    if (this.hedge !== null) {
-      this.adopt(this.hedge);
-      return;
-    }
-    if (failed.silent && this.mayRetry(failure.reach, now)) {
-      // A connection that had been idle says nothing about its server: where there is no other, it is asked anew.
-      const isStale = failure.reach === 'unknown' && failed.reused;
-      if (this.tryAgain(now, isStale || failure.mayAskAgain === true)) return;
-    }
+    if (this.tries.survive(failed, failure, now)) return;
     this.account.flags |= failure.flags ?? 0;
     const detail = `${failed.upstream.name}: ${failure.detail}`;
     this.refuse(new Refusal(failure.status, failure.reason, detail), false);
   }
 
-  /** One for all groups of a target: those that stand in would else have budgets that nothing was earned for. */
-  private get budget(): RetryBudget {
-    return this.target!.groups[0]!.retries;
-  }
-
-  /** Policy's conditions, then what holds without any: once, where it is safe. */
-  private mayRetry(reach: Reach, now: Millis): boolean {
-    if (!this.replay.complete || reach === 'answered') return false;
-    const { retry } = this.route!;
-    const isAsked = retry !== null && this.retries < retry.maxRetries && retry[reach];
-    if (!isAsked && this.retries > 0) {
-      if (retry?.[reach]) this.account.flags |= responseFlag.URX;
-      return false;
-    }
-    // Asking one other is free: nothing reached an application. To ask all hosts for every request is a storm too.
-    if (reach === 'unseen' && this.retries === 0) return true;
-    const isAllowed = isAsked || (retry === null && this.replay.idempotent);
-    return isAllowed && this.budget.spend(now);
-  }
-
-  /** Sends the request again, now or after a while; false where nobody can be asked. */
-  private tryAgain(now: Millis, mayAskAgain: boolean): boolean {
-    const { retry } = this.route!;
-    this.retries++;
-    const wait = retry === null ? 0 : backoffMs(retry, this.retries - 1, this.context.random);
-    if (wait > 0) this.clock.waitUntil(now + wait);
-    else if (!this.connectAnew(now, mayAskAgain || retry !== null)) return false;
-    this.account.counter!.retries++;
-    this.client.resumeInput();
-    return true;
-  }
-
-  /** Prefers whom has not failed just now; asks them all the same where there is nobody else and it may help. */
-  private connectAnew(now: Millis, mayAskAgain: boolean): boolean {
-    if (this.connect(now, true)) return true;
-    if (!mayAskAgain) return false;
-    this.attempt.forgetLast();
-    return this.connect(now, true);
-  }
-
   /** The server agreed to another protocol: from here on bytes go through as they are. */
   becomeTunnel(response: Buffer, upstream: Transport): void {
     const { client } = this;
-    this.attempt.upstream = null;
+    this.tries.upstream = null;
     this.status = 101;
     this.clock.answeredAt = this.context.now();
     this.clock.stop();
@@ -377,42 +293,6 @@ export class Exchange implements Hedged {
     client.becomeTunnel(tunnel);
   }
 
-  // A second try beside the first.
-
-  private startHedge(now: Millis): void {
-    if (!this.replay.complete || !this.budget.spend(now)) return;
-    const hedge = Hedge.beside(this.attempt, this, this.protocol, this.hash, now);
-    if (hedge === null) return;
-    this.hedge = hedge;
-    this.account.observation?.sentTo(hedge.upstream.upstream.name);
-    this.account.counter!.retries++;
-    hedge.send(this.replay.parts);
-  }
-
-  hedgeAnswers(hedge: Hedge): void {
-    this.abandonUpstream('abandoned');
-    this.adopt(hedge);
-  }
-
-  hedgeFailed({ endpoint, triedAt }: Hedge, { outcome }: UpstreamFailure): void {
-    const now = this.context.now();
-    this.hedge = null;
-    endpoint.end(now, outcome, now - triedAt);
-  }
-
-  /** From here on it is the try that is waited for. */
-  private adopt(hedge: Hedge): void {
-    this.hedge = null;
-    hedge.isChosen = true;
-    this.attempt.adopt(hedge.group, hedge.endpoint, hedge.upstream);
-    this.clock.triedAt = hedge.triedAt;
-  }
-
-  private dropHedge(): void {
-    this.hedge?.drop(this.context.now());
-    this.hedge = null;
-  }
-
   // Time.
 
   onDeadline(now: Millis): void {
@@ -420,24 +300,24 @@ export class Exchange implements Hedged {
     if (due === null) return;
     if (due.type === 'too-late') this.timedOut(due.detail);
     else if (due.type === 'try-too-late') this.tryTimedOut(due.perTryMs);
-    else if (due.type === 'hedge') this.startHedge(now);
+    else if (due.type === 'hedge') this.tries.startHedge(now);
     else this.wake(now);
   }
 
   private get stage(): Stage {
     if (this.status !== 0) return 'answering';
-    if (this.attempt.upstream === null) return 'waiting';
+    if (this.tries.upstream === null) return 'waiting';
     return this.requestDone ? 'awaiting' : 'sending';
   }
 
   private wake(now: Millis): void {
     if (this.faultStatus !== 0) this.refuseAsFault();
-    else if (this.connectAnew(now, true)) this.client.resumeInput();
-    else this.refuse(this.target!.unavailable(), false);
+    else if (this.tries.connectAnew(now, true)) this.client.resumeInput();
+    else this.refuse(this.tries.unavailable(), false);
   }
 
   private tryTimedOut(perTryMs: number): void {
-    const failed = this.attempt.upstream!;
+    const failed = this.tries.upstream!;
     failed.abandon();
     this.upstreamFailed(failed, triedTooLong(perTryMs));
   }
@@ -461,7 +341,7 @@ export class Exchange implements Hedged {
       this.account.grpcStatus = grpcStatusOf(refusal);
       this.conclude(200, refusal.reason, refusal.rule, refusal.text);
     } else this.conclude(status === 0 ? refusal.status : status, refusal.reason, refusal.rule, refusal.text);
-    if (status === 0) this.client.refuse(refusal, broken, this.replay.seen);
+    if (status === 0) this.client.refuse(refusal, broken, this.tries.replay.seen);
     else this.client.cut();
   }
 
@@ -474,7 +354,7 @@ export class Exchange implements Hedged {
   }
 
   private abandonUpstream(outcome: Outcome): void {
-    this.attempt.upstream?.abandon();
+    this.tries.upstream?.abandon();
     this.letGo(this.context.now(), outcome);
   }
 
@@ -482,12 +362,12 @@ export class Exchange implements Hedged {
   private letGo(now: Millis, outcome: Outcome): void {
     const { triedAt, answeredAt } = this.clock;
     const tookMs = (this.status === 0 ? now : answeredAt) - triedAt;
-    this.attempt.end(now, outcome, isTurnedAway(this.status, this.account.grpcStatus) ? notMeasured : tookMs);
+    this.tries.end(now, outcome, isTurnedAway(this.status, this.account.grpcStatus) ? notMeasured : tookMs);
   }
 
   /** Every request that had a route ends here, once. */
   private conclude(status: number, reason: RefusalReason | null, rule: string | null, detail = ''): void {
-    if (this.hedge !== null) this.dropHedge();
+    this.tries.stop();
     this.account.close(this.context.now(), status, reason, rule, detail);
     this.route = null;
     this.target = null;

@@ -8,13 +8,12 @@ import type { BalancedEndpoint } from '../balance/endpoint.ts';
 import type { UpstreamFailure } from '../failure.ts';
 import type { Transport } from '../transport.ts';
 import type { RequestProtocol, UpstreamGroup } from '../upstream/upstreams.ts';
-import type { Attempt } from './attempt.ts';
 import type { FieldEdits } from './field-edits.ts';
 import type { ResponseHead } from './head.ts';
 import type { Asker, UpstreamConnection } from './upstream.ts';
 
-/** The exchange, as its second try sees it. */
-export interface Hedged extends Asker {
+/** Who sent the second try. */
+export interface Hedging {
   /** It answers first: the other try is over, and this one is what is waited for. */
   hedgeAnswers(hedge: Hedge): void;
   /** Its connection broke, and has let go. */
@@ -28,29 +27,34 @@ export class Hedge implements Asker {
   readonly triedAt: Millis;
   /** Whether it is what the exchange waits for. */
   isChosen = false;
-  private readonly exchange: Hedged;
+  private readonly owner: Hedging;
+  /** Whoever waits for the answer. */
+  private readonly exchange: Asker;
 
-  /** With another endpoint of the same group than the attempt; null where there is none. */
+  /** With another endpoint of `group` than `first`; null where there is none. */
   static beside(
-    { group, endpoint }: Attempt,
-    exchange: Hedged,
+    group: UpstreamGroup,
+    first: BalancedEndpoint,
+    owner: Hedging,
+    exchange: Asker,
     protocol: RequestProtocol,
     hash: number,
     now: Millis,
   ): Hedge | null {
-    if (group === null || endpoint === null) return null;
-    const other = group.pick(now, endpoint.id, hash);
+    const other = group.pick(now, first.id, hash);
     if (other === null) return null;
-    return new Hedge(exchange, group, other, group.upstreamOf(other).take(protocol, false), now);
+    return new Hedge(owner, exchange, group, other, group.upstreamOf(other).take(protocol, false), now);
   }
 
   private constructor(
-    exchange: Hedged,
+    owner: Hedging,
+    exchange: Asker,
     group: UpstreamGroup,
     endpoint: BalancedEndpoint,
     upstream: UpstreamConnection,
     now: Millis,
   ) {
+    this.owner = owner;
     this.exchange = exchange;
     this.group = group;
     this.endpoint = endpoint;
@@ -107,7 +111,7 @@ export class Hedge implements Asker {
     if (this.isChosen) this.exchange.sendInformational(bytes);
   }
   declines(bytes: Buffer, head: ResponseHead): boolean {
-    if (!this.isChosen) this.exchange.hedgeAnswers(this);
+    if (!this.isChosen) this.owner.hedgeAnswers(this);
     return this.exchange.declines(bytes, head);
   }
   answerDeclined(): void {
@@ -124,10 +128,10 @@ export class Hedge implements Asker {
   }
   upstreamFailed(failed: UpstreamConnection, failure: UpstreamFailure): void {
     if (this.isChosen) this.exchange.upstreamFailed(failed, failure);
-    else this.exchange.hedgeFailed(this, failure);
+    else this.owner.hedgeFailed(this, failure);
   }
   becomeTunnel(response: Buffer, upstream: Transport): void {
-    if (!this.isChosen) this.exchange.hedgeAnswers(this);
+    if (!this.isChosen) this.owner.hedgeAnswers(this);
     this.exchange.becomeTunnel(response, upstream);
   }
 }

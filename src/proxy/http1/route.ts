@@ -18,7 +18,7 @@ export interface RouteTarget {
   readonly tcpCounter: TrafficCounter;
   /** For byte streams, and for connections that became one: how long nothing may come. */
   readonly streamIdleMs: number;
-  /** In order: the next is asked where the one before has nobody to offer. */
+  /** In order: each stands in for those before it, see `Failover`. */
   readonly groups: readonly UpstreamGroup[];
   /** Whole header lines added to every request, such as who calls; null for none. */
   readonly addedHeaders: Buffer | null;
@@ -27,8 +27,8 @@ export interface RouteTarget {
   readonly responseEdits: FieldEdits | null;
   /** Where balancing goes by something in the request; null where it does not. */
   readonly hasher: RequestHasher | null;
-  /** What to answer when no group has an endpoint to offer. */
-  unavailable(): Refusal;
+  /** What to answer when no group has an endpoint to offer, by the index of the one that says so. */
+  unavailable(groupIndex: number): Refusal;
 }
 
 /** What is done with a request. Made once per configuration, and shared by all requests that match. */

@@ -82,14 +82,13 @@ export class OutboundCaller {
   private reach(id: string, rule: string): Reach {
     const cluster = this.config.clusterOf(id);
     if (cluster === null) return this.nowhere(id);
-    const first = this.open(cluster);
     const others = cluster.failover.map((other) => this.config.clusterOf(other));
-    const groups = [first, ...others.filter((other) => other !== null).map((other) => this.open(other))].map(
-      (each) => each.group,
-    );
+    const opened = [cluster, ...others.filter((other) => other !== null)].map((each) => this.open(each));
+    const groups = opened.map(({ group }) => group);
     const { hash } = cluster.balance;
     const hasher = hash.length === 0 ? null : new RequestHasher(hash);
-    return { ...first.counters(rule), groups, hasher, unavailable: () => first.unavailable() };
+    const unavailable = (groupIndex: number): Refusal => opened[groupIndex]!.unavailable();
+    return { ...opened[0]!.counters(rule), groups, hasher, unavailable };
   }
 
   private open(cluster: Cluster): OutboundCluster {

@@ -1,5 +1,6 @@
 /** One TCP connection of a client: finds it a server, trying another if the first cannot be reached, then relays. */
 import type { Millis } from '../../core.ts';
+import { noHash } from '../balance/chooser.ts';
 import type { BalancedEndpoint } from '../balance/endpoint.ts';
 import type { EngineContext } from '../engine.ts';
 import { declineOf, failureOf } from '../failure.ts';
@@ -8,22 +9,19 @@ import { type ResponseFlags, responseFlag } from '../observe/flags.ts';
 import type { Observation } from '../observe/observation.ts';
 import type { TrafficCounter } from '../observe/traffic.ts';
 import { type CloseReason, nobody, type Transport, type TransportOwner } from '../transport.ts';
-import { firstServing } from '../upstream/failover.ts';
+import { Failover } from '../upstream/failover.ts';
 import type { UpstreamGroup } from '../upstream/upstreams.ts';
 import { type OnHttp, Relay, type RelayEnd } from './relay.ts';
 
 export interface TcpRoute {
-  /** In order: the next is asked where the one before has nobody to offer. */
+  /** In order: see `Failover`. */
   readonly groups: readonly UpstreamGroup[];
   readonly tcpCounter: TrafficCounter;
   /** How long nothing may come from either side; `Infinity` for ever. */
   readonly streamIdleMs: number;
-  /** Why no group has an endpoint to offer. */
-  unavailable(): Refusal;
+  /** Why no group has an endpoint to offer, by the index of the one that says so. */
+  unavailable(groupIndex: number): Refusal;
 }
-
-/** The first server and one other. */
-const maxAttempts = 2;
 
 /** Statuses under which the counters file a connection: there are only classes. */
 const servedStatus = 200;
@@ -40,7 +38,7 @@ export class TcpConnection implements TransportOwner {
   /** What the client sent before there was a server. It is paused, so this is bounded by one read. */
   private first: Buffer;
   private clientFinished: boolean;
-  private attempts = 0;
+  private readonly failover = new Failover();
   /** Of the endpoint that was picked last. */
   private group: UpstreamGroup | null = null;
   private relay: Relay | null = null;
@@ -72,30 +70,26 @@ export class TcpConnection implements TransportOwner {
   /** `onHttp` is as `Relay.onHttp`: it takes the client over, and this connection is done with it. */
   start(onHttp: OnHttp | null): void {
     this.onHttp = onHttp;
-    const endpoint = this.pick(undefined);
-    if (endpoint === null) this.refuse(this.route.unavailable());
+    const endpoint = this.pick();
+    if (endpoint === null) this.refuse(this.route.unavailable(this.failover.refusedBy));
     else this.connect(endpoint);
   }
 
-  /** `failed` is an endpoint of `group` that is not to be asked again. */
-  private pick(failed: string | undefined): BalancedEndpoint | null {
-    if (this.attempts >= maxAttempts) return null;
-    const now = this.context.now();
+  private pick(): BalancedEndpoint | null {
+    const { failover } = this;
     const { groups } = this.route;
-    const first = firstServing(groups, now);
-    const { group: failedGroup } = this;
-    for (let i = 0; i < groups.length; i++) {
-      const group = groups[(first + i) % groups.length]!;
-      const endpoint = group.pick(now, group === failedGroup ? failed : undefined);
-      if (endpoint === null) continue;
-      this.group = group;
-      return endpoint;
-    }
-    return null;
+    const endpoint = failover.pick(groups, this.context.now(), noHash);
+    if (endpoint !== null) this.group = groups[failover.groupIndex]!;
+    return endpoint;
+  }
+
+  /** Another endpoint than `failed`, as long as there is a group that not too many tries failed in. */
+  private pickOther(failed: BalancedEndpoint): BalancedEndpoint | null {
+    this.failover.avoid(this.group!, failed);
+    return this.failover.hasMore(this.route.groups) ? this.pick() : null;
   }
 
   private connect(endpoint: BalancedEndpoint): void {
-    this.attempts++;
     const { dialer, name } = this.group!.upstreamOf(endpoint);
     this.observation?.sentTo(name);
     dialer.open('tcp', (transport) => {
@@ -107,7 +101,7 @@ export class TcpConnection implements TransportOwner {
   private failedToConnect(endpoint: BalancedEndpoint): void {
     endpoint.end(this.context.now(), 'connect-failure');
     if (this.over) return;
-    const other = this.pick(endpoint.id);
+    const other = this.pickOther(endpoint);
     if (other === null) this.refuse(new Refusal(503, 'connect-failure', 'no connection'));
     else this.retry(other);
   }
@@ -124,7 +118,7 @@ export class TcpConnection implements TransportOwner {
     sent: Buffer,
     finished: boolean,
   ): boolean {
-    const other = this.pick(endpoint.id);
+    const other = this.pickOther(endpoint);
     if (other === null) return false;
     endpoint.end(this.context.now(), failureOf(reason).outcome);
     this.relay = null;

@@ -180,16 +180,21 @@ test('a mirror gets a copy of what its service is sent, and may fail as it likes
   assert.deepEqual(copies, [`127.0.0.1-shadow:${mesh.port} /x hello`]);
 });
 
-test('the one cluster that is left stands in for one that cannot be reached', async (t) => {
+test('the one cluster that is left stands in for one of which no host can be reached, from the first call on', async (t) => {
+  const echo = await startTcpApp(t, (socket) => socket.pipe(socket));
   const app = await named(t, 'api');
-  const dead = await startTcpApp(t, (socket) => socket.destroy());
-  const mesh = await startMesh(t, [app]);
-  const live = mesh.callerConfig.clusters[0]!;
-  const lost = cluster('api', [dead], { id: 'lost', failover: ['api'] });
-  await mesh.caller.apply({
-    ...mesh.callerConfig,
-    clusters: [live, lost],
-    destinations: [{ id: 'api', service: 'api', protocol: 'http', routes: [plainRoute('lost')] }],
-  });
-  for (let i = 0; i < 5; i++) assert.equal(await textOf(mesh, '/'), 'api /');
+  const deaf = await Promise.all([1, 2, 3].map(() => startTcpApp(t, (socket) => socket.destroy())));
+  for (const protocol of ['http', 'tcp'] as const) {
+    const mesh = await startMesh(t, [protocol === 'http' ? app : echo]);
+    const live = mesh.callerConfig.clusters[0]!;
+    const lost = cluster('api', deaf, { id: 'lost', failover: ['api'] });
+    await mesh.caller.apply({
+      ...mesh.callerConfig,
+      clusters: [live, lost],
+      destinations: [{ id: 'api', service: 'api', protocol, routes: [plainRoute('lost')] }],
+    });
+    for (let i = 0; i < 5; i++)
+      if (protocol === 'http') assert.equal(await textOf(mesh, '/'), 'api /');
+      else assert.deepEqual(await exchange(mesh.port, 'hello', true), { text: 'hello', cut: false });
+  }
 });

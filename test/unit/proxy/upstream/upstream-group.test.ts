@@ -5,7 +5,6 @@ import { noLocality } from '../../../../src/proxy/balance/zones.ts';
 import { Deadlines } from '../../../../src/proxy/deadlines.ts';
 import type { UpstreamPolicy } from '../../../../src/proxy/policy.ts';
 import { defaultBalance, defaultUpstream } from '../../../../src/proxy/policy-defaults.ts';
-import { firstServing } from '../../../../src/proxy/upstream/failover.ts';
 import { UpstreamGroup } from '../../../../src/proxy/upstream/upstream-group.ts';
 import { Upstream } from '../../../../src/proxy/upstream/upstreams.ts';
 import { groupOf, unusedDialer } from '../../../support/queueing.ts';
@@ -112,20 +111,6 @@ test('endpoints that were removed can still end, and eject nobody', () => {
   for (const endpoint of held) endpoint.end(1, 'failed', 1);
   const { inUse, ejections, endpoints } = made.snapshot(1);
   assert.deepEqual([inUse.requests, ejections.total, endpoints], [0, 0, []]);
-});
-
-test('a group whose endpoints are all out serves nobody, so the next one is asked; if there is none it tries', () => {
-  const first = group(['a', 'b'], { passiveHealth });
-  const second = group(['c']);
-  const third = group([]);
-  assert.equal(firstServing([first, second], 0), 0);
-  fail(first, 0, 4);
-  assert.equal(first.isServing(0), false);
-  assert.equal(firstServing([first, second], 0), 1);
-  assert.equal(firstServing([third, first], 0), 0);
-  assert.notEqual(first.pick(0, undefined), null);
-  assert.equal(third.pick(0, undefined), null);
-  assert.equal(firstServing([third, first, second], 1000), 1);
 });
 
 test('its snapshot tells what each endpoint is like', () => {
