@@ -75,8 +75,14 @@ function step(children: readonly [number, number][], from: number, nibble: numbe
   return (node << 9) | symbol;
 }
 
-assignCodes();
-buildMachine();
+let isBuilt = false;
+
+/** With the first string: most threads that load this never speak HTTP/2, and it takes long enough to be compiled. */
+function build(): void {
+  isBuilt = true;
+  assignCodes();
+  buildMachine();
+}
 
 /** The most bytes that `count` coded bytes can stand for. */
 export function decodedAtMost(count: number): number {
@@ -94,6 +100,7 @@ export function decodeHuffman(
   output: Uint8Array,
   at: number,
 ): number {
+  if (!isBuilt) build();
   let state = 0;
   let to = at;
   for (let i = start; i < end; i++) {
@@ -124,6 +131,7 @@ export function encodeHuffman(
   output: Uint8Array,
   at: number,
 ): number {
+  if (!isBuilt) build();
   let to = at;
   // Bits not written yet, in the low end: never more than seven between symbols.
   let held = 0;
