@@ -18,6 +18,7 @@ import type {
   UpstreamPolicy,
 } from './policy.ts';
 import type { IdentityView, Protocol } from './view.ts';
+import type { SharedLimits } from './workers/memory.ts';
 
 /**
  * What callers may ask for by name, and what becomes of a request for it: a discovery chain, flattened. The
@@ -230,4 +231,6 @@ export interface ProxyConfig {
   readonly identities: readonly IdentityView[];
   readonly roots: readonly string[];
   readonly denied: DeniedPeers;
+  /** Where threads that carry traffic together count what is under a limit; left out where one is alone. */
+  readonly shared?: SharedLimits;
 }

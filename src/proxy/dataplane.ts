@@ -104,6 +104,14 @@ export interface ObservationLosses {
   readonly spans: number;
 }
 
+/** Where limits are kept less exactly than policy says them, for there was no room. */
+export interface CoarseLimits {
+  /** Requests of callers that were counted together, for they were too many for a token bucket each. */
+  readonly crowded: number;
+  /** Services and callers of whose limits each thread keeps its part, for they are too many to be shared. */
+  readonly divided: number;
+}
+
 export interface ListenerStatus {
   readonly id: string;
   readonly address: string;
@@ -130,6 +138,7 @@ export interface DataPlaneStats {
   readonly endpoints?: readonly EndpointStatus[];
   readonly breakers?: readonly BreakerStatus[];
   readonly lost?: ObservationLosses;
+  readonly coarseLimits?: CoarseLimits;
 }
 
 export interface DataPlane {

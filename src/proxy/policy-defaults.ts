@@ -1,4 +1,5 @@
 /** What holds where no config entry says anything. */
+import type { CallerPolicy } from './config.ts';
 import type { BalancePolicy, PolicyView, TimeoutPolicy, UpstreamLimits, UpstreamPolicy } from './policy.ts';
 
 /** A mesh in which nobody has written anything. */
@@ -25,6 +26,12 @@ export const defaultUpstream: UpstreamPolicy = {
   breaker: null,
   connectTimeoutMs: null,
 };
+
+/** How a caller treats a destination: as it says of that one, or of all. */
+export function treatmentOf(caller: CallerPolicy | null, service: string): UpstreamPolicy {
+  if (caller === null) return defaultUpstream;
+  return caller.overrides.find(({ destination }) => destination === service) ?? caller.upstreams;
+}
 
 /** Two choices by latency, in this host's zone while it has room. */
 export const defaultBalance: BalancePolicy = {

@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../../core.ts';
 import { serveDataPlane } from '../../proxy/io/workers/worker-side.ts';
-import { monotonicClock } from './clock.ts';
+import { monotonicClock, systemClock } from './clock.ts';
 import { peerVerifier } from './peer-verifier.ts';
 
 export interface ProxyWorkerData {
@@ -12,7 +12,8 @@ export interface ProxyWorkerData {
 assert(parentPort !== null, 'this is the entry of a worker thread');
 const { trustDomain } = workerData as ProxyWorkerData;
 serveDataPlane(parentPort, {
-  now: () => performance.now(),
+  // Token buckets that threads share go by it.
+  now: systemClock(),
   random: { next: () => Math.random() },
   verifyPeer: peerVerifier(trustDomain, monotonicClock()),
   sharesPorts: true,

@@ -192,4 +192,18 @@ function listenerMetrics(add: Add, dataPlane: Stats): void {
     ['kind'],
     () => byName('kind', { ...dataPlane()?.lost }),
   );
+  add(
+    'counter',
+    'starling_proxy_rate_limit_crowded_total',
+    'Requests whose caller shared a token bucket with others, for there were too many callers.',
+    [],
+    () => single(dataPlane()?.coarseLimits?.crowded ?? 0),
+  );
+  add(
+    'gauge',
+    'starling_proxy_divided_limits',
+    'Services and callers whose limits each thread keeps a part of, for there were too many to be shared.',
+    [],
+    () => single(dataPlane()?.coarseLimits?.divided ?? 0),
+  );
 }

@@ -2,6 +2,7 @@
 import type { Millis } from '../../core.ts';
 import type { PermissionPolicy, RateLimitsPolicy } from '../policy.ts';
 import { noRoute, RateLimiter } from '../resilience/rate-limiter.ts';
+import type { SharedMemory } from '../workers/memory.ts';
 import { RequestFacts } from './facts.ts';
 import type { RequestHead } from './head.ts';
 import { CompiledMatch, pathTest, type TextTest } from './match.ts';
@@ -50,21 +51,30 @@ export class RateGuard {
   private policy: RateLimitsPolicy;
   private routes: readonly TextTest[] = [];
 
-  constructor(policy: RateLimitsPolicy, now: Millis) {
+  /** `memory` as in `configure`. */
+  constructor(policy: RateLimitsPolicy, now: Millis, memory: SharedMemory | null = null) {
     this.policy = policy;
-    this.limiter = new RateLimiter(policy, now);
+    this.limiter = new RateLimiter(policy, now, memory);
     this.routes = policy.routes.map(({ path }) => pathTest(path));
   }
 
-  /** Takes on policy; what was used of the buckets it still has stays used. */
-  configure(policy: RateLimitsPolicy, now: Millis): void {
+  /**
+   * Takes on policy, and where all threads keep its buckets, null for this one by itself; what was used of the
+   * buckets it still has stays used.
+   */
+  configure(policy: RateLimitsPolicy, now: Millis, memory: SharedMemory | null = null): void {
     this.policy = policy;
-    this.limiter.configure(policy, now);
+    this.limiter.configure(policy, now, memory);
     this.routes = policy.routes.map(({ path }) => pathTest(path));
   }
 
   get looksAtPaths(): boolean {
     return this.routes.length > 0;
+  }
+
+  /** How many requests were counted together with those of other callers, for want of room. */
+  get crowded(): number {
+    return this.limiter.crowded;
   }
 
   /** Null lets the request in, and counts it. */

@@ -110,6 +110,7 @@ class EmbeddedDataPlane implements DataPlane {
       deniedPeers: this.plane.peers.deniedCounts(),
       ...this.routes.statuses(),
       lost: this.observing.losses,
+      coarseLimits: { crowded: this.inbound.crowded, divided: 0 },
     };
   }
 

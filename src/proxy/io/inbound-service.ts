@@ -7,6 +7,7 @@ import { localTimeouts, type Timeouts } from '../http1/timeouts.ts';
 import { decide, ruleFor } from '../intentions.ts';
 import { Limit } from '../resilience/limit.ts';
 import { Upstream, UpstreamGroup } from '../upstream/upstreams.ts';
+import { inboundKey, ratesKey, type SharedLimits } from '../workers/memory.ts';
 import { AppDialer } from './app-dialer.ts';
 import type { Plane } from './options.ts';
 
@@ -15,11 +16,17 @@ export class ServiceLimits {
   readonly requests = new Limit();
   rates: RateGuard | null = null;
 
-  update({ maxConnections, rateLimits }: InboundService, now: Millis): void {
-    this.requests.most = maxConnections;
+  /** `shared` is where threads count together; null where this one is alone. */
+  update(
+    { service, maxConnections, rateLimits }: InboundService,
+    now: Millis,
+    shared: SharedLimits | null,
+  ): void {
+    this.requests.configure(maxConnections, shared?.get(inboundKey(service)));
+    const memory = shared?.get(ratesKey(service)) ?? null;
     if (rateLimits === null) this.rates = null;
-    else if (this.rates === null) this.rates = new RateGuard(rateLimits, now);
-    else this.rates.configure(rateLimits, now);
+    else if (this.rates === null) this.rates = new RateGuard(rateLimits, now, memory);
+    else this.rates.configure(rateLimits, now, memory);
   }
 }
 

@@ -78,7 +78,7 @@ export class InboundListener implements LocalServices {
     for (const name of this.limits.keys()) if (!wanted.has(name)) this.limits.delete(name);
     for (const [name, entry] of wanted) {
       const limits = this.limits.get(name) ?? new ServiceLimits();
-      limits.update(entry, this.plane.context.now());
+      limits.update(entry, this.plane.context.now(), config.shared ?? null);
       this.limits.set(name, limits);
     }
   }
@@ -138,6 +138,13 @@ export class InboundListener implements LocalServices {
         if (failure !== null) this.countFailure(failure);
       }),
     );
+  }
+
+  /** How many requests were counted together with those of other callers. */
+  get crowded(): number {
+    let count = 0;
+    for (const { rates } of this.limits.values()) count += rates?.crowded ?? 0;
+    return count;
   }
 
   get status(): readonly ListenerStatus[] {

@@ -6,8 +6,9 @@ import type { CallerPolicy, Cluster, Destination } from '../config.ts';
 import { Refusal } from '../http1/refusal.ts';
 import { type Reach, RouteTable } from '../http1/route-table.ts';
 import type { UpstreamPolicy } from '../policy.ts';
-import { defaultConnectTimeoutMs, defaultUpstream, noTimeouts } from '../policy-defaults.ts';
+import { defaultConnectTimeoutMs, noTimeouts, treatmentOf } from '../policy-defaults.ts';
 import { UpstreamGroup } from '../upstream/upstreams.ts';
+import type { SharedMemory } from '../workers/memory.ts';
 import type { Plane } from './options.ts';
 import { OutboundCluster } from './outbound-cluster.ts';
 import type { ServiceContext } from './tls-contexts.ts';
@@ -18,6 +19,8 @@ export interface ClusterSource {
   readonly zone: string;
   readonly datacenter: string;
   clusterOf(id: string): Cluster | null;
+  /** Where threads count what a service of this host has under way to a cluster; null where they do not. */
+  memoryOf(source: string, cluster: string): SharedMemory | null;
 }
 
 export class OutboundCaller {
@@ -57,8 +60,9 @@ export class OutboundCaller {
     for (const [id, known] of this.byId) {
       const cluster = identity === null ? null : this.config.clusterOf(id);
       if (cluster !== null) {
-        const treatment = this.treatmentOf(cluster.service);
-        known.update(this.timed(cluster, treatment), this.identity, treatment, this.localityOf(cluster));
+        const treatment = treatmentOf(policy, cluster.service);
+        const timed = this.timed(cluster, treatment);
+        known.update(timed, this.identity, treatment, this.localityOf(cluster), this.memoryOf(cluster));
         continue;
       }
       known.retire();
@@ -94,13 +98,14 @@ export class OutboundCaller {
   private open(cluster: Cluster): OutboundCluster {
     const known = this.byId.get(cluster.id);
     if (known !== undefined) return known;
-    const treatment = this.treatmentOf(cluster.service);
+    const treatment = treatmentOf(this.policy, cluster.service);
     const opened = new OutboundCluster(
       this.source,
       this.timed(cluster, treatment),
       this.identity,
       treatment,
       this.localityOf(cluster),
+      this.memoryOf(cluster),
       this.plane,
     );
     this.byId.set(cluster.id, opened);
@@ -127,9 +132,8 @@ export class OutboundCaller {
       : noLocality;
   }
 
-  private treatmentOf(service: string): UpstreamPolicy {
-    if (this.policy === null) return defaultUpstream;
-    return this.policy.overrides.find(({ destination }) => destination === service) ?? this.policy.upstreams;
+  private memoryOf({ id }: Cluster): SharedMemory | null {
+    return this.config.memoryOf(this.source, id);
   }
 
   /**

@@ -5,6 +5,7 @@ import { Refusal } from '../http1/refusal.ts';
 import type { TrafficCounter } from '../observe/traffic.ts';
 import type { UpstreamPolicy } from '../policy.ts';
 import { Upstream, UpstreamGroup } from '../upstream/upstreams.ts';
+import type { SharedMemory } from '../workers/memory.ts';
 import type { Plane } from './options.ts';
 import { SessionPool } from './pool.ts';
 import type { ServiceContext } from './tls-contexts.ts';
@@ -30,6 +31,7 @@ export class OutboundCluster {
     identity: ServiceContext,
     policy: UpstreamPolicy,
     locality: Locality,
+    memory: SharedMemory | null,
     plane: Plane,
   ) {
     this.plane = plane;
@@ -37,15 +39,24 @@ export class OutboundCluster {
     this.sourcePrincipal = identity.identity.spiffeId;
     this.group = new UpstreamGroup(plane.context.random);
     this.source = source;
-    this.update(cluster, identity, policy, locality);
+    this.update(cluster, identity, policy, locality, memory);
   }
 
   get id(): string {
     return this.cluster.id;
   }
 
-  /** Takes on a new configuration; sessions to endpoints that stay are kept. */
-  update(cluster: Cluster, identity: ServiceContext, policy: UpstreamPolicy, locality: Locality): void {
+  /**
+   * Takes on a new configuration; sessions to endpoints that stay are kept. Where `memory` is not null, all
+   * threads of this host count there what is under way.
+   */
+  update(
+    cluster: Cluster,
+    identity: ServiceContext,
+    policy: UpstreamPolicy,
+    locality: Locality,
+    memory: SharedMemory | null,
+  ): void {
     const before = this.remotes;
     this.remotes = cluster.endpoints.map((endpoint) => {
       const known = before.find((remote) => remote.endpoint.id === endpoint.id);
@@ -55,7 +66,7 @@ export class OutboundCluster {
       return { ...known, endpoint };
     });
     this.cluster = cluster;
-    this.group.configure(cluster.balance, policy, locality);
+    this.group.configure(cluster.balance, policy, locality, memory);
     this.group.update(
       this.remotes.map(({ endpoint: { weight, zone }, upstream }) => ({ upstream, weight, zone })),
     );
@@ -80,7 +91,10 @@ export class OutboundCluster {
   }
 
   private remoteFor(cluster: Cluster, endpoint: Endpoint, identity: ServiceContext): RemoteUpstream {
-    const pool = new SessionPool(cluster, endpoint, identity, this.plane, () => upstream.renew());
+    const pool = new SessionPool(cluster, endpoint, identity, this.plane, {
+      onReady: () => this.group.settle(),
+      onRetired: () => upstream.renew(),
+    });
     const upstream = new Upstream(endpoint.id, pool, this.plane.context, endpoint.hostName);
     return { endpoint, pool, upstream };
   }

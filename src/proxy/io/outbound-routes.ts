@@ -6,6 +6,7 @@ import type { RefusedRoute } from '../http1/route.ts';
 import type { RouteTable } from '../http1/route-table.ts';
 import type { TrafficCounter } from '../observe/traffic.ts';
 import { addStatuses, type GroupStatuses } from '../upstream/group-statuses.ts';
+import { outboundKey, type SharedLimits, type SharedMemory } from '../workers/memory.ts';
 import type { Plane } from './options.ts';
 import { type ClusterSource, OutboundCaller } from './outbound-caller.ts';
 import type { OutboundCluster } from './outbound-cluster.ts';
@@ -25,6 +26,7 @@ export class OutboundRoutes implements ClusterSource {
   private destinations: ReadonlyMap<string, Destination> = new Map();
   private policies: ReadonlyMap<string, CallerPolicy> = new Map();
   private contexts: ReadonlyMap<string, ServiceContext> = new Map();
+  private shared: SharedLimits | null = null;
   private readonly callers = new Map<string, OutboundCaller>();
   private retired: OutboundCluster[] = [];
 
@@ -41,6 +43,7 @@ export class OutboundRoutes implements ClusterSource {
     this.destinations = new Map(config.destinations.map((each) => [each.id, each]));
     this.policies = new Map(config.callers.map((caller) => [caller.service, caller]));
     this.contexts = contexts;
+    this.shared = config.shared ?? null;
     this.retired = this.retired.filter((cluster) => !cluster.isUnused);
     for (const [source, caller] of this.callers) {
       const identity = contexts.get(source);
@@ -51,6 +54,10 @@ export class OutboundRoutes implements ClusterSource {
 
   clusterOf(id: string): Cluster | null {
     return this.clusters.get(id) ?? null;
+  }
+
+  memoryOf(source: string, cluster: string): SharedMemory | null {
+    return this.shared?.get(outboundKey(source, cluster)) ?? null;
   }
 
   /** What a caller may do with what it asks of `destination`; a refusal when that is nothing. */

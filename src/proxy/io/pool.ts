@@ -8,28 +8,33 @@ import { SessionCarrier } from './carrier.ts';
 import type { Plane, VerifiedPeer } from './options.ts';
 import { type ServiceContext, tlsVersions } from './tls-contexts.ts';
 
+interface PoolHooks {
+  /** What waited for a connection has one. */
+  onReady(): void;
+  /** No session takes new streams, for the server is going away or the certificate was renewed: what is idle is done. */
+  onRetired(): void;
+}
+
 export class SessionPool implements Dialer {
   private readonly plane: Plane;
   private readonly cluster: Cluster;
   private readonly endpoint: Endpoint;
   private identity: ServiceContext;
   private readonly connections = new Set<ClientConnection>();
-  /** No session takes new streams: the server is going away, or the certificate was renewed. */
-  private readonly onRetired: () => void;
+  private readonly hooks: PoolHooks;
 
-  /** `onRetired` is told when what is idle should not be used again. */
   constructor(
     cluster: Cluster,
     endpoint: Endpoint,
     identity: ServiceContext,
     plane: Plane,
-    onRetired: () => void,
+    hooks: PoolHooks,
   ) {
     this.cluster = cluster;
     this.endpoint = endpoint;
     this.identity = identity;
     this.plane = plane;
-    this.onRetired = onRetired;
+    this.hooks = hooks;
   }
 
   /** New connections prove the new certificate; existing ones finish what they carry and take nothing new. */
@@ -41,7 +46,7 @@ export class SessionPool implements Dialer {
 
   retire(): void {
     for (const connection of this.connections) connection.retire();
-    this.onRetired();
+    this.hooks.onRetired();
   }
 
   /** Ends everything at once. */
@@ -82,7 +87,8 @@ export class SessionPool implements Dialer {
     for (const connection of this.connections) if (connection.carrier.session.canOpen) return connection;
     const connection = new ClientConnection(this.cluster, this.endpoint, this.identity, this.plane, {
       onOver: () => this.connections.delete(connection),
-      onGoAway: () => this.onRetired(),
+      onReady: () => this.hooks.onReady(),
+      onGoAway: () => this.hooks.onRetired(),
     });
     this.connections.add(connection);
     return connection;
@@ -91,6 +97,7 @@ export class SessionPool implements Dialer {
 
 interface ClientHooks {
   onOver(): void;
+  onReady(): void;
   onGoAway(): void;
 }
 
@@ -101,6 +108,7 @@ class ClientConnection {
   private readonly cluster: Cluster;
   private readonly endpoint: Endpoint;
   private readonly plane: Plane;
+  private readonly hooks: ClientHooks;
   private readonly socket: TLSSocket;
   private ready = false;
   private waiting: ((ready: boolean) => void)[] = [];
@@ -115,6 +123,7 @@ class ClientConnection {
     plane: Plane,
     hooks: ClientHooks,
   ) {
+    this.hooks = hooks;
     this.cluster = cluster;
     this.endpoint = endpoint;
     this.plane = plane;
@@ -219,6 +228,7 @@ class ClientConnection {
       this.ready = true;
       this.plane.context.promptDeadlines.remove(this);
       this.carrier.start();
+      this.hooks.onReady();
       this.tell(true);
     });
   }

@@ -11,50 +11,61 @@ const unitsPerRequest = 1_000_000;
 const rateSteps = 1000;
 
 export class TokenBucket {
+  /** Units that are missing, ... */
+  used = 0;
+  /** ... at this time, microseconds. */
+  filledAtUs = 0;
   private costUnits = 0;
   private capacityUnits = 0;
   /** Units a microsecond. */
   private rate = 0;
-  private units = 0;
-  private filledAtUs = 0;
 
   /** Full. */
   constructor(limit: RateLimit, now: Millis) {
     this.filledAtUs = microseconds(now);
     this.configure(limit);
-    this.units = this.capacityUnits;
   }
 
   /** Takes on another limit; what was used stays used. */
   configure({ requestsPerSecond, burst }: RateLimit): void {
-    const used = this.capacityUnits - this.units;
     this.rate = Math.max(Math.round(requestsPerSecond * rateSteps), 0);
     this.costUnits = unitsPerRequest * rateSteps;
     this.capacityUnits = Math.max(Math.floor(burst), 1) * this.costUnits;
-    this.units = Math.max(this.capacityUnits - used, 0);
+    this.used = Math.min(this.used, this.capacityUnits);
+  }
+
+  /** Goes on from where another one of the same limit, or of what the limit was before, has left off. */
+  restore(used: number, filledAtUs: number): void {
+    this.used = Math.min(used, this.capacityUnits);
+    this.filledAtUs = filledAtUs;
   }
 
   /** Whether there is one to take; it is not taken yet. */
   has(now: Millis): boolean {
     this.fill(now);
-    return this.units >= this.costUnits;
+    return this.capacityUnits - this.used >= this.costUnits;
   }
 
   /** Takes one; only after `has` at the same time. */
   take(): void {
-    this.units -= this.costUnits;
+    this.used += this.costUnits;
   }
 
   /** Whether it is as good as new: then nobody notices if it is forgotten. */
   isFull(now: Millis): boolean {
     this.fill(now);
-    return this.units === this.capacityUnits;
+    return this.used === 0;
+  }
+
+  /** When it is as good as new, microseconds; `Infinity` where nothing is ever earned. */
+  get fullAtUs(): number {
+    return this.used === 0 ? this.filledAtUs : this.filledAtUs + this.used / this.rate;
   }
 
   /** How long until there is one to take, milliseconds; `Infinity` where nothing is ever earned. */
   waitMs(now: Millis): number {
     this.fill(now);
-    const missing = this.costUnits - this.units;
+    const missing = this.costUnits - (this.capacityUnits - this.used);
     return missing <= 0 ? 0 : missing / this.rate / 1000;
   }
 
@@ -63,10 +74,9 @@ export class TokenBucket {
     const elapsedUs = nowUs - this.filledAtUs;
     if (elapsedUs <= 0) return;
     this.filledAtUs = nowUs;
-    const missing = this.capacityUnits - this.units;
     // Asked first, so that the product below stays a whole number that a double holds.
-    const fillsUp = this.rate > 0 && elapsedUs >= missing / this.rate;
-    this.units = fillsUp ? this.capacityUnits : this.units + elapsedUs * this.rate;
+    const fillsUp = this.rate > 0 && elapsedUs >= this.used / this.rate;
+    this.used = fillsUp ? 0 : this.used - elapsedUs * this.rate;
   }
 }
 

@@ -12,10 +12,15 @@ import { Breaker, type BreakerState } from '../resilience/breaker.ts';
 import { Ejection, ejectedCount } from '../resilience/ejection.ts';
 import { Limit } from '../resilience/limit.ts';
 import { RetryBudget } from '../resilience/retry-budget.ts';
+import type { SharedMemory } from '../workers/memory.ts';
+import { talliesBytes } from '../workers/tally.ts';
 import type { Upstream } from './upstreams.ts';
 
 /** Why `pick` gave nothing; reasons of `RefusalReason`. */
 export type PickRefusal = 'no-healthy-upstream' | 'overflow' | 'circuit-open';
+
+/** The memory in which threads share the limits of a group. */
+export const groupBytes = talliesBytes(3);
 
 /** What `most` of each is, is policy's `UpstreamLimits`. */
 export interface GroupLimits {
@@ -87,13 +92,21 @@ export class UpstreamGroup implements OutcomeListener {
     this.retries = new RetryBudget(() => this.balancer.someAreWell());
   }
 
-  /** Takes on policy, from the next pick on. What was learned stays where its policy stays as it is. */
-  configure(balance: BalancePolicy, policy: UpstreamPolicy, locality: Locality): void {
+  /**
+   * Takes on policy, from the next pick on. What was learned stays where its policy stays as it is. Limits are
+   * counted in `memory` by all threads, or by this one itself where that is null.
+   */
+  configure(
+    balance: BalancePolicy,
+    policy: UpstreamPolicy,
+    locality: Locality,
+    memory: SharedMemory | null = null,
+  ): void {
     this.balancer.configure(balance, locality);
     const { limits, breaker, passiveHealth } = policy;
-    this.limits.connections.most = limits.maxConnections;
-    this.limits.pending.most = limits.maxPendingRequests;
-    this.limits.requests.most = limits.maxConcurrentRequests;
+    this.limits.connections.configure(limits.maxConnections, memory, 0);
+    this.limits.pending.configure(limits.maxPendingRequests, memory, 1);
+    this.limits.requests.configure(limits.maxConcurrentRequests, memory, 2);
     if (!isSame(breaker, this.policy.breaker)) this.breaker = breaker === null ? null : new Breaker(breaker);
     if (!isSame(passiveHealth, this.policy.passiveHealth))
       this.ejection = passiveHealth === null ? null : new Ejection(passiveHealth, this.random);
@@ -124,10 +137,11 @@ export class UpstreamGroup implements OutcomeListener {
   pick(now: Millis, exclude: string | undefined, hash: number = noHash): BalancedEndpoint | null {
     const choice = this.balancer.pick(now, exclude, hash);
     if (choice === null || choice.id === exclude) return this.refused('no-healthy-upstream');
-    if (!this.hasRoomToWait(choice) || !this.take()) return this.refused('overflow');
+    if (!this.hasRoomToWait(choice)) return this.refused('overflow');
+    if (!this.take()) return this.turnedAway('overflow');
     if (this.breaker !== null && !this.breaker.admit(now)) {
       this.give();
-      return this.refused('circuit-open');
+      return this.turnedAway('circuit-open');
     }
     choice.begin(now);
     return choice;
@@ -136,7 +150,15 @@ export class UpstreamGroup implements OutcomeListener {
   /** Whether it need not wait for a connection, or not too many do. */
   private hasRoomToWait(choice: BalancedEndpoint): boolean {
     const { pending } = this.limits;
-    return pending.most === 0 || this.isReady(choice) || pending.admits(this.waitingCount());
+    if (pending.most === 0 || this.isReady(choice)) return true;
+    pending.settle(this.waitingCount());
+    return pending.take();
+  }
+
+  /** Counts again how many wait: there is a connection, or something that may have waited is over. */
+  settle(): void {
+    const { pending } = this.limits;
+    if (pending.inUse > 0) pending.settle(this.waitingCount());
   }
 
   private isReady({ id }: BalancedEndpoint): boolean {
@@ -164,6 +186,12 @@ export class UpstreamGroup implements OutcomeListener {
     this.limits.requests.give();
   }
 
+  /** What had found room to wait does not wait. */
+  private turnedAway(reason: PickRefusal): null {
+    this.settle();
+    return this.refused(reason);
+  }
+
   private refused(reason: PickRefusal): null {
     this.refusal = reason;
     return null;
@@ -182,6 +210,7 @@ export class UpstreamGroup implements OutcomeListener {
 
   ended(endpoint: BalancedEndpoint, now: Millis, outcome: Outcome, startedAt: Millis): void {
     this.give();
+    this.settle();
     this.breaker?.record(now, outcome, startedAt);
     if (this.ejection !== null && this.balancer.get(endpoint.id) === endpoint)
       this.ejection.record(endpoint, this.balancer.endpoints, now, outcome);

@@ -17,10 +17,14 @@ export const noStats: DataPlaneStats = {
   endpoints: [],
   breakers: [],
   lost: { logLines: 0, spans: 0 },
+  coarseLimits: { crowded: 0, divided: 0 },
 };
 
-/** What was counted is added, what is a state is the worst of all. */
-export function mergeStats(all: readonly DataPlaneStats[]): DataPlaneStats {
+/**
+ * What was counted is added, what is a state is the worst of all. `divided` of `CoarseLimits` is known to whoever
+ * started the workers.
+ */
+export function mergeStats(all: readonly DataPlaneStats[], divided = 0): DataPlaneStats {
   const every = <T>(read: (stats: DataPlaneStats) => readonly T[] | undefined): T[] =>
     all.flatMap((stats) => read(stats) ?? []);
   return {
@@ -54,6 +58,7 @@ export function mergeStats(all: readonly DataPlaneStats[]): DataPlaneStats {
       logLines: sum(all.map((stats) => stats.lost?.logLines ?? 0)),
       spans: sum(all.map((stats) => stats.lost?.spans ?? 0)),
     },
+    coarseLimits: { crowded: sum(all.map((stats) => stats.coarseLimits?.crowded ?? 0)), divided },
   };
 }
 

@@ -1,57 +1,126 @@
-/** The part of a configuration that one of several workers enforces: limits are for all of them together. Pure. */
-import type { CallerPolicy, InboundService, ProxyConfig } from '../config.ts';
-import type { RateLimit, RateLimitsPolicy, UpstreamPolicy } from '../policy.ts';
-
 /**
- * Connections spread evenly over workers, so each gets an equal part of every limit; parts of what counts whole
- * things are rounded up, lest a small limit become none.
+ * Where the threads of a data plane count together what policy limits, so that limits hold for all of them as for
+ * one. The agent's thread keeps the memory and sends it along with every configuration: what was counted outlives
+ * configurations as long as the limit is there. Limits for which there is no memory any more are divided.
  */
-export function shareOf(config: ProxyConfig, workers: number): ProxyConfig {
-  if (workers === 1) return config;
-  return {
-    ...config,
-    inbound: {
-      ...config.inbound,
-      services: config.inbound.services.map((service) => inboundShare(service, workers)),
-    },
-    callers: config.callers.map((caller) => callerShare(caller, workers)),
-  };
+import type { CallerPolicy, InboundService, ProxyConfig } from '../config.ts';
+import type { RateLimit, RateLimitsPolicy, UpstreamLimits, UpstreamPolicy } from '../policy.ts';
+import { treatmentOf } from '../policy-defaults.ts';
+import { ratesBytes } from '../resilience/rate-limiter.ts';
+import { groupBytes } from '../upstream/upstream-group.ts';
+import { inboundKey, outboundKey, ratesKey, type SharedMemory } from './memory.ts';
+import { talliesBytes } from './tally.ts';
+
+/** Pieces of memory, each for the limits of one service, or of one caller for one cluster. */
+export const maxSharedMemories = 8192;
+
+interface Need {
+  readonly key: string;
+  readonly bytes: number;
 }
 
-function inboundShare(service: InboundService, workers: number): InboundService {
-  return {
-    ...service,
-    maxConnections: part(service.maxConnections, workers),
-    rateLimits: service.rateLimits === null ? null : ratesShare(service.rateLimits, workers),
-  };
+export class LimitSharing {
+  /** How many services and callers have their limits divided. */
+  divided = 0;
+  private readonly workers: number;
+  private readonly most: number;
+  private known: ReadonlyMap<string, SharedMemory> = new Map();
+  private granted = new Map<string, SharedMemory>();
+  private lastId = 0;
+
+  constructor(workers: number, most: number = maxSharedMemories) {
+    this.workers = workers;
+    this.most = most;
+  }
+
+  /** The configuration as each worker is to apply it. */
+  share(config: ProxyConfig): ProxyConfig {
+    if (this.workers === 1) return config;
+    this.divided = 0;
+    this.known = this.granted;
+    this.granted = new Map();
+    const services = config.inbound.services.map((service) =>
+      this.grants(inboundNeeds(service)) ? service : this.dividedService(service),
+    );
+    const callers = config.callers.map((caller) =>
+      this.grants(outboundNeeds(caller, config)) ? caller : this.dividedCaller(caller),
+    );
+    return { ...config, inbound: { ...config.inbound, services }, callers, shared: this.granted };
+  }
+
+  /** Whether there is memory for all of them; what was there before stays where it is. */
+  private grants(needs: readonly Need[]): boolean {
+    const wanted = needs.filter(({ key }) => !this.granted.has(key));
+    if (this.granted.size + wanted.length > this.most) return false;
+    for (const need of wanted) this.granted.set(need.key, this.memoryFor(need));
+    return true;
+  }
+
+  private memoryFor({ key, bytes }: Need): SharedMemory {
+    const known = this.known.get(key);
+    if (known !== undefined && known.buffer.byteLength >= bytes) return known;
+    return { id: ++this.lastId, buffer: new SharedArrayBuffer(bytes) };
+  }
+
+  private dividedService(service: InboundService): InboundService {
+    this.divided++;
+    return {
+      ...service,
+      maxConnections: part(service.maxConnections, this.workers),
+      rateLimits: service.rateLimits && dividedRates(service.rateLimits, this.workers),
+    };
+  }
+
+  private dividedCaller(caller: CallerPolicy): CallerPolicy {
+    this.divided++;
+    const divided = <T extends UpstreamPolicy>(policy: T): T => ({
+      ...policy,
+      limits: dividedLimits(policy.limits, this.workers),
+    });
+    return { ...caller, upstreams: divided(caller.upstreams), overrides: caller.overrides.map(divided) };
+  }
 }
 
-function ratesShare({ instance, routes, callers }: RateLimitsPolicy, workers: number): RateLimitsPolicy {
+function inboundNeeds({ service, maxConnections, rateLimits }: InboundService): Need[] {
+  const needs: Need[] = [];
+  if (maxConnections > 0) needs.push({ key: inboundKey(service), bytes: talliesBytes(1) });
+  if (rateLimits !== null) needs.push({ key: ratesKey(service), bytes: ratesBytes(rateLimits) });
+  return needs;
+}
+
+function outboundNeeds(caller: CallerPolicy, { clusters }: ProxyConfig): Need[] {
+  if (!isLimiting(caller.upstreams) && !caller.overrides.some(isLimiting)) return [];
+  return clusters
+    .filter(({ service }) => isLimiting(treatmentOf(caller, service)))
+    .map(({ id }) => ({ key: outboundKey(caller.service, id), bytes: groupBytes }));
+}
+
+function isLimiting({ limits }: UpstreamPolicy): boolean {
+  return limits.maxConnections + limits.maxPendingRequests + limits.maxConcurrentRequests > 0;
+}
+
+function dividedRates({ instance, routes, callers }: RateLimitsPolicy, workers: number): RateLimitsPolicy {
   const divided = <T extends RateLimit>(limit: T): T => ({
     ...limit,
     requestsPerSecond: limit.requestsPerSecond / workers,
     burst: part(limit.burst, workers),
   });
   return {
-    instance: instance === null ? null : divided(instance),
+    instance: instance && divided(instance),
     routes: routes.map(divided),
     callers: callers.map(divided),
   };
 }
 
-function callerShare(caller: CallerPolicy, workers: number): CallerPolicy {
-  const divided = <T extends UpstreamPolicy>(policy: T): T => ({
-    ...policy,
-    limits: {
-      maxConnections: part(policy.limits.maxConnections, workers),
-      maxPendingRequests: part(policy.limits.maxPendingRequests, workers),
-      maxConcurrentRequests: part(policy.limits.maxConcurrentRequests, workers),
-    },
-  });
-  return { ...caller, upstreams: divided(caller.upstreams), overrides: caller.overrides.map(divided) };
+function dividedLimits(limits: UpstreamLimits, workers: number): UpstreamLimits {
+  return {
+    maxConnections: part(limits.maxConnections, workers),
+    maxPendingRequests: part(limits.maxPendingRequests, workers),
+    maxConcurrentRequests: part(limits.maxConcurrentRequests, workers),
+  };
 }
 
-/** 0 stays 0, which is without limit. */
+/** Rounded up, lest a small limit become none: 0 is without limit. */
 function part(limit: number, workers: number): number {
   return Math.ceil(limit / workers);
 }

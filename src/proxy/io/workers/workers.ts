@@ -9,7 +9,7 @@ import type { DataPlane, DataPlaneStats } from '../../dataplane.ts';
 import { maxTaps, type OnTap, type TapFilter } from '../../observe/tap.ts';
 import { mergeStats, noStats } from '../../workers/merge.ts';
 import type { FromWorker, ToWorker } from '../../workers/messages.ts';
-import { shareOf } from '../../workers/share.ts';
+import { LimitSharing } from '../../workers/share.ts';
 import type { Log } from '../options.ts';
 
 export interface WorkersOptions {
@@ -25,10 +25,12 @@ export function createDataPlaneWorkers(options: WorkersOptions): DataPlane {
 
 class DataPlaneWorkers implements DataPlane {
   private readonly members: readonly Member[];
+  private readonly sharing: LimitSharing;
   private readonly taps = new Map<number, OnTap>();
   private lastTap = 0;
 
   constructor({ count, spawn, log }: WorkersOptions) {
+    this.sharing = new LimitSharing(count);
     this.members = Array.from(
       { length: count },
       () =>
@@ -39,12 +41,15 @@ class DataPlaneWorkers implements DataPlane {
   }
 
   async apply(config: ProxyConfig): Promise<void> {
-    const share = shareOf(config, this.members.length);
-    await Promise.all(this.members.map((member) => member.ask({ type: 'apply', config: share })));
+    const shared = this.sharing.share(config);
+    await Promise.all(this.members.map((member) => member.ask({ type: 'apply', config: shared })));
   }
 
   stats(): DataPlaneStats {
-    return mergeStats(this.members.map(({ stats }) => stats));
+    return mergeStats(
+      this.members.map(({ stats }) => stats),
+      this.sharing.divided,
+    );
   }
 
   async refresh(): Promise<void> {

@@ -1,11 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { DataPlaneStats, TrafficRow } from '../../../src/proxy/dataplane.ts';
-import { emptyCounts } from '../../../src/proxy/observe/histogram.ts';
-import { defaultUpstream, noTimeouts } from '../../../src/proxy/policy-defaults.ts';
-import { mergeStats, noStats } from '../../../src/proxy/workers/merge.ts';
-import { shareOf } from '../../../src/proxy/workers/share.ts';
-import { emptyConfig, inboundService } from '../../support/mesh.ts';
+import type { DataPlaneStats, TrafficRow } from '../../../../src/proxy/dataplane.ts';
+import { emptyCounts } from '../../../../src/proxy/observe/histogram.ts';
+import { mergeStats, noStats } from '../../../../src/proxy/workers/merge.ts';
 
 function row(fields: Partial<TrafficRow>): TrafficRow {
   return {
@@ -82,41 +79,4 @@ test('the counters of workers add up, row by row', () => {
   assert.deepEqual(web!.refused, { timeout: 1 });
   assert.equal(job!.retries, 1);
   assert.deepEqual(mergeStats([one]).traffic, one.traffic);
-});
-
-test('limits are shared out, what is without limit stays so', () => {
-  const config = {
-    ...emptyConfig(),
-    inbound: {
-      ...emptyConfig().inbound,
-      services: [
-        inboundService('api', [1], {
-          maxConnections: 10,
-          rateLimits: { instance: { requestsPerSecond: 100, burst: 1 }, routes: [], callers: [] },
-        }),
-        inboundService('db', [2]),
-      ],
-    },
-    callers: [
-      {
-        service: 'web',
-        outbound: noTimeouts,
-        upstreams: {
-          ...defaultUpstream,
-          limits: { maxConnections: 5, maxPendingRequests: 0, maxConcurrentRequests: 1 },
-        },
-        overrides: [],
-        zones: [],
-      },
-    ],
-  };
-  const share = shareOf(config, 4);
-  const [api, db] = share.inbound.services;
-  assert.equal(api!.maxConnections, 3);
-  assert.deepEqual(api!.rateLimits!.instance, { requestsPerSecond: 25, burst: 1 });
-  assert.equal(db!.maxConnections, 0);
-  assert.deepEqual(share.callers[0]!.upstreams.limits, {
-    ...{ maxConnections: 2, maxPendingRequests: 0, maxConcurrentRequests: 1 },
-  });
-  assert.equal(shareOf(config, 1), config);
 });
