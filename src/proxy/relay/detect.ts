@@ -1,5 +1,5 @@
 /** Tells HTTP/1.1, HTTP/2 and anything else apart by the first bytes a client sends. */
-import { isTarget, isToken, space } from '../http1/bytes.ts';
+import { ascii, carriageReturn, isToken, lineFeed, slash, space } from '../http1/bytes.ts';
 
 export type DetectedProtocol = 'http1' | 'http2' | 'tcp';
 
@@ -7,27 +7,82 @@ export type DetectedProtocol = 'http1' | 'http2' | 'tcp';
 export const detectionSilenceMs = 300;
 
 /** RFC 9113 section 3.4. */
-const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-const version = Buffer.from('HTTP/1.');
+const preface = ascii('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+/** What may stand where the version does; the last two are requests of HTTP to servers built with Node. */
+const protocolNames = [ascii('HTTP/'), ascii('RTSP/'), ascii('ICE/')];
+const authorityMark = Buffer.from('://');
 /** A request line that long without its version yet is taken for HTTP: the head parser bounds and answers it. */
-const enoughTargetBytes = 256;
+const enoughLineBytes = 300;
 const maxMethodBytes = 32;
+const asterisk = 0x2a;
 
-/** Null while the bytes could still become more than one of them. Never null once 300 bytes are at hand. */
+/**
+ * Null while the bytes could still become more than one of them, never once 300 bytes are at hand. HTTP/1.1 is what
+ * any server in use takes for a request, though it breaks the rules: were it a byte stream, it would go past all that
+ * is done to requests, and bring an identity of its own making. The head parser then refuses it.
+ */
 export function detectProtocol(bytes: Uint8Array): DetectedProtocol | null {
   if (bytes.length === 0) return null;
   if (startsLike(bytes, 0, preface)) return bytes.length >= preface.length ? 'http2' : null;
-  let i = 0;
+  const detected = readRequestLine(bytes);
+  return detected === null && bytes.length >= enoughLineBytes ? 'http1' : detected;
+}
+
+function readRequestLine(bytes: Uint8Array): 'http1' | 'tcp' | null {
+  const methodStart = skipLineEnds(bytes);
+  let i = methodStart;
   while (i < bytes.length && isToken[bytes[i]] === 1) i++;
-  if (i === 0 || i > maxMethodBytes) return 'tcp';
+  const methodEnd = i;
+  if (methodEnd - methodStart > maxMethodBytes) return 'tcp';
   if (i === bytes.length) return null;
-  if (bytes[i] !== space) return 'tcp';
-  const targetStart = ++i;
-  while (i < bytes.length && isTarget[bytes[i]] === 1) i++;
-  if (i === bytes.length) return i - targetStart >= enoughTargetBytes ? 'http1' : null;
+  if (i === methodStart || bytes[i] !== space) return 'tcp';
+  const targetStart = skipBlanks(bytes, i);
+  i = targetStart;
+  while (i < bytes.length && isVisible(bytes[i])) i++;
+  if (i === bytes.length) return null;
+  if (isLineEnd(bytes[i])) return isSimpleRequest(bytes, methodStart, methodEnd, targetStart, i);
   if (bytes[i] !== space || i === targetStart) return 'tcp';
-  if (!startsLike(bytes, i + 1, version)) return 'tcp';
-  return bytes.length >= i + 1 + version.length ? 'http1' : null;
+  const versionAt = skipBlanks(bytes, i);
+  const likely = protocolNames.filter((name) => startsLike(bytes, versionAt, name));
+  if (likely.length === 0) return 'tcp';
+  return likely.some((name) => bytes.length >= versionAt + name.length) ? 'http1' : null;
+}
+
+/**
+ * A request without a version, as in HTTP/0.9: some servers take lines of fields behind it all the same. Of text
+ * protocols with such lines, commands are in lower case, or name no path.
+ */
+function isSimpleRequest(
+  bytes: Uint8Array,
+  methodStart: number,
+  methodEnd: number,
+  targetStart: number,
+  targetEnd: number,
+): 'http1' | 'tcp' {
+  for (let i = methodStart; i < methodEnd; i++) if (bytes[i] >= 0x61 && bytes[i] <= 0x7a) return 'tcp';
+  const target = Buffer.from(bytes.buffer, bytes.byteOffset + targetStart, targetEnd - targetStart);
+  return target[0] === slash || target[0] === asterisk || target.includes(authorityMark) ? 'http1' : 'tcp';
+}
+
+function skipLineEnds(bytes: Uint8Array): number {
+  let i = 0;
+  while (i < bytes.length && isLineEnd(bytes[i])) i++;
+  return i;
+}
+
+function skipBlanks(bytes: Uint8Array, from: number): number {
+  let i = from;
+  while (i < bytes.length && bytes[i] === space) i++;
+  return i;
+}
+
+function isLineEnd(byte: number): boolean {
+  return byte === carriageReturn || byte === lineFeed;
+}
+
+/** Also beyond ASCII, which servers let pass in targets. */
+function isVisible(byte: number): boolean {
+  return byte > space && byte !== 0x7f;
 }
 
 /** Whether `bytes` from `at` agree with `word` as far as both go. */

@@ -247,6 +247,25 @@ test('TLS sessions are not resumed', async (t) => {
   }
 });
 
+test('no request brings an identity of its own, however an application may be made to take it for one', async (t) => {
+  const seen: (string | undefined)[] = [];
+  const app = await startHttpApp(t, (request, response) => {
+    seen.push(request.headers['x-forwarded-client-cert'] as string | undefined);
+    response.end('ok');
+  });
+  const mesh = await startMesh(t, [app]);
+  const lines = ['\r\n\r\nGET / HTTP/1.1', 'GET /#a HTTP/1.1', 'GET  / HTTP/1.1', 'GET /', 'GET / RTSP/1.0'];
+  for (const line of [...lines, '\r\nGET / HTTP/1.1', 'GET / HTTP/2.0']) {
+    const fields = 'Host: api\r\nX-Forwarded-Client-Cert: URI=spiffe://root\r\nConnection: close\r\n\r\n';
+    const socket = connect(mesh.port, '127.0.0.1');
+    t.after(() => socket.destroy());
+    socket.resume().write(`${line}\r\n${fields}`);
+    await once(socket, 'close');
+  }
+  // One empty line in front of a request is allowed.
+  assert.deepEqual(seen, [`URI=${spiffeIdOf(trustDomain, 'web')}`]);
+});
+
 test('a byte stream that turns out to be HTTP cannot bring an identity of its own', async (t) => {
   const seen: (string | undefined)[] = [];
   const app = await startHttpApp(t, (request, response) => {
