@@ -11,10 +11,10 @@ import { resolversPassed } from '../proxy/compile/passed.ts';
 import type { Cluster, Endpoint, ProxyConfig } from '../proxy/config.ts';
 import type { BreakerStatus, DataPlaneStats, EndpointStatus } from '../proxy/dataplane.ts';
 import { type Call, type CallTrace, type TargetTrace, traceCall } from '../proxy/explain.ts';
-import type { RateLimitsPolicy } from '../proxy/policy.ts';
-import type { MeshView } from '../proxy/view.ts';
+import type { LocalInstance, MeshView } from '../proxy/view.ts';
 import { zonesOf } from './caller-zones.ts';
 import type { Catalog } from './catalog.ts';
+import { type ExplainedLimits, limitsOf } from './explain-limits.ts';
 import type { AgentPort, PolicyStore } from './port.ts';
 import { changesThatAllow, type ProposedChange } from './why-not.ts';
 
@@ -80,7 +80,7 @@ export interface ExplainedTarget extends Omit<TargetTrace, 'clusters' | 'cluster
   /** As this host's proxy has it, for this caller; null where it never called there. */
   readonly breaker: BreakerStatus['state'] | null;
   /** How often it may be called, which each of its hosts counts for itself; null for without limit. */
-  readonly rateLimits: RateLimitsPolicy | null;
+  readonly limits: ExplainedLimits | null;
 }
 
 export interface Explanation extends Omit<CallTrace, 'targets'> {
@@ -90,6 +90,8 @@ export interface Explanation extends Omit<CallTrace, 'targets'> {
   /** Hosts with an instance of the caller in the mesh. */
   readonly callerHosts: readonly string[];
   readonly targets: readonly ExplainedTarget[];
+  /** The record that says what the destination speaks; null where none does. */
+  readonly protocolRule: string | null;
   /** Every record that one of the steps names, by its name; those that are gone are missing. */
   readonly records: Readonly<{ [record: string]: Provenance }>;
   /** The smallest changes that would let the call through, each tried out; only where asked. */
@@ -110,14 +112,18 @@ function configOf(view: MeshView): ProxyConfig {
 }
 
 export function explain(agent: Sources, call: Call, whyNot: boolean): Explanation {
-  const view = agent.view();
+  const view = withDestination(agent.view(), call);
   const trace = traceCall(configOf(view), view, call);
   const hosts = agent.catalog.instances(call.source).map(({ host }) => host.value.name);
   const passed =
-    trace.route === null ? [] : resolversPassed(view, trace.destination!.service, trace.route.index);
+    trace.route === null
+      ? []
+      : resolversPassed(view, trace.destination!.service, trace.route.index, call.datacenter);
+  const forwarded = { ...call, path: trace.route?.forwardedPath ?? call.path };
+  const protocolRule = protocolRuleOf(agent.policy, view, trace);
   const resolvers = trace.targets.map((target, i) => withServing(agent.policy, passed[i] ?? [], target));
   const targets = trace.targets.map((target, i) => ({
-    ...explainTarget(agent, view, call, target),
+    ...explainTarget(agent, view, forwarded, target),
     resolvers: resolvers[i]!,
   }));
   const open = targets.filter(({ breaker }) => breaker === 'open').map(({ cluster }) => cluster!);
@@ -128,9 +134,40 @@ export function explain(agent: Sources, call: Call, whyNot: boolean): Explanatio
     call,
     callerHosts: [...new Set(hosts)].sort(),
     targets,
-    records: recordsBehind(agent, trace, resolvers.flat()),
+    protocolRule,
+    records: recordsBehind(agent, trace, [
+      ...resolvers.flat(),
+      ...(protocolRule === null ? [] : [protocolRule]),
+    ]),
     changes: whyNot ? [...changesThatAllow(view, call, trace), ...open.map(recovery)] : null,
   };
+}
+
+/** With what is asked for in another datacenter, which a view names only where a service of this host asks for it. */
+function withDestination(view: MeshView, { source, destination, datacenter }: Call): MeshView {
+  if (datacenter === undefined || datacenter === view.datacenter) return view;
+  const caller: LocalInstance = {
+    ...{
+      id: '',
+      service: source,
+      address: '',
+      port: 0,
+      weight: 0,
+      health: 'passing',
+      inMesh: false,
+      uid: null,
+    },
+    upstreams: [{ destination, datacenter, bindAddress: '', bindPort: 0 }],
+  };
+  return { ...view, local: [...view.local, caller] };
+}
+
+function protocolRuleOf(policy: PolicyStore, view: MeshView, { destination }: CallTrace): string | null {
+  if (destination === null) return null;
+  const own = policy.get('service-defaults', destination.service)?.entry.Protocol;
+  if (own !== undefined && own !== 'auto') return `service-defaults/${destination.service}`;
+  const { proxyDefaults } = view.policy;
+  return proxyDefaults === null || proxyDefaults.protocol === 'auto' ? null : proxyDefaults.rule;
 }
 
 /** The verdict of policy, but that an open circuit keeps back what policy would let through. */
@@ -186,7 +223,7 @@ function explainTarget(
     ),
     absent: first === null ? [] : absentInstances(agent.catalog, view, first),
     breaker: stateOfBreaker(stats, call.source, first),
-    rateLimits: view.policy.defaults.find((one) => one.service === first?.service)?.rateLimits ?? null,
+    limits: first === null ? null : limitsOf(view, call, first.service),
   };
 }
 
@@ -282,13 +319,13 @@ function absentInstances(catalog: Catalog, view: MeshView, cluster: Cluster): Ab
 function recordsBehind(
   agent: Sources,
   trace: CallTrace,
-  resolvers: readonly string[],
+  others: readonly string[],
 ): { [record: string]: Provenance } {
   const served = trace.targets.flatMap(({ cluster, clusters }) => (cluster ?? clusters[0])?.service ?? []);
   const named = [
     trace.route?.route.rule,
     ...trace.targets.flatMap(({ rule, authorization }) => [rule, authorization.rule]),
-    ...resolvers,
+    ...others,
     `service-defaults/${trace.destination?.service}`,
     `service-defaults/${trace.caller.service}`,
     ...served.map((service) => `service-defaults/${service}`),

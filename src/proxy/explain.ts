@@ -3,7 +3,7 @@
  * route, its targets and their endpoints; the callee's proxy decides whether the caller may. Pure.
  */
 
-import { spiffeIdOf } from './compile/names.ts';
+import { clusterIdOf, spiffeIdOf } from './compile/names.ts';
 import type { Cluster, Destination, ProxyConfig, Route, SplitTarget } from './config.ts';
 import { Permissions } from './http1/admission.ts';
 import { RequestFacts, targetOf } from './http1/facts.ts';
@@ -19,6 +19,8 @@ import type { IntentionView, Protocol } from './view.ts';
 export interface Call {
   readonly source: string;
   readonly destination: string;
+  /** Where the instances are that it is for; the host's own where it is absent. */
+  readonly datacenter?: string;
   readonly method: string;
   /** With its query. */
   readonly path: string;
@@ -90,9 +92,10 @@ export function traceCall(config: ProxyConfig, rules: Rules, call: Call): CallTr
   const { datacenter, trustDomain } = config;
   const caller = { service: call.source, spiffeId: spiffeIdOf(call.source, datacenter, trustDomain) };
   const nothing = { caller, destination: null, route: null, targets: [] };
-  const destination = config.destinations.find(({ id }) => id === call.destination);
+  const wanted = nameOf(call, datacenter);
+  const destination = config.destinations.find(({ id }) => id === wanted);
   if (destination === undefined)
-    return { ...nothing, verdict: 'refused', why: `the mesh has no service ${call.destination}` };
+    return { ...nothing, verdict: 'refused', why: `the mesh has no service ${wanted}` };
   const asked = { service: destination.service, protocol: destination.protocol };
   const chosen = chooseRoute(destination, config.domain, call);
   if (typeof chosen === 'string') return { ...nothing, destination: asked, verdict: 'refused', why: chosen };
@@ -106,7 +109,19 @@ export function traceCall(config: ProxyConfig, rules: Rules, call: Call): CallTr
   const targets = route.split.map((split) =>
     traceTarget(config, rules, { ...call, path: chosen.forwardedPath }, route, split, isHttp),
   );
-  return { caller, destination: asked, route: chosen, targets, ...verdictOf(call, route, targets) };
+  return { caller, destination: asked, route: chosen, targets, ...verdictOf(call, wanted, route, targets) };
+}
+
+/** What is called, as destinations are named on a host of the datacenter `own`. */
+export function nameOf({ destination, datacenter }: Call, own: string): string {
+  return clusterIdOf(destination, '', datacenter ?? own, own);
+}
+
+/** The path of a call as policy looks at it, without its query; null where it can be read in several ways. */
+export function settledPath(call: Call): string | null {
+  const read = readCall(call, call.destination);
+  if (typeof read === 'string' || settlePath(read.bytes, read.head) !== null) return null;
+  return facts.of(read.bytes, read.head).path;
 }
 
 /** The first route that matches; a sentence where there is none, or where the request is none. */
@@ -207,11 +222,12 @@ export function authorize(rules: Rules, service: string, call: Call, isHttp: boo
 
 function verdictOf(
   call: Call,
+  destination: string,
   { rule, fault }: Route,
   targets: readonly TargetTrace[],
 ): { readonly verdict: Verdict; readonly why: string } {
   const good = targets.filter(({ cluster, authorization }) => cluster !== null && authorization.allowed);
-  const pair = `${call.source} -> ${call.destination}`;
+  const pair = `${call.source} -> ${destination}`;
   const abort = fault?.abort ?? null;
   const aborted = abort?.percent ?? 0;
   if (good.length > 0 && aborted >= 100)
@@ -228,7 +244,7 @@ function verdictOf(
   if (denied !== undefined) return { verdict: 'denied', why: `${pair}: ${denialText(denied.authorization)}` };
   const first = targets[0]?.clusters[0];
   const out = first?.outOfRotation ?? 0;
-  const none = `${first?.id ?? call.destination} has no endpoint in rotation`;
+  const none = `${first?.id ?? destination} has no endpoint in rotation`;
   return { verdict: 'refused', why: out === 0 ? none : `${none}, ${out} out of rotation` };
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { intentionsOf } from '../../../src/agent/entries/service-intentions.ts';
 import { policyViewOf } from '../../../src/agent/entries/view.ts';
-import { explain, withCircuits } from '../../../src/agent/explain.ts';
+import { type Explanation, explain, withCircuits } from '../../../src/agent/explain.ts';
 import { changesThatAllow } from '../../../src/agent/why-not.ts';
 import { compile } from '../../../src/proxy/compile/compile.ts';
 import { resolversPassed } from '../../../src/proxy/compile/passed.ts';
@@ -206,7 +206,7 @@ test('what is out of rotation is told of the subset that it belongs to, with the
   const { targets, records, changes } = ask('/');
   assert.deepEqual(targets[0]!.absent, [{ host: 'host-b', instance: 'api', why: 'critical: check ttl' }]);
   assert.deepEqual(targets[0]!.resolvers, ['service-resolver/api']);
-  assert.equal(targets[0]!.rateLimits!.instance!.requestsPerSecond, 5);
+  assert.equal(targets[0]!.limits!.instance!.requestsPerSecond, 5);
   assert.deepEqual(Object.keys(records).sort(), [
     'service-defaults/api',
     'service-intentions/api',
@@ -220,6 +220,87 @@ test('what is out of rotation is told of the subset that it belongs to, with the
       ['host-c', 'warning, and v3.api takes only those that pass'],
     ],
   );
+});
+
+/** What an agent answers whose mesh is `view` and whose policy is `entries`. */
+function answer(entries: readonly object[], view: MeshView, fields: Partial<Call>): Explanation {
+  const { self, catalog } = new MemoryAgent();
+  const nothing = { dataPlane: () => null, estimateMs: () => null };
+  const sources = { self, catalog, policy: storeOf(...entries), view: () => view, ...nothing };
+  return explain(sources, call(fields), false);
+}
+
+test('of the limits of the callee those are told that hold for the caller and for the path that it sees', () => {
+  const rate = (RequestsPerSecond: number) => ({ RequestsPerSecond });
+  const defaults = {
+    ...{ Kind: 'service-defaults', Name: 'api', Protocol: 'http', MaxInboundConnections: 7 },
+    RateLimits: {
+      InstanceLevel: {
+        ...rate(100),
+        Routes: [
+          { PathPrefix: '/slow/', ...rate(2) },
+          { PathPrefix: '/', ...rate(50) },
+        ],
+      },
+      Callers: [
+        { Name: '*', ...rate(5) },
+        { Name: 'web', ...rate(9) },
+      ],
+    },
+  };
+  const router = {
+    ...{ Kind: 'service-router', Name: 'api' },
+    Routes: [{ Match: { HTTP: { PathPrefix: '/v2/' } }, Destination: { PrefixRewrite: '/' } }],
+  };
+  const entries = [defaults, allowWeb, router];
+  const limitsFor = (fields: Partial<Call>) => answer(entries, viewOf(entries), fields).targets[0]!.limits!;
+  const { maxInboundConnections, instance, caller, routes } = limitsFor({ path: '/v2/./slow/x?y=1' });
+  assert.deepEqual(
+    [maxInboundConnections, instance!.requestsPerSecond, caller!.requestsPerSecond],
+    [7, 100, 9],
+  );
+  assert.deepEqual(
+    routes.map(({ path, holds }) => [path.value, holds]),
+    [
+      ['/slow/', true],
+      ['/', false],
+    ],
+  );
+  const other = limitsFor({ source: 'legacy', path: '/v2/quick' });
+  assert.deepEqual([other.caller!.source, other.routes.map(({ holds }) => holds)], ['*', [false, true]]);
+  const few = [{ ...http, MaxInboundConnections: 3 }];
+  const [target] = answer(few, viewOf(few), {}).targets;
+  const none = { instance: null, caller: null, routes: [] };
+  assert.deepEqual(target!.limits, { maxInboundConnections: 3, ...none });
+});
+
+test('the protocol is by the record that says it, which may be that of the mesh', () => {
+  const global = { Kind: 'proxy-defaults', Name: 'global', Config: { protocol: 'http' } };
+  const bare = { Kind: 'service-defaults', Name: 'api', MaxInboundConnections: 3 };
+  for (const [entries, rule] of [
+    [[global], 'proxy-defaults/global'],
+    [[global, bare], 'proxy-defaults/global'],
+    [[global, { ...bare, Protocol: 'grpc' }], 'service-defaults/api'],
+    [[bare], null],
+  ] as const) {
+    const { protocolRule, records } = answer(entries, viewOf(entries), {});
+    assert.equal(protocolRule, rule);
+    assert.equal(Object.hasOwn(records, 'proxy-defaults/global'), rule === 'proxy-defaults/global');
+  }
+});
+
+test('a service of another datacenter is explained on hosts none of whose services asks for it', () => {
+  const there = instanceView('e', { datacenter: 'dc2' });
+  const view = viewOf([allowWeb], { services: [serviceView('api', [instanceView('b'), there])] });
+  const { verdict, why, targets } = answer([allowWeb], view, { datacenter: 'dc2' });
+  assert.deepEqual([verdict, why], ['forwarded', 'web -> api@dc2 is forwarded']);
+  const [target] = targets;
+  assert.deepEqual(
+    [target!.cluster, target!.spiffeId, target!.endpoints.map(({ host }) => host)],
+    ['api@dc2', 'spiffe://example.test/ns/default/dc/dc2/svc/api', [there.hostName]],
+  );
+  assert.equal(answer([allowWeb], view, { datacenter: 'dc1' }).targets[0]!.cluster, 'api');
+  assert.match(answer([allowWeb], view, { datacenter: 'dc9' }).why, /api@dc9 has no endpoint/);
 });
 
 test('it is said what stays in the zone and why, unless policy does not want zones to be looked at', () => {

@@ -1,10 +1,10 @@
 /** `explain`: what becomes of a call, who says so, and what would change it. */
 import type { Command } from 'commander';
-import { Fault } from '../../../core.ts';
+import type { RateLimit } from '../../../proxy/policy.ts';
 import type { ExplainedTarget, Explanation, Provenance } from '../../explain.ts';
 import { type CommonOptions, common, run } from './invocation.ts';
 import { printable, type Tone, table, tinted } from './output.ts';
-import { serviceArgument } from './values.ts';
+import { anotherHeader, destinationArgument, methodName, requestPath, serviceArgument } from './values.ts';
 
 interface ExplainOptions extends CommonOptions {
   readonly method: string;
@@ -21,19 +21,11 @@ const tones: { readonly [verdict in Explanation['verdict']]: Tone } = {
   refused: 'bad',
 };
 
-/** `k=v`, as the contract writes it, or `k: v`, as curl does. */
-function header(text: string, earlier: readonly string[]): string[] {
-  const parts = /^([^=:]+)[=:]\s*(.*)$/s.exec(text);
-  if (parts === null)
-    throw new Fault('bad-option', `--header: "${text}" is not name=value`, { field: 'header' });
-  return [...earlier, `${parts[1]}:${parts[2]}`];
-}
-
 /** Exit 1 when not all of the call would be forwarded. */
 async function explain(source: string, destination: string, options: ExplainOptions): Promise<void> {
   await run(options, async (invocation) => {
     const query = new URLSearchParams({ source, destination, method: options.method, path: options.path });
-    for (const one of options.header) query.append('header', one);
+    for (const one of options.header) query.append('header', one.replace(/^([^:=]+)[:=]\s*/, '$1:'));
     if (options.whyNot === true) query.append('why-not', '');
     const answer = await invocation.client.get<Explanation>(`/v1/mesh/explain?${query}`);
     invocation.show(answer, () => textOf(answer));
@@ -50,7 +42,7 @@ function textOf(answer: Explanation): string {
   const lines = [
     `${tinted(verdict, tones[verdict])}: ${printable(why)}`,
     '',
-    `call        ${call.method} ${printable(call.path)} of ${call.destination}, as ${answer.from} sees it`,
+    `call        ${call.method} ${printable(call.path)} of ${calledText(call)}, as ${answer.from} sees it`,
     `identity    ${answer.caller.spiffeId}${hostsText(answer.callerHosts)}`,
     ...destinationLines(answer),
     ...routeLines(answer),
@@ -60,14 +52,21 @@ function textOf(answer: Explanation): string {
   return lines.join('\n');
 }
 
+function calledText({ destination, datacenter }: Explanation['call']): string {
+  return datacenter === undefined ? destination : `${destination}@${datacenter}`;
+}
+
 function hostsText(hosts: readonly string[]): string {
   return hosts.length === 0 ? ' (no instance in the mesh)' : ` on ${hosts.join(', ')}`;
 }
 
-function destinationLines({ destination, records }: Explanation): string[] {
+function destinationLines({ destination, protocolRule, records }: Explanation): string[] {
   if (destination === null) return [];
   const { service, protocol } = destination;
-  return [`destination ${service}, protocol ${protocol}${writtenBy(records[`service-defaults/${service}`])}`];
+  const behind = new Set([`service-defaults/${service}`, protocolRule ?? '']);
+  return [
+    `destination ${service}, protocol ${protocol}${[...behind].map((rule) => writtenBy(records[rule])).join('')}`,
+  ];
 }
 
 function routeLines({ route, records }: Explanation): string[] {
@@ -92,7 +91,7 @@ function routeLines({ route, records }: Explanation): string[] {
   return lines;
 }
 
-function targetLines({ call, records }: Explanation, target: ExplainedTarget): string[] {
+function targetLines({ records }: Explanation, target: ExplainedTarget): string[] {
   const { share, rule, cluster, clusters, resolvers, authorization, endpoints, absent, breaker } = target;
   const part = share === 1 ? '' : `${percent(share)} `;
   const instead = cluster !== null && cluster !== clusters[0] ? ` instead of ${clusters[0]}` : '';
@@ -105,7 +104,7 @@ function targetLines({ call, records }: Explanation, target: ExplainedTarget): s
       [rule, ...resolvers].map((record) => writtenBy(records[record])).join(''),
     ...zoneLines(target),
     `intention   ${intentionText(authorization)}${writtenBy(records[authorization.rule ?? ''])}`,
-    ...limitLines(call.source, target, records),
+    ...limitLines(target, records),
   ];
   if (endpoints.length > 0)
     lines.push(
@@ -143,23 +142,25 @@ function zoneLines({ cluster, zones }: ExplainedTarget): string[] {
   ];
 }
 
-/** Which limits hold for the caller; those of paths are only counted, for the callee sees another path. */
-function limitLines(
-  source: string,
-  { service, rateLimits }: ExplainedTarget,
-  records: Explanation['records'],
-): string[] {
-  if (rateLimits === null) return [];
-  const { instance, routes, callers } = rateLimits;
-  const caller = callers.find((one) => one.source === source) ?? callers.find((one) => one.source === '*');
-  const limits = [
-    ...(caller === undefined ? [] : [`${source} ${caller.requestsPerSecond} requests/s`]),
-    ...(instance === null ? [] : [`all callers ${instance.requestsPerSecond} requests/s`]),
-    ...(routes.length === 0 ? [] : [`${routes.length} for paths`]),
+/** What each host of the callee holds the call to. */
+function limitLines({ service, limits }: ExplainedTarget, records: Explanation['records']): string[] {
+  if (limits === null) return [];
+  const { maxInboundConnections, instance, caller, routes } = limits;
+  const rate = (what: string, { requestsPerSecond, burst }: RateLimit) =>
+    `${what} ${requestsPerSecond} requests/s, ${burst} at once`;
+  const lines = [
+    ...(caller === null ? [] : [rate(caller.source === '*' ? 'each other caller' : caller.source, caller)]),
+    ...(instance === null ? [] : [rate('all callers', instance)]),
+    ...(maxInboundConnections === null ? [] : [`${maxInboundConnections} connections of all callers`]),
+    ...routes.map(
+      (route) =>
+        `${rate(`path ${route.path.type} ${printable(route.path.value)}`, route)}${route.holds ? ', as here' : ''}`,
+    ),
   ];
-  if (limits.length === 0) return [];
+  const [first, ...others] = lines;
   return [
-    `limits      on each host: ${limits.join(', ')}${writtenBy(records[`service-defaults/${service}`])}`,
+    `limits      on each host: ${first}${others.map((line) => `\n            ${line}`).join('')}` +
+      writtenBy(records[`service-defaults/${service}`]),
   ];
 }
 
@@ -220,10 +221,10 @@ export function addExplainCommand(program: Command): void {
       .command('explain')
       .description('what becomes of a call, by whose word, and what would let it through')
       .addArgument(serviceArgument('<source>', 'the calling service'))
-      .addArgument(serviceArgument('<destination>', 'the service called'))
-      .option('--method <method>', 'the request method', 'GET')
-      .option('--path <path>', 'the request path', '/')
-      .option('--header <name=value>', 'a request header, as often as needed', header, [])
+      .addArgument(destinationArgument('<destination>', 'the service called, or SERVICE@DATACENTER'))
+      .option('--method <method>', 'the request method', methodName, 'GET')
+      .option('--path <path>', 'the request path', requestPath, '/')
+      .option('--header <name=value>', 'a request header, as often as needed', anotherHeader, [])
       .option('--why-not', 'propose the smallest change that would let it through'),
   ).action(explain);
 }

@@ -59,7 +59,11 @@ export const revisionPrefix: Reader<string> = matching(
 
 export const methodName: Reader<string> = matching(/^[A-Za-z]{1,32}$/, 'a method such as GET');
 
-export const requestPath: Reader<string> = matching(/^\/[^\s\p{Cc}]*$/u, 'a path that starts with /');
+/** What stands in a request line, where everything else is written as %XX. */
+export const requestPath: Reader<string> = matching(
+  /^\/[!-~]{0,4095}$/,
+  'a path that starts with /, anything but ASCII as %XX, at most 4096 characters',
+);
 
 /** For an option that may be given several times, each a header of a request. */
 export function anotherHeader(text: string, before: readonly string[]): readonly string[] {
@@ -140,6 +144,16 @@ function sentence<T>(read: () => T): T {
 export function serviceArgument(name: string, description: string): Argument {
   return new Argument(name, description).argParser((text) => {
     if (!serviceNamePattern.test(text)) throw new InvalidArgumentError('Not a service name.');
+    return text;
+  });
+}
+
+/** A service, or that of another datacenter: `api@dc2`. */
+export function destinationArgument(name: string, description: string): Argument {
+  return new Argument(name, description).argParser((text) => {
+    const parts = text.split('@');
+    if (parts.length > 2 || !parts.every((part) => serviceNamePattern.test(part)))
+      throw new InvalidArgumentError('Not a service name, nor SERVICE@DATACENTER.');
     return text;
   });
 }

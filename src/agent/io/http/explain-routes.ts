@@ -34,11 +34,22 @@ function headersOf(request: ApiRequest): HeaderValue[] {
   });
 }
 
+/** `api`, or `api@dc2` for that of another datacenter. */
+function destinationOf(request: ApiRequest): Pick<Call, 'destination' | 'datacenter'> {
+  const [destination = '', datacenter] = needed(request, 'destination').split('@', 2);
+  if (
+    !serviceNamePattern.test(destination) ||
+    (datacenter !== undefined && !serviceNamePattern.test(datacenter))
+  )
+    throw new Fault('bad-query', 'must be a service name, or SERVICE@DATACENTER', { field: 'destination' });
+  return datacenter === undefined ? { destination } : { destination, datacenter };
+}
+
 function callOf(request: ApiRequest): Call {
-  for (const side of ['source', 'destination']) needed(request, side);
+  needed(request, 'source');
   return {
     source: wanted(request, 'source', serviceNamePattern, '', 'a service name'),
-    destination: wanted(request, 'destination', serviceNamePattern, '', 'a service name'),
+    ...destinationOf(request),
     method: wanted(request, 'method', methodPattern, 'GET', 'a method').toUpperCase(),
     path: wanted(request, 'path', pathPattern, '/', 'a path that begins with a slash'),
     headers: headersOf(request),

@@ -490,6 +490,8 @@ test('explain says what becomes of a call, by exit code too, and what would let 
   const answer = JSON.parse((await cli('explain', 'web', 'api', '--json')).stdout) as { verdict: string };
   assert.notEqual(answer.verdict, 'forwarded');
   await fails(2, /service name/i, 'explain', 'WEB', 'api');
-  await fails(2, /name=value/, 'explain', 'web', 'api', '--header', 'x');
-  await fails(1, /path/, 'explain', 'web', 'api', '--path', 'x');
+  await fails(2, /service name/i, 'explain', 'web', 'api@dc2@dc3');
+  await fails(2, /NAME:VALUE/, 'explain', 'web', 'api', '--header', 'x');
+  await fails(2, /starts with \//, 'explain', 'web', 'api', '--path', 'x');
+  await fails(2, /method/, 'explain', 'web', 'api', '--method', 'G T');
 });
