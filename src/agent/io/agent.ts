@@ -82,6 +82,7 @@ export class Agent {
     store: Store,
     shares: Shares,
     core: AgentCore,
+    dataPlane: DataPlane | null,
     missingRootKey: string | null,
   ) {
     this.settings = settings;
@@ -93,13 +94,7 @@ export class Agent {
     this.asked = new Promise((done) => {
       this.leaveNow = done;
     });
-    this.dataPlane = dataPlaneFor({
-      settings,
-      trustDomain: core.trust.genesis.trustDomain,
-      random: chance,
-      log: (level, event, fields) => log[level](fields, event),
-      now: this.now,
-    });
+    this.dataPlane = dataPlane;
     this.checks = new CheckRunner((result) => this.driver.feed({ type: 'check-result', ...result }));
     this.driver = new Driver({
       core,
@@ -171,7 +166,14 @@ export class Agent {
       });
       const { dataDir } = settings;
       const shares = await Shares.open({ dataDir, hostKey, trustDomain: genesis.trustDomain, log });
-      agent = new Agent(settings, log, store, shares, core, belonging.missingRootKey);
+      const dataPlane = await dataPlaneFor({
+        settings,
+        trustDomain: genesis.trustDomain,
+        random: chance,
+        log: (level, event, fields) => log[level](fields, event),
+        now,
+      });
+      agent = new Agent(settings, log, store, shares, core, dataPlane, belonging.missingRootKey);
       await agent.takeOff(hostKey.seed, belonging.admission);
       agent.logMissingKey(belonging.missingRootKey);
       agent.operatorTokenPath = belonging.operatorTokenPath;

@@ -2,7 +2,7 @@
 import { Worker } from 'node:worker_threads';
 import type { Millis, Random } from '../../core.ts';
 import type { DataPlane } from '../../proxy/dataplane.ts';
-import { createDataPlane, type Log } from '../../proxy/io/embedded.ts';
+import type { Log } from '../../proxy/io/options.ts';
 import { createDataPlaneWorkers } from '../../proxy/io/workers/workers.ts';
 import type { AgentSettings } from '../settings.ts';
 import { peerVerifier } from './peer-verifier.ts';
@@ -16,9 +16,17 @@ export interface DataPlaneNeeds {
   now(): Millis;
 }
 
-export function dataPlaneFor({ settings, trustDomain, random, log, now }: DataPlaneNeeds): DataPlane | null {
+export async function dataPlaneFor({
+  settings,
+  trustDomain,
+  random,
+  log,
+  now,
+}: DataPlaneNeeds): Promise<DataPlane | null> {
   if (settings.proxy !== 'embedded') return null;
   if (settings.proxyWorkers > 0) return inThreads(settings.proxyWorkers, trustDomain, log);
+  // Code that the agent's own thread has no use for while others carry the traffic.
+  const { createDataPlane } = await import('../../proxy/io/embedded.ts');
   return createDataPlane({
     now: () => performance.now(),
     random,
