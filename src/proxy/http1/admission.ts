@@ -23,7 +23,7 @@ export class Permissions {
     this.looksAtPaths = permissions.some(({ match }) => match.path !== null);
     this.permissions = permissions.map(({ action, match }) => ({
       allows: action === 'allow',
-      match: new CompiledMatch(match),
+      match: new CompiledMatch(match, action === 'allow' ? 'every' : 'any'),
     }));
   }
 

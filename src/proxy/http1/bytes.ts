@@ -59,10 +59,13 @@ export function spells(bytes: Uint8Array, at: number, word: Uint8Array): boolean
  */
 export function spellsLoosely(bytes: Uint8Array, at: number, word: Uint8Array): boolean {
   for (let i = 0; i < word.length; i++) {
-    const byte = bytes[at + i] === 0x5f ? 0x2d : lowerCase[bytes[at + i]];
-    if (byte !== word[i]) return false;
+    if (dashed(lowerCase[bytes[at + i]]) !== dashed(word[i])) return false;
   }
   return true;
+}
+
+function dashed(byte: number): number {
+  return byte === 0x5f ? 0x2d : byte;
 }
 
 /** The text with everything escaped that does not belong in a URI: what policy puts into one ends no line. */

@@ -20,6 +20,8 @@ import { isRefused, type RequestRouter } from './route.ts';
 /** Bytes of requests behind the one being served; beyond, the client is not read until it is done. */
 const maxHeldBytes = 64 * 1024;
 
+const headTooLong = new Refusal(431, 'bad-request', 'head too long');
+
 /** Parsing is synchronous and its result used at once, so one head serves every connection. */
 const head = new RequestHead();
 
@@ -124,7 +126,7 @@ export class DownstreamConnection implements TransportOwner, ExchangeClient {
   private holdHead(bytes: Buffer, start: number, end: number): void {
     this.reading = false;
     if (end - start > maxHeadBytes) {
-      this.refuseUnread(new Refusal(431, 'bad-request', 'head too long'));
+      this.refuseUnread(headTooLong);
       return;
     }
     this.deadlineMs = Math.min(this.deadlineMs, this.context.now() + headReadMs);
@@ -144,6 +146,10 @@ export class DownstreamConnection implements TransportOwner, ExchangeClient {
     if (headEnd === incomplete) return incomplete;
     if (headEnd === malformed) {
       this.refuseUnread(new Refusal(head.problemStatus, 'bad-request', head.problem));
+      return end;
+    }
+    if (headEnd - start > maxHeadBytes) {
+      this.refuseUnread(headTooLong);
       return end;
     }
     const { exchange } = this;

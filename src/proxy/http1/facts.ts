@@ -1,6 +1,6 @@
 /** What policy may look at in a request, turned into strings only where something asks for it. */
 import type { HashSource } from '../balance/hash-key.ts';
-import { ascii, colon, lineFeed, space, spells, tab } from './bytes.ts';
+import { ascii, colon, lineFeed, space, spells, spellsLoosely, tab } from './bytes.ts';
 import type { RequestHead } from './head.ts';
 
 const cookieName = ascii('cookie');
@@ -55,6 +55,20 @@ export class RequestFacts implements HashSource {
   field(name: Uint8Array): string | null {
     const { fieldsStart, end } = this.head!;
     return fieldValue(this.bytes, fieldsStart, end, name);
+  }
+
+  /** Each value of a field by itself, and of those whose name has `_` where `name` has `-`. */
+  values(name: Uint8Array): string[] {
+    const { fieldsStart, end } = this.head!;
+    const values: string[] = [];
+    for (let line = fieldsStart; line < end - 2; ) {
+      const next = this.bytes.indexOf(lineFeed, line) + 1;
+      const nameEnd = line + name.length;
+      if (this.bytes[nameEnd] === colon && spellsLoosely(this.bytes, line, name))
+        values.push(this.bytes.toString('latin1', nameEnd + 1, next - 2).trim());
+      line = next;
+    }
+    return values;
   }
 
   header(name: string): string | null {

@@ -11,18 +11,28 @@ const maxMatchedLength = 8 * 1024;
 /** Says whether a text is one of those that match. */
 export type TextTest = (text: string) => boolean;
 
+/**
+ * What a field must be like that comes several times: all values with commas between them, or besides that every one
+ * of them, or else any. Whoever allows asks for `every` and whoever denies for `any`, so that nobody gets around a
+ * permission by a value more, which the application may look at instead. To them a field whose name has `_` where
+ * policy's has `-` is another value, and to deny is to deny a method in any case of letters.
+ */
+export type Reading = 'joined' | 'every' | 'any';
+
 interface FieldTest {
   readonly name: Uint8Array;
   holds(value: string | null): boolean;
 }
 
 export class CompiledMatch {
+  private readonly reading: Reading;
   private readonly path: TextTest | null;
   private readonly methods: readonly string[];
   private readonly headers: readonly FieldTest[];
   private readonly query: readonly { readonly name: string; readonly holds: TextTest }[];
 
-  constructor(match: RequestMatch) {
+  constructor(match: RequestMatch, reading: Reading = 'joined') {
+    this.reading = reading;
     this.path = match.path === null ? null : pathTest(match.path);
     this.methods = match.methods;
     this.headers = match.headers.map((header) => ({ name: ascii(header.name), holds: headerTest(header) }));
@@ -31,14 +41,27 @@ export class CompiledMatch {
 
   /** All that is said must hold. */
   holds(facts: RequestFacts): boolean {
-    if (this.methods.length > 0 && !this.methods.includes(facts.method)) return false;
+    if (this.methods.length > 0 && !this.hasMethod(facts.method)) return false;
     if (this.path !== null && !this.path(facts.path)) return false;
-    for (const { name, holds } of this.headers) if (!holds(facts.field(name))) return false;
+    for (const test of this.headers) if (!this.fieldHolds(facts, test)) return false;
     for (const { name, holds } of this.query) {
       const value = facts.query(name);
       if (value === null || !holds(value)) return false;
     }
     return true;
+  }
+
+  private hasMethod(method: string): boolean {
+    return (
+      this.methods.includes(method) || (this.reading === 'any' && this.methods.includes(method.toUpperCase()))
+    );
+  }
+
+  private fieldHolds(facts: RequestFacts, { name, holds }: FieldTest): boolean {
+    const isJoinedLike = holds(facts.field(name));
+    if (this.reading === 'joined' || isJoinedLike === (this.reading === 'any')) return isJoinedLike;
+    const values = facts.values(name);
+    return this.reading === 'any' ? values.some(holds) : values.every(holds);
   }
 }
 

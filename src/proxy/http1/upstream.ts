@@ -23,6 +23,11 @@ import * as names from './names.ts';
 const head = new ResponseHead();
 
 const chunkingNames = [names.transferEncoding];
+const framingNames = [names.transferEncoding, names.contentLength];
+/**
+ * All that may come before an answer, of heads that only inform: they are passed on whether or not the client reads.
+ */
+const maxInformationalBytes = 256 * 1024;
 
 /** Whoever waits for the answer to a request that was written to the connection. */
 export interface Asker {
@@ -68,6 +73,7 @@ export class UpstreamConnection implements TransportOwner, Timed {
   private chunkData: number[] | null = null;
   private inBody = false;
   private keepAlive = true;
+  private informationalBytes = 0;
   /** The beginning of a response head that is not complete. */
   private held: Buffer | null = null;
 
@@ -90,6 +96,7 @@ export class UpstreamConnection implements TransportOwner, Timed {
   attach(asker: Asker): void {
     this.asker = asker;
     this.inBody = false;
+    this.informationalBytes = 0;
     this.deadlineMs = Number.POSITIVE_INFINITY;
   }
 
@@ -138,11 +145,11 @@ export class UpstreamConnection implements TransportOwner, Timed {
         this.fail(badResponse(head.problem));
         return;
       }
+      if ((headEnd === incomplete ? end : headEnd) - start > maxHeadBytes) {
+        this.fail(badResponse('head too long'));
+        return;
+      }
       if (headEnd === incomplete) {
-        if (end - start > maxHeadBytes) {
-          this.fail(badResponse('head too long'));
-          return;
-        }
         keepReceived();
         this.held = bytes.subarray(start, end);
         return;
@@ -153,6 +160,11 @@ export class UpstreamConnection implements TransportOwner, Timed {
       }
       if (head.status >= 200) {
         this.startResponse(asker, bytes, headEnd, end);
+        return;
+      }
+      this.informationalBytes += headEnd - start;
+      if (this.informationalBytes > maxInformationalBytes) {
+        this.fail(badResponse('too much before the answer'));
         return;
       }
       // 100, 102, 103: passed on, the final response is still to come. HTTP/1.0 does not know them.
@@ -183,6 +195,9 @@ export class UpstreamConnection implements TransportOwner, Timed {
     const edits = asker.responseEdits;
     if (edits !== null) head.cutFields(bytes, edits.cuts);
     if (this.chunkData !== null) head.cutFields(bytes, chunkingNames);
+    // Some servers frame the body that there cannot be, and some clients would wait for it.
+    else if (head.status === 204 && (head.isChunked || head.hasContentLength))
+      head.cutFields(bytes, framingNames);
     const notice = this.noticeFor(asker);
     const inline = this.chunkData === null ? inlineEnd(headEnd, bodyEnd) : headEnd;
     const added = edits === null ? null : edits.lines;

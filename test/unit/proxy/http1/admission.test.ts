@@ -65,6 +65,31 @@ test('no other spelling of a path gets around a permission', () => {
   assert.equal(ask(admission, `/${'x'.repeat(10_000)}`)?.status, 414, 'what is not looked at is not let in');
 });
 
+test('no second value, spelling of a name or case of a method gets around a permission', () => {
+  const role = (type: 'exact' | 'prefix', value: string, invert = false): Partial<RequestMatch> => ({
+    headers: [{ name: 'x-role', type, value, ignoreCase: false, invert }],
+  });
+  const allows = (action: 'allow' | 'deny', match: Partial<RequestMatch>, fields: string, method = 'GET') => {
+    const last = action === 'allow' ? [] : [permission('allow', {})];
+    const permissions = new Permissions([permission(action, match), ...last], 'r');
+    return ask(new Admission('web', 'api', permissions, null), '/', method, 0, fields) === null;
+  };
+  for (const fields of [
+    'x-role: evil\r\nx-role: good\r\n',
+    'x-role: good\r\nX-Role:  evil \r\n',
+    'X_Role: evil\r\n',
+  ]) {
+    assert.equal(allows('deny', role('exact', 'evil'), fields), false, fields);
+    assert.equal(allows('allow', role('prefix', 'good'), fields), false, fields);
+    assert.equal(allows('allow', role('exact', 'evil', true), fields), false, fields);
+  }
+  assert.equal(allows('deny', role('exact', 'evil'), 'x-role: good\r\nx-role: better\r\n'), true);
+  assert.equal(allows('allow', role('prefix', 'good'), 'x-role: good\r\nx-role: good2\r\n'), true);
+  assert.equal(allows('allow', role('prefix', 'good'), 'x_role: good\r\n'), false, 'it was not said');
+  assert.equal(allows('deny', { methods: ['DELETE'] }, '', 'Delete'), false);
+  assert.equal(allows('allow', { methods: ['DELETE'] }, '', 'Delete'), false);
+});
+
 test('rates are kept for all together, for some routes and for each caller, and say when to come again', () => {
   const policy: RateLimitsPolicy = {
     instance: { requestsPerSecond: 100, burst: 100 },

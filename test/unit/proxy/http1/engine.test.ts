@@ -308,6 +308,42 @@ test('an answer goes on in the version that the proxy speaks', () => {
   assert.equal(client.end, null);
 });
 
+test('a head that is too long is refused, however it comes', () => {
+  const long = `GET / HTTP/1.1\r\nHost: api\r\nX: ${'x'.repeat(65_536)}\r\n\r\n`;
+  for (const cut of [0, 60_000, long.length - 1]) {
+    const engine = new TestEngine();
+    const { client } = engine.accept();
+    client.receive(long.slice(0, cut));
+    client.receive(long.slice(cut));
+    assert.match(client.take(), /^HTTP\/1\.1 431 /, `${cut}`);
+    const { client: other } = engine.accept();
+    other.receive(get);
+    engine.server.receive(long.replace('GET / HTTP/1.1', 'HTTP/1.1 200 OK'));
+    assert.match(other.take(), /^HTTP\/1\.1 502 /, `${cut}`);
+  }
+});
+
+test('an answer that has no body says nothing of how one would end', () => {
+  const engine = new TestEngine();
+  const { client } = engine.accept();
+  client.receive(get);
+  engine.server.receive('HTTP/1.1 204 None\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n0\r\n\r\n');
+  assert.equal(client.take(), 'HTTP/1.1 204 None\r\nX: y\r\n\r\n');
+});
+
+test('what only informs before an answer is passed on, but not for ever', () => {
+  const engine = new TestEngine();
+  const { client } = engine.accept();
+  client.receive(get);
+  const hint = 'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n';
+  for (let i = 0; i < 100; i++) engine.server.receive(hint);
+  assert.equal(client.take(), hint.repeat(100));
+  for (let sent = 0; sent < 1_000_000 && engine.server.end === null; sent += hint.length)
+    engine.server.receive(hint);
+  assert.ok(client.take().length < 300_000);
+  assert.equal(engine.server.end, 'destroy');
+});
+
 test('draining lets the answer under way out and says that it is the last', () => {
   const engine = new TestEngine();
   const { client, connection } = engine.accept();
