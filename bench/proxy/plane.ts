@@ -39,10 +39,11 @@ async function bundled(stage: Stage): Promise<string> {
     platform: 'node',
     checks: { pluginTimings: false },
   });
-  const file = join(stage.directory, 'plane.mjs');
-  await bundle.write({ file, charset: 'ascii', comments: false });
+  // What is loaded later is a file of its own.
+  const [dir, entryFileNames, chunkFileNames] = [stage.directory, 'plane.mjs', 'plane-[name].mjs'];
+  await bundle.write({ dir, entryFileNames, chunkFileNames, charset: 'ascii', comments: false });
   await bundle.close();
-  return file;
+  return join(dir, entryFileNames);
 }
 
 /** What bin/starling sets besides. */
