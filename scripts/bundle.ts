@@ -23,6 +23,15 @@ const threads: Plugin = {
   },
 };
 
+/** Noise is given its ciphers: those that it falls back to would be set up all the same when it is loaded. */
+const givenCiphers: Plugin = {
+  name: 'given-ciphers',
+  load: {
+    filter: { id: /@libp2p[\\/]noise[\\/]dist[\\/]src[\\/]crypto[\\/]index\.js$/ },
+    handler: () => 'export const defaultCrypto = undefined;',
+  },
+};
+
 const began = new Date();
 try {
   const bundle = await rolldown({
@@ -30,7 +39,7 @@ try {
     platform: 'node',
     // It loads its compiled half from beside its own file.
     external: ['classic-level'],
-    plugins: [threads],
+    plugins: [threads, givenCiphers],
     checks: { pluginTimings: false },
   });
   await bundle.write({

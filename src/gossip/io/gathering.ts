@@ -7,6 +7,7 @@
 import type { ConnectionEncrypter, MessageStream, StreamMuxer, StreamMuxerFactory } from '@libp2p/interface';
 import { noise } from '@libp2p/noise';
 import { yamux } from '@libp2p/yamux';
+import { noiseCrypto } from './noise-crypto.ts';
 
 type Data = Parameters<MessageStream['send']>[0];
 type Components = Parameters<ReturnType<typeof noise>>[0];
@@ -24,7 +25,7 @@ const windowUpdateType = 1;
 
 /** Noise that hands every message to the socket in one piece, and finds the end of what was read at no cost. */
 export function wholeNoise(): (components: Components) => ConnectionEncrypter {
-  const create = noise();
+  const create = noise({ crypto: noiseCrypto });
   return (components) => {
     const encrypter = create(components);
     const { secureInbound, secureOutbound } = encrypter;
