@@ -110,6 +110,14 @@ export const optionNames: { readonly [name: string]: 'value' | 'list' | 'switch'
   'log-level': 'value',
 };
 
+/** The words that the values of some options may be. */
+export const optionChoices = {
+  proxy: ['embedded', 'none'],
+  'default-intention': ['allow', 'deny'],
+  'log-format': ['json', 'text'],
+  'log-level': ['debug', 'info', 'warn', 'error'],
+} as const satisfies { readonly [name: string]: readonly string[] };
+
 /** The environment variable of an option: `--gossip-port` is `STARLING_GOSSIP_PORT`. */
 export function environmentName(option: string): string {
   return `STARLING_${option.toUpperCase().replaceAll('-', '_')}`;
@@ -201,13 +209,13 @@ export function agentSettings(sources: readonly RawOptions[], machine: MachineFa
     services: reader.text('services'),
     proxy: proxyMode(reader.text('proxy') ?? 'embedded'),
     proxyWorkers: reader.whole('proxy-workers', 1, 0, maxProxyWorkers),
-    defaultIntention: reader.choice('default-intention', ['allow', 'deny'], 'deny'),
+    defaultIntention: reader.choice('default-intention', optionChoices['default-intention'], 'deny'),
     dev,
     svidTtlMs: reader.duration('svid-ttl', 12 * 3_600_000, 10_000, maxTtlMs),
     rootTtlMs: reader.duration('root-ttl', 90 * 24 * 3_600_000, minRootLifetimeMs, maxRootLifetimeMs),
     trustees: trusteePolicy(reader),
-    logFormat: reader.choice('log-format', ['json', 'text'], 'text'),
-    logLevel: reader.choice('log-level', ['debug', 'info', 'warn', 'error'], 'info'),
+    logFormat: reader.choice('log-format', optionChoices['log-format'], 'text'),
+    logLevel: reader.choice('log-level', optionChoices['log-level'], 'info'),
     isDataDirTemporary: dataDir === null && dev,
     // Last, so that no temporary directory is made for options that are refused.
     dataDir: dataDir ?? defaultDataDir(dev, machine),

@@ -34,7 +34,7 @@ export function spanOf(observation: Observation, trace: HopTrace, startedAtMs: n
       : [
           attribute('http.request.method', head.method),
           attribute('url.path', head.path),
-          attribute('server.address', head.authority),
+          ...serverAttributes(head.authority),
           attribute('starling.request_id', head.requestId),
         ]),
     ...(observation.upstream === '' ? [] : [attribute('network.peer.name', observation.upstream)]),
@@ -58,6 +58,17 @@ export function spanOf(observation: Observation, trace: HopTrace, startedAtMs: n
       status: isError ? { code: statusError, message: observation.detail } : {},
     },
   };
+}
+
+/** The host and the port that a client named, apart as the conventions have them; the port only where it said one. */
+function serverAttributes(authority: string): Attribute[] {
+  const [, bracketed, plain, port] = /^(?:\[([^\]]*)\]|([^:]*))(?::(\d{1,5}))?$/.exec(authority) ?? [];
+  const address = bracketed ?? plain ?? authority;
+  if (address === '') return [];
+  return [
+    attribute('server.address', address),
+    ...(port === undefined ? [] : [attribute('server.port', Number(port))]),
+  ];
 }
 
 function attribute(key: string, value: string | number): Attribute {

@@ -1,5 +1,5 @@
 /** `intention`: who may call whom, one pair at a time. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { readStructured } from './files.ts';
 import { type CommonOptions, common, operatorCommand, run } from './invocation.ts';
 import { type Cell, printable, table, tinted } from './output.ts';
@@ -88,9 +88,8 @@ async function list(options: CommonOptions): Promise<void> {
   });
 }
 
-async function match(name: string, options: MatchOptions, command: Command): Promise<void> {
+async function match(name: string, options: MatchOptions): Promise<void> {
   const { by } = options;
-  if (by !== 'source' && by !== 'destination') command.error('--by must be source or destination');
   await run(options, async (invocation) => {
     const query = new URLSearchParams({ by, name });
     const answer = await invocation.client.get<{ readonly [name: string]: Intention[] }>(
@@ -162,7 +161,9 @@ export function addIntentionCommands(program: Command): void {
   common(intention.command('list').description('every intention, the one that decides first')).action(list);
   common(intention.command('match').addArgument(partyArgument('<service>')))
     .description('intentions that concern a service, the one that decides first')
-    .option('--by <side>', 'as destination or as source', 'destination')
+    .addOption(
+      new Option('--by <side>', 'as which side').choices(['destination', 'source']).default('destination'),
+    )
     .action(match);
   common(ofPair(intention.command('check')))
     .description('exit 0 if calls are allowed, 1 if denied')

@@ -5,7 +5,7 @@ import { type CommonOptions, common, run } from './invocation.ts';
 import { printable, table, tinted } from './output.ts';
 import { addTapCommand } from './tap-command.ts';
 import { addTopCommand } from './top-command.ts';
-import { noProxy, trafficTable } from './traffic-table.ts';
+import { noProxy, trafficTable, troubleLines } from './traffic-table.ts';
 
 const trafficNote =
   'REQUESTS, RETRIES and DENIED since the agent started, the rest of the last minute of traffic';
@@ -33,8 +33,9 @@ async function stat(options: StatOptions): Promise<void> {
     const onlyDenied = options.denied === true;
     invocation.show(onlyDenied ? (report?.denied ?? null) : report, () => {
       if (report === null) return noProxy;
-      const text = onlyDenied ? denialTable(report.denied) : trafficTable(report);
-      return `${text}\n\n${tinted(onlyDenied ? denialNote : trafficNote, 'dim')}`;
+      if (onlyDenied) return `${denialTable(report.denied)}\n\n${tinted(denialNote, 'dim')}`;
+      const troubles = troubleLines(report).map((line) => tinted(line, 'warn'));
+      return [trafficTable(report), ...troubles, '', tinted(trafficNote, 'dim')].join('\n');
     });
     return 0;
   });

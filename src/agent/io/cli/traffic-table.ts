@@ -71,3 +71,24 @@ function milliseconds(value: number | null): string {
 export function trafficTable({ traffic }: TrafficReport): string {
   return table(trafficHeader, traffic.map(trafficRow));
 }
+
+/** What keeps calls from going where they should: a line for each cluster that has something to tell. */
+export function troubleLines({ clusters = [], breakers = [], endpoints = [] }: TrafficReport): string[] {
+  return clusters.flatMap(({ source, cluster, isPanicking, panics, overflows }) => {
+    const isOfIt = (one: { readonly source: string; readonly cluster: string }): boolean =>
+      one.source === source && one.cluster === cluster;
+    const circuit = breakers.find(isOfIt)?.state ?? 'closed';
+    const ejected = endpoints.filter((one) => isOfIt(one) && one.ejected).length;
+    const turnedAway = Object.entries(overflows).filter(([, count]) => count > 0);
+    const troubles = [
+      ...(circuit === 'closed' ? [] : [`circuit ${circuit}`]),
+      ...(ejected === 0 ? [] : [`${ejected} ejected`]),
+      ...(isPanicking ? ['in panic: all endpoints are asked, whatever their health'] : []),
+      ...(panics === 0 ? [] : [`${panics} calls in panic`]),
+      ...turnedAway.map(([limit, count]) => `${count} over the limit of ${limit}`),
+    ];
+    return troubles.length === 0
+      ? []
+      : [`${printable(source)} -> ${printable(cluster)}: ${troubles.join(', ')}`];
+  });
+}

@@ -1,6 +1,7 @@
 /** `token`: who is let in. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { Fault } from '../../../core.ts';
+import { grantRoles } from '../../../trust/grant.ts';
 import { encodeOperatorToken } from '../../../trust/token.ts';
 import type { CreatedToken, RevokedToken, TokenStatus } from '../../port.ts';
 import { type CommonOptions, common, type Invocation, operatorCommand, run, segment } from './invocation.ts';
@@ -102,11 +103,11 @@ export function addTrustCommands(program: Command): void {
       anotherService,
       [],
     )
-    .option(
-      '--role <role>',
-      'agent, operator or trustee (repeatable; default: agent and trustee)',
-      anotherRole,
-      [],
+    .addOption(
+      new Option('--role <role>', 'what it admits to (repeatable; default: agent and trustee)')
+        .choices(grantRoles)
+        .argParser(anotherRole)
+        .default([]),
     )
     .option('--ttl <duration>', 'how long it can be used', tokenTtl, '1h')
     .option('--uses <count>', 'how many hosts it admits', tokenUses, 1)

@@ -3,9 +3,11 @@ import { Fault } from '../../../core.ts';
 import { maxValueBytes } from '../../../gossip/replica/record.ts';
 import type { Json } from '../../consul.ts';
 import { entrySchema, formOf, parseConfigEntry } from '../../entries/entry.ts';
+import { completed, entryShape } from '../../entries/filter.ts';
 import { supportedKinds } from '../../entries/kinds.ts';
 import { spelledAs } from '../../fields.ts';
 import type { StoredEntry } from '../../port.ts';
+import type { Keep } from './filtered.ts';
 import { type ApiContext, type ApiRequest, bodyJson, json, operatorOf, type Route } from './route.ts';
 
 function entryJson({ entry, createIndex, modifyIndex }: StoredEntry): Json {
@@ -47,6 +49,12 @@ function comparedIndex(request: ApiRequest): number | null {
 function isAsSeen({ agent }: ApiContext, kind: string, name: string, index: number | null): boolean {
   return index === null || index === (agent.policy.get(kind, name)?.modifyIndex ?? 0);
 }
+
+/** What an entry does not say is empty, zero or false to a filter. */
+const entriesThatMatch: Keep = (body, matches) =>
+  (body as readonly StoredEntry['entry'][]).filter((entry) =>
+    matches(completed(entry, entryShape(String(entry.Kind)))),
+  );
 
 function named({ agent }: ApiContext, request: ApiRequest): StoredEntry {
   const kind = kindOf(request);
@@ -95,6 +103,7 @@ export const configRoutes: readonly Route[] = [
     path: '/v1/config/:kind',
     summary: 'Config entries of a kind',
     topic: (_context, request) => `config:${request.params.kind}`,
+    filter: { shape: (request) => entryShape(kindOf(request)), keep: entriesThatMatch },
     answer: ({ agent }, request) => json(agent.policy.list(kindOf(request)).map(entryJson)),
   },
   {

@@ -12,7 +12,8 @@ export function filterOf(route: Route, request: ApiRequest): Filter | null {
   if (text === null || text.trim() === '') return null;
   if (route.filter === undefined)
     throw new Fault('unsupported', 'this path takes no filter', { field: 'filter' });
-  return compileFilter(text, route.filter.shape);
+  const { shape } = route.filter;
+  return compileFilter(text, typeof shape === 'function' ? shape(request) : shape);
 }
 
 /** The answer with only the rows that match. Whatever was refused stays as it is. */

@@ -61,7 +61,7 @@ export interface Route {
   /** What a blocking query of this path waits for; without it the path never blocks. */
   readonly topic?: (context: ApiContext, request: ApiRequest) => Topic;
   /** What `?filter` chooses from; without it the path takes none. */
-  readonly filter?: { readonly shape: Shape; readonly keep: Keep };
+  readonly filter?: { readonly shape: Shape | ((request: ApiRequest) => Shape); readonly keep: Keep };
   /** The present hash of what is answered, for paths that can also block by `?hash=`. */
   readonly hash?: (context: ApiContext, request: ApiRequest) => string;
   readonly answer: (context: ApiContext, request: ApiRequest) => Answer | Promise<Answer>;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -398,27 +398,6 @@ test('ca, stat and completion answer', async () => {
   assert.equal(bash.code, 0);
   assert.match(bash.stdout, /'intention create'\) words='[^']*--allow/);
   assert.match((await starlingWith(['completion', 'zsh'])).stdout, /bashcompinit/);
-});
-
-test('completion knows subcommands, flags and the words that arguments may be, at every depth', async () => {
-  const { stdout: script } = await starlingWith(['completion', 'bash']);
-  const complete = (line: string): string[] => {
-    const words = line.split(' ');
-    const ask = `${script}\nCOMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')})\nCOMP_CWORD=${words.length - 1}\n`;
-    const all = execFileSync('bash', ['-c', `${ask}_starling\nprintf '%s\\n' "\${COMPREPLY[@]}"`], {
-      encoding: 'utf8',
-    });
-    return all.trim().split('\n');
-  };
-  assert.deepEqual(complete('starling sna'), ['snapshot']);
-  assert.deepEqual(complete('starling config hist'), ['history']);
-  assert.deepEqual(complete('starling config read service-r'), ['service-resolver', 'service-router']);
-  assert.deepEqual(complete('starling config rollback service-router api --t'), ['--timeout', '--to']);
-  assert.deepEqual(complete('starling ca recovery-key cr'), ['create']);
-  assert.deepEqual(complete('starling ca recovery-key create --se'), ['--seats']);
-  assert.deepEqual(complete('starling explain web api --why'), ['--why-not']);
-  assert.deepEqual(complete('starling agent --vip'), ['--vip-range']);
-  assert.deepEqual(complete('starling completion z'), ['zsh']);
 });
 
 test('every command prints JSON if asked, and names what was nearly right', async () => {

@@ -92,6 +92,35 @@ test('a list of entries waits for its kind only', async () => {
   );
 });
 
+test('a list is filtered by what its kind may say, and what an entry does not say is empty', async () => {
+  const entries = [
+    { Kind: 'service-defaults', Name: 'sift-a', Protocol: 'http', MaxInboundConnections: 9 },
+    { Kind: 'service-defaults', Name: 'sift-b', Protocol: 'tcp', Meta: { team: 'red' } },
+    { Kind: 'service-router', Name: 'sift-a', Routes: [{ Destination: { Service: 'sift-c' } }] },
+  ];
+  for (const entry of entries) assert.equal((await put('/v1/config', entry)).text, 'true');
+  const names = async (kind: string, filter: string) => {
+    const { status, text } = await api.call('GET', `/v1/config/${kind}?filter=${encodeURIComponent(filter)}`);
+    assert.equal(status, 200, text);
+    return (JSON.parse(text) as { Name: string }[]).map(({ Name }) => Name);
+  };
+  const defaults = (filter: string) => names('service-defaults', `Name matches "^sift" and ${filter}`);
+  assert.deepEqual(await defaults('Protocol == tcp'), ['sift-b']);
+  assert.deepEqual(await defaults('MaxInboundConnections == 0'), ['sift-b']);
+  assert.deepEqual(await defaults('Meta.team == red or MaxInboundConnections == 9'), ['sift-a', 'sift-b']);
+  assert.deepEqual(await defaults('Outbound.RequestTimeout == ""'), ['sift-a', 'sift-b']);
+  assert.deepEqual(await names('service-router', 'Routes is not empty and Name == "sift-a"'), ['sift-a']);
+  for (const [kind, filter] of [
+    ['service-defaults', 'Routes is empty'],
+    ['service-router', 'Protocol == tcp'],
+    ['service-defaults', 'MaxInboundConnections == many'],
+  ]) {
+    const path = `/v1/config/${kind}?filter=${encodeURIComponent(filter!)}`;
+    assert.equal((await api.call('GET', path)).status, 400, filter);
+  }
+  assert.equal((await api.call('GET', '/v1/config/smoke?filter=Name==a')).status, 400);
+});
+
 test('permissions are written by either API, and a check asks them about one request', async () => {
   const exact = '/v1/connect/intentions/exact?source=batch&destination=api';
   const Permissions = [

@@ -270,3 +270,18 @@ test('a denial is logged at once, then every half minute with how often it happe
   assert.equal(lines, 20);
   assert.equal(note('caller-500', 60_000), 2);
 });
+
+test('a span names the server and its port apart, and no port that the client did not say', () => {
+  const observed = new Observed();
+  observed.observer.configure(null, { endpoint, sample: 1 });
+  const serverOf = (authority: string) => {
+    observed.request(`GET / HTTP/1.1\r\nHost: ${authority}\r\n\r\n`);
+    const { attributes } = observed.spans.at(-1)!.json as { attributes: { key: string; value: object }[] };
+    return attributes
+      .filter(({ key }) => key.startsWith('server.'))
+      .map(({ value }) => Object.values(value)[0]);
+  };
+  assert.deepEqual(serverOf('api.mesh'), ['api.mesh']);
+  assert.deepEqual(serverOf('127.0.1.1:9100'), ['127.0.1.1', '9100']);
+  assert.deepEqual(serverOf('[fd00::7]:81'), ['fd00::7', '81']);
+});
