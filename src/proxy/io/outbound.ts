@@ -8,8 +8,12 @@ import { BoundServer, logBind } from './listener.ts';
 import type { Plane } from './options.ts';
 import { type Carried, type Carrying, OutboundClient } from './outbound-client.ts';
 import type { OutboundRoutes } from './outbound-routes.ts';
+import { readsInto, reopened } from './reads.ts';
 import { SocketTransport } from './socket.ts';
 import { peerOwner } from './socket-owner.ts';
+
+/** Room for one read of what an application asks, at first: most connections are idle most of the time. */
+const firstReadBytes = 4 * 1024;
 
 export class OutboundListener implements Carrying {
   private config: ListenerConfig;
@@ -48,7 +52,7 @@ export class OutboundListener implements Carrying {
     if (this.server?.accepts) return;
     const before = this.server;
     const { id, address, port } = this.config;
-    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.accept(socket));
+    const server = createServer({ pauseOnConnect: true }, (socket) => this.accept(socket));
     this.server = await BoundServer.bind(
       { id, address, port, isShared: this.plane.sharesPorts },
       server,
@@ -57,7 +61,11 @@ export class OutboundListener implements Carrying {
     logBind(this.plane.log, before, this.server);
   }
 
-  private accept(socket: Socket): void {
+  private accept(accepted: Socket): void {
+    const socket = reopened(
+      accepted,
+      readsInto(firstReadBytes, () => transport.owner),
+    );
     const transport = new SocketTransport(socket, this.plane.context, true);
     const { caller, destination } = this.config;
     const address = socket.remoteAddress ?? '';

@@ -11,14 +11,13 @@ import {
   nobody,
   type Transport,
   type TransportOwner,
-  takeKept,
 } from '../transport.ts';
+import { readsInto } from './reads.ts';
 
 /** Probes on silent connections, so that a peer that vanished is noticed within minutes. */
 const keepAliveProbeMs = 30_000;
-/** Room for one read of an application's answer at first, and once an answer has filled that. */
+/** Room for one read of an application's answer, at first. */
 const firstReadBytes = 16 * 1024;
-const readBytes = 64 * 1024;
 const nothing = Buffer.alloc(0);
 
 /**
@@ -72,10 +71,7 @@ export class SocketTransport implements Transport, Timed {
     socket.on('close', () => this.closed());
   }
 
-  /**
-   * Connects in the clear. Reads go to one buffer again and again, as long as nobody keeps what was read: an
-   * application's answers are mostly copied on at once, and would otherwise be most of the garbage there is.
-   */
+  /** Connects in the clear. */
   static connect(
     host: string,
     port: number,
@@ -83,25 +79,8 @@ export class SocketTransport implements Transport, Timed {
     context: EngineContext,
     onConnect: (transport: SocketTransport) => void,
   ): SocketTransport {
-    let buffer = Buffer.allocUnsafeSlow(firstReadBytes);
-    let wasFilled = false;
-    const socket = connect({
-      host,
-      port,
-      allowHalfOpen: true,
-      onread: {
-        buffer() {
-          if (takeKept() || (wasFilled && buffer.length < readBytes))
-            buffer = Buffer.allocUnsafeSlow(wasFilled ? readBytes : buffer.length);
-          return buffer;
-        },
-        callback(count) {
-          wasFilled = count === buffer.length;
-          transport.owner.onData(buffer, 0, count);
-          return true;
-        },
-      },
-    });
+    const onread = readsInto(firstReadBytes, () => transport.owner);
+    const socket = connect({ host, port, allowHalfOpen: true, onread });
     const transport = new SocketTransport(socket, context, false);
     transport.watchConnect(timeoutMs, () => onConnect(transport));
     return transport;
