@@ -13,7 +13,7 @@ import { Forgeries } from './forgery.ts';
 import { Host, type HostWatcher, type Surroundings } from './host.ts';
 import { drawSigner } from './keys.ts';
 import { Ledger } from './ledger.ts';
-import { forgetfulAnswer, survivesOneLiar } from './liar.ts';
+import { forgetfulAnswer, isOfAgreement, survivesOneLiar } from './liar.ts';
 import { Links } from './links.ts';
 import { Network } from './network.ts';
 import type { Plan, Step, TrustTerms } from './plan.ts';
@@ -63,7 +63,7 @@ export class Flock implements Reach {
     const { sabotage } = options;
     this.network.intercept = (from, to, kind, bytes) => {
       const attacker = this.attackers.get(to);
-      if (kind === 'frame' && this.forgets(to, from, bytes)) return true;
+      if (kind === 'frame' && (this.forgets(to, from, bytes) || this.isMute(from, bytes))) return true;
       if (attacker === undefined && sabotage === null) return false;
       if (kind !== 'frame' && kind !== 'membership') return false;
       const frame = kind === 'frame' ? bytes : seal('gossip', bytes);
@@ -105,6 +105,14 @@ export class Flock implements Reach {
 
   isLiar({ number }: Host): boolean {
     return this.plan.liars.some(({ host }) => host === number);
+  }
+
+  /** Whether a liar keeps to itself what it owes the others. */
+  private isMute(number: number, frame: Uint8Array): boolean {
+    const liar = this.plan.liars.find(({ host }) => host === number);
+    if (liar?.lies.includes('silent-agreement') !== true) return false;
+    const epoch = this.host(number).agent?.credentials()?.epochStatus().current;
+    return epoch !== undefined && survivesOneLiar(epoch) && isOfAgreement(frame);
   }
 
   /** Whether a liar answered a question in its agent's stead, as if it had never given its word before. */

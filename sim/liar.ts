@@ -84,7 +84,7 @@ export class LyingEngine implements Engine {
 
   /** Some receivers get what belongs to another dealing of its own. */
   private inDealing(send: Send, others: readonly EngineReport[]): readonly EngineReport[] {
-    if (this.tells('withheld-answers')) return [];
+    if (this.options.lies.includes('silent-dealing') || this.tells('withheld-answers')) return [];
     const type = send.bytes[typeAt];
     const isToldWrong =
       (type === dealingType && this.tells('two-dealings')) ||
@@ -104,6 +104,14 @@ export class LyingEngine implements Engine {
 /** One bit further: still a number, and the wrong one. */
 function flipped(share: Uint8Array): Uint8Array {
   return share.map((byte, i) => (i === 0 ? byte ^ 1 : byte));
+}
+
+/** Whether this frame has a part in an agreement, which needs everybody's. */
+export function isOfAgreement(frame: Uint8Array): boolean {
+  const { room, payload } = open(frame);
+  if (room !== 'epoch') return false;
+  const { type } = decodeMessage(payload);
+  return type !== 'ask' && type !== 'records';
 }
 
 /** What somebody who is asked for its word answers if it has forgotten all that it ever said. */

@@ -30,7 +30,9 @@ export const lies = [
   'withheld-answers',
   'forgotten-word',
 ] as const;
-export type Lie = (typeof lies)[number];
+/** What it leaves undone, all the time: nothing of it can be proven to anybody. */
+export const silences = ['silent-dealing', 'silent-agreement'] as const;
+export type Lie = (typeof lies)[number] | (typeof silences)[number];
 
 export type Step =
   /** The process is killed at once (SIGKILL); the host answers for it with refusals. */

@@ -42,7 +42,7 @@ export class TrustCheckers {
 
   /** What the mesh still owes; null when nothing, or when it cannot: too few trustees are left. */
   unsettled(): string | null {
-    const awake = this.flock.awake();
+    const awake = this.honest();
     const latest = this.latestEpoch(awake);
     if (latest === null || !this.isUp(latest, awake)) return null;
     return this.wrongTrustees(latest, awake) ?? first(awake, (host) => this.unsettledAt(host, latest));
@@ -50,9 +50,14 @@ export class TrustCheckers {
 
   /** Whether so many trustees are gone for good that nobody can sign any more. */
   isLost(): boolean {
-    const awake = this.flock.awake();
+    const awake = this.honest();
     const latest = this.latestEpoch(awake);
     return latest !== null && !this.isUp(latest, awake);
+  }
+
+  /** What is owed is owed by those who do their part. */
+  private honest(): Host[] {
+    return this.flock.awake().filter((host) => !this.flock.isLiar(host));
   }
 
   private latestEpoch(awake: readonly Host[]): EpochDescriptor | null {
@@ -77,7 +82,8 @@ export class TrustCheckers {
     const row = rows.findLast(({ trustees }) => trustees <= awake.length);
     if (row !== undefined && row.trustees > seats)
       return `${awake.length} hosts are here, and only ${seats} of ${row.trustees} seats are taken`;
-    const absent = plan.trustees.filter((id) => !awake.some((host) => host.id === id));
+    const here = this.flock.awake();
+    const absent = plan.trustees.filter((id) => !here.some((host) => host.id === id));
     return absent.length > 0 && awake.length >= seats ? `${absent.length} trustees are away` : null;
   }
 

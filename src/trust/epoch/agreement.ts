@@ -66,7 +66,7 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
       mesh: options.genesis.plan.mesh,
       random: options.random,
       timings: options.timings,
-      design: (repair, now) => this.office.design(repair, now),
+      design: (repair, forgiving, now) => this.office.design(repair, forgiving, now),
     });
   }
 
@@ -241,7 +241,7 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
     this.attemptAt = null;
     if (!this.office.isTrustee || this.leader.isLeading) return [];
     const { lock, promised } = acceptor.state;
-    if (lock === null && this.office.design(this.office.lacksShare(), now) === null) {
+    if (lock === null && this.office.design(this.office.lacksShare(), false, now) === null) {
       this.wantedAt = null;
       return [];
     }

@@ -31,6 +31,8 @@ export interface Post {
 export interface Design extends Seats {
   readonly kind: EpochKind;
   readonly cold: ColdPlan | null;
+  /** Leaves out somebody for what this host saw itself: others may not have seen it. */
+  readonly passesOver: boolean;
 }
 
 type Phase =
@@ -61,6 +63,8 @@ interface Attempt {
   resendAt: Millis;
   /** Who will not go along in this phase. */
   readonly refusals: Map<HostId, { readonly promised: number; readonly retryAfterMs: number }>;
+  /** Of what is dealt for. */
+  passesOver: boolean;
 }
 
 export interface LeaderOptions {
@@ -69,8 +73,11 @@ export interface LeaderOptions {
   readonly mesh: string;
   readonly random: Random;
   readonly timings: EpochTimings;
-  /** Null when nothing is to change any more. `repair`: somebody lacks its share. */
-  readonly design: (repair: boolean, now: Millis) => Design | null;
+  /**
+   * Null when nothing is to change any more. `repair`: somebody lacks its share. `forgiving`: as if this host had
+   * nothing against anybody.
+   */
+  readonly design: (repair: boolean, forgiving: boolean, now: Millis) => Design | null;
 }
 
 export class Leader {
@@ -82,8 +89,10 @@ export class Leader {
   private notBefore: Millis = 0;
   /** Dealers that refused, or with whom a dealing came to nothing; asked last. */
   private readonly unreliable = new Set<HostId>();
-  /** Who refused when all others had promised what a new key needed. */
+  /** Who refused its part in a new key. */
   private readonly reluctant = new Set<HostId>();
+  /** Others would keep whom this host would pass over: they are to see for themselves, in a dealing with it. */
+  private isForgiving = false;
   /** Why the last attempt came to nothing, for people. */
   lastFailure: string | null = null;
 
@@ -124,7 +133,14 @@ export class Leader {
     this.highestBallot = ballot;
     const phase: Phase = { name: 'prepare', promises: new Map(), lock: null };
     const { roundMs, resendMs } = this.options.timings;
-    this.attempt = { ballot, phase, deadline: now + roundMs, resendAt: now + resendMs, refusals: new Map() };
+    this.attempt = {
+      ballot,
+      phase,
+      deadline: now + roundMs,
+      resendAt: now + resendMs,
+      refusals: new Map(),
+      passesOver: false,
+    };
     return this.posts(this.attempt);
   }
 
@@ -132,6 +148,7 @@ export class Leader {
   fail(reason: string, now: Millis): Post[] {
     const { attempt } = this;
     this.attempt = null;
+    this.isForgiving = false;
     this.lastFailure = reason;
     this.failures++;
     const { maxPauseMs, resendMs } = this.options.timings;
@@ -177,8 +194,9 @@ export class Leader {
    * others lead next (see `Silences`).
    */
   private suspectSilent(phase: Extract<Phase, { name: 'deal' }>, now: Millis): void {
-    for (const dealer of phase.plan.dealers)
-      if (!phase.acks.has(dealer) && dealer !== this.options.self) this.unreliable.add(dealer);
+    if (phase.plan.kind === 'reshare')
+      for (const dealer of phase.plan.dealers)
+        if (!phase.acks.has(dealer) && dealer !== this.options.self) this.unreliable.add(dealer);
     const { plan } = this.electorate.current;
     if (plan.threshold > 1)
       this.notBefore = Math.max(this.notBefore, now + this.options.timings.dealMs * leadersNeeded(plan));
@@ -269,7 +287,7 @@ export class Leader {
       return this.enter(attempt, vote, roundMs, now);
     }
     const repair = promises.some((promise) => !promise.holdsShare);
-    const design = this.options.design(repair, now);
+    const design = this.options.design(repair, this.isForgiving, now);
     // The promise that shows who lacks a share may be yet to come; if there is none, time runs out and that is it.
     if (design === null) return [];
     const dealers = this.dealersOf(design, promises);
@@ -308,7 +326,7 @@ export class Leader {
     if (promises.size < this.electorate.threshold || lock !== null) return null;
     const vouchers = [...promises.values()];
     const repair = vouchers.some((promise) => !promise.holdsShare);
-    const design = this.options.design(repair, now);
+    const design = this.options.design(repair, this.isForgiving, now);
     if (design?.kind !== 'generate') return null;
     const missing = design.trustees.filter((host) => this.electorate.has(host) && !promises.has(host));
     const refused = missing.filter((host) => attempt.refusals.has(host));
@@ -324,6 +342,7 @@ export class Leader {
     promises: readonly Voucher[],
     now: Millis,
   ): Post[] {
+    attempt.passesOver = design.passesOver;
     const plan = this.planOf(design, dealers, attempt.ballot, now);
     const justification: Justification = { promises, lock: null };
     const session = sessionOf(plan);
@@ -425,16 +444,30 @@ export class Leader {
       const { trustees, dealers, kind } = phase.plan;
       const needed = sharesNeeded(phase.plan.threshold, trustees.length);
       hopeless = refused(dealers) > 0 || refused(trustees) > trustees.length - needed;
-      const isKnown = this.unreliable.has(from);
-      if (dealers.includes(from) && from !== this.options.self) this.unreliable.add(from);
-      // A new key is not made without it, and it does not want once more: the others shall see that it says nothing.
-      if (kind === 'generate' && isKnown) return [];
+      if (kind === 'reshare' && dealers.includes(from)) this.unreliable.add(from);
+      // Some objection of its own to this very plan apart, it does not want once more: all shall see that it says nothing.
+      if (kind === 'generate' && !this.objects(attempt, message.code) && this.isReluctant(from)) return [];
     }
     if (!hopeless) return [];
+    const isKept = this.objects(attempt, message.code);
     let waitMs = 0;
     for (const { retryAfterMs } of attempt.refusals.values()) waitMs = Math.max(waitMs, retryAfterMs);
     if (phase.name === 'prepare' && waitMs > 0) return this.standBack(waitMs, now);
-    return this.fail(`refused: ${message.code} (${phase.name})`, now);
+    const posts = this.fail(`refused: ${message.code} (${phase.name})`, now);
+    this.isForgiving = isKept;
+    return posts;
+  }
+
+  /** Whether somebody would keep whom this ballot passes over. */
+  private objects({ passesOver }: Attempt, code: string): boolean {
+    return passesOver && (code === 'seat-in-use' || code === 'seniority');
+  }
+
+  /** Whether it refused before. */
+  private isReluctant(host: HostId): boolean {
+    const isKnown = this.reluctant.has(host);
+    if (host !== this.options.self) this.reluctant.add(host);
+    return isKnown;
   }
 
   /** A ballot that another trustee names, if following it cannot lead too far up. */

@@ -264,19 +264,20 @@ export class Office {
     return { ...this.view, candidates };
   }
 
-  /** The seats this host would have; null when all is as it should be. */
-  design(repair: boolean, now: Millis): Design | null {
+  /** The seats this host would have; null when all is as it should be. `forgiving`: with nothing against anybody. */
+  design(repair: boolean, forgiving: boolean, now: Millis): Design | null {
     const { current } = this;
-    const view = this.seen(now);
+    const view = forgiving ? this.view : this.seen(now);
+    const passesOver = view !== this.view;
     // A new key is dealt by all who will hold it, so that nobody can wait for the absent.
     const rotates = current.plan.threshold > 1 && wantsRotation(view, current);
     const seats = selectSeats(current.plan, view.candidates, this.options.policy, now, rotates);
     const isSame = sameSeats(seats, current.plan);
     const cold = coldPlanFor(view.cold, seats.threshold);
-    if (current.plan.threshold === 1) return isSame ? null : { ...seats, kind: 'generate', cold };
-    if (rotates) return { ...seats, kind: 'generate', cold };
+    if (current.plan.threshold === 1) return isSame ? null : { ...seats, kind: 'generate', cold, passesOver };
+    if (rotates) return { ...seats, kind: 'generate', cold, passesOver };
     if (isSame && !repair && !wantsRefresh(view, current) && !wantsOtherCold(view, current)) return null;
-    return { ...seats, kind: 'reshare', cold };
+    return { ...seats, kind: 'reshare', cold, passesOver };
   }
 
   /** Throws a `Fault` unless this host would have it so; see `judgePlan` for the codes. */

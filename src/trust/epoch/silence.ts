@@ -12,6 +12,9 @@
  * vote for the epoch without it, at most n - k leave at once, and whoever takes the seat is the senior of those who
  * may, not the leader's choice.
  *
+ * Not all see it at once: who misses too few dealings objects to an epoch without it, and then those who are convinced
+ * lead one with it, until a quorum has seen the same.
+ *
  * What this leaves: who is silent towards a few only is not passed over by a quorum. It can hold up a new key, those
  * few name it, and an operator denies it.
  */

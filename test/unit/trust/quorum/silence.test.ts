@@ -109,3 +109,19 @@ test('a silent one is named, by all who missed it', () => {
     if (host.id !== silent) assert.deepEqual(named, [silent], `${idOf(host.index)} knows`);
   }
 });
+
+test('whoever forgot what it missed is shown once more, and a quorum that knows comes together', () => {
+  const net = rotating(5, 5, highAssurancePolicy);
+  const silent = net.latest.plan.trustees[1]!;
+  const forgetful = net.hosts.find(({ id }) => id === net.latest.plan.trustees[2])!;
+  net.withholds = (from, _to, message) => from === silent && message.type === 'relay';
+  const isKnown = (): boolean => forgetful.machine!.reproached(net.now).some(({ until }) => until !== null);
+  net.run(patienceMs, isKnown);
+  assert.ok(isKnown());
+  assert.equal(net.latest.plan.generation, 1);
+  net.crash(forgetful.index);
+  net.start(forgetful.index);
+  assert.deepEqual(forgetful.machine!.reproached(net.now), []);
+  replacedWithin(net, 2 * patienceMs);
+  assert.ok(!net.latest.plan.trustees.includes(silent));
+});
