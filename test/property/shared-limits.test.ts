@@ -7,9 +7,11 @@ import { noLocality } from '../../src/proxy/balance/zones.ts';
 import { Deadlines } from '../../src/proxy/deadlines.ts';
 import type { RateLimitsPolicy, UpstreamLimits } from '../../src/proxy/policy.ts';
 import { defaultBalance, defaultUpstream } from '../../src/proxy/policy-defaults.ts';
+import { Breaker, breakerBytes } from '../../src/proxy/resilience/breaker.ts';
 import { noRoute, RateLimiter, ratesBytes } from '../../src/proxy/resilience/rate-limiter.ts';
 import { groupBytes, UpstreamGroup } from '../../src/proxy/upstream/upstream-group.ts';
 import { Upstream } from '../../src/proxy/upstream/upstreams.ts';
+import { notShared } from '../../src/proxy/workers/memory.ts';
 import { unusedDialer } from '../support/queueing.ts';
 
 const threads = 3;
@@ -65,6 +67,43 @@ test('token buckets that threads share let through, refuse and promise what thos
   );
 });
 
+test('a breaker that threads share opens, probes and closes as that of one thread would', () => {
+  const policy = { errorPercent: 50, minimumRequests: 4, windowMs: 1000, openMs: 300, halfOpenRequests: 2 };
+  const step = fc.record({
+    thread: fc.nat(threads - 1),
+    pauseMs: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 200 })),
+    ends: fc.constantFrom('ok', 'failed', 'failed', 'abandoned', null),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+      const memory = memoryOf(breakerBytes);
+      const shared = Array.from({ length: threads }, () => new Breaker(policy, memory));
+      const alone = new Breaker(policy);
+      const underWay: { readonly breaker: Breaker; readonly startedAt: number }[] = [];
+      let now = start;
+      for (const { thread, pauseMs, ends } of steps) {
+        now += pauseMs;
+        const breaker = shared[thread]!;
+        const isAdmitted = alone.admit(now);
+        assert.equal(breaker.admit(now), isAdmitted);
+        if (isAdmitted) underWay.push({ breaker, startedAt: now });
+        // What is over now, or only with one that comes later.
+        if (ends !== null)
+          for (const each of underWay.splice(0)) {
+            alone.record(now, ends, each.startedAt);
+            each.breaker.record(now, ends, each.startedAt);
+          }
+        for (const each of shared) assert.equal(each.state(now), alone.state(now));
+      }
+      assert.equal(
+        shared.reduce((sum, { opened }) => sum + opened, 0),
+        alone.opened,
+      );
+    }),
+    { numRuns: 150 },
+  );
+});
+
 const unlimited: UpstreamLimits = { maxConnections: 0, maxPendingRequests: 0, maxConcurrentRequests: 0 };
 
 /** One thread's way to two endpoints. */
@@ -75,7 +114,10 @@ function groupOf(memory: ReturnType<typeof memoryOf>, limits: UpstreamLimits) {
   const group = new UpstreamGroup(random);
   group.update(dialers.map((dialer, i) => ({ upstream: new Upstream(`e${i}`, dialer, context), weight: 1 })));
   const configure = (policy: UpstreamLimits): void =>
-    group.configure(defaultBalance, { ...defaultUpstream, limits: policy }, noLocality, memory);
+    group.configure(defaultBalance, { ...defaultUpstream, limits: policy }, noLocality, {
+      ...notShared,
+      limits: memory,
+    });
   configure(limits);
   return { group, dialers, configure, held: [] as NonNullable<ReturnType<UpstreamGroup['pick']>>[] };
 }

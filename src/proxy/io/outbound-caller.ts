@@ -5,10 +5,10 @@ import { type Locality, noLocality } from '../balance/zones.ts';
 import type { CallerPolicy, Cluster, Destination } from '../config.ts';
 import { Refusal } from '../http1/refusal.ts';
 import { type Reach, RouteTable } from '../http1/route-table.ts';
-import type { UpstreamPolicy } from '../policy.ts';
+import type { BreakerPolicy, UpstreamPolicy } from '../policy.ts';
 import { defaultConnectTimeoutMs, noTimeouts, treatmentOf } from '../policy-defaults.ts';
 import { UpstreamGroup } from '../upstream/upstreams.ts';
-import type { SharedMemory } from '../workers/memory.ts';
+import type { GroupMemory } from '../workers/memory.ts';
 import type { Plane } from './options.ts';
 import { OutboundCluster } from './outbound-cluster.ts';
 import type { ServiceContext } from './tls-contexts.ts';
@@ -19,8 +19,8 @@ export interface ClusterSource {
   readonly zone: string;
   readonly datacenter: string;
   clusterOf(id: string): Cluster | null;
-  /** Where threads count what a service of this host has under way to a cluster; null where they do not. */
-  memoryOf(source: string, cluster: string): SharedMemory | null;
+  /** What threads share of the way of a service of this host to a cluster, with such a breaker. */
+  memoryOf(source: string, cluster: string, breaker: BreakerPolicy | null): GroupMemory;
 }
 
 export class OutboundCaller {
@@ -62,7 +62,8 @@ export class OutboundCaller {
       if (cluster !== null) {
         const treatment = treatmentOf(policy, cluster.service);
         const timed = this.timed(cluster, treatment);
-        known.update(timed, this.identity, treatment, this.localityOf(cluster), this.memoryOf(cluster));
+        const memory = this.config.memoryOf(this.source, id, treatment.breaker);
+        known.update(timed, this.identity, treatment, this.localityOf(cluster), memory);
         continue;
       }
       known.retire();
@@ -105,7 +106,7 @@ export class OutboundCaller {
       this.identity,
       treatment,
       this.localityOf(cluster),
-      this.memoryOf(cluster),
+      this.config.memoryOf(this.source, cluster.id, treatment.breaker),
       this.plane,
     );
     this.byId.set(cluster.id, opened);
@@ -130,10 +131,6 @@ export class OutboundCaller {
     return datacenter === config.datacenter && policy !== null
       ? { zone: config.zone, callers: policy.zones }
       : noLocality;
-  }
-
-  private memoryOf({ id }: Cluster): SharedMemory | null {
-    return this.config.memoryOf(this.source, id);
   }
 
   /**

@@ -5,7 +5,7 @@ import { Refusal } from '../http1/refusal.ts';
 import type { TrafficCounter } from '../observe/traffic.ts';
 import type { UpstreamPolicy } from '../policy.ts';
 import { Upstream, UpstreamGroup } from '../upstream/upstreams.ts';
-import type { SharedMemory } from '../workers/memory.ts';
+import type { GroupMemory } from '../workers/memory.ts';
 import type { Plane } from './options.ts';
 import { SessionPool } from './pool.ts';
 import type { ServiceContext } from './tls-contexts.ts';
@@ -31,7 +31,7 @@ export class OutboundCluster {
     identity: ServiceContext,
     policy: UpstreamPolicy,
     locality: Locality,
-    memory: SharedMemory | null,
+    memory: GroupMemory,
     plane: Plane,
   ) {
     this.plane = plane;
@@ -46,16 +46,13 @@ export class OutboundCluster {
     return this.cluster.id;
   }
 
-  /**
-   * Takes on a new configuration; sessions to endpoints that stay are kept. Where `memory` is not null, all
-   * threads of this host count there what is under way.
-   */
+  /** Takes on a new configuration; sessions to endpoints that stay are kept. */
   update(
     cluster: Cluster,
     identity: ServiceContext,
     policy: UpstreamPolicy,
     locality: Locality,
-    memory: SharedMemory | null,
+    memory: GroupMemory,
   ): void {
     const before = this.remotes;
     this.remotes = cluster.endpoints.map((endpoint) => {

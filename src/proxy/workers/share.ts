@@ -1,17 +1,21 @@
 /**
  * Where the threads of a data plane count together what policy limits, so that limits hold for all of them as for
  * one. The agent's thread keeps the memory and sends it along with every configuration: what was counted outlives
- * configurations as long as the limit is there. Limits for which there is no memory any more are divided.
+ * configurations as long as the limit is there. Limits for which there is no memory any more are divided, and
+ * circuit breakers are each thread's own. So are, always, what each learns of single endpoints: how busy and quick
+ * they are, whose turn it is, and who is ejected, of whom no thread has more than the share that policy allows; and
+ * the budget for retries.
  */
 import type { CallerPolicy, InboundService, ProxyConfig } from '../config.ts';
 import type { RateLimit, RateLimitsPolicy, UpstreamLimits, UpstreamPolicy } from '../policy.ts';
 import { treatmentOf } from '../policy-defaults.ts';
+import { breakerBytes } from '../resilience/breaker.ts';
 import { ratesBytes } from '../resilience/rate-limiter.ts';
 import { groupBytes } from '../upstream/upstream-group.ts';
-import { inboundKey, outboundKey, ratesKey, type SharedMemory } from './memory.ts';
+import { breakerKey, inboundKey, outboundKey, ratesKey, type SharedMemory } from './memory.ts';
 import { talliesBytes } from './tally.ts';
 
-/** Pieces of memory, each for the limits of one service, or of one caller for one cluster. */
+/** Pieces of memory, each for a kind of limit of one service, or of one caller for one cluster. */
 export const maxSharedMemories = 8192;
 
 interface Need {
@@ -89,10 +93,17 @@ function inboundNeeds({ service, maxConnections, rateLimits }: InboundService): 
 }
 
 function outboundNeeds(caller: CallerPolicy, { clusters }: ProxyConfig): Need[] {
-  if (!isLimiting(caller.upstreams) && !caller.overrides.some(isLimiting)) return [];
-  return clusters
-    .filter(({ service }) => isLimiting(treatmentOf(caller, service)))
-    .map(({ id }) => ({ key: outboundKey(caller.service, id), bytes: groupBytes }));
+  if (![caller.upstreams, ...caller.overrides].some((policy) => isLimiting(policy) || policy.breaker))
+    return [];
+  return clusters.flatMap(({ id, service }) => groupNeeds(caller.service, id, treatmentOf(caller, service)));
+}
+
+function groupNeeds(source: string, cluster: string, policy: UpstreamPolicy): Need[] {
+  const { breaker } = policy;
+  const needs: Need[] = [];
+  if (isLimiting(policy)) needs.push({ key: outboundKey(source, cluster), bytes: groupBytes });
+  if (breaker !== null) needs.push({ key: breakerKey(source, cluster, breaker), bytes: breakerBytes });
+  return needs;
 }
 
 function isLimiting({ limits }: UpstreamPolicy): boolean {

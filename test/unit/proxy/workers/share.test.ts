@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { CallerPolicy, ProxyConfig } from '../../../../src/proxy/config.ts';
-import type { RateLimitsPolicy, UpstreamLimits } from '../../../../src/proxy/policy.ts';
+import type { BreakerPolicy, RateLimitsPolicy, UpstreamLimits } from '../../../../src/proxy/policy.ts';
 import { defaultUpstream, noTimeouts } from '../../../../src/proxy/policy-defaults.ts';
-import { inboundKey, outboundKey, ratesKey } from '../../../../src/proxy/workers/memory.ts';
+import { groupMemory, inboundKey, outboundKey, ratesKey } from '../../../../src/proxy/workers/memory.ts';
 import { LimitSharing } from '../../../../src/proxy/workers/share.ts';
 import { cluster, emptyConfig, inboundService, withClusters } from '../../../support/mesh.ts';
 
@@ -58,6 +58,20 @@ test('a limit keeps its memory while it is there, and gets other memory when it 
   assert.equal(memory(config([caller('web'), caller('job')])), first);
   assert.equal(memory(config([])), undefined);
   assert.notEqual(memory(config([caller('web')]))!.id, first!.id);
+});
+
+test('a circuit breaker has memory as long as its policy is the same, and begins anew with another', () => {
+  const sharing = new LimitSharing(2);
+  const breaker = { errorPercent: 50, minimumRequests: 4, windowMs: 1000, openMs: 300, halfOpenRequests: 2 };
+  const memory = (policy: BreakerPolicy) => {
+    const web = { ...caller('web'), upstreams: { ...defaultUpstream, breaker: policy } };
+    return groupMemory(sharing.share(config([web])).shared!, 'web', 'db', { ...policy });
+  };
+  const first = memory(breaker);
+  assert.equal(first.limits, null);
+  assert.equal(memory({ ...breaker }).breaker, first.breaker);
+  const second = memory({ ...breaker, openMs: 5 }).breaker;
+  assert.notEqual(second!.id, first.breaker!.id);
 });
 
 test('rates get larger memory once they have outgrown theirs', () => {
