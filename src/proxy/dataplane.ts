@@ -98,6 +98,25 @@ export interface BreakerStatus {
   readonly opened: number;
 }
 
+/** One cluster as one caller of this host has it. Everything is counted since the caller first asked for it. */
+export interface ClusterStatus {
+  readonly source: string;
+  readonly cluster: string;
+  /** So few endpoints are in good order that all are asked. */
+  readonly isPanicking: boolean;
+  /** How often one was asked while that was so; Envoy's `lb_healthy_panic`. */
+  readonly panics: number;
+  /** What was turned away by a limit; the first two are Envoy's `upstream_cx_overflow`, `upstream_rq_pending_overflow`. */
+  readonly overflows: {
+    readonly connections: number;
+    readonly pending: number;
+    readonly requests: number;
+  };
+  /** How often an endpoint of this host's zone was asked, and one of another, where zones are looked at. */
+  readonly stayed: number;
+  readonly crossed: number;
+}
+
 /** Records of single requests that were lost, for there was no room: traffic is never held up by them. */
 export interface ObservationLosses {
   readonly logLines: number;
@@ -137,6 +156,7 @@ export interface DataPlaneStats {
   readonly deniedPeers: readonly DeniedPeerCount[];
   readonly endpoints?: readonly EndpointStatus[];
   readonly breakers?: readonly BreakerStatus[];
+  readonly clusters?: readonly ClusterStatus[];
   readonly lost?: ObservationLosses;
   readonly coarseLimits?: CoarseLimits;
 }

@@ -6,7 +6,8 @@ import { type Add, byName, type Samples, single } from './samples.ts';
 type Stats = () => DataPlaneStats | null;
 
 const pairLabels = ['reporter', 'source', 'destination'];
-const endpointLabels = ['source', 'cluster', 'endpoint'];
+const clusterLabels = ['source', 'cluster'];
+const endpointLabels = [...clusterLabels, 'endpoint'];
 
 /** `dataPlane` gives what was found at the beginning of a scrape. */
 export function trafficMetrics(add: Add, dataPlane: Stats): void {
@@ -124,8 +125,49 @@ function endpointMetrics(add: Add, dataPlane: Stats): void {
     () => endpoints().map(({ status, labels }) => ({ labels, value: status.ejections })),
   );
   breakerMetrics(add, dataPlane);
+  clusterMetrics(add, dataPlane);
 }
 
+/** What Envoy tells of a cluster's load balancing and circuit breaking. */
+function clusterMetrics(add: Add, dataPlane: Stats): void {
+  const clusters = (samplesOf: (status: ClusterOf) => Samples) => (): Samples =>
+    (dataPlane()?.clusters ?? []).flatMap((status) =>
+      samplesOf(status).map(({ labels, value }) => ({
+        labels: { source: status.source, cluster: status.cluster, ...labels },
+        value,
+      })),
+    );
+  add(
+    'gauge',
+    'starling_proxy_panic',
+    '1 while so few endpoints are in good order that all are asked.',
+    clusterLabels,
+    clusters(({ isPanicking }) => single(isPanicking ? 1 : 0)),
+  );
+  add(
+    'counter',
+    'starling_proxy_panic_picks_total',
+    'Endpoints chosen in panic, as Envoy’s lb_healthy_panic.',
+    clusterLabels,
+    clusters(({ panics }) => single(panics)),
+  );
+  add(
+    'counter',
+    'starling_proxy_overflow_total',
+    'Requests and connections turned away by a limit of the caller’s, as Envoy’s upstream_cx_overflow and upstream_rq_pending_overflow.',
+    [...clusterLabels, 'limit'],
+    clusters(({ overflows }) => byName('limit', overflows)),
+  );
+  add(
+    'counter',
+    'starling_proxy_zone_picks_total',
+    'Endpoints chosen where zones are looked at: in the zone of this host, or in another.',
+    [...clusterLabels, 'zone'],
+    clusters(({ stayed, crossed }) => byName('zone', { own: stayed, other: crossed })),
+  );
+}
+
+type ClusterOf = NonNullable<DataPlaneStats['clusters']>[number];
 type EndpointOf = NonNullable<DataPlaneStats['endpoints']>[number];
 
 function breakerMetrics(add: Add, dataPlane: Stats): void {
@@ -134,7 +176,7 @@ function breakerMetrics(add: Add, dataPlane: Stats): void {
     'gauge',
     'starling_proxy_breaker_state',
     'Circuit breakers: 1 at the state each is in.',
-    ['source', 'cluster', 'state'],
+    [...clusterLabels, 'state'],
     () =>
       breakers().flatMap(({ source, cluster, state }) =>
         (['closed', 'half-open', 'open'] as const).map((one) => ({
@@ -147,7 +189,7 @@ function breakerMetrics(add: Add, dataPlane: Stats): void {
     'counter',
     'starling_proxy_breaker_opened_total',
     'How often circuit breakers opened.',
-    ['source', 'cluster'],
+    clusterLabels,
     () => breakers().map(({ source, cluster, opened }) => ({ labels: { source, cluster }, value: opened })),
   );
 }

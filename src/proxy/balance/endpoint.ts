@@ -156,6 +156,16 @@ export class BalancedEndpoint {
     this.rotation.isStale = true;
   }
 
+  /** Whatever took it out before does not any more: it is back at once, and warms up anew. */
+  pardon(): void {
+    this.strikes = 0;
+    this.recentEjections = 0;
+    if (this.ejectedUntil === 0) return;
+    this.ejectedUntil = 0;
+    this.warmSince = null;
+    this.rotation.isStale = true;
+  }
+
   /** From when on neither ejection nor a connect failure counts against it; in the past when they do not now. */
   get unfitUntil(): Millis {
     return Math.max(this.ejectedUntil, this.avoidedUntil);

@@ -5,9 +5,8 @@ import { Refusal } from '../http1/refusal.ts';
 import type { RefusedRoute } from '../http1/route.ts';
 import type { RouteTable } from '../http1/route-table.ts';
 import type { TrafficCounter } from '../observe/traffic.ts';
-import type { BreakerPolicy } from '../policy.ts';
 import { addStatuses, type GroupStatuses } from '../upstream/group-statuses.ts';
-import { type GroupMemory, groupMemory, notShared, type SharedLimits } from '../workers/memory.ts';
+import { outboundKey, type SharedLimits, type SharedMemory } from '../workers/memory.ts';
 import type { Plane } from './options.ts';
 import { type ClusterSource, OutboundCaller } from './outbound-caller.ts';
 import type { OutboundCluster } from './outbound-cluster.ts';
@@ -57,8 +56,8 @@ export class OutboundRoutes implements ClusterSource {
     return this.clusters.get(id) ?? null;
   }
 
-  memoryOf(source: string, cluster: string, breaker: BreakerPolicy | null): GroupMemory {
-    return this.shared === null ? notShared : groupMemory(this.shared, source, cluster, breaker);
+  memoryOf(source: string, cluster: string): SharedMemory | null {
+    return this.shared?.get(outboundKey(source, cluster)) ?? null;
   }
 
   /** What a caller may do with what it asks of `destination`; a refusal when that is nothing. */
@@ -130,7 +129,7 @@ export class OutboundRoutes implements ClusterSource {
   /** What every caller of this host knows of the endpoints that it asked. */
   statuses(): GroupStatuses {
     const now = this.plane.context.now();
-    const statuses: GroupStatuses = { endpoints: [], breakers: [] };
+    const statuses: GroupStatuses = { endpoints: [], breakers: [], clusters: [] };
     for (const caller of this.callers.values())
       for (const { source, id, group } of caller.clusters)
         addStatuses(statuses, source, id, group.snapshot(now));

@@ -1,10 +1,11 @@
 /** What groups of endpoints know, in the words of the data plane's stats. */
-import type { BreakerStatus, EndpointStatus } from '../dataplane.ts';
+import type { BreakerStatus, ClusterStatus, EndpointStatus } from '../dataplane.ts';
 import type { GroupSnapshot } from './upstream-group.ts';
 
 export interface GroupStatuses {
   readonly endpoints: EndpointStatus[];
   readonly breakers: BreakerStatus[];
+  readonly clusters: ClusterStatus[];
 }
 
 /** Adds what one caller's group for one cluster knows. */
@@ -12,7 +13,7 @@ export function addStatuses(
   statuses: GroupStatuses,
   source: string,
   cluster: string,
-  { endpoints, breaker }: GroupSnapshot,
+  { endpoints, breaker, isPanicking, overflows, picks }: GroupSnapshot,
 ): void {
   for (const endpoint of endpoints)
     statuses.endpoints.push({
@@ -26,6 +27,8 @@ export function addStatuses(
       ejected: endpoint.ejectedUntil !== null,
       ejections: endpoint.ejections,
     });
+  const { panicked: panics, stayed, crossed } = picks;
+  statuses.clusters.push({ source, cluster, isPanicking, panics, overflows, stayed, crossed });
   if (breaker !== null)
     statuses.breakers.push({ source, cluster, state: breaker.state, opened: breaker.opened });
 }

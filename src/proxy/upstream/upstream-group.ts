@@ -3,16 +3,16 @@
  * goes to one of them: balancing, limits, the circuit breaker, ejection and the budget for retries.
  */
 import type { Millis, Random } from '../../core.ts';
-import { Balancer } from '../balance/balancer.ts';
+import { Balancer, type PickCounts } from '../balance/balancer.ts';
 import { noHash } from '../balance/chooser.ts';
 import type { BalancedEndpoint, Outcome, OutcomeListener } from '../balance/endpoint.ts';
 import type { Locality } from '../balance/zones.ts';
-import type { BalancePolicy, BreakerPolicy, UpstreamPolicy } from '../policy.ts';
+import type { BalancePolicy, PassiveHealthPolicy, UpstreamPolicy } from '../policy.ts';
 import { Breaker, type BreakerState } from '../resilience/breaker.ts';
 import { Ejection, ejectedCount } from '../resilience/ejection.ts';
 import { Limit } from '../resilience/limit.ts';
 import { RetryBudget } from '../resilience/retry-budget.ts';
-import { type GroupMemory, notShared, type SharedMemory } from '../workers/memory.ts';
+import type { SharedMemory } from '../workers/memory.ts';
 import { talliesBytes } from '../workers/tally.ts';
 import type { Upstream } from './upstreams.ts';
 
@@ -47,6 +47,7 @@ export interface GroupSnapshot {
   readonly retriesDenied: number;
   /** So few endpoints are in good order that health is not looked at. */
   readonly isPanicking: boolean;
+  readonly picks: PickCounts;
 }
 
 export interface LimitCounts {
@@ -80,8 +81,6 @@ export class UpstreamGroup implements OutcomeListener {
   private readonly balancer: Balancer;
   private upstreams = new Map<string, Upstream>();
   private breaker: Breaker | null = null;
-  /** Which memory it has together with other threads. */
-  private breakerAt: number | null = null;
   private ejection: Ejection | null = null;
   /** What `breaker` and `ejection` were made from. */
   private policy: Pick<UpstreamPolicy, 'breaker' | 'passiveHealth'> = { breaker: null, passiveHealth: null };
@@ -95,31 +94,29 @@ export class UpstreamGroup implements OutcomeListener {
   }
 
   /**
-   * Takes on policy, from the next pick on. What was learned stays where its policy stays as it is. Limits and
-   * the breaker are in `memory` where all threads have them together.
+   * Takes on policy, from the next pick on. What was learned stays where its policy stays as it is. Limits are
+   * counted in `memory` by all threads, or by this one itself where that is null.
    */
   configure(
     balance: BalancePolicy,
     policy: UpstreamPolicy,
     locality: Locality,
-    memory: GroupMemory = notShared,
+    memory: SharedMemory | null = null,
   ): void {
     this.balancer.configure(balance, locality);
     const { limits, breaker, passiveHealth } = policy;
-    this.limits.connections.configure(limits.maxConnections, memory.limits, 0);
-    this.limits.pending.configure(limits.maxPendingRequests, memory.limits, 1);
-    this.limits.requests.configure(limits.maxConcurrentRequests, memory.limits, 2);
-    this.arm(breaker, memory.breaker);
-    if (!isSame(passiveHealth, this.policy.passiveHealth))
-      this.ejection = passiveHealth === null ? null : new Ejection(passiveHealth, this.random);
+    this.limits.connections.configure(limits.maxConnections, memory, 0);
+    this.limits.pending.configure(limits.maxPendingRequests, memory, 1);
+    this.limits.requests.configure(limits.maxConcurrentRequests, memory, 2);
+    if (!isSame(breaker, this.policy.breaker)) this.breaker = breaker === null ? null : new Breaker(breaker);
+    if (!isSame(passiveHealth, this.policy.passiveHealth)) this.eject(passiveHealth);
     this.policy = { breaker, passiveHealth };
   }
 
-  private arm(policy: BreakerPolicy | null, memory: SharedMemory | null): void {
-    const breakerAt = memory?.id ?? null;
-    if (isSame(policy, this.policy.breaker) && breakerAt === this.breakerAt) return;
-    this.breakerAt = breakerAt;
-    this.breaker = policy && new Breaker(policy, memory);
+  /** Who is out stays so for as long as it was to be, unless nobody is ejected any more. */
+  private eject(policy: PassiveHealthPolicy | null): void {
+    this.ejection = policy && new Ejection(policy, this.random);
+    if (policy === null) for (const endpoint of this.balancer.endpoints) endpoint.pardon();
   }
 
   /** Replaces the endpoints; those that are gone finish what they have. */
@@ -259,6 +256,7 @@ export class UpstreamGroup implements OutcomeListener {
       },
       retriesDenied: this.retries.exhausted,
       isPanicking,
+      picks: { ...this.balancer.counts },
     };
   }
 }

@@ -1,6 +1,7 @@
 /** The counters of several workers as those of one data plane. Pure. */
 import type {
   BreakerStatus,
+  ClusterStatus,
   DataPlaneStats,
   DeniedPeerCount,
   EndpointStatus,
@@ -16,6 +17,7 @@ export const noStats: DataPlaneStats = {
   deniedPeers: [],
   endpoints: [],
   breakers: [],
+  clusters: [],
   lost: { logLines: 0, spans: 0 },
   coarseLimits: { crowded: 0, divided: 0 },
 };
@@ -51,8 +53,13 @@ export function mergeStats(all: readonly DataPlaneStats[], divided = 0): DataPla
     ),
     breakers: combined(
       every((stats) => stats.breakers),
-      ({ source, cluster }) => JSON.stringify([source, cluster]),
+      clusterKey,
       worseBreaker,
+    ),
+    clusters: combined(
+      every((stats) => stats.clusters),
+      clusterKey,
+      addClusters,
     ),
     lost: {
       logLines: sum(all.map((stats) => stats.lost?.logLines ?? 0)),
@@ -109,6 +116,25 @@ function addEndpoints(a: EndpointStatus, b: EndpointStatus): EndpointStatus {
 function meanLatency(a: number | null, b: number | null): number | null {
   if (a === null || b === null) return a ?? b;
   return (a + b) / 2;
+}
+
+function clusterKey({ source, cluster }: ClusterStatus | BreakerStatus): string {
+  return JSON.stringify([source, cluster]);
+}
+
+function addClusters(a: ClusterStatus, b: ClusterStatus): ClusterStatus {
+  return {
+    ...a,
+    isPanicking: a.isPanicking || b.isPanicking,
+    panics: a.panics + b.panics,
+    overflows: {
+      connections: a.overflows.connections + b.overflows.connections,
+      pending: a.overflows.pending + b.overflows.pending,
+      requests: a.overflows.requests + b.overflows.requests,
+    },
+    stayed: a.stayed + b.stayed,
+    crossed: a.crossed + b.crossed,
+  };
 }
 
 const severity: readonly BreakerStatus['state'][] = ['closed', 'half-open', 'open'];

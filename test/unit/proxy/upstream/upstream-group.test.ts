@@ -113,6 +113,31 @@ test('endpoints that were removed can still end, and eject nobody', () => {
   assert.deepEqual([inUse.requests, ejections.total, endpoints], [0, 0, []]);
 });
 
+test('who is ejected is back at once when nobody is to be ejected any more', () => {
+  const made = group(['a', 'b'], { passiveHealth });
+  for (const id of ['a', 'b']) {
+    const other = id === 'a' ? 'b' : 'a';
+    for (let i = 0; i < 2; i++) made.pick(0, other)!.end(0, 'failed', 0);
+  }
+  assert.equal(made.isServing(0), false);
+  const longer = { ...passiveHealth, baseEjectionTimeMs: 2000 };
+  made.configure(defaultBalance, { ...defaultUpstream, passiveHealth: longer }, noLocality);
+  assert.equal(made.isServing(0), false);
+  made.pick(0, undefined)!.end(0, 'abandoned');
+  made.configure({ ...defaultBalance, slowStartMs: 1000 }, defaultUpstream, noLocality);
+  assert.equal(made.isServing(0), true);
+  const { endpoints, isPanicking, picks } = made.snapshot(0);
+  assert.deepEqual(
+    endpoints.map(({ ejectedUntil, inRotation }) => [ejectedUntil, inRotation]),
+    [
+      [null, true],
+      [null, true],
+    ],
+  );
+  // The one pick while everybody was out.
+  assert.deepEqual([isPanicking, picks.panicked], [false, 1]);
+});
+
 test('its snapshot tells what each endpoint is like', () => {
   const made = groupOf([{ id: 'a', weight: 3, zone: 'z1' }], seededRandom(1));
   made.configure(defaultBalance, { ...defaultUpstream, passiveHealth }, noLocality);
@@ -138,6 +163,7 @@ test('its snapshot tells what each endpoint is like', () => {
     ejections: { total: 0, spared: 0, active: 0 },
     retriesDenied: 0,
     isPanicking: false,
+    picks: { panicked: 0, stayed: 0, crossed: 0 },
   });
   fail(made, 0, 2);
   assert.equal(made.snapshot(0).endpoints[0]!.ejectedUntil, 1000);

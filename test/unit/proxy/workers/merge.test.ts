@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { DataPlaneStats, TrafficRow } from '../../../../src/proxy/dataplane.ts';
+import type { ClusterStatus, DataPlaneStats, TrafficRow } from '../../../../src/proxy/dataplane.ts';
 import { emptyCounts } from '../../../../src/proxy/observe/histogram.ts';
 import { mergeStats, noStats } from '../../../../src/proxy/workers/merge.ts';
 
@@ -24,6 +24,14 @@ function row(fields: Partial<TrafficRow>): TrafficRow {
   } as TrafficRow;
 }
 
+function clusterStatus(more: Partial<ClusterStatus>): ClusterStatus {
+  return {
+    ...{ source: 'web', cluster: 'api', isPanicking: false, panics: 0, stayed: 0, crossed: 0 },
+    overflows: { connections: 1, pending: 2, requests: 3 },
+    ...more,
+  };
+}
+
 test('the counters of workers add up, row by row', () => {
   const one: DataPlaneStats = {
     ...noStats,
@@ -39,6 +47,7 @@ test('the counters of workers add up, row by row', () => {
       }),
     ],
     breakers: [{ source: 'web', cluster: 'api', state: 'closed', opened: 1 }],
+    clusters: [clusterStatus({ panics: 2, crossed: 1 })],
   };
   const two: DataPlaneStats = {
     ...noStats,
@@ -60,12 +69,18 @@ test('the counters of workers add up, row by row', () => {
       }),
     ],
     breakers: [{ source: 'web', cluster: 'api', state: 'half-open', opened: 2 }],
+    clusters: [clusterStatus({ cluster: 'db' }), clusterStatus({ isPanicking: true, stayed: 1, crossed: 1 })],
   };
   const merged = mergeStats([one, two]);
   assert.equal(merged.activeConnections, 3);
   assert.deepEqual(merged.handshakeFailures, { ECONNRESET: 2, EPIPE: 2 });
   assert.equal(merged.listeners[0]!.error, 'EADDRINUSE');
   assert.deepEqual(merged.breakers, [{ source: 'web', cluster: 'api', state: 'half-open', opened: 3 }]);
+  const overflows = { connections: 2, pending: 4, requests: 6 };
+  assert.deepEqual(merged.clusters, [
+    clusterStatus({ isPanicking: true, panics: 2, overflows, stayed: 1, crossed: 2 }),
+    clusterStatus({ cluster: 'db' }),
+  ]);
   const [web, job] = merged.traffic;
   assert.deepEqual(web!.byClass, [0, 0, 5, 0, 0, 1]);
   assert.deepEqual(web!.responses, [{ status: 200, flags: 0, grpcStatus: -1, count: 5 }]);
