@@ -5,13 +5,13 @@ import fc from 'fast-check';
 import { seededRandom } from '../../src/core.ts';
 import { noLocality } from '../../src/proxy/balance/zones.ts';
 import { Deadlines } from '../../src/proxy/deadlines.ts';
-import type { RateLimitsPolicy, UpstreamLimits } from '../../src/proxy/policy.ts';
+import type { BreakerPolicy, RateLimitsPolicy, UpstreamLimits } from '../../src/proxy/policy.ts';
 import { defaultBalance, defaultUpstream } from '../../src/proxy/policy-defaults.ts';
 import { Breaker, breakerBytes } from '../../src/proxy/resilience/breaker.ts';
 import { noRoute, RateLimiter, ratesBytes } from '../../src/proxy/resilience/rate-limiter.ts';
 import { groupBytes, UpstreamGroup } from '../../src/proxy/upstream/upstream-group.ts';
 import { Upstream } from '../../src/proxy/upstream/upstreams.ts';
-import { notShared } from '../../src/proxy/workers/memory.ts';
+import { notShared, type SharedMemory } from '../../src/proxy/workers/memory.ts';
 import { unusedDialer } from '../support/queueing.ts';
 
 const threads = 3;
@@ -34,7 +34,7 @@ const policies: fc.Arbitrary<RateLimitsPolicy> = fc.record({
     { ...web, source: 'web' },
   ]),
 });
-const memoryOf = (bytes: number) => ({ id: 1, buffer: new SharedArrayBuffer(bytes) });
+const memoryOf = (bytes: number): SharedMemory => ({ id: 1, buffer: new SharedArrayBuffer(bytes) });
 
 test('token buckets that threads share let through, refuse and promise what those of one thread would', () => {
   const request = fc.record({
@@ -107,7 +107,7 @@ test('a breaker that threads share opens, probes and closes as that of one threa
 const unlimited: UpstreamLimits = { maxConnections: 0, maxPendingRequests: 0, maxConcurrentRequests: 0 };
 
 /** One thread's way to two endpoints. */
-function groupOf(memory: ReturnType<typeof memoryOf>, limits: UpstreamLimits) {
+function groupOf(memory: SharedMemory, limits: UpstreamLimits) {
   const random = seededRandom(1);
   const context = { now: () => 0, random, deadlines: new Deadlines(), promptDeadlines: new Deadlines() };
   const dialers = [0, 1].map(() => ({ ...unusedDialer, isReady: false }));
@@ -185,4 +185,25 @@ test('a limit that comes, changes or goes counts what is under way already, on e
   for (const { configure } of all) configure(unlimited);
   assert.notEqual(all[0]!.group.pick(0, undefined), null);
   assert.deepEqual([...new Int32Array(memory.buffer)], [0, 0, 0]);
+});
+
+test('threads leave a destination alone together, and another policy begins anew for all of them', () => {
+  const breaker = { errorPercent: 50, minimumRequests: 4, windowMs: 1000, openMs: 300, halfOpenRequests: 2 };
+  const [one, two] = [0, 1].map(() => groupOf(memoryOf(groupBytes), unlimited).group);
+  const configure = (policy: BreakerPolicy, memory: SharedMemory): void => {
+    for (const group of [one!, two!])
+      group.configure(defaultBalance, { ...defaultUpstream, breaker: policy }, noLocality, {
+        ...{ limits: null, breaker: memory },
+      });
+  };
+  const memory = memoryOf(breakerBytes);
+  configure(breaker, memory);
+  for (const group of [one!, two!, one!, two!]) group.pick(start, undefined)!.end(start, 'failed', 1);
+  configure({ ...breaker }, { ...memory });
+  for (const group of [one!, two!]) {
+    assert.equal(group.pick(start, undefined), null);
+    assert.equal(group.refusal, 'circuit-open');
+  }
+  configure({ ...breaker, openMs: 500 }, { ...memoryOf(breakerBytes), id: 2 });
+  for (const group of [one!, two!]) assert.notEqual(group.pick(start, undefined), null);
 });
