@@ -283,7 +283,7 @@ export class Attacker {
     const { network, forgeries } = this.field;
     for (const target of this.targets()) {
       const stranger = drawSigner(this.random);
-      const value = { grantId: 'ab'.repeat(8), use: round, name: `stranger-${round}`, founder: false };
+      const value = { grantId: 'ab'.repeat(8), name: `stranger-${round}`, founder: false };
       const fields = this.fieldsOf({ kind: ADMISSION, key: '', value: encodeJson(value) });
       const admission = forgeries.noted(encodeRecord(fields, stranger));
       for (const request of [admission.bytes, this.pick(this.records)]) {

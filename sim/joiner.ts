@@ -24,8 +24,6 @@ const retransmitMs = 300;
 /** How often one request is sent, and how long after the last an answer is waited for. */
 const sendsAtMost = 4;
 const answerTimeoutMs = 1_500;
-/** Uses of the token tried before giving up. */
-const usesTriedAtMost = 16;
 /** A grant made a moment ago may not have reached the sponsor. */
 const grantRetryMs = 300;
 /** Until the service manager starts a joiner again that gave up. */
@@ -39,8 +37,6 @@ interface Asking {
   readonly host: Host;
   readonly token: JoinToken;
   readonly onWelcome: (welcome: Welcome) => void;
-  use: number;
-  attempt: number;
   /** Names the request under way: an answer to an earlier one is not taken. */
   nonce: number;
   admission: Uint8Array;
@@ -66,7 +62,7 @@ export class Joiner {
     host.enter('joining');
     this.network.processStarted(host.number);
     const nothing = new Uint8Array(0);
-    this.request({ host, token, onWelcome, use: 0, attempt: 1, nonce: 0, admission: nothing });
+    this.request({ host, token, onWelcome, nonce: 0, admission: nothing });
   }
 
   datagram(at: Host, from: number, kind: DatagramKind, bytes: Uint8Array): void {
@@ -81,9 +77,9 @@ export class Joiner {
 
   /** Signs a new request and sends it until it is answered. */
   private request(asking: Asking): void {
-    const { host, token, use, attempt } = asking;
+    const { host, token } = asking;
     asking.nonce = ++this.lastNonce;
-    asking.admission = joinRequest({ name: host.name, hostKey: host.signer, token, use, attempt }, host.now);
+    asking.admission = joinRequest({ name: host.name, hostKey: host.signer, token }, host.now);
     this.asking.set(host.number, asking);
     this.send(asking, asking.nonce, 1);
   }
@@ -101,7 +97,7 @@ export class Joiner {
   private giveUp(asking: Asking, nonce: number): void {
     if (asking.nonce !== nonce || asking.host.state !== 'joining') return;
     asking.nonce = 0;
-    this.world.after(startAgainMs, () => this.request({ ...asking, use: 0, attempt: 1 }));
+    this.world.after(startAgainMs, () => this.request(asking));
   }
 
   private answered(host: Host, nonce: number, payload: Uint8Array): void {
@@ -114,14 +110,10 @@ export class Joiner {
       this.asking.delete(host.number);
       const sponsor = this.hosts()[this.numberOf(answer.sponsor)]!;
       asking.onWelcome({ genesis, admission: asking.admission, sponsor });
-    } else if (answer.retryUse !== null && asking.attempt < usesTriedAtMost) {
-      asking.use = answer.retryUse;
-      asking.attempt++;
-      this.request(asking);
     } else if (answer.code === 'grant-unknown') {
       asking.nonce = 0;
       this.world.after(grantRetryMs, () => this.request(asking));
-    } else this.refused(host, `${answer.code}, ${answer.message}, attempt ${asking.attempt}`);
+    } else this.refused(host, `${answer.code}, ${answer.message}`);
   }
 
   private refused(host: Host, why: string): never {

@@ -202,7 +202,6 @@ function prepareHost(host: Inhabitant, genesis: Genesis, token: JoinToken, write
     name,
     host: signer.publicKey,
     grantId: token.grantId,
-    use: number,
     admittedAt: writer.time,
   };
   const admission =

@@ -57,6 +57,8 @@ const pollMs = 50;
 const steadyMs = 5_000;
 /** Agents write by themselves now and then, such as the head of a log: within this long it is everywhere. */
 const ownWritesMs = 2000;
+/** The same where what a delta missed is told by nobody, and anti-entropy alone finds it. */
+const unhealedWritesMs = 8000;
 
 /** Throws `Violation` when a promise is broken. */
 export function run(options: RunOptions): RunReport {
@@ -153,7 +155,8 @@ class Runner {
     const certifiedMs = this.trust.isLost() ? null : this.world.now - mendedAt;
     this.runWithSweeps(this.world.now + steadyMs);
     const relapse = (): string | null => this.checkers.disagreement() ?? this.trust.unsettled();
-    this.until(relapse, 'stability', this.world.now, ownWritesMs);
+    const withinMs = this.plan.lazyPublish ? ownWritesMs : unhealedWritesMs;
+    this.until(relapse, 'stability', this.world.now, withinMs);
     this.checkers.final();
     return { agreedMs, certifiedMs };
   }

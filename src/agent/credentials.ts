@@ -69,6 +69,7 @@ export class Credentials {
       {
         admissionOf: (host) => trust.admissionOf(host),
         mayServe: (host, service) => trust.mayServe(host, service),
+        usesOf: (grantId) => trust.usesOf(grantId),
         isDenied: (host) => trust.isDenied(host),
       },
       issued,

@@ -11,13 +11,7 @@ import { ADMISSION } from './kinds.ts';
 
 export type JoinAnswer =
   | { readonly outcome: 'welcome'; readonly sponsor: HostId; readonly genesis: Uint8Array }
-  | {
-      readonly outcome: 'refused';
-      readonly code: string;
-      readonly message: string;
-      /** Asking again soon may succeed, with this use of the grant. */
-      readonly retryUse: number | null;
-    };
+  | { readonly outcome: 'refused'; readonly code: string; readonly message: string };
 
 const version = 1;
 const maxCodeBytes = 64;
@@ -25,36 +19,25 @@ const maxMessageBytes = 400;
 const maxGenesisBytes = 8192;
 const codePattern = /^[a-z0-9-]+$/;
 
-/** One try of a joiner: with which use of its token, and the how manyth of this process it is. */
 export interface JoinAttempt {
   readonly name: string;
   readonly hostKey: Signer;
   readonly token: JoinToken;
-  readonly use: number;
-  readonly attempt: number;
 }
 
 /**
- * What a joiner sends: its own admission, proven with the token's secret. Each attempt outranks the one before
- * it, and everything the agent itself writes outranks them all.
+ * What a joiner sends: its own admission, proven with the token's secret. It outranks that of a process before
+ * this one whose welcome was lost, and everything the agent itself writes, whose versions begin at 2^32,
+ * outranks it.
  */
-export function joinRequest({ name, hostKey, token, use, attempt }: JoinAttempt, now: Millis): Uint8Array {
+export function joinRequest({ name, hostKey, token }: JoinAttempt, now: Millis): Uint8Array {
   const { genesisHash, grantId } = token;
   const admittedAt = Math.floor(now);
-  const request = { genesisHash, name, host: hostKey.publicKey, grantId, use, admittedAt };
+  const request = { genesisHash, name, host: hostKey.publicKey, grantId, admittedAt };
   const value = encodeAdmission(createAdmission(request, token.grantSigner()));
   const hlc = admittedAt * 1024;
-  const version = admissionVersion(attempt, now);
+  const version = Math.floor(now / 1000);
   return encodeRecord({ scope: 'host', kind: ADMISSION, key: '', version, hlc, value }, hostKey).bytes;
-}
-
-/**
- * The version of the admission that a joiner signs for its n-th try: above those of earlier tries, also of
- * a process before this one whose welcome was lost, and below all that the agent itself writes, whose
- * versions begin at 2^32.
- */
-function admissionVersion(attempt: number, now: Millis): number {
-  return Math.floor(now / 1000) + attempt;
 }
 
 export function encodeJoinAnswer(answer: JoinAnswer): Uint8Array {
@@ -64,7 +47,6 @@ export function encodeJoinAnswer(answer: JoinAnswer): Uint8Array {
     .u8(2)
     .string(answer.code.slice(0, maxCodeBytes))
     .string(Buffer.from(answer.message).subarray(0, maxMessageBytes).toString())
-    .varint(answer.retryUse === null ? 0 : answer.retryUse + 1)
     .done();
 }
 
@@ -83,7 +65,6 @@ export function decodeJoinAnswer(bytes: Uint8Array): JoinAnswer {
   const code = reader.string(maxCodeBytes);
   if (!codePattern.test(code)) throw new Fault('malformed', 'a refusal without a code');
   const message = reader.string(maxMessageBytes * 3);
-  const use = reader.varint(1_000_000);
   reader.end();
-  return { outcome: 'refused', code, message, retryUse: use === 0 ? null : use - 1 };
+  return { outcome: 'refused', code, message };
 }

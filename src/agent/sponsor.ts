@@ -7,17 +7,8 @@ import type { TrustState } from '../trust/state.ts';
 import type { JoinAnswer } from './joining.ts';
 import { ADMISSION } from './kinds.ts';
 
-/** Why not, and with which use of its grant the joiner may ask again at once. */
-export class JoinFault extends Fault {
-  readonly retryUse: number | null;
-  constructor(code: string, message: string, retryUse: number | null = null) {
-    super(code, message);
-    this.retryUse = retryUse;
-  }
-}
-
 /**
- * Throws `JoinFault` or `Fault` unless `bytes` are an admission that may enter the mesh now, or is in force
+ * Throws `Fault` unless `bytes` are an admission that may enter the mesh now, or is in force
  * already. `isGone` says whose name is free again.
  */
 export function judgeJoinRequest(
@@ -29,21 +20,19 @@ export function judgeJoinRequest(
 ): void {
   const record = decodeRecord(bytes);
   if (record.kind !== ADMISSION || record.scope !== 'host' || record.deleted || record.key !== '')
-    throw new JoinFault('malformed', 'not an admission');
-  if (!isAuthentic(record, verify)) throw new JoinFault('bad-signature', 'not signed by the host it admits');
+    throw new Fault('malformed', 'not an admission');
+  if (!isAuthentic(record, verify)) throw new Fault('bad-signature', 'not signed by the host it admits');
   if (isInForce(record.author, record.value, trust)) return;
   const refusal = trust.judgeJoin(record.author, record.value, now, isGone);
-  if (refusal !== null) throw new JoinFault(refusal.code, refusal.message, refusal.nextUse);
+  if (refusal !== null) throw new Fault(refusal.code, refusal.message);
 }
 
 /** Whoever shows it again has lost sight of the mesh, perhaps long after its token expired; it gains nothing new. */
 function isInForce(author: HostId, value: Uint8Array, trust: TrustState): boolean {
   const known = trust.admissionOf(author);
   if (known === undefined) return false;
-  const { name, grantId, use, admittedAt } = parseAdmission(value);
-  return (
-    known.name === name && known.grantId === grantId && known.use === use && known.admittedAt === admittedAt
-  );
+  const { name, grantId, admittedAt } = parseAdmission(value);
+  return known.name === name && known.grantId === grantId && known.admittedAt === admittedAt;
 }
 
 /** Throws `Fault('not-taken')` for an admission that the replica did not keep. */
@@ -55,6 +44,5 @@ export function refuseUnlessTaken(outcome: 'applied' | 'known' | 'stale' | Refus
 
 /** What a stranger is told who is not let in. */
 export function refusalOf(fault: Fault): JoinAnswer {
-  const retryUse = fault instanceof JoinFault ? fault.retryUse : null;
-  return { outcome: 'refused', code: fault.code, message: fault.message, retryUse };
+  return { outcome: 'refused', code: fault.code, message: fault.message };
 }

@@ -25,8 +25,7 @@ export interface TokenOutcome<T> {
 
 /** Every token there ever was in this mesh, the newest first. Nothing in it is secret. */
 export function listTokens(trust: TrustState): TokenStatus[] {
-  const used = trust.takenUses();
-  return trust.allGrants().map((grant) => statusOf(grant, used.get(grant.id) ?? 0));
+  return trust.allGrants().map((grant) => statusOf(grant, trust.takenUses(grant.id)));
 }
 
 function statusOf(grant: GrantValue, used: number): TokenStatus {
@@ -97,7 +96,7 @@ export function revokeToken(
   if (grant === undefined)
     throw new Fault('unknown-token', `there is no token ${command.id}`, { field: 'id' });
   if (grant.roles.includes('operator')) requireFirstOperator(trust, command.operator);
-  const used = trust.takenUses().get(grant.id) ?? 0;
+  const used = trust.takenUses(grant.id);
   if (grant.revokedAt !== null) return { grant: null, value: { ...statusOf(grant, used), changed: false } };
   const revoked = revokeGrant(grant, now);
   return { grant: revoked, value: { ...statusOf(revoked, used), changed: true } };

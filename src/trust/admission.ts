@@ -3,12 +3,12 @@
  * secret. Anybody who holds the genesis and the grant can check it, offline, at any later time; so a restart
  * needs no token.
  *
- * One grant admits as many hosts as it has uses, and every use admits one. With no centre two hosts may take
- * the same use at once, in two halves of a split mesh. Everybody then agrees on the earlier `admittedAt`, or
- * on the lower host id if those are equal. Both times are the hosts' own word: a thief of a token could
- * antedate and displace its rightful user. What stands against that today is the sponsor, who takes no
- * antedated request. With threshold issuance the trustees endorse at most one host key per (grant, use), each
- * persisting it first; the endorsement then decides in place of the times, and a split race burns the use.
+ * One grant admits as many hosts as it has uses: the first so many, by `admittedAt` and then by host id. With no
+ * centre the halves of a split mesh may each let somebody in by the last use; everybody who knows of both then agrees
+ * on who was too late. Who joined by a use that was to spare is never in doubt, however the mesh was split. The times
+ * are the hosts' own word: a thief of a token could antedate and displace a rightful user. What stands against that
+ * is the sponsor, who takes no antedated request, and the trustees, each of whom endorses no more host keys of a
+ * grant than it has uses, persisting each first: whoever comes too late to a quorum of them gets no certificates.
  */
 import {
   ByteWriter,
@@ -21,7 +21,7 @@ import {
 } from '../core.ts';
 import { Fields } from './fields.ts';
 import type { Genesis } from './genesis.ts';
-import { type GrantValue, grantCovers, grantIdBytes, maxGrantUses } from './grant.ts';
+import { type GrantValue, grantCovers, grantIdBytes } from './grant.ts';
 import { labelPattern, maxLabelLength } from './spiffe.ts';
 import { clockSkewMs, type Refusal, refuse } from './statement.ts';
 
@@ -34,8 +34,6 @@ export interface AdmissionValue {
   /** The founder needs no grant: the genesis, which it signed, names it. The fields below are then empty. */
   readonly founder: boolean;
   readonly grantId: string;
-  /** Which of the grant's uses this is, from 0. */
-  readonly use: number;
   /** Ed25519 signature (hex) by the grant's secret over all of the above and the host's key. */
   readonly proof: string;
 }
@@ -45,15 +43,18 @@ export interface AdmissionContext {
   readonly genesis: Genesis;
   readonly verify: Verify;
   grant(id: string): GrantValue | undefined;
-  /** The host that now holds one use of a grant. */
-  holderOf(grantId: string, use: number): { readonly host: HostId; readonly admittedAt: Millis } | undefined;
+  /** How many hosts other than this one were admitted by a grant. */
+  takenUses(grantId: string, except: HostId): number;
+  /** How many of them came before it. */
+  takenBefore(grantId: string, admitted: Admitted): number;
   /** Another host of this name that a newcomer may not replace. */
   nameHolder(name: string, except: HostId): HostId | undefined;
 }
 
-/** `nextUse` comes with `use-taken`: sign the admission again with it and ask once more. */
-export interface JoinRefusal extends Refusal {
-  readonly nextUse: number | null;
+/** What decides who came first. */
+export interface Admitted {
+  readonly host: HostId;
+  readonly admittedAt: Millis;
 }
 
 export interface AdmissionRequest {
@@ -61,7 +62,6 @@ export interface AdmissionRequest {
   readonly name: string;
   readonly host: HostId;
   readonly grantId: string;
-  readonly use: number;
   readonly admittedAt: Millis;
 }
 
@@ -72,7 +72,6 @@ function proofMessage(request: AdmissionRequest): Uint8Array {
     .hex(request.host)
     .string(request.name)
     .hex(request.grantId)
-    .varint(request.use)
     .varint(request.admittedAt)
     .done();
 }
@@ -85,7 +84,6 @@ export function createAdmission(request: AdmissionRequest, grantSigner: Signer):
     admittedAt: request.admittedAt,
     founder: false,
     grantId: request.grantId,
-    use: request.use,
     proof: Buffer.from(grantSigner.sign(proofMessage(request))).toString('hex'),
   };
 }
@@ -98,7 +96,6 @@ export function createFounderAdmission(genesis: Genesis): AdmissionValue {
     admittedAt: genesis.createdAt,
     founder: true,
     grantId: '',
-    use: 0,
     proof: '',
   };
 }
@@ -118,7 +115,6 @@ export function parseAdmission(value: Uint8Array): AdmissionValue {
     admittedAt: fields.time('admittedAt'),
     founder,
     grantId: fields.hex('grantId', founder ? 0 : grantIdBytes),
-    use: fields.integer('use', 0, founder ? 0 : maxGrantUses - 1),
     proof: fields.hex('proof', founder ? 0 : 64),
   };
 }
@@ -160,11 +156,8 @@ function judgeTime(grant: GrantValue, at: Millis): Refusal | null {
   }
 }
 
-/** Whether the holder of a use keeps it against a contender: the earlier, then the lower host id. */
-export function precedes(
-  a: { readonly host: HostId; readonly admittedAt: Millis },
-  b: { readonly host: HostId; readonly admittedAt: Millis },
-): boolean {
+/** Whether `a` came first: the earlier, then the lower host id. */
+export function precedes(a: Admitted, b: Admitted): boolean {
   return a.admittedAt !== b.admittedAt ? a.admittedAt < b.admittedAt : a.host < b.host;
 }
 
@@ -187,58 +180,34 @@ export function judgeAdmission(
     return refuse('clock-skew', 'the admission lies in the future: check the clocks', true);
   const uncovered = judgeTime(grant, value.admittedAt);
   if (uncovered !== null) return uncovered;
-  if (value.use >= grant.uses)
-    return refuse('token-used-up', `grant ${grant.id} has ${grant.uses} uses, this would be one more`);
-  const holder = context.holderOf(grant.id, value.use);
-  if (holder !== undefined && holder.host !== author && precedes(holder, { ...value, host: author }))
-    return refuse('token-used-up', `use ${value.use} of grant ${grant.id} belongs to another host`);
-  return null;
-}
-
-/**
- * A use of a grant that nobody but `host` holds; null when all are taken. Each host looks from a place of its
- * own, so that many who join at once are not all sent to the same use.
- */
-function freeUse(grant: GrantValue, host: HostId, context: AdmissionContext): number | null {
-  const start = Number.parseInt(host.slice(0, 8), 16) % grant.uses;
-  for (let step = 0; step < grant.uses; step++) {
-    const use = (start + step) % grant.uses;
-    const holder = context.holderOf(grant.id, use);
-    if (holder === undefined || holder.host === host) return use;
-  }
+  if (context.takenBefore(grant.id, { host: author, admittedAt: value.admittedAt }) >= grant.uses)
+    return refuse('token-used-up', `grant ${grant.id} has ${grant.uses} uses, and others came before`);
   return null;
 }
 
 /**
  * Judges a request to join, fresh from a stranger whose key `author` the channel proved: as
- * `judgeAdmission`, and by the clock here, and the name must be free. More codes: `name-taken`, `clock-skew`,
- * and `use-taken` with the next free use, so that the joiner can try again at once.
+ * `judgeAdmission`, and by the clock here, a use must be left, and the name be free. More codes: `name-taken`,
+ * `clock-skew`.
  */
 export function judgeJoin(
   value: AdmissionValue,
   author: HostId,
   context: AdmissionContext,
   now: Millis,
-): JoinRefusal | null {
-  const refused = (refusal: Refusal, nextUse: number | null = null): JoinRefusal => ({ ...refusal, nextUse });
+): Refusal | null {
   const unproven = judgeProof(value, author, context);
-  if (unproven !== null) return refused(unproven);
-  if (value.founder) return null;
+  if (unproven !== null || value.founder) return unproven;
   const grant = context.grant(value.grantId)!;
   const uncovered = judgeTime(grant, now) ?? judgeTime(grant, value.admittedAt);
-  if (uncovered !== null) return refused(uncovered);
+  if (uncovered !== null) return uncovered;
   if (Math.abs(value.admittedAt - now) > clockSkewMs)
-    return refused(
-      refuse('clock-skew', `the clocks differ by more than ${clockSkewMs / 1000} s: set the clock`),
-    );
+    return refuse('clock-skew', `the clocks differ by more than ${clockSkewMs / 1000} s: set the clock`);
   if (context.nameHolder(value.name, author) !== undefined)
-    return refused(refuse('name-taken', `a host named ${value.name} already belongs to the mesh`));
-  const holder = context.holderOf(grant.id, value.use);
-  if (value.use < grant.uses && (holder === undefined || holder.host === author)) return null;
-  const nextUse = freeUse(grant, author, context);
-  if (nextUse === null)
-    return refused(refuse('token-used-up', `all ${grant.uses} uses of the token are taken`));
-  return refused(refuse('use-taken', `use ${value.use} of the token is taken, ${nextUse} is free`), nextUse);
+    return refuse('name-taken', `a host named ${value.name} already belongs to the mesh`);
+  if (context.takenUses(grant.id, author) >= grant.uses)
+    return refuse('token-used-up', `all ${grant.uses} uses of the token are taken`);
+  return null;
 }
 
 /** Parses and judges a join request's admission; a malformed one is a refusal too. */
@@ -247,11 +216,11 @@ export function judgeJoinBytes(
   author: HostId,
   context: AdmissionContext,
   now: Millis,
-): JoinRefusal | null {
+): Refusal | null {
   try {
     return judgeJoin(parseAdmission(bytes), author, context, now);
   } catch (error) {
-    if (error instanceof Fault) return { ...refuse(error.code, error.message), nextUse: null };
+    if (error instanceof Fault) return refuse(error.code, error.message);
     throw error;
   }
 }

@@ -16,6 +16,8 @@ import { certificateProfile, ed25519Spki, type LeafFields } from './x509.ts';
 export interface IssuerContext {
   admissionOf(host: HostId): AdmissionValue | undefined;
   mayServe(host: HostId, service: string): boolean;
+  /** How many hosts a grant admits. */
+  usesOf(grantId: string): number;
   /** Whether this host is to get no certificates, whatever its grant says. */
   isDenied(host: HostId): boolean;
 }
@@ -30,14 +32,15 @@ export interface ApprovedLeaf {
 /** The bounds of a certificate's life that an issuer grants. */
 export const minTtlMs: number = 10_000;
 export const maxTtlMs: number = 7 * 24 * 3_600_000;
-/** Uses of grants remembered; past it no further host is endorsed. */
+/** Hosts remembered; past it none further is endorsed. */
 const maxEndorsements = 100_000;
 const endorsedPrefix = `${issuerPrefix}endorsed/`;
 
 export class LeafRules {
   private readonly context: IssuerContext;
-  /** The one host endorsed for each use of a grant, `<grant id>/<use>`. */
-  private readonly endorsed = new Map<string, HostId>();
+  /** The hosts endorsed by grant: no more of each than it has uses. */
+  private readonly endorsed = new Map<string, Set<HostId>>();
+  private endorsedHosts = 0;
 
   /** `saved`: what the store held under `issuerPrefix`. */
   constructor(context: IssuerContext, saved: Iterable<readonly [key: string, value: Uint8Array]>) {
@@ -51,8 +54,13 @@ export class LeafRules {
   }
 
   private endorse(key: string, value: Uint8Array): void {
-    if (key.startsWith(endorsedPrefix))
-      this.endorsed.set(key.slice(endorsedPrefix.length), Buffer.from(value).toString('hex'));
+    if (!key.startsWith(endorsedPrefix)) return;
+    const grantId = key.slice(endorsedPrefix.length, key.lastIndexOf('/'));
+    const hosts = this.endorsed.get(grantId) ?? new Set();
+    this.endorsed.set(grantId, hosts);
+    this.endorsedHosts -= hosts.size;
+    hosts.add(Buffer.from(value).toString('hex'));
+    this.endorsedHosts += hosts.size;
   }
 
   /**
@@ -94,17 +102,18 @@ export class LeafRules {
     return leaf;
   }
 
-  /** At most one host key for each use of a grant: who copies a token gets no certificate beside its user. */
+  /** No more host keys than a grant has uses: who copies a token gets no certificate beside its users. */
   private checkEndorsement(admission: AdmissionValue, from: HostId): readonly IssuerStoreOp[] {
     if (admission.founder) return [];
-    const use = `${admission.grantId}/${admission.use}`;
-    const holder = this.endorsed.get(use);
-    if (holder === from) return [];
-    if (holder !== undefined)
-      throw new Fault('use-raced', `another host was endorsed for use ${admission.use} of this host's token`);
-    if (this.endorsed.size >= maxEndorsements)
+    const { grantId } = admission;
+    const hosts = this.endorsed.get(grantId);
+    if (hosts?.has(from)) return [];
+    if ((hosts?.size ?? 0) >= this.context.usesOf(grantId))
+      throw new Fault('use-raced', `other hosts were endorsed for every use of this host's token`);
+    if (this.endorsedHosts >= maxEndorsements)
       throw new Fault('issuer-full', 'this host endorses no further hosts');
-    return [{ type: 'put', key: `${endorsedPrefix}${use}`, value: Buffer.from(from, 'hex') }];
+    const key = `${endorsedPrefix}${grantId}/${from}`;
+    return [{ type: 'put', key, value: Buffer.from(from, 'hex') }];
   }
 }
 

@@ -3,7 +3,7 @@ import { Fault, type HostId, type Millis, type Verify } from '../core.ts';
 import {
   type AdmissionContext,
   type AdmissionValue,
-  type JoinRefusal,
+  type Admitted,
   judgeJoinBytes,
   parseAdmission,
   precedes,
@@ -41,8 +41,8 @@ export class TrustState implements AuthorityContext {
   /** Grants by the operator key they give. */
   private readonly operators = new Map<HostId, Set<string>>();
   private readonly admissions = new Map<HostId, Admission>();
-  /** Hosts that claim one use of a grant, `<grant id>/<use>`; nearly always one. */
-  private readonly claims = new Map<string, Set<HostId>>();
+  /** Hosts by the grant that they were admitted by. */
+  private readonly joiners = new Map<string, Set<HostId>>();
   private readonly names = new Map<string, Set<HostId>>();
 
   constructor(genesis: Genesis, verify: Verify) {
@@ -82,11 +82,11 @@ export class TrustState implements AuthorityContext {
   private applyAdmission(admission: Admission): void {
     const was = this.admissions.get(admission.host);
     if (was !== undefined) {
-      remove(this.claims, claimOf(was), was.host);
+      remove(this.joiners, was.grantId, was.host);
       remove(this.names, was.name, was.host);
     }
     this.admissions.set(admission.host, admission);
-    add(this.claims, claimOf(admission), admission.host);
+    add(this.joiners, admission.grantId, admission.host);
     add(this.names, admission.name, admission.host);
   }
 
@@ -104,17 +104,15 @@ export class TrustState implements AuthorityContext {
     admission: Uint8Array,
     now: Millis,
     isGone: (host: HostId) => boolean,
-  ): JoinRefusal | null {
+  ): Refusal | null {
     if (this.isDenied(author))
-      return {
-        ...refuse('denied', 'this host was denied by an operator: it needs a new key'),
-        nextUse: null,
-      };
+      return refuse('denied', 'this host was denied by an operator: it needs a new key');
     const context: AdmissionContext = {
       genesis: this.genesis,
       verify: this.verify,
       grant: (id) => this.grant(id),
-      holderOf: (grantId, use) => this.holderOf(grantId, use),
+      takenUses: (grantId, except) => this.takenUses(grantId, except),
+      takenBefore: (grantId, admitted) => this.takenBefore(grantId, admitted),
       nameHolder: (name, except) => this.nameHolder(name, except, isGone),
     };
     return judgeJoinBytes(admission, author, context, now);
@@ -129,27 +127,18 @@ export class TrustState implements AuthorityContext {
     return [...this.grants.values()].sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1));
   }
 
-  /** How many uses of each grant are taken; a grant that nobody joined by is not in it. */
-  takenUses(): ReadonlyMap<string, number> {
-    const taken = new Map<string, number>();
-    for (const claim of this.claims.keys()) {
-      const grantId = claim.split('/')[0]!;
-      taken.set(grantId, (taken.get(grantId) ?? 0) + 1);
-    }
-    return taken;
+  /** How many hosts joined by a grant, those of them too that were denied since or came too late. */
+  takenUses(grantId: string, except?: HostId): number {
+    const joiners = this.joiners.get(grantId);
+    if (joiners === undefined) return 0;
+    return joiners.size - (except !== undefined && joiners.has(except) ? 1 : 0);
   }
 
-  holderOf(grantId: string, use: number): Admission | undefined {
-    return this.winnerOf(`${grantId}/${use}`);
-  }
-
-  private winnerOf(claim: string): Admission | undefined {
-    let winner: Admission | undefined;
-    for (const host of this.claims.get(claim) ?? []) {
-      const admission = this.admissions.get(host)!;
-      if (winner === undefined || precedes(admission, winner)) winner = admission;
-    }
-    return winner;
+  takenBefore(grantId: string, admitted: Admitted): number {
+    let before = 0;
+    for (const host of this.joiners.get(grantId) ?? [])
+      if (host !== admitted.host && precedes(this.admissions.get(host)!, admitted)) before++;
+    return before;
   }
 
   nameHolder(
@@ -162,11 +151,18 @@ export class TrustState implements AuthorityContext {
     return undefined;
   }
 
-  /** What a host was admitted by, even if it was denied since; not what lost its use to an earlier host. */
+  /** What a host was admitted by, even if it was denied since; not what came after the last use of a grant. */
   entryOf(host: HostId): Admission | undefined {
     const admission = this.admissions.get(host);
     if (admission === undefined || admission.founder) return admission;
-    return this.winnerOf(claimOf(admission)) === admission ? admission : undefined;
+    const uses = this.usesOf(admission.grantId);
+    if (this.takenUses(admission.grantId) <= uses) return admission;
+    return this.takenBefore(admission.grantId, admission) < uses ? admission : undefined;
+  }
+
+  /** How many hosts a grant admits; none where it is not known. */
+  usesOf(grantId: string): number {
+    return this.grants.get(grantId)?.uses ?? 0;
   }
 
   /** A host's admission in force. */
@@ -221,10 +217,6 @@ export class TrustState implements AuthorityContext {
   isOperator(key: HostId, at: Millis): boolean {
     return this.operatorStanding(key, at) === 'operator';
   }
-}
-
-function claimOf(admission: Admission): string {
-  return admission.founder ? 'founder' : `${admission.grantId}/${admission.use}`;
 }
 
 function add(index: Map<string, Set<string>>, key: string, value: string): void {

@@ -158,12 +158,12 @@ export class Work {
   private async joiners(): Promise<void> {
     const token = await this.token();
     const joiners: Signer[] = [];
-    for (let use = 0; use < joinersPerRun; use++) {
+    for (let count = 0; count < joinersPerRun; count++) {
       const joiner = ed25519Signer(this.options.newSeed());
-      const admission = this.admission(token, joiner, use);
+      const admission = this.admission(token, joiner);
       const subject = `${ADMISSION}/${this.host(joiner.publicKey)}/`;
       this.options.say({ type: 'attempt', subject, content: 'made' });
-      if (use % 2 === 1) this.options.deliver(encodeDelta([admission]));
+      if (count % 2 === 1) this.options.deliver(encodeDelta([admission]));
       const answer = decodeJoinAnswer(await this.options.askToJoin(admission));
       assert(answer.outcome === 'welcome', `the joiner was not welcome: ${JSON.stringify(answer)}`);
       this.options.say({ type: 'acknowledged', subject, content: 'made' });
@@ -197,14 +197,13 @@ export class Work {
     return parseToken(created.token);
   }
 
-  private admission(token: JoinToken, joiner: Signer, use: number): Uint8Array {
+  private admission(token: JoinToken, joiner: Signer): Uint8Array {
     const admittedAt = this.options.now();
     const request = {
       genesisHash: token.genesisHash,
       name: `joiner-${this.host(joiner.publicKey)}`,
       host: joiner.publicKey,
       grantId: token.grantId,
-      use,
       admittedAt,
     };
     const value = encodeAdmission(createAdmission(request, token.grantSigner()));

@@ -441,9 +441,9 @@ export class Flock {
   }
 
   /** What a joiner sends: its own admission, proven with the token's secret. */
-  joinRequest(joiner: FlockHost, token: JoinToken, use: number): Uint8Array {
+  joinRequest(joiner: FlockHost, token: JoinToken): Uint8Array {
     const { name, signer } = joiner;
-    return joinRequest({ name, hostKey: signer, token, use, attempt: 1 }, this.now);
+    return joinRequest({ name, hostKey: signer, token }, this.now);
   }
 
   /** Asks `sponsor` to admit the bearer of `bytes`; undefined while it has not answered. */
@@ -454,9 +454,9 @@ export class Flock {
   }
 
   /** A host that `sponsor` has let in, and whose agent was not started yet. */
-  admit(name: string, sponsor: FlockHost, token: JoinToken, use = 0): FlockHost {
+  admit(name: string, sponsor: FlockHost, token: JoinToken): FlockHost {
     const host = this.add(name);
-    host.admission = this.joinRequest(host, token, use);
+    host.admission = this.joinRequest(host, token);
     const answer = this.askToJoin(sponsor, host.admission);
     assert.equal(answer?.outcome, 'welcome', JSON.stringify(answer));
     host.sponsor = sponsor;
@@ -464,8 +464,8 @@ export class Flock {
   }
 
   /** A host that has joined through `sponsor`, started and in step with the mesh. */
-  join(name: string, sponsor: FlockHost, token: JoinToken, use = 0): FlockHost {
-    const host = this.admit(name, sponsor, token, use);
+  join(name: string, sponsor: FlockHost, token: JoinToken): FlockHost {
+    const host = this.admit(name, sponsor, token);
     host.start();
     this.run(3000);
     assert.ok(host.core.isSynchronised(), `${name} is in step with the mesh`);

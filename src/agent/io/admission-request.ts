@@ -42,26 +42,20 @@ const joinTimeoutMs = 3500;
 /** A grant made a moment ago may not have reached the sponsor yet; that long is waited for it. */
 const grantPatienceMs = 5000;
 const grantRetryMs = 300;
-/** Uses of one grant tried before giving up; a sponsor names the next free one, so races alone repeat. */
-const maxUsesTried = 16;
 
 /**
- * Asks one running agent until it decides, with the next use of the token where one is taken. Faults:
+ * Asks one running agent until it decides. Faults:
  * `join-unanswered`, `join-refused`, `foreign-mesh`, `bad-join-answer`, `genesis-malformed`.
  */
 export async function askForAdmission(request: AdmissionRequest): Promise<Admitted> {
   const { name, hostKey, token, now } = request;
   const where = await resolved(request.where);
   const askedFrom = now();
-  let use = 0;
-  for (let attempt = 1; ; ) {
-    const record = joinRequest({ name, hostKey, token, use, attempt }, now());
+  for (;;) {
+    const record = joinRequest({ name, hostKey, token }, now());
     const answer = await ask(record, where);
     if (answer.outcome === 'welcome') return welcomed(record, answer, token.genesisHash, where);
-    if (answer.retryUse !== null && attempt < maxUsesTried) {
-      use = answer.retryUse;
-      attempt++;
-    } else if (answer.code === 'grant-unknown' && now() - askedFrom < grantPatienceMs)
+    if (answer.code === 'grant-unknown' && now() - askedFrom < grantPatienceMs)
       await new Promise((done) => setTimeout(done, grantRetryMs));
     else throw refusalFault(answer);
   }

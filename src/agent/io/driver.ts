@@ -158,7 +158,7 @@ export class Driver {
     for (const effect of then) {
       if (effect.type === 'reply') this.options.carryOut({ type: 'fail', request: effect.request, fault });
       else if (effect.type === 'join-reply') {
-        const bytes = encodeJoinAnswer({ outcome: 'refused', code, message, retryUse: null });
+        const bytes = encodeJoinAnswer({ outcome: 'refused', code, message });
         this.options.carryOut({ ...effect, bytes });
       } else if (effect.type === 'persist') this.refuse(effect.then, fault);
       else if (effect.type === 'input' && effect.input.type === 'durable')

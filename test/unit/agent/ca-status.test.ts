@@ -9,7 +9,7 @@ import { Flock, type FlockHost, operator } from '../../support/flock.ts';
 function ofThree(): { flock: Flock; hosts: FlockHost[] } {
   const { flock, first } = Flock.founded(standardPolicy);
   const token = flock.token(first, { roles: ['agent', 'trustee'] });
-  const hosts = [first, flock.join('second', first, token), flock.join('third', first, token, 1)];
+  const hosts = [first, flock.join('second', first, token), flock.join('third', first, token)];
   for (const host of hosts) host.register(`on-${host.name}`);
   flock.run(130_000);
   return { flock, hosts };

@@ -13,9 +13,9 @@ const policy = { ...standardPolicy, settleMs: 5000, replaceAfterMs: 60_000 };
 function ofFour(): { flock: Flock; hosts: [FlockHost, FlockHost, FlockHost, FlockHost] } {
   const { flock, first } = Flock.founded(policy);
   const token = flock.token(first, { roles: ['agent', 'trustee'] });
-  const [second, third] = [flock.join('second', first, token), flock.join('third', first, token, 1)];
+  const [second, third] = [flock.join('second', first, token), flock.join('third', first, token)];
   flock.run(130_000);
-  const fourth = flock.join('fourth', first, token, 2);
+  const fourth = flock.join('fourth', first, token);
   flock.run(10_000);
   for (const host of [first, second, third, fourth]) host.register(`on-${host.name}`);
   flock.run(10_000);

@@ -18,7 +18,7 @@ function sharing(count: number): { flock: Flock; hosts: FlockHost[] } {
   const { flock, first } = Flock.founded(standardPolicy);
   const token = flock.token(first, { roles: ['agent', 'trustee'] });
   const hosts = [first];
-  for (let use = 1; use < count; use++) hosts.push(flock.join(`host-${use}`, first, token, use));
+  for (let n = 1; n < count; n++) hosts.push(flock.join(`host-${n}`, first, token));
   for (const host of hosts) {
     host.register(`on-${host.name}`);
     host.register('common');
@@ -117,7 +117,7 @@ test('it cannot come back: not by a restart, not by its old admission, not by an
     assert.equal(host.core.gossip.member(third.id), undefined, host.name);
   }
   const token = flock.token(first);
-  for (const bytes of [old, flock.joinRequest(third, token, 0)]) {
+  for (const bytes of [old, flock.joinRequest(third, token)]) {
     const answer = flock.askToJoin(second, bytes);
     assert.ok(answer?.outcome === 'refused' && answer.code === 'denied', JSON.stringify(answer));
   }
@@ -129,7 +129,7 @@ test('a machine set up anew takes the name of the denied host, with a key and a 
   deny(first, third);
   flock.run(2000);
   const anew = flock.add(third.name, signerOf('another key'));
-  anew.admission = flock.joinRequest(anew, flock.token(first), 0);
+  anew.admission = flock.joinRequest(anew, flock.token(first));
   assert.equal(flock.askToJoin(first, anew.admission)?.outcome, 'welcome');
   anew.sponsor = first;
   anew.start();
@@ -141,7 +141,7 @@ test('who joined through a host that is denied since goes on without it', () => 
   const { flock, first } = Flock.founded();
   const token = flock.token(first);
   const second = flock.join('second', first, token);
-  const third = flock.join('third', second, token, 1);
+  const third = flock.join('third', second, token);
   deny(first, second);
   flock.run(5000);
   assert.equal(third.core.isAdmitted(second.id), false);

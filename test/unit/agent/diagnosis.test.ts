@@ -59,7 +59,7 @@ test('a host that is down, and being alone because of it, are told apart from on
   const { flock, first } = Flock.founded();
   const token = flock.token(first);
   const second = flock.join('second', first, token);
-  flock.join('third', first, token, 1);
+  flock.join('third', first, token);
   assert.deepEqual(findings(first), ['ok agent']);
   second.kill();
   flock.run(20_000);
@@ -209,7 +209,7 @@ test('a disk and threads that are a little slow are nobody’s trouble', () => {
 test('a host whose clock is off is named by the others, and finds by itself that it is the one', () => {
   const { flock, first } = Flock.founded();
   const token = flock.token(first);
-  const hosts = ['second', 'third', 'fourth'].map((name, use) => flock.join(name, first, token, use));
+  const hosts = ['second', 'third', 'fourth'].map((name) => flock.join(name, first, token));
   flock.run(30_000);
   assert.deepEqual(findings(first), ['ok agent']);
   hosts[1]!.clockAheadMs = 1500;

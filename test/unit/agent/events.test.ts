@@ -63,7 +63,7 @@ test('an agent tells of joins, records, suspicions, deaths, returns and leaves',
   const { flock, first } = Flock.founded();
   const token = flock.token(first);
   const second = flock.join('second', first, token);
-  const third = flock.join('third', first, token, 1);
+  const third = flock.join('third', first, token);
   second.register('web');
   flock.run(1000);
   const records = first.events.filter((one) => one.type === 'record');

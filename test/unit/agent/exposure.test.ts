@@ -12,7 +12,7 @@ function sharing(
   const { flock, first } = Flock.founded(policy);
   const token = flock.token(first, { roles: ['agent', 'trustee'] });
   const hosts = [first];
-  for (let use = 1; use < count; use++) hosts.push(flock.join(`host-${use}`, first, token, use));
+  for (let n = 1; n < count; n++) hosts.push(flock.join(`host-${n}`, first, token));
   for (const host of hosts) host.register(`on-${host.name}`);
   flock.run(130_000);
   for (const host of hosts) assert.equal(host.core.trust.bundle.active().generation, 1, host.name);

@@ -15,7 +15,7 @@ function three(): { flock: Flock; first: FlockHost; second: FlockHost; third: Fl
   const { flock, first } = Flock.founded();
   const token = flock.token(first);
   const second = flock.join('second', first, token);
-  const third = flock.join('third', first, token, 1);
+  const third = flock.join('third', first, token);
   return { flock, first, second, third };
 }
 

@@ -20,7 +20,7 @@ function mesh(count: number): { flock: Flock; hosts: FlockHost[] } {
   const { flock, first } = Flock.founded(standardPolicy);
   const token = flock.token(first, { roles: ['agent', 'trustee'] });
   const hosts = [first];
-  for (let use = 1; use < count; use++) hosts.push(flock.join(`host-${use}`, first, token, use));
+  for (let n = 1; n < count; n++) hosts.push(flock.join(`host-${n}`, first, token));
   for (const host of hosts) host.register(`on-${host.name}`);
   flock.run(130_000);
   return { flock, hosts };
@@ -111,7 +111,7 @@ test('a trustee that shows one host another log than it told all is found out, a
   const { flock, first } = Flock.founded();
   const token = flock.token(first, { uses: 2 });
   const second = flock.join('second', first, token);
-  const third = flock.join('third', first, token, 1);
+  const third = flock.join('third', first, token);
   for (const service of ['a', 'b', 'c']) first.register(service);
   flock.run(2000);
   const forged = new IssuanceLog();
@@ -155,7 +155,7 @@ test('a host’s word that a trustee runs twice is told as its word, and what pr
   const { flock, first } = Flock.founded();
   const token = flock.token(first, { uses: 2 });
   const second = flock.join('second', first, token);
-  const third = flock.join('third', first, token, 1);
+  const third = flock.join('third', first, token);
   const day = 24 * 3_600_000;
   const accuse = (key: string, evidence = ''): void => {
     const value = encodeJson({

@@ -19,7 +19,7 @@ function csrOf(service: string): Uint8Array {
 function ofThree(): { flock: Flock; hosts: FlockHost[] } {
   const { flock, first } = Flock.founded(standardPolicy);
   const token = flock.token(first, { roles: ['agent', 'trustee'] });
-  const hosts = [first, flock.join('second', first, token), flock.join('third', first, token, 1)];
+  const hosts = [first, flock.join('second', first, token), flock.join('third', first, token)];
   flock.run(130_000);
   return { flock, hosts };
 }

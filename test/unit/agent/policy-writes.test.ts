@@ -12,7 +12,7 @@ import { Flock, type FlockHost, operator } from '../../support/flock.ts';
 function mesh(...names: string[]): { flock: Flock; hosts: [FlockHost, FlockHost, ...FlockHost[]] } {
   const { flock, first } = Flock.founded();
   const token = flock.token(first, { uses: names.length });
-  const joined = names.map((name, use) => flock.join(name, first, token, use));
+  const joined = names.map((name) => flock.join(name, first, token));
   flock.run(3000);
   return { flock, hosts: [first, joined[0]!, ...joined.slice(1)] };
 }

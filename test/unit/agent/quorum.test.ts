@@ -10,7 +10,7 @@ function grown(count: number): { flock: Flock; hosts: FlockHost[] } {
   const { flock, first } = Flock.founded(standardPolicy);
   const token = flock.token(first, { roles: ['agent', 'trustee'] });
   const hosts = [first];
-  for (let use = 1; use < count; use++) hosts.push(flock.join(`host-${use}`, first, token, use));
+  for (let n = 1; n < count; n++) hosts.push(flock.join(`host-${n}`, first, token));
   for (const host of hosts) host.register(`on-${host.name}`);
   return { flock, hosts };
 }

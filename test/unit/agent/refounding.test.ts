@@ -13,8 +13,8 @@ function mesh(plain: number): { flock: Flock; hosts: FlockHost[] } {
   const eligible = flock.token(first, { roles: ['agent', 'trustee'] });
   const others = flock.token(first, { roles: ['agent'], uses: 8 });
   const hosts = [first];
-  for (let use = 1; use < 4; use++) hosts.push(flock.join(`host-${use}`, first, eligible, use));
-  for (let use = 0; use < plain; use++) hosts.push(flock.join(`plain-${use}`, first, others, use));
+  for (let n = 1; n < 4; n++) hosts.push(flock.join(`host-${n}`, first, eligible));
+  for (let n = 0; n < plain; n++) hosts.push(flock.join(`plain-${n}`, first, others));
   for (const host of hosts) host.register(`on-${host.name}`);
   flock.run(130_000);
   for (const host of hosts) assert.deepEqual(rootsOf(host), ['g0 retired', 'g1 active']);
@@ -88,7 +88,7 @@ test('most hosts and the operator put another root in the place of a lost one, a
 test('hosts whose founder is lost before it shared the root make one without it', () => {
   const { flock, first } = Flock.founded(standardPolicy);
   const token = flock.token(first, { roles: ['agent', 'trustee'] });
-  const [second, third] = [flock.join('second', first, token), flock.join('third', first, token, 1)];
+  const [second, third] = [flock.join('second', first, token), flock.join('third', first, token)];
   second.register('web');
   flock.run(10_000);
   first.kill();
@@ -116,7 +116,7 @@ test('a founder that has lost the key that it alone had is helped out by the oth
     'too-few-hosts',
     'the founder holds no office any more, and one host is too few',
   );
-  const third = flock.join('third', first, token, 1);
+  const third = flock.join('third', first, token);
   flock.run(60_000);
   begin(second, statusAt(second).newRoot.plan!);
   flock.run(120_000);

@@ -23,15 +23,15 @@ test('another admission of an admitted host is judged like a stranger’s', () =
   const token = flock.token(first, { ttlMs: 60_000 });
   const second = flock.join('second', first, token);
   flock.run(120_000);
-  assert.equal(asked(flock, first, flock.joinRequest(second, token, 0)), 'token-expired');
-  assert.equal(asked(flock, first, flock.joinRequest(second, token, 1)), 'token-expired');
+  assert.equal(asked(flock, first, flock.joinRequest(second, token)), 'token-expired');
+  assert.equal(asked(flock, first, flock.joinRequest(second, token)), 'token-expired');
 });
 
 test('an admission that lost its use to an earlier host is not in force', () => {
   const { flock, first } = Flock.founded();
   const token = flock.token(first, { uses: 1 });
   const second = flock.add('second');
-  const request = flock.joinRequest(second, token, 0);
+  const request = flock.joinRequest(second, token);
   flock.join('third', first, token);
   assert.equal(asked(flock, first, request), 'token-used-up');
 });

@@ -32,7 +32,7 @@ test('tokens are listed with their terms and how many uses are taken, on every h
   const created = flock.createToken(first, { services: ['api'], uses: 3 });
   flock.run(1000);
   const other = flock.createToken(first, { roles: ['operator'] });
-  const second = flock.join('second', first, flock.token(first, { uses: 2 }), 1);
+  const second = flock.join('second', first, flock.token(first, { uses: 2 }));
   const tokens = listTokens(first.core.trust);
   assert.deepEqual(listTokens(second.core.trust), tokens);
   assert.equal(tokens.length, 3);
@@ -59,12 +59,12 @@ test('tokens are listed with their terms and how many uses are taken, on every h
 test('a revoked token admits nobody more, while the hosts that joined by it stay, also for those who come later', () => {
   const { flock, first } = Flock.founded();
   const token = flock.token(first);
-  const second = flock.join('second', first, token, 0);
+  const second = flock.join('second', first, token);
   const { changed, used, revokedAt } = revoke(second, token.grantId);
   assert.deepEqual([changed, used, revokedAt], [true, 1, flock.now]);
   flock.run(1000);
   const late = flock.add('late');
-  const answer = flock.askToJoin(first, flock.joinRequest(late, token, 1));
+  const answer = flock.askToJoin(first, flock.joinRequest(late, token));
   assert.equal(answer?.outcome === 'refused' && answer.code, 'grant-revoked');
   second.kill();
   second.start();
@@ -148,7 +148,7 @@ test('a revocation is final: an operator that writes the grant once more without
   third.start();
   flock.run(1000);
   assertAgreed([first, second, third], grant.id, revokedAt);
-  const answer = flock.askToJoin(third, flock.joinRequest(flock.add('late'), token, 1));
+  const answer = flock.askToJoin(third, flock.joinRequest(flock.add('late'), token));
   assert.equal(answer?.outcome === 'refused' && answer.code, 'grant-revoked');
 });
 

@@ -151,6 +151,6 @@ test('a denied host is admitted no more, though what it says stays in replicas; 
   assert.ok(!state.admitted().some((one) => one.host === host.publicKey));
   assert.equal(state.judge({ ...admission, kind: 'service', key: 'x' }, startedAt), null);
   assert.equal(state.nameHolder(name, ''), undefined, 'the name is free');
-  assert.equal(state.holderOf(grant.id, 0)?.host, host.publicKey, 'the use of its token is not');
+  assert.equal(state.takenUses(grant.id), 1, 'the use of its token is not');
   assert.equal(state.judgeJoin(host.publicKey, admission.value, startedAt, () => false)?.code, 'denied');
 });

@@ -76,6 +76,7 @@ class Bench {
     const context = {
       admissionOf: (id: HostId) => state.admissionOf(id),
       mayServe: (id: HostId, service: string) => state.mayServe(id, service),
+      usesOf: (grantId: string) => state.usesOf(grantId),
       isDenied: (id: HostId) => id === this.denied,
     };
     return new RootIssuer({
@@ -118,7 +119,7 @@ class Bench {
 
 /** The founder's mesh with `host` admitted by a grant for the service `api`. */
 function withHost(): Bench {
-  const grant = makeGrant('grant', { services: ['api'], uses: 3 });
+  const grant = makeGrant('grant', { services: ['api'], uses: 1 });
   const state = foundedState();
   state.apply(grantStatement(grant));
   state.apply(admissionStatement(host, 'grant', grant));
@@ -160,7 +161,7 @@ test('an admitted host gets what its grant covers, and no other name', () => {
 
 test('a host goes on getting certificates after its grant was revoked', () => {
   const bench = withHost();
-  const grant = makeGrant('grant', { services: ['api'], uses: 3 });
+  const grant = makeGrant('grant', { services: ['api'], uses: 1 });
   bench.state.apply(grantStatement(revokeGrant(grant, startedAt + 30_000)));
   assert.equal(bench.code(request(), host.publicKey), 'issued');
 });
@@ -222,7 +223,7 @@ test('one host key is endorsed for each use of a grant, also after a restart', (
   assert.equal(bench.code(request(), host.publicKey), 'issued');
   // An antedated admission displaces the first host everywhere, but gets no certificate here.
   const thief = signerOf('thief');
-  const grant = makeGrant('grant', { services: ['api'], uses: 3 });
+  const grant = makeGrant('grant', { services: ['api'], uses: 1 });
   bench.state.apply(admissionStatement(thief, 'grant', grant, { admittedAt: startedAt, name: 'thief' }));
   assert.ok(bench.state.isAdmitted(thief.publicKey));
   assert.equal(bench.code(request(), thief.publicKey), 'use-raced');

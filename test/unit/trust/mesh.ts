@@ -97,7 +97,6 @@ export function admissionStatement(
     name: 'second',
     host: host.publicKey,
     grantId: grant.id,
-    use: 0,
     admittedAt: startedAt + 1000,
     ...parts,
   };

@@ -46,6 +46,7 @@ class Bench {
       {
         admissionOf: (id) => this.state.admissionOf(id),
         mayServe: (id, service) => service !== 'forbidden' && this.state.mayServe(id, service),
+        usesOf: (grantId) => this.state.usesOf(grantId),
         isDenied: () => false,
       },
       [],

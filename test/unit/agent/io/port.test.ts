@@ -143,6 +143,7 @@ const dataPlane: DataPlaneStats = {
   ],
   activeConnections: 6,
   handshakeFailures: { 'svid-expired': 2 },
+  violations: { 'http2-broken': 3 },
   deniedPeers: [],
 };
 
@@ -179,6 +180,7 @@ test('metrics are Prometheus’ text, read at the moment of the scrape, and neve
     'starling_proxy_refused_total{reporter="source",source="web",destination="api",reason="denied"} 4',
     'starling_listener_up{listener="outbound"} 0',
     'starling_handshake_failures_total{reason="svid-expired"} 2',
+    'starling_proxy_violations_total{kind="http2-broken"} 3',
     'starling_blocking_queries 4',
     'starling_frames_total{event="framesSent"} 3',
     'starling_frame_bytes_total{direction="out"} 300',

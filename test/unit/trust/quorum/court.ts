@@ -200,6 +200,7 @@ export class Court {
       {
         admissionOf: (id) => state.admissionOf(id),
         mayServe: (id, service) => state.mayServe(id, service),
+        usesOf: (grantId) => state.usesOf(grantId),
         isDenied: (id) => state.isDenied(id),
       },
       saved,

@@ -48,7 +48,7 @@ export function frame(parts: Partial<IssueRequest> = {}): Uint8Array {
 
 /** With `host` admitted by use 0 of a grant for the service `api`, and nothing else. */
 export function withHost(state: TrustState): TrustState {
-  const grant = makeGrant('grant', { services: ['api'], uses: 3 });
+  const grant = makeGrant('grant', { services: ['api'], uses: 1 });
   state.apply(grantStatement(grant));
   state.apply(admissionStatement(host, 'grant', grant));
   return state;
