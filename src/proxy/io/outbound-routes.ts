@@ -5,8 +5,9 @@ import { Refusal } from '../http1/refusal.ts';
 import type { RefusedRoute } from '../http1/route.ts';
 import type { RouteTable } from '../http1/route-table.ts';
 import type { TrafficCounter } from '../observe/traffic.ts';
+import type { BreakerPolicy } from '../policy.ts';
 import { addStatuses, type GroupStatuses } from '../upstream/group-statuses.ts';
-import { outboundKey, type SharedLimits, type SharedMemory } from '../workers/memory.ts';
+import { type GroupMemory, groupMemory, notShared, type SharedLimits } from '../workers/memory.ts';
 import type { Plane } from './options.ts';
 import { type ClusterSource, OutboundCaller } from './outbound-caller.ts';
 import type { OutboundCluster } from './outbound-cluster.ts';
@@ -56,8 +57,8 @@ export class OutboundRoutes implements ClusterSource {
     return this.clusters.get(id) ?? null;
   }
 
-  memoryOf(source: string, cluster: string): SharedMemory | null {
-    return this.shared?.get(outboundKey(source, cluster)) ?? null;
+  memoryOf(source: string, cluster: string, breaker: BreakerPolicy | null): GroupMemory {
+    return this.shared === null ? notShared : groupMemory(this.shared, source, cluster, breaker);
   }
 
   /** What a caller may do with what it asks of `destination`; a refusal when that is nothing. */

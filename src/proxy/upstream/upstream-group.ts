@@ -7,12 +7,12 @@ import { Balancer, type PickCounts } from '../balance/balancer.ts';
 import { noHash } from '../balance/chooser.ts';
 import type { BalancedEndpoint, Outcome, OutcomeListener } from '../balance/endpoint.ts';
 import type { Locality } from '../balance/zones.ts';
-import type { BalancePolicy, PassiveHealthPolicy, UpstreamPolicy } from '../policy.ts';
+import type { BalancePolicy, BreakerPolicy, PassiveHealthPolicy, UpstreamPolicy } from '../policy.ts';
 import { Breaker, type BreakerState } from '../resilience/breaker.ts';
 import { Ejection, ejectedCount } from '../resilience/ejection.ts';
 import { Limit } from '../resilience/limit.ts';
 import { RetryBudget } from '../resilience/retry-budget.ts';
-import type { SharedMemory } from '../workers/memory.ts';
+import { type GroupMemory, notShared, type SharedMemory } from '../workers/memory.ts';
 import { talliesBytes } from '../workers/tally.ts';
 import type { Upstream } from './upstreams.ts';
 
@@ -81,6 +81,8 @@ export class UpstreamGroup implements OutcomeListener {
   private readonly balancer: Balancer;
   private upstreams = new Map<string, Upstream>();
   private breaker: Breaker | null = null;
+  /** Which memory it has together with other threads. */
+  private breakerAt: number | null = null;
   private ejection: Ejection | null = null;
   /** What `breaker` and `ejection` were made from. */
   private policy: Pick<UpstreamPolicy, 'breaker' | 'passiveHealth'> = { breaker: null, passiveHealth: null };
@@ -94,23 +96,30 @@ export class UpstreamGroup implements OutcomeListener {
   }
 
   /**
-   * Takes on policy, from the next pick on. What was learned stays where its policy stays as it is. Limits are
-   * counted in `memory` by all threads, or by this one itself where that is null.
+   * Takes on policy, from the next pick on. What was learned stays where its policy stays as it is. Limits and
+   * the breaker are in `memory` where all threads have them together.
    */
   configure(
     balance: BalancePolicy,
     policy: UpstreamPolicy,
     locality: Locality,
-    memory: SharedMemory | null = null,
+    memory: GroupMemory = notShared,
   ): void {
     this.balancer.configure(balance, locality);
     const { limits, breaker, passiveHealth } = policy;
-    this.limits.connections.configure(limits.maxConnections, memory, 0);
-    this.limits.pending.configure(limits.maxPendingRequests, memory, 1);
-    this.limits.requests.configure(limits.maxConcurrentRequests, memory, 2);
-    if (!isSame(breaker, this.policy.breaker)) this.breaker = breaker === null ? null : new Breaker(breaker);
+    this.limits.connections.configure(limits.maxConnections, memory.limits, 0);
+    this.limits.pending.configure(limits.maxPendingRequests, memory.limits, 1);
+    this.limits.requests.configure(limits.maxConcurrentRequests, memory.limits, 2);
+    this.arm(breaker, memory.breaker);
     if (!isSame(passiveHealth, this.policy.passiveHealth)) this.eject(passiveHealth);
     this.policy = { breaker, passiveHealth };
+  }
+
+  private arm(policy: BreakerPolicy | null, memory: SharedMemory | null): void {
+    const breakerAt = memory?.id ?? null;
+    if (isSame(policy, this.policy.breaker) && breakerAt === this.breakerAt) return;
+    this.breakerAt = breakerAt;
+    this.breaker = policy && new Breaker(policy, memory);
   }
 
   /** Who is out stays so for as long as it was to be, unless nobody is ejected any more. */
