@@ -109,7 +109,7 @@ export class Tries implements Hedging {
   connectAnew(now: Millis, mayAskAgain: boolean): boolean {
     if (this.connect(now, true)) return true;
     if (!mayAskAgain || this.failover.isFull) return false;
-    this.failover.reset();
+    this.failover.forgive();
     return this.connect(now, true);
   }
 

@@ -25,14 +25,21 @@ export class Failover {
   /** Which group was picked from last, and how often in a row. */
   private at = 0;
   private tries = 0;
+  private picks = 0;
   /** Who failed last, and is avoided. */
   private lastGroup: UpstreamGroup | null = null;
   private lastEndpoint = '';
 
-  /** For a new request, or where whoever was asked before may be asked again. */
+  /** For a new request. */
   reset(): void {
     this.at = 0;
     this.tries = 0;
+    this.picks = 0;
+    this.lastGroup = null;
+  }
+
+  /** Whoever failed last may be asked again. */
+  forgive(): void {
     this.lastGroup = null;
   }
 
@@ -44,7 +51,7 @@ export class Failover {
 
   /** Whether the next pick is a try that no group has had too many of yet. */
   hasMore(groups: readonly UpstreamGroup[]): boolean {
-    return this.tries < triesEach || this.at + 1 < groups.length;
+    return this.picks < groups.length * triesEach && (this.tries < triesEach || this.at + 1 < groups.length);
   }
 
   /** Begun, as `UpstreamGroup.pick`; `groups[groupIndex]` is whose it is. */
@@ -59,6 +66,7 @@ export class Failover {
       if (endpoint !== null) {
         this.tries = index === this.at ? this.tries + 1 : 1;
         this.at = index;
+        this.picks++;
         return endpoint;
       }
       if (group.refusal === 'overflow') {

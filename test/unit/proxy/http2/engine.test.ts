@@ -140,6 +140,15 @@ test('where there is no other application, the same one is asked again by anothe
   assert.match(bridge.seen().at(-1)!, /grpc-status: 0/);
 });
 
+test('an application that takes nothing on any connection is asked twice, and no more', () => {
+  const bridge = new Bridge(['only']);
+  bridge.client.receive(question);
+  for (let i = 0; i < 5 && i < bridge.apps.length; i++)
+    bridge.answer(i, settings(), frame(FrameType.goAway, 0, 0, u32(0, 0)));
+  assert.equal(bridge.apps.length, 2);
+  assert.match(bridge.seen().at(-1)!, /grpc-status: 14/);
+});
+
 test('an answer that breaks off is never ended, and a request that is taken back is taken back', () => {
   const bridge = new Bridge();
   bridge.client.receive(Buffer.concat([greeting, headers(1, getFields, true), headers(3, getFields, true)]));

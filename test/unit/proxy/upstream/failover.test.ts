@@ -55,6 +55,23 @@ test('two tries in each group, the second of another endpoint, then the next gro
   assert.equal(asked([group(['a1', 'a2'])], 4), 'aaaa');
 });
 
+test('however often who failed is asked again, there is an end', () => {
+  for (const groups of [[group(['a'])], [group(['a']), group(['b'])], [group(['a1', 'a2']), group(['b'])]]) {
+    const failover = new Failover();
+    let picks = 0;
+    do {
+      const endpoint = failover.pick(groups, 0, noHash);
+      if (endpoint === null) failover.forgive();
+      else {
+        picks++;
+        failover.avoid(groups[failover.groupIndex]!, endpoint);
+        endpoint.end(0, 'connect-failure', 1);
+      }
+    } while (failover.hasMore(groups) && picks < 100);
+    assert.ok(picks <= 2 * groups.length, `${picks}`);
+  }
+});
+
 test('connections that fail lead on to the next group, though nobody knew before that all of them would', () => {
   const groups = [group(['a1', 'a2', 'a3']), group(['b1', 'b2', 'b3'])];
   assert.equal(asked(groups, 4, 0, 'connect-failure'), 'aabb');
