@@ -1,12 +1,24 @@
 /** The agent's clock. */
 import type { Millis } from '../../core.ts';
 
+const clockReadings = 8;
+
 /**
  * Milliseconds since the system started, fractional: all threads agree on it, while `performance.now` counts from
  * when each began.
  */
 export function systemClock(): () => Millis {
-  const beganAtMs = Number(process.hrtime.bigint()) / 1e6 - performance.now();
+  let beganAtMs = 0;
+  let closestMs = Number.POSITIVE_INFINITY;
+  // A thread may lose its core while it reads one clock and then the other: the closest readings count.
+  for (let i = 0; i < clockReadings; i++) {
+    const before = performance.now();
+    const systemMs = Number(process.hrtime.bigint()) / 1e6;
+    const apartMs = performance.now() - before;
+    if (apartMs >= closestMs) continue;
+    closestMs = apartMs;
+    beganAtMs = systemMs - before;
+  }
   return () => beganAtMs + performance.now();
 }
 

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
-import { monotonicClock } from '../../../../src/agent/io/clock.ts';
+import { Worker } from 'node:worker_threads';
+import { monotonicClock, systemClock } from '../../../../src/agent/io/clock.ts';
 
 test('the clock is the wall’s, and whole milliseconds', () => {
   const now = monotonicClock();
@@ -28,4 +30,19 @@ test('the clock follows the wall forwards, and never back', () => {
   // Somebody set the clock back: time goes on at its pace.
   assert.equal(pass(5, -7_200_000), 4_600_015);
   assert.equal(pass(5), 4_600_020);
+});
+
+test('threads agree on the time since the system started, whenever they began', async () => {
+  const clock = systemClock();
+  const script = `
+    import { parentPort } from 'node:worker_threads';
+    import { systemClock } from '${new URL('../../../../src/agent/io/clock.ts', import.meta.url)}';
+    const clock = systemClock();
+    parentPort.postMessage(clock());
+  `;
+  const before = clock();
+  const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(script)}`));
+  const [there] = (await once(worker, 'message')) as [number];
+  // Each may be off by the microseconds between two readings.
+  assert.ok(before - 1 <= there && there <= clock() + 1, `${before} ${there} ${clock()}`);
 });
