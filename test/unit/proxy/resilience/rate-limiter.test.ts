@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RateLimitsPolicy } from '../../../../src/proxy/policy.ts';
-import { maxCallerBuckets, noRoute, RateLimiter } from '../../../../src/proxy/resilience/rate-limiter.ts';
+import {
+  maxCallerBuckets,
+  noRoute,
+  RateLimiter,
+  ratesBytes,
+} from '../../../../src/proxy/resilience/rate-limiter.ts';
 
 const nothing: RateLimitsPolicy = { instance: null, routes: [], callers: [] };
 const start = 1_790_000_000_000;
@@ -85,17 +90,32 @@ test('a request that one limit turns away uses up nothing of the others', () => 
 });
 
 test('callers by the thousand take a bounded place, and cannot have their own used tokens forgotten', () => {
-  const callers = [{ source: '*', requestsPerSecond: 1, burst: 2 }];
-  const limiter = new RateLimiter({ ...nothing, callers }, start);
-  assert.equal(admitted(limiter, 5, start, 'thief'), 2);
-  for (let i = 0; i < maxCallerBuckets - 1; i++) assert.equal(admitted(limiter, 1, start, `alias${i}`), 1);
-  // No room: everybody else shares one bucket.
-  let through = 0;
-  for (let i = 0; i < 5000; i++) through += admitted(limiter, 1, start, `more${i}`);
-  assert.equal(through, 2);
-  assert.equal(admitted(limiter, 5, start, 'thief'), 0);
-  // Full again, their buckets make room for others.
-  assert.equal(admitted(limiter, 5, start + 60_000, 'newcomer'), 2);
+  const policy = { ...nothing, callers: [{ source: '*', requestsPerSecond: 1, burst: 2 }] };
+  const memory = { id: 1, buffer: new SharedArrayBuffer(ratesBytes(policy)) };
+  const shared = [0, 1].map(() => new RateLimiter(policy, start, memory));
+  // One alone, and two threads in turn.
+  for (const limiters of [[new RateLimiter(policy, start)], shared]) {
+    let turn = 0;
+    const admittedOf = (count: number, now: number, source: string): number => {
+      let through = 0;
+      for (let i = 0; i < count; i++)
+        through += admitted(limiters[turn++ % limiters.length]!, 1, now, source);
+      return through;
+    };
+    assert.equal(admittedOf(5, start, 'thief'), 2);
+    for (let i = 0; i < maxCallerBuckets - 1; i++) assert.equal(admittedOf(1, start, `alias${i}`), 1);
+    // No room: everybody else shares one bucket.
+    let through = 0;
+    for (let i = 0; i < 2000; i++) through += admittedOf(1, start, `more${i}`);
+    assert.equal(through, 2);
+    assert.equal(
+      limiters.reduce((sum, { crowded }) => sum + crowded, 0),
+      2000,
+    );
+    assert.equal(admittedOf(5, start, 'thief'), 0);
+    // Full again, their buckets make room for others.
+    assert.equal(admittedOf(5, start + 60_000, 'newcomer'), 2);
+  }
 });
 
 test('another policy keeps what was used, of the limits that it still has', () => {
