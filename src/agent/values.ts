@@ -3,7 +3,7 @@
  * absent: its author is admitted, but nobody vouches for what it writes. Fields of later versions are let be.
  */
 import Type, { type Static, type TSchema } from 'typebox';
-import { Compile } from 'typebox/compile';
+import { Compile, type Validator } from 'typebox/compile';
 import { Fault, ipVersion, parseJson } from '../core.ts';
 import type { Record } from '../gossip/replica/record.ts';
 import {
@@ -155,26 +155,35 @@ const recoveryDrill = Type.Object({
   at: Type.Integer({ minimum: 0, maximum: latestTime }),
 });
 
-const shapes: ReadonlyMap<
-  string,
-  { Check(value: unknown): boolean; Errors(value: unknown): readonly object[] }
-> = new Map(
+const schemas: ReadonlyMap<string, TSchema> = new Map(
   Object.entries({
-    [HOST]: Compile(host),
-    [SERVICE]: Compile(service),
-    [CHECK]: Compile(check),
-    [CHECK_DEFINITION]: Compile(standaloneCheck),
-    [TRUST_EPOCH]: Compile(trustEpoch),
-    [TRUST_ACK]: Compile(trustAck),
-    [TRUST_HEAD]: Compile(trustHead),
-    [TRUST_ACCUSATION]: Compile(trustAccusation),
-    [TRUST_STAND]: Compile(trustStand),
-    [ROOT_ROTATION]: Compile(rootRotation),
-    [POLICY_RECEIPT]: Compile(policyReceipt),
-    [`${RECOVERY}/key`]: Compile(recoveryKey),
-    [`${RECOVERY}/drill`]: Compile(recoveryDrill),
+    [HOST]: host,
+    [SERVICE]: service,
+    [CHECK]: check,
+    [CHECK_DEFINITION]: standaloneCheck,
+    [TRUST_EPOCH]: trustEpoch,
+    [TRUST_ACK]: trustAck,
+    [TRUST_HEAD]: trustHead,
+    [TRUST_ACCUSATION]: trustAccusation,
+    [TRUST_STAND]: trustStand,
+    [ROOT_ROTATION]: rootRotation,
+    [POLICY_RECEIPT]: policyReceipt,
+    [`${RECOVERY}/key`]: recoveryKey,
+    [`${RECOVERY}/drill`]: recoveryDrill,
   }),
 );
+const compiled = new Map<string, Validator>();
+
+/** Compiled with the first value of its kind: an agent meets few of the kinds when it starts. */
+function validatorOf(name: string): Validator | undefined {
+  const known = compiled.get(name);
+  if (known !== undefined) return known;
+  const schema = schemas.get(name);
+  if (schema === undefined) return undefined;
+  const validator = Compile(schema);
+  compiled.set(name, validator);
+  return validator;
+}
 
 /** The schemas must stay assignable to the types they guard. */
 type Guards<S extends TSchema, T> = Static<S> extends T ? true : never;
@@ -210,9 +219,9 @@ function checkEpoch({ epoch, record }: TrustEpochValue): void {
 export function decodeValue(record: Record): unknown {
   if (record.deleted) return null;
   const value = parseJson(record.value);
-  const shape = shapes.get(record.kind === RECOVERY ? `${RECOVERY}/${record.key}` : record.kind);
+  const shape = validatorOf(record.kind === RECOVERY ? `${RECOVERY}/${record.key}` : record.kind);
   if (shape !== undefined && !shape.Check(value)) {
-    const [first] = shape.Errors(value) as readonly { instancePath: string; message: string }[];
+    const [first] = shape.Errors(value);
     throw new Fault(
       'malformed',
       `${record.kind}${first?.instancePath ?? ''} ${first?.message ?? 'is malformed'}`,

@@ -31,7 +31,7 @@ import { Driver, type EffectHandler } from './driver.ts';
 import { type HttpServer, startHttpServer } from './http/server.ts';
 import type { Logger } from './logger.ts';
 import { LoopLag } from './loop-lag.ts';
-import { metricsExporter } from './metrics.ts';
+import type { MetricSources } from './metrics.ts';
 import { LocalPort } from './port.ts';
 import { Shares } from './shares.ts';
 import { uidOfUser } from './users.ts';
@@ -122,7 +122,7 @@ export class Agent {
         membershipLagMs: this.transport?.stats().thread.lagMs ?? 0,
         slowestWritesMs: this.writes.quantileMs(0.99, this.now()),
       }),
-      metrics: metricsExporter({
+      metrics: exporterOf({
         core,
         transport: () => this.transport!.stats(),
         dataPlane: () => this.port.freshDataPlane(),
@@ -435,6 +435,15 @@ export class Agent {
     await this.identityWork;
     await this.store.close();
   }
+}
+
+/** The library of metrics is loaded, and begins to measure the process, with the first scrape. */
+function exporterOf(sources: MetricSources): () => Promise<string> {
+  let exporter: Promise<() => Promise<string>> | null = null;
+  return async () => {
+    exporter ??= import('./metrics.ts').then(({ metricsExporter }) => metricsExporter(sources));
+    return (await exporter)();
+  };
 }
 
 async function isStored(store: Store, slot: string): Promise<boolean> {

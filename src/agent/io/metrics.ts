@@ -32,10 +32,13 @@ export interface MetricSources {
   readonly now: () => number;
 }
 
+/** How often the event loop's delay is sampled: each wakes the process. */
+const loopSampleMs = 100;
+
 /** Gives Prometheus' text form; everything is read from `sources` at that moment. */
 export function metricsExporter(sources: MetricSources): () => Promise<string> {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: loopSampleMs });
   const add: Add = (kind, name, help, labelNames, read) => {
     const options = {
       name,
