@@ -263,6 +263,16 @@ export class Http2ServerSession extends Http2Connection {
     this.end('reset', null);
   }
 
+  override abort(): void {
+    if (this.over) return;
+    let isTold = false;
+    for (const stream of this.streams.values())
+      isTold = ((stream as ServerStream | null)?.tellBroken() ?? false) || isTold;
+    // What was told leaves; whoever was told nothing sees the connection end before its answer does.
+    if (isTold) this.transport.finish();
+    super.abort();
+  }
+
   protected onOver(problem: string | null): void {
     // The engine lets go of connections that wait.
     for (const stream of this.free.splice(0)) stream.fail('ended');

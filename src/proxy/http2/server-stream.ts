@@ -3,6 +3,7 @@ import type { Millis } from '../../core.ts';
 import type { Timed } from '../deadlines.ts';
 import { nobody } from '../transport.ts';
 import { responseBlock } from './blocks.ts';
+import { FieldKind } from './field-kind.ts';
 import { lengthOf, unknownLength } from './field-value.ts';
 import { ErrorCode } from './frames.ts';
 import { chunkedLength, framingOf } from './framing.ts';
@@ -13,11 +14,19 @@ import { StreamTransport } from './stream.ts';
 
 /** How long a client may take none of an answer that is complete here. */
 const creditWaitMs = 30_000;
+/**
+ * The end of a call whose answer broke off: UNAVAILABLE, after which clients may ask again. Of a stream that is only
+ * reset they make INTERNAL, which says that somebody has a bug.
+ */
+const brokenTrailers = Buffer.from('grpc-status: 14\r\ngrpc-message: starling: the answer broke off\r\n\r\n');
+const grpcType = /^application\/grpc(?:$|[+;])/i;
 
 export class ServerStream extends StreamTransport implements Timed {
   deadlineMs: Millis = Number.POSITIVE_INFINITY;
   protected readonly connection: Http2ServerSession;
   private isHeadRequest = false;
+  /** An answer of gRPC has begun, whose trailers are to come. */
+  private isGrpcAnswer = false;
   /** What waited for credit when it was last looked at. */
   private waitedBytes = 0;
 
@@ -29,6 +38,7 @@ export class ServerStream extends StreamTransport implements Timed {
   beginRequest(streamId: number, credit: number, isHeadRequest: boolean): void {
     this.begin(streamId, credit);
     this.isHeadRequest = isHeadRequest;
+    this.isGrpcAnswer = false;
     this.reader.start();
   }
 
@@ -41,6 +51,7 @@ export class ServerStream extends StreamTransport implements Timed {
     const { outlet } = this.connection;
     outlet.head(this.streamId, following === 'none', responseBlock, bytes, start, end, lines);
     if (following === 'none') this.endLocal();
+    else if (following === 'chunked') this.isGrpcAnswer = isGrpc(bytes, lines);
     return following;
   }
 
@@ -84,8 +95,8 @@ export class ServerStream extends StreamTransport implements Timed {
     this.over = true;
     if (this.streamId === 0) this.connection.drop(this);
     else if (this.localEnded) this.cancel(ErrorCode.noError);
-    else if (!this.reader.isDone)
-      this.cancel(this.reader.hasBegun ? ErrorCode.internalError : ErrorCode.refusedStream);
+    else if (!this.reader.hasBegun) this.cancel(ErrorCode.refusedStream);
+    else if (!this.reader.isDone) this.breakOff();
     else this.waitForCredit();
   }
 
@@ -115,6 +126,28 @@ export class ServerStream extends StreamTransport implements Timed {
     if (this.over) return;
     this.over = true;
     if (this.streamId === 0) this.connection.drop(this);
-    else this.cancel(ErrorCode.internalError);
+    else this.breakOff();
   }
+
+  /** The answer will not be complete. */
+  private breakOff(): void {
+    if (!this.tellBroken()) this.cancel(ErrorCode.internalError);
+    else if (this.remoteEnded) this.leave();
+    else this.cancel(ErrorCode.noError);
+  }
+
+  /** Tells the client of a gRPC call in its own terms that it broke off; false where there is none. */
+  tellBroken(): boolean {
+    if (!this.isGrpcAnswer || this.localEnded || this.streamId === 0) return false;
+    this.localEnded = true;
+    this.connection.outlet.trailers(this.streamId, brokenTrailers, 0, brokenTrailers.length, null);
+    return true;
+  }
+}
+
+function isGrpc(bytes: Buffer, lines: SectionLines): boolean {
+  for (let i = 0; i < lines.count; i++)
+    if (lines.kind(i) === FieldKind.contentType)
+      return grpcType.test(bytes.toString('latin1', lines.valueStarts[i], lines.valueEnds[i]));
+  return false;
 }

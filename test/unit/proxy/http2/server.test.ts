@@ -200,6 +200,27 @@ test('an answer that lasts until close ends with it, one that was cut is never e
   ]);
 });
 
+test('a call of gRPC whose answer breaks off ends as unavailable, not as a bug', () => {
+  const begin = (type = 'application/grpc+proto'): TestServer => {
+    const server = new TestServer();
+    server.send(headers(1, postFields, false), headers(3, getFields, true));
+    const head = `HTTP/1.1 200 OK\r\nContent-Type: ${type}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n`;
+    for (const engine of server.engine) engine.write(head);
+    server.seen();
+    return server;
+  };
+  const told = 'HEADERS grpc-status: 14 | grpc-message: starling: the answer broke off end';
+  const server = begin();
+  for (const { transport } of server.engine) transport.destroy();
+  assert.deepEqual(server.seen(), [`1 ${told}`, `1 RESET ${ErrorCode.noError}`, `3 ${told}`]);
+  const aborted = begin();
+  aborted.session.abort();
+  assert.deepEqual([aborted.seen(), aborted.client.end], [[`1 ${told}`, `3 ${told}`], 'finish']);
+  const web = begin('application/grpc-web');
+  web.engine[1]!.transport.destroy();
+  assert.deepEqual(web.seen(), [`3 RESET ${ErrorCode.internalError}`]);
+});
+
 test('an answer before the end of its request ends the request, and what was under way is not wrong', () => {
   const server = new TestServer();
   server.send(headers(1, postFields, false), data(1, 'some', false));
