@@ -31,6 +31,7 @@ export function caFindings(sources: CaFindingSources, now: Millis): Finding[] {
   return [
     ...alarmFindings(sources.alarms),
     ...damageFindings(sources),
+    ...splitFindings(sources.ca),
     ...rootKeyFindings(sources),
     ...trusteeFindings(sources, now),
     ...reproachFindings(sources.ca),
@@ -129,6 +130,26 @@ function trusteeFindings({ ca, absentSince }: CaFindingSources, now: Millis): Fi
       'bring its agent back; once it is away for long, another host that may be a trustee takes its seat',
     ),
   );
+}
+
+/** Nothing mends it by itself: a root that nobody here knows the history of is not believed because it says so. */
+function splitFindings({ split }: CaStatus): Finding[] {
+  if (split === null) return [];
+  const { generation, isOurs, holders } = split;
+  const detail = isOurs
+    ? `${named(holders)} hold another one, made while they were cut off: what it signs is not believed here`
+    : `${named(holders)} hold another one, which the operator made anew and more than half of all hosts stand by: ` +
+      'what the one here signs is not believed there';
+  const where = isOurs ? 'on each host whose own check says the same of that one' : 'on this host';
+  return [
+    finding(
+      'critical',
+      `root g${generation}`,
+      detail,
+      `${where}: starling leave, empty its data directory, and join again with a new token; services can be ` +
+        'registered again at once',
+    ),
+  ];
 }
 
 /** Broken or in somebody else's hands: either way only an operator can find out which. */

@@ -32,6 +32,15 @@ export interface CaReproach {
   readonly until: Millis | null;
 }
 
+/** Another root of one generation, which hosts here do not believe and whose hosts do not believe those here. */
+export interface CaSplit {
+  readonly generation: number;
+  /** Whether the operator's root, which stays, is the one here. */
+  readonly isOurs: boolean;
+  /** Names of hosts that hold the other and are here. */
+  readonly holders: readonly string[];
+}
+
 /**
  * How far the replacement of a root is. `asked`: its key is not made yet. `introducing`: its key is made, and it
  * signs once every live host believes it. `retiring`: it signs, and an older one is believed still.
@@ -59,6 +68,8 @@ export interface CaStatus {
   readonly cold: (ColdPlan & { readonly drill: RecoveryDrill | null }) | null;
   /** Known to trustees only, each by what it saw itself. */
   readonly reproached: readonly CaReproach[];
+  /** Null while nobody is known to hold another root of any generation. */
+  readonly split: CaSplit | null;
   readonly rotation: RotationState;
   /** Why a root waits for its next turn, or why the last attempt to turn it failed; known to trustees only. */
   readonly waiting: string | null;

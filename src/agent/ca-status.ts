@@ -4,7 +4,7 @@ import type { BundledRoot } from '../trust/bundle.ts';
 import type { EpochStatus } from '../trust/epoch/agreement.ts';
 import type { Reproach } from '../trust/epoch/office.ts';
 import type { TrustState } from '../trust/state.ts';
-import type { CaRoot, CaStatus, CaTrustee, RotationState } from './ca-port.ts';
+import type { CaRoot, CaSplit, CaStatus, CaTrustee, RotationState } from './ca-port.ts';
 import type { Catalog } from './catalog.ts';
 import { shortId } from './kinds.ts';
 import type { IdentityStatus } from './port.ts';
@@ -59,11 +59,21 @@ export function caStatus(sources: CaSources): CaStatus {
       name: hostNameOf(id, sources),
       until,
     })),
+    split: splitOf(sources),
     rotation: rotationState(sources),
     waiting: epoch.isTrustee ? rootProblem : null,
     lastFailure: epoch.lastFailure,
     identities,
   };
+}
+
+function splitOf(sources: CaSources): CaSplit | null {
+  const { split } = sources.epoch;
+  const holders =
+    split?.holders.filter((host) => sources.standing.isHere(host) && host !== sources.self) ?? [];
+  if (split === null || holders.length === 0) return null;
+  const { generation, isOurs } = split;
+  return { generation, isOurs, holders: holders.map((host) => hostNameOf(host, sources)) };
 }
 
 function rootOf(root: BundledRoot, standing: RootStanding, now: Millis): CaRoot {

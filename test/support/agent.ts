@@ -266,6 +266,7 @@ export class MemoryAgent implements AgentPort {
       holdsShare: true,
       cold: null,
       reproached: [],
+      split: null,
       rotation: 'none',
       waiting: null,
       lastFailure: null,

@@ -24,6 +24,15 @@ type Of<T extends EpochMessage['type']> = Extract<EpochMessage, { type: T }>;
 type Question = Of<'prepare' | 'start' | 'propose' | 'accept' | 'sign'>;
 type Answer = Of<'promise' | 'ack' | 'vote' | 'accepted' | 'refused'>;
 
+/** Two roots of one generation, each believed by some: an operator's, made anew, and one of trustees he thought lost. */
+export interface RootSplit {
+  readonly generation: number;
+  /** Whether the one here is the operator's, which stays. */
+  readonly isOurs: boolean;
+  /** Who holds the other. */
+  readonly holders: readonly HostId[];
+}
+
 /** What people are shown. */
 export interface EpochStatus {
   readonly current: EpochDescriptor;
@@ -33,6 +42,7 @@ export interface EpochStatus {
   /** What this host leads now, and why its last attempt came to nothing. */
   readonly leading: string | null;
   readonly lastFailure: string | null;
+  readonly split: RootSplit | null;
 }
 
 export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
@@ -41,6 +51,7 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
   private readonly participant: Participant;
   private readonly recovery: Recovery;
   private leader: Leader;
+  private split: RootSplit | null = null;
   private started = false;
   private reviewAt: Millis = 0;
   /** Since when this host has seen something to change; null while it sees nothing. */
@@ -107,6 +118,7 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
       share: this.office.share(),
       leading: this.recovery.phase ?? this.leader.phase,
       lastFailure: this.recovery.lastFailure ?? this.leader.lastFailure,
+      split: this.split,
     };
   }
 
@@ -439,10 +451,31 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
     }
   }
 
+  /** Neither root can vouch for the other: hosts that hold the one do not believe those that hold the other. */
+  private onSplit({ plan, rootKey }: EpochDescriptor): EpochEffect[] {
+    const isOurs = plan.kind !== 'refound';
+    this.split = { generation: plan.generation, isOurs, holders: plan.trustees };
+    const whose = isOurs
+      ? 'by trustees that were cut off'
+      : 'by the operator and more than half of all hosts';
+    const detail = `there is another root g${plan.generation} (${rootKey.slice(0, 8)}), made ${whose}`;
+    return [{ type: 'alarm', code: 'root-split', subject: this.office.self, detail }];
+  }
+
+  /** Of what led to an epoch that has no place here. */
+  private askAside({ plan }: EpochDescriptor): EpochEffect[] {
+    const from = this.office.chain.before(plan.epoch);
+    const host = plan.trustees.find((one) => one !== this.office.self);
+    return host === undefined ? [] : [sendTo(host, { type: 'ask', epoch: from })];
+  }
+
   private onRecord(record: EpochRecord): EpochEffect[] {
-    const verdict = this.office.chain.judge(record);
-    if (verdict === 'known' || verdict === 'past') return [];
+    const { chain } = this.office;
     const { descriptor, bytes } = record;
+    const verdict = chain.judge(record);
+    if (verdict === 'split') return this.onSplit(descriptor);
+    if (verdict === 'past' && chain.isOfUnknownRoot(descriptor)) return this.askAside(descriptor);
+    if (verdict === 'known' || verdict === 'past') return [];
     const concerned = new Set([...this.office.electorate.members, ...descriptor.plan.trustees]);
     const isOwnWork =
       this.leader.decided?.descriptor.hash === descriptor.hash || this.recovery.isFor(descriptor);

@@ -23,8 +23,11 @@ export interface Refounding {
 
 export const noRefounding: Refounding = { operatorKey: '', isEndorsed: () => false };
 
-/** What a record is to this chain. */
-export type ChainVerdict = 'known' | 'past' | 'next' | 'leap';
+/**
+ * What a record is to this chain. `split`: it is of another root of a generation that this chain has one of, and one of
+ * the two is the operator's, made because a quorum seemed lost that went on elsewhere, and made another itself.
+ */
+export type ChainVerdict = 'known' | 'past' | 'next' | 'leap' | 'split';
 
 export class EpochChain {
   private readonly verify: Verify;
@@ -84,6 +87,10 @@ export class EpochChain {
   private judgeRefounding(record: EpochRecord): ChainVerdict {
     const { plan, hash } = record.descriptor;
     const { generation } = this.latest.plan;
+    if (plan.generation <= generation && this.refounding.isEndorsed(hash)) {
+      this.checkRefounded(record);
+      return 'split';
+    }
     if (plan.generation !== generation + 1)
       throw new Fault(
         'epoch-unproven',
@@ -117,6 +124,7 @@ export class EpochChain {
 
   private judgePast(record: EpochRecord): ChainVerdict {
     const { descriptor } = record;
+    if (this.isOfOtherRoot(record)) return 'split';
     const index = this.kept.findIndex((kept) => kept.descriptor.plan.epoch === descriptor.plan.epoch);
     if (index < 0) return 'past';
     if (this.kept[index]!.descriptor.hash === descriptor.hash) return 'known';
@@ -124,6 +132,29 @@ export class EpochChain {
     if (descriptor.plan.kind === 'refound') this.checkRefounded(record);
     else if (!isSignedBy(record, signedBy, this.verify)) throw forged(descriptor);
     throw new Fault('epoch-forked', `epoch ${descriptor.plan.epoch} has two records signed by the root`);
+  }
+
+  /** Whether the key before signed for another root than the one that an operator had put in its place here. */
+  private isOfOtherRoot(record: EpochRecord): boolean {
+    const { plan, rootKey } = record.descriptor;
+    const ours = this.kept.find(
+      ({ descriptor }) => descriptor.plan.generation === plan.generation,
+    )?.descriptor;
+    if (plan.kind !== 'generate' || ours?.plan.kind !== 'refound' || ours.rootKey === rootKey) return false;
+    const before = this.ofGeneration(plan.generation - 1);
+    return before !== undefined && isSignedBy(record, before.rootKey, this.verify);
+  }
+
+  /** Whether a record of the past is of a root that this chain never had: what led to it is worth asking for. */
+  isOfUnknownRoot({ plan, rootKey }: EpochDescriptor): boolean {
+    const { plan: latest } = this.latest;
+    const ours = this.kept.find(
+      ({ descriptor }) => descriptor.plan.generation === plan.generation,
+    )?.descriptor;
+    return (
+      plan.epoch < latest.epoch &&
+      (ours === undefined ? plan.generation > latest.generation : ours.rootKey !== rootKey)
+    );
   }
 
   /** Takes a record that `judge` let in as `next` or `leap`; gives the epoch whose record is kept no more. */

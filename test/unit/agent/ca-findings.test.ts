@@ -164,3 +164,14 @@ test('what makes the loss of a quorum easy to mend is advised, until it was done
   assert.deepEqual(advice(first, drilledIn(epoch)), []);
   assert.deepEqual(advice(first, { threshold: 1 }), [], 'one host has it whole');
 });
+
+test('who holds another root of the same generation is told which of the two stays, and what to do', () => {
+  const { hosts } = ofThree();
+  const [first] = hosts as [FlockHost];
+  const of = (isOurs: boolean) =>
+    findings(first, { ca: { split: { generation: 2, isOurs, holders: ['second'] } } });
+  assert.deepEqual(titles(of(true)), ['critical root g2']);
+  assert.match(of(true)[0]!.hint, /^on each host whose own check .* starling leave/);
+  assert.match(of(false)[0]!.detail, /^second hold another one, which the operator made anew/);
+  assert.match(of(false)[0]!.hint, /^on this host: starling leave, empty its data directory, and join again/);
+});

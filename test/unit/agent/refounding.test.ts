@@ -144,3 +144,40 @@ test('half of the hosts are not enough, and nobody stands by a new root while a 
       assert.equal(host.core.knowledge.trustFacts.standOf(id), null, 'and nobody’s word outlasts that');
   for (const host of [first, second, fourth]) assert.equal(planAt(host).generation, 1);
 });
+
+test('a quorum that was thought lost, and made another root of its own, is told on both sides whose root stays', () => {
+  const { flock, hosts } = mesh(2);
+  const [first, second, third, fourth, ...plain] = hosts as [FlockHost, FlockHost, FlockHost, FlockHost];
+  const cutOff = [second, third];
+  const others = [first, fourth, ...plain];
+  for (const host of others) host.kill();
+  second.command({ type: 'rotate-root', operator });
+  // Once the seat of the one that is away may be vacant.
+  flock.run(720_000);
+  for (const host of cutOff) assert.equal(planAt(host).generation, 2, 'two of three made another root');
+  for (const host of cutOff) host.kill();
+  for (const host of others) host.start();
+  flock.run(60_000);
+  begin(fourth, statusAt(fourth).newRoot.plan!);
+  flock.run(120_000);
+  for (const host of others) assert.equal(planAt(host).kind, 'refound');
+  for (const host of cutOff) host.start();
+  flock.run(120_000);
+  for (const host of hosts) {
+    const { split } = host.core.credentials!.ca(flock.now);
+    const isOurs = others.includes(host);
+    assert.deepEqual([split?.generation, split?.isOurs], [2, isOurs], host.name);
+    assert.deepEqual(
+      split?.holders.toSorted(),
+      (isOurs ? cutOff : [first, fourth]).map(({ name }) => name).sort(),
+    );
+    assert.ok(
+      host.logs.some(({ event }) => event === 'epoch-root-split'),
+      host.name,
+    );
+  }
+  for (const host of cutOff) host.kill();
+  flock.run(60_000);
+  for (const host of others)
+    assert.equal(host.core.credentials!.ca(flock.now).split, null, 'until they are gone');
+});

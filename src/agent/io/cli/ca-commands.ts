@@ -62,6 +62,16 @@ function reproachText({ reproached }: CaStatus): string[] {
   });
 }
 
+function splitText({ split }: CaStatus): string[] {
+  if (split === null) return [];
+  return [
+    tinted(
+      `${named(split.holders)} hold another root g${split.generation}: starling check says what to do`,
+      'bad',
+    ),
+  ];
+}
+
 function rotationText({ rotation, generation }: CaStatus): string[] {
   const texts = {
     none: [],
@@ -94,6 +104,7 @@ function statusText(status: CaStatus): string {
     quorumText(status),
     ownPartText(status),
     ...coldText(status),
+    ...splitText(status),
     ...reproachText(status),
     ...rotationText(status),
     ...(waiting === null ? [] : [`waits: ${printable(waiting)}`]),
