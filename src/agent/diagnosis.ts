@@ -39,6 +39,7 @@ export function diagnose(core: AgentCore, facts: ShellFacts, now: number): Findi
   const findings = [
     ...trustFindings(core, facts, now),
     ...denialFindings(core.trust, core.self),
+    ...latecomerFindings(core),
     ...membershipFindings(core),
     ...detourFindings(core),
     ...claimFindings(core),
@@ -159,6 +160,26 @@ function departureFindings({ catalog, gossip, trust }: AgentCore, now: number): 
       `counts as left by the word of operator ${shortId(departure.by)}, whose token was revoked since`,
       'nothing to do if it is gone; if not, start its agent there: it takes the word back by itself',
     );
+  });
+}
+
+/** Halves of a split mesh may each give away the last use of a token. */
+function latecomerFindings({ self, trust }: AgentCore): Finding[] {
+  return trust.latecomers().map(({ host, name, grantId }) => {
+    const detail = `came too late for the last use of token ${shortId(grantId)}, which the other half of a split mesh gave away`;
+    return host === self
+      ? finding(
+          'critical',
+          'this host',
+          detail,
+          'set it up anew, with an empty data directory and another token',
+        )
+      : finding(
+          'warning',
+          `host ${name}`,
+          detail,
+          `put it out with \`starling ca deny ${name}\`, and set it up anew`,
+        );
   });
 }
 

@@ -160,6 +160,13 @@ export class TrustState implements AuthorityContext {
     return this.takenBefore(admission.grantId, admission) < uses ? admission : undefined;
   }
 
+  /** Hosts that were let in in one half of a split mesh by a use that the other half had given away. */
+  latecomers(): Admission[] {
+    return [...this.admissions.values()].filter(
+      ({ host }) => !this.wasAdmitted(host) && !this.isDenied(host),
+    );
+  }
+
   /** How many hosts a grant admits; none where it is not known. */
   usesOf(grantId: string): number {
     return this.grants.get(grantId)?.uses ?? 0;

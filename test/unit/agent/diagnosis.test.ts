@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { diagnose, type ShellFacts } from '../../../src/agent/diagnosis.ts';
 import { shortId } from '../../../src/agent/kinds.ts';
+import { encodeDelta } from '../../../src/gossip/spread/dissemination.ts';
 import type { SwimStats } from '../../../src/gossip/swim-port.ts';
 import { Flock, type FlockHost } from '../../support/flock.ts';
 import { well } from '../../support/shell-facts.ts';
@@ -67,6 +68,20 @@ test('a host that is down, and being alone because of it, are told apart from on
   flock.hosts[2]?.kill();
   flock.run(20_000);
   assert.deepEqual(findings(first), ['critical host second', 'critical host third', 'critical membership']);
+});
+
+test('who came too late for the last use of a token is named, and finds it by itself', () => {
+  const { flock, first } = Flock.founded();
+  const token = flock.token(first, { uses: 1 });
+  const elsewhere = flock.joinRequest(flock.add('early'), token);
+  flock.run(1000);
+  const late = flock.join('late', first, token);
+  assert.deepEqual(findings(first), ['ok agent']);
+  // The other half of the mesh had let somebody in a second before.
+  for (const host of [first, late]) host.feed({ type: 'delta', bytes: encodeDelta([elsewhere]) });
+  flock.run(5000);
+  assert.ok(findings(first).includes('warning host late'), findings(first).join());
+  assert.ok(findings(late).includes('critical this host'), findings(late).join());
 });
 
 test('hosts that left are nobody’s trouble', () => {
