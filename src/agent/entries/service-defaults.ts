@@ -96,9 +96,15 @@ const circuitBreaker = object(
 
 const upstreamFields = {
   ConnectTimeoutMs: milliseconds24h,
-  Limits: limits,
+  Limits: described(
+    limits,
+    'What does not fit fails at once (flag UO), as in Envoy: at a Failover target it would be too much as well.',
+  ),
   PassiveHealthCheck: passiveHealthCheck,
-  CircuitBreaker: beyond(circuitBreaker, 'Opens for a destination as a whole by its share of failures.'),
+  CircuitBreaker: beyond(
+    circuitBreaker,
+    'Opens for a destination as a whole by its share of failures. Then its Failover targets are asked, for it fails; without any, calls fail at once (flag UO).',
+  ),
   Protocol: refused('is said by the destination’s own service-defaults'),
   MeshGateway: elsewhere.MeshGateway,
   BalanceOutboundConnections: elsewhere.BalanceInboundConnections,

@@ -189,11 +189,14 @@ const serviceResolverShape = {
   DefaultSubset: described(subsetName, 'For whoever names no subset.'),
   Subsets: mapOf(subset, { most: 32, ...subsetKey }),
   Redirect: described(redirect, 'Who asks for this service is sent there instead.'),
-  Failover: mapOf(failover, {
-    most: 33,
-    key: /^(\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$/,
-    what: 'a subset or *',
-  }),
+  Failover: described(
+    mapOf(failover, {
+      most: 33,
+      key: /^(\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$/,
+      what: 'a subset or *',
+    }),
+    'Asked in order: while nobody before is in good order or the circuit there is open, and by a request after two tries in one of them failed.',
+  ),
   ConnectTimeout: timeout,
   RequestTimeout: timeout,
   LoadBalancer: loadBalancer,
