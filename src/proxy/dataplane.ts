@@ -158,6 +158,8 @@ export interface DataPlaneStats {
   readonly breakers?: readonly BreakerStatus[];
   readonly clusters?: readonly ClusterStatus[];
   readonly lost?: ObservationLosses;
+  /** What other ends did against the rules of their protocol, by kind. */
+  readonly violations?: Readonly<{ [kind: string]: number }>;
   readonly coarseLimits?: CoarseLimits;
 }
 

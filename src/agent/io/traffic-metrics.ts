@@ -218,6 +218,13 @@ function listenerMetrics(add: Add, dataPlane: Stats): void {
   );
   add(
     'counter',
+    'starling_proxy_violations_total',
+    'Connections ended because their other end broke the rules of its protocol, by kind.',
+    ['kind'],
+    () => byName('kind', { ...dataPlane()?.violations }),
+  );
+  add(
+    'counter',
     'starling_denied_peers_total',
     'TLS connections refused at the handshake, or cut while open, because an operator denied the peer.',
     ['direction', 'stage', 'reason'],

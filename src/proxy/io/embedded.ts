@@ -11,6 +11,7 @@ import { Peers } from './peers.ts';
 import { socketOwners } from './socket-owner.ts';
 import { promptDeadlines, slowDeadlines, type TickedDeadlines } from './ticker.ts';
 import { type ServiceContext, serviceContexts } from './tls-contexts.ts';
+import { Violations } from './violations.ts';
 
 /** How often a closing data plane looks whether everything has finished. */
 const drainCheckMs = 20;
@@ -46,6 +47,7 @@ class EmbeddedDataPlane implements DataPlane {
       context,
       traffic: this.observing.traffic,
       peers: new Peers(options.verifyPeer, options.log),
+      violations: new Violations(options.log),
       log: options.log,
       sharesPorts: options.sharesPorts ?? false,
       uidOfSocket: options.uidOfSocket ?? socketOwners(),
@@ -108,6 +110,7 @@ class EmbeddedDataPlane implements DataPlane {
       activeConnections: this.connectionCount,
       handshakeFailures: { ...this.inbound.handshakeFailures },
       deniedPeers: this.plane.peers.deniedCounts(),
+      violations: { ...this.plane.violations.counts },
       ...this.routes.statuses(),
       lost: this.observing.losses,
       coarseLimits: { crowded: this.inbound.crowded, divided: 0 },

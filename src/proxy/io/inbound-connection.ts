@@ -12,8 +12,6 @@ import { SocketTransport } from './socket.ts';
 
 /** How long a peer whose certificate has expired may take to move to a new connection. */
 const expiredGraceMs = 30_000;
-/** A session that broke the rules, among the failures of handshakes. */
-const brokenSession = 'session-broken';
 
 /** What a peer that is no proxy of ours agreed to speak. */
 const alpnVersions: { readonly [name: string]: RequestProtocol } = { h2: 'http2', 'http/1.1': 'http1' };
@@ -35,7 +33,7 @@ export class InboundConnection implements Timed {
     verified: VerifiedPeer,
     services: LocalServices,
     plane: Plane,
-    onOver: (connection: InboundConnection, failure: string | null) => void,
+    onOver: (connection: InboundConnection) => void,
   ) {
     this.socket = socket;
     this.certificate = certificate;
@@ -47,8 +45,8 @@ export class InboundConnection implements Timed {
     this.peer = new InboundPeer(sni, verified, socket.remoteAddress ?? '', services, plane);
     const over = (problem: string | null): void => {
       context.deadlines.remove(this);
-      if (problem !== null) plane.log('warn', brokenSession, { peer: verified.spiffeId, problem });
-      onOver(this, problem === null ? null : brokenSession);
+      if (problem !== null) plane.violations.note('session-broken', { peer: verified.spiffeId, problem });
+      onOver(this);
     };
     if (socket.alpnProtocol === alpnName) this.carrier = this.serveSession(over);
     else {

@@ -188,7 +188,8 @@ export class InboundPeer implements RequestRouter {
       (stream) => new DownstreamConnection(stream, this, this.plane.context, () => {}, 'http2'),
       (over, problem) => {
         this.http2.delete(over);
-        if (problem !== null) this.plane.log('warn', 'http2-broken', { peer: this.peer.spiffeId, problem });
+        if (problem !== null)
+          this.plane.violations.note('http2-broken', { peer: this.peer.spiffeId, problem });
       },
     );
     this.http2.add(session);

@@ -89,9 +89,9 @@ export class LocalService {
   }
 
   private localFor(endpoint: LocalEndpoint): LocalUpstream {
-    const { context, log } = this.plane;
+    const { context, violations } = this.plane;
     const dialer = new AppDialer(endpoint.address, endpoint.port, context, (problem) =>
-      log('warn', 'application-http2', { service: this.name, instance: endpoint.id, problem }),
+      violations.note('application-http2', { service: this.name, instance: endpoint.id, problem }),
     );
     return { endpoint, dialer, upstream: new Upstream(endpoint.id, dialer, context) };
   }

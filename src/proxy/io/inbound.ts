@@ -133,10 +133,9 @@ export class InboundListener implements LocalServices {
       return;
     }
     this.connections.add(
-      new InboundConnection(socket, certificate, verified, this, this.plane, (connection, failure) => {
-        this.connections.delete(connection);
-        if (failure !== null) this.countFailure(failure);
-      }),
+      new InboundConnection(socket, certificate, verified, this, this.plane, (over) =>
+        this.connections.delete(over),
+      ),
     );
   }
 

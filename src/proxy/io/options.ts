@@ -3,6 +3,7 @@ import type { HostId, Millis, Random } from '../../core.ts';
 import type { EngineContext } from '../engine.ts';
 import type { TrafficTable } from '../observe/traffic.ts';
 import type { Peers } from './peers.ts';
+import type { Violations } from './violations.ts';
 
 /** Who a peer is, by the DER of its leaf certificate whose chain was verified already. */
 export type VerifyPeer = (der: Uint8Array) => VerifiedPeer | { readonly problem: string };
@@ -49,6 +50,7 @@ export interface Plane {
   readonly context: EngineContext;
   readonly traffic: TrafficTable;
   readonly peers: Peers;
+  readonly violations: Violations;
   readonly log: Log;
   readonly sharesPorts: boolean;
   readonly uidOfSocket: UidOfSocket;

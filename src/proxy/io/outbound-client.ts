@@ -85,7 +85,7 @@ export class OutboundClient {
 
   private serveHttp2(): Http2ServerSession {
     const { carried, draining } = this.listener;
-    const { context, log } = this.plane;
+    const { context, violations } = this.plane;
     const router = new OutboundRouter(this.routes, this.caller, this.destination, this.address);
     const session = new Http2ServerSession(
       this.transport,
@@ -93,7 +93,7 @@ export class OutboundClient {
       (stream) => new DownstreamConnection(stream, router, context, () => {}, 'http2'),
       (over, problem) => {
         carried.delete(over);
-        if (problem !== null) log('warn', 'http2-broken', { client: this.address, problem });
+        if (problem !== null) violations.note('http2-broken', { client: this.address, problem });
       },
     );
     carried.add(session);

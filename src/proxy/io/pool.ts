@@ -136,7 +136,7 @@ class ClientConnection {
         context.promptDeadlines.remove(this);
         this.tell(false);
         this.socket.destroy();
-        if (problem !== null) plane.log('warn', 'session-broken', { endpoint: endpoint.id, problem });
+        if (problem !== null) plane.violations.note('session-broken', { endpoint: endpoint.id, problem });
         hooks.onOver();
       },
     });

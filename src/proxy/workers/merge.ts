@@ -38,6 +38,7 @@ export function mergeStats(all: readonly DataPlaneStats[], divided = 0): DataPla
     ),
     activeConnections: sum(all.map((stats) => stats.activeConnections)),
     handshakeFailures: all.map((stats) => stats.handshakeFailures).reduce(addNamed, {}),
+    violations: all.map((stats) => stats.violations ?? {}).reduce(addNamed, {}),
     deniedPeers: combined(
       every((stats) => stats.deniedPeers),
       deniedKey,

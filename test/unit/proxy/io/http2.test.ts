@@ -294,6 +294,7 @@ test('streams opened and taken back in a flood end the connection, and the next 
     socket.write(Buffer.concat([headers(id, getFields, true), frame(FrameType.reset, 0, id, u32(8))]));
   await closed;
   assert.equal(problems.length, 1);
+  assert.equal(mesh.caller.stats().violations?.['http2-broken'], 1);
   assert.equal((await ask(startClient(t, mesh.port), { ':path': '/' })).body, 'ok');
 });
 

@@ -37,6 +37,7 @@ test('the counters of workers add up, row by row', () => {
     ...noStats,
     activeConnections: 2,
     handshakeFailures: { ECONNRESET: 1 },
+    violations: { 'http2-broken': 1 },
     listeners: [{ id: 'inbound', address: '127.0.0.1', port: 1, error: null }],
     traffic: [
       row({
@@ -74,6 +75,7 @@ test('the counters of workers add up, row by row', () => {
   const merged = mergeStats([one, two]);
   assert.equal(merged.activeConnections, 3);
   assert.deepEqual(merged.handshakeFailures, { ECONNRESET: 2, EPIPE: 2 });
+  assert.deepEqual(merged.violations, { 'http2-broken': 1 });
   assert.equal(merged.listeners[0]!.error, 'EADDRINUSE');
   assert.deepEqual(merged.breakers, [{ source: 'web', cluster: 'api', state: 'half-open', opened: 3 }]);
   const overflows = { connections: 2, pending: 4, requests: 6 };
