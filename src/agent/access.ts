@@ -57,11 +57,8 @@ export function refusalOf(caller: Caller, demand: Demand, authority: Authority):
       caller.uid === service.uid
     )
       return null;
-    const owner = service?.user ? ` or ${service.user}` : '';
-    return new Fault(
-      'denied',
-      `Permission denied: only root, the agent's user${owner} may do this, not ${who}`,
-    );
+    const owners = service?.user ? `root, the agent's user and ${service.user}` : "root and the agent's user";
+    return new Fault('denied', `Permission denied: only ${owners} may do this, not ${who}`);
   }
   return new Fault('denied', `Permission denied: only root and the agent's user may do this, not ${who}`);
 }

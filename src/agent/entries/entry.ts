@@ -5,7 +5,7 @@
  */
 import { Fault } from '../../core.ts';
 import { maxValueBytes } from '../../gossip/replica/record.ts';
-import { Fields, fault } from '../fields.ts';
+import { Fields, fault, nearest } from '../fields.ts';
 import type { StoredEntry } from '../port.ts';
 import type { Form, JsonSchema } from './form.ts';
 import { type EntryKind, foreignKinds, supportedKinds } from './kinds.ts';
@@ -48,11 +48,9 @@ export function parseConfigEntry(input: unknown): ParsedEntry {
   const form = formOf(kind);
   if (form === null) {
     const why = foreignKinds.includes(kind) ? 'has no meaning in this mesh' : 'is not a kind of config entry';
-    throw fields.fault(
-      'unsupported-kind',
-      'Kind',
-      `"${kind}" ${why}; supported: ${supportedKinds.join(', ')}`,
-    );
+    const near = nearest(kind, supportedKinds);
+    const hint = near === null ? `supported: ${supportedKinds.join(', ')}` : `did you mean "${near}"?`;
+    throw fields.fault('unsupported-kind', 'Kind', `"${kind}" ${why}; ${hint}`);
   }
   const entry = form.read(named(kind, input), '')!;
   const bytes = Buffer.byteLength(JSON.stringify(entry));

@@ -3,6 +3,7 @@ import { Fault } from '../../core.ts';
 import type { PolicyStore } from '../port.ts';
 import type { EntryChange } from './consistency.ts';
 import { type ParsedEntry, parseConfigEntries } from './entry.ts';
+import { differences } from './history.ts';
 import { supportedKinds } from './kinds.ts';
 
 /** As many as three entries for each service of a very large mesh; each that differs is signed, for 0.3 ms. */
@@ -24,7 +25,7 @@ export function parseSnapshotEntries(entries: readonly unknown[]): readonly Pars
 /** `prune` deletes what the snapshot does not have. */
 export function planRestore(store: PolicyStore, wanted: readonly ParsedEntry[], prune: boolean): RestorePlan {
   const isThere = ({ kind, name, entry }: ParsedEntry): boolean =>
-    JSON.stringify(store.get(kind, name)?.entry) === JSON.stringify(entry);
+    differences(store.get(kind, name)?.entry, entry).length === 0;
   const writes = wanted.filter((one) => !isThere(one));
   const names = new Set(wanted.map(({ kind, name }) => `${kind}/${name}`));
   const extra = supportedKinds

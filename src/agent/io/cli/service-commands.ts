@@ -111,7 +111,16 @@ async function maintenance(options: MaintenanceOptions, command: Command): Promi
 /** Needs no agent. */
 async function validate(file: string, options: CommonOptions): Promise<void> {
   await run(options, async (invocation) => {
-    const { services: found, entries } = await readEither(file);
+    const read = await readEither(file).catch((error: unknown) => {
+      if (!invocation.json || !(error instanceof Fault)) throw error;
+      invocation.show(
+        { valid: false, code: error.code, message: error.message, field: error.field },
+        () => '',
+      );
+      return null;
+    });
+    if (read === null) return 1;
+    const { services: found, entries } = read;
     const what =
       entries.length > 0
         ? entries.map(({ kind, name }) => `${kind}/${name}`)

@@ -65,10 +65,12 @@ async function watch({ client }: Invocation): Promise<void> {
 }
 
 async function top(options: TopOptions): Promise<void> {
-  if (options.once !== true && process.stdout.isTTY !== true)
+  // What is drawn again and again is no JSON.
+  const once = options.once === true || options.json === true;
+  if (!once && process.stdout.isTTY !== true)
     throw new Fault('bad-option', 'top draws on a terminal; use --once, or stat, where there is none');
   await run(options, async (invocation) => {
-    if (options.once !== true) {
+    if (!once) {
       await watch(invocation);
       return 0;
     }

@@ -30,7 +30,8 @@ function refusals(kind: string, name: string, cases: readonly Case[]): void {
 test('what names no kind of entry is refused with those there are', () => {
   assert.deepEqual([refusalOf([]).code, refusalOf({}).code], ['invalid-field', 'missing-field']);
   for (const [kind, says] of [
-    ['service-rooter', /is not a kind of config entry; supported: mesh, proxy-defaults, /],
+    ['service-rooter', /is not a kind of config entry; did you mean "service-router"\?/],
+    ['bird-feeder', /is not a kind of config entry; supported: mesh, proxy-defaults, /],
     ['constructor', /is not a kind/],
     ['ingress-gateway', /has no meaning in this mesh/],
   ] as const) {

@@ -77,6 +77,15 @@ test('a snapshot brings policy back as it was, and --prune takes away what came 
   assert.equal(status, 404);
 });
 
+test('what any way of writing left is known again', async () => {
+  const exact = '/v1/connect/intentions/exact?source=web&destination=shop';
+  await api.call('PUT', exact, { body: { Action: 'allow', Description: 'why' }, operator: true });
+  const { stdout } = await cli('snapshot', 'save', 'written.json', '--json');
+  const { entries } = JSON.parse(stdout) as { entries: number };
+  const { stdout: same } = await cli('snapshot', 'restore', 'written.json', ...operator);
+  assert.equal(same, `wrote 0 config entries, ${entries} were the same\n`);
+});
+
 test('a snapshot goes to standard output, and one of many entries comes back', async () => {
   const { stdout } = await cli('snapshot', 'save', '-');
   const saved = JSON.parse(stdout) as { entries: object[] };

@@ -139,7 +139,11 @@ test('validate needs no agent and tells services from config entries', async () 
     'Kind: service-intentions\nName: api\nSources: [{Name: web, Action: allow}]\n',
   );
   assert.match((await starlingWith(['validate', entry])).stdout, /service-intentions\/api/);
-  await fails(1, /Kind/, 'validate', file('kind.yaml', 'Kind: bird-feeder\nName: x\n'));
+  const wrong = file('kind.yaml', 'Kind: bird-feeder\nName: x\n');
+  await fails(1, /Kind/, 'validate', wrong);
+  const told = await starlingWith(['validate', wrong, '--json']);
+  const { valid, field } = JSON.parse(told.stdout) as { valid: boolean; field: string };
+  assert.deepEqual([told.code, valid, field], [1, false, 'Kind']);
 });
 
 test('maintenance is switched on and off for a service and for the host', async () => {
@@ -188,7 +192,9 @@ test('config entries are written, read, listed and deleted', async () => {
   const read = JSON.parse(await done('config', 'read', 'service-defaults', 'api')) as { Protocol: string };
   assert.equal(read.Protocol, 'http');
   assert.match(await done('config', 'list'), /^service-defaults +api$/m);
-  await done('config', 'delete', 'service-defaults', 'api', ...operator());
+  const gone = ['config', 'delete', 'service-defaults', 'api', ...operator()];
+  assert.equal(await done(...gone), 'deleted service-defaults/api\n');
+  assert.equal(await done(...gone), 'there was no service-defaults/api\n');
   await fails(1, /not found/, 'config', 'read', 'service-defaults', 'api');
 });
 

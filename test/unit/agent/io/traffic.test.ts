@@ -84,7 +84,7 @@ test('stat tells rates, shares and quantiles of the last minute, and what was de
 
 test('on the command line stat and top --once are tables, and top needs a terminal', async () => {
   const [stat, denied, top, live] = await Promise.all(
-    [['stat'], ['stat', '--denied'], ['top', '--once', '--json'], ['top']].map((args) => run(...args).ended),
+    [['stat'], ['stat', '--denied'], ['top', '--json'], ['top']].map((args) => run(...args).ended),
   );
   assert.match(stat![1], /^web +api +destination +http +100 +98\.00% +10 +4\.\d+ms +\S+ +9\d\dms +7 +1$/m);
   assert.match(stat![1], /^job +db +source +tcp +1 +100\.00% +0\.10 +- +- +- +0 +0$/m);
