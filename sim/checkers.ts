@@ -29,6 +29,8 @@ export class Checkers {
   private readonly verify: Verify;
   /** `observer subject` -> since when it is held down although healthy and reachable. */
   private readonly heldDownSince = new Map<number, number>();
+  /** The dead that an observer has found down, and since when it holds them otherwise again; null while it does not. */
+  private readonly misled = new Map<number, number | null>();
   private readonly growth: Growth;
   private readonly authentic = new WeakSet<Record>();
   private readonly digests = new WeakMap<ProxyConfig, string>();
@@ -124,15 +126,17 @@ export class Checkers {
       const state = observer.agent!.member(subject.id)?.state;
       if (state === undefined) continue;
       const since = Math.max(networkChangedAt, observer.since, subject.since);
+      const pair = observer.number * 65_536 + subject.number;
+      const isGone = state === 'down' || state === 'left';
       // Behind a partition there are many to be found down, one by one: no bound is promised there.
-      if (subject.state === 'dead' && state !== 'down' && state !== 'left' && !this.flock.isPartitioned) {
-        if (world.now - since > this.bounds.detectMs)
+      if (subject.state === 'dead' && !isGone && !this.flock.isPartitioned) {
+        if (world.now - Math.max(since, this.misledAt(pair)) > this.bounds.detectMs)
           this.violate(
             'detection',
             `${observer.name} holds ${subject.name} ${state}, dead for ${Math.round(world.now - subject.since)} ms`,
           );
       }
-      const pair = observer.number * 65_536 + subject.number;
+      if (subject.state === 'dead' && isGone) this.misled.set(pair, null);
       if (state !== 'down' || !this.isWell(subject, observer)) {
         this.heldDownSince.delete(pair);
         continue;
@@ -148,6 +152,18 @@ export class Checkers {
           `${observer.name} holds ${subject.name} down for ${Math.round(world.now - downSince)} ms though it is well`,
         );
     }
+  }
+
+  /**
+   * When the observer took for alive again whom it had found down: one who had not heard a last word of the dead's
+   * believes it when it is replayed, for it is signed, and finds it down a second time. Never is `-Infinity`.
+   */
+  private misledAt(pair: number): number {
+    const held = this.misled.get(pair);
+    if (held === undefined) return Number.NEGATIVE_INFINITY;
+    const at = held ?? this.flock.world.now;
+    this.misled.set(pair, at);
+    return at;
   }
 
   /** Healthy, and not out of reach. Who was let in and then cut off from its sponsor knows nobody, and talks to none. */
