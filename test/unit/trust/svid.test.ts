@@ -170,9 +170,9 @@ test('a week of renewals never leaves a moment without a valid certificate', () 
   assert.ok(bench.identities.length >= 28 && bench.identities.length <= 43);
 });
 
-test('an hour of certificates of ten seconds is renewed in time', () => {
+test('ten minutes of certificates of ten seconds are renewed in time', () => {
   const bench = started(10_000);
-  for (let second = 0; second < 3600; second++) {
+  for (let second = 0; second < 600; second++) {
     bench.run(startedAt + second * 1000);
     assert.ok(bench.identities.at(-1)!.notAfter > bench.now, `expired at second ${second}`);
   }
