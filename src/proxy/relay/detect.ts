@@ -1,13 +1,12 @@
 /** Tells HTTP/1.1, HTTP/2 and anything else apart by the first bytes a client sends. */
 import { ascii, carriageReturn, isToken, lineFeed, slash, space } from '../http1/bytes.ts';
+import { preface } from '../http2/frames.ts';
 
 export type DetectedProtocol = 'http1' | 'http2' | 'tcp';
 
 /** How long a client may be silent before its connection is taken for a protocol in which the server speaks first. */
 export const detectionSilenceMs = 300;
 
-/** RFC 9113 section 3.4. */
-const preface = ascii('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 /** What may stand where the version does; the last two are requests of HTTP to servers built with Node. */
 const protocolNames = [ascii('HTTP/'), ascii('RTSP/'), ascii('ICE/')];
 const authorityMark = Buffer.from('://');
