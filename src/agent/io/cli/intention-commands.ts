@@ -1,5 +1,6 @@
 /** `intention`: who may call whom, one pair at a time. */
 import { type Command, Option } from 'commander';
+import { Fault } from '../../../core.ts';
 import { readStructured } from './files.ts';
 import { type CommonOptions, common, operatorCommand, run } from './invocation.ts';
 import { type Cell, printable, table, tinted } from './output.ts';
@@ -139,6 +140,8 @@ async function check(source: string, destination: string, options: CheckOptions)
 async function remove(source: string, destination: string, options: CommonOptions): Promise<void> {
   await run(options, async (invocation) => {
     const operatorToken = await invocation.operatorToken();
+    const there = await invocation.client.send('GET', exactPath(source, destination));
+    if (there.status === 404) throw new Fault('refused', `there is no intention ${source} -> ${destination}`);
     await invocation.client.call('DELETE', exactPath(source, destination), { operatorToken });
     invocation.show({ source, destination, deleted: true }, () => `deleted ${source} -> ${destination}`);
     return 0;

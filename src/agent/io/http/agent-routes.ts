@@ -51,6 +51,9 @@ function enableOf(request: ApiRequest): boolean {
   return enable;
 }
 
+/** Builds are told apart by their version alone. */
+const buildDate = '1970-01-01T00:00:00Z';
+
 /** The JSON of `agent/self`, with the fields that clients read. */
 function self(context: ApiContext): Json {
   const { agent } = context;
@@ -66,7 +69,7 @@ function self(context: ApiContext): Json {
       Server: false,
       Revision: own.meshId,
       Version: own.version,
-      BuildDate: '1970-01-01T00:00:00Z',
+      BuildDate: buildDate,
     },
     DebugConfig: {},
     Coord: null,
@@ -177,6 +180,13 @@ async function forceLeave(context: ApiContext, request: ApiRequest): Promise<Ans
 
 export const agentRoutes: readonly Route[] = [
   { ...consulRead, path: '/v1/agent/self', summary: 'This agent', answer: (context) => json(self(context)) },
+  {
+    ...consulRead,
+    path: '/v1/agent/version',
+    summary: 'What runs here',
+    answer: ({ agent }) =>
+      json({ SHA: '', BuildDate: buildDate, HumanVersion: agent.self.version, FIPS: '' }),
+  },
   {
     ...consulRead,
     path: '/v1/agent/members',

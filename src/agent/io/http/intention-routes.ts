@@ -108,11 +108,12 @@ export const intentionRoutes: readonly Route[] = [
     style: 'consul',
     access: 'mesh',
     path: '/v1/connect/intentions/exact',
-    summary: 'Takes an intention back',
+    summary: 'Takes an intention back; one that is not there is no error',
     query: ['source', 'destination'],
     answer: (context, request) => {
       const { source, destination } = pair(request);
       return context.inTurn(async () => {
+        if (exactIntention(context.agent.policy, source, destination) === null) return json(true);
         await store(
           context,
           request,

@@ -52,6 +52,7 @@ test('the agent tells the fields of itself that clients need', async () => {
   const self = await read<{ Config: { AdvertiseAddr: string; Datacenter: string } }>('/v1/agent/self');
   assert.equal(self.Config.AdvertiseAddr, '127.0.0.1');
   assert.equal(self.Config.Datacenter, 'dc1');
+  assert.equal((await read<{ HumanVersion: string }>('/v1/agent/version')).HumanVersion, '0.1.0');
 });
 
 test('the catalog and the health endpoint list the same instances in the same order', async () => {
