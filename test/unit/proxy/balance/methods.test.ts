@@ -262,6 +262,20 @@ test('when the zone has nobody in rotation the others take all of it, and give i
   assert.match(picks(made, 100, 1000), /^a+$/);
 });
 
+test('in panic zones are not looked at, nor who is out: everybody gets its share', () => {
+  const specs = ['z1', 'z2', 'z2', 'z3'].map((zone, i) => ({ id: 'abcd'[i]!, weight: 1, zone }));
+  const made = balancer(specs, { method: 'round_robin', panicPercent: 75 }, inFirstZone);
+  assert.ok(Math.abs(shareOf(made, 'a', 0) - 3 / 4) < 0.03);
+  made.get('b')!.eject(1000);
+  assert.equal(made.isPanicking(0), false);
+  assert.equal(shareOf(made, 'b', 0), 0);
+  made.get('a')!.eject(1000);
+  assert.equal(made.isPanicking(0), true);
+  for (const { id } of specs) assert.equal(shareOf(made, id, 0), 1 / 4);
+  assert.ok(made.counts.panicked >= 4 * 4000);
+  assert.ok(Math.abs(shareOf(made, 'a', 1000) - 3 / 4) < 0.03);
+});
+
 test('suspicion of the only endpoint of a zone lets most of its traffic spill over', () => {
   const specs = (weight: number): EndpointSpec[] => [
     { id: 'a', weight: 1, zone: 'z1' },

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RequestHasher } from '../../../../src/proxy/balance/hash-key.ts';
 import { noLocality } from '../../../../src/proxy/balance/zones.ts';
+import { Refusal } from '../../../../src/proxy/http1/refusal.ts';
 import { compileRetry } from '../../../../src/proxy/http1/retry.ts';
 import type { HttpRoute, Treatment } from '../../../../src/proxy/http1/route.ts';
 import { compileTimeouts, defaultAnswerMs, defaultIdleMs } from '../../../../src/proxy/http1/timeouts.ts';
@@ -216,6 +217,52 @@ test('a retry prefers another server, and asks the same one again where there is
     triesOf(engine, (server) => server.receive(unavailable)),
     3,
   );
+});
+
+test('retries go on to the groups that stand in, within their limit; without policy as long as nobody was reached', () => {
+  const asked = (failing: (server: MemoryTransport) => void, more: Partial<HttpRoute>): string => {
+    const engine = new TestEngine();
+    const groups = [['a1', 'a2', 'a3'], ['b1', 'b2'], ['c1']].map((ids) => engine.groupOf(ids));
+    const { client } = engine.accept({ targets: [engine.targetOf(groups)], ...more });
+    client.receive(get);
+    triesOf(engine, failing);
+    assert.notEqual(client.take(), '');
+    return engine.dialed.map(({ id }) => id[0]).join('');
+  };
+  const refuse = (server: MemoryTransport): void => server.break('connect-failure');
+  const fail = (server: MemoryTransport): void => {
+    server.receive(unavailable);
+  };
+  assert.equal(asked(fail, retry({ on: ['5xx'], maxRetries: 3 })), 'aabb');
+  assert.equal(asked(fail, retry({ on: ['5xx'], maxRetries: 1 })), 'aa');
+  assert.equal(asked(refuse, retry({ on: ['connect-failure'], maxRetries: 3 })), 'aabb');
+  assert.equal(asked(refuse, {}), 'aabbca');
+  assert.equal(asked((server) => server.break('not-taken'), {}), 'aabbca');
+  assert.equal(
+    asked((server) => server.break('reset'), {}),
+    'aa',
+  );
+});
+
+test('a limit that is reached is answered at once, also where another group could serve', () => {
+  const engine = new TestEngine();
+  const groups = [engine.groupOf(['a']), engine.groupOf(['b'])];
+  const limits = { ...defaultUpstream.limits, maxConcurrentRequests: 1 };
+  groups[0]!.configure(defaultBalance, { ...defaultUpstream, limits }, noLocality);
+  const unavailableBy: number[] = [];
+  const refusal = new Refusal(503, 'overflow', 'full');
+  const full = (groupIndex: number): Refusal => {
+    unavailableBy.push(groupIndex);
+    return refusal;
+  };
+  const route = { targets: [engine.targetOf(groups, { unavailable: full })] };
+  const [first, second] = [engine.accept(route), engine.accept({ ...route, ...retry({ on: ['5xx'] }) })];
+  first.client.receive(get);
+  second.client.receive(get);
+  assert.match(second.client.take(), /^HTTP\/1\.1 503 [\s\S]*x-starling-reason: overflow/);
+  assert.deepEqual([unavailableBy, engine.dialed.map(({ id }) => id)], [[0], ['a']]);
+  engine.server.receive(ok);
+  assert.equal(first.client.take(), ok);
 });
 
 test('retries wait, longer each time, and the client may go on sending meanwhile', () => {
