@@ -1,5 +1,5 @@
 /** Tells HTTP/1.1, HTTP/2 and anything else apart by the first bytes a client sends. */
-import { ascii, carriageReturn, isToken, lineFeed, slash, space } from '../http1/bytes.ts';
+import { ascii, isToken, lineFeed, lowerCase, slash } from '../http1/bytes.ts';
 import { preface } from '../http2/frames.ts';
 
 export type DetectedProtocol = 'http1' | 'http2' | 'tcp';
@@ -8,11 +8,14 @@ export type DetectedProtocol = 'http1' | 'http2' | 'tcp';
 export const detectionSilenceMs = 300;
 
 /** What may stand where the version does; the last two are requests of HTTP to servers built with Node. */
-const protocolNames = [ascii('HTTP/'), ascii('RTSP/'), ascii('ICE/')];
-const authorityMark = Buffer.from('://');
+const protocolNames = [ascii('http/'), ascii('rtsp/'), ascii('ice/')];
 /** A request line that long without its version yet is taken for HTTP: the head parser bounds and answers it. */
 const enoughLineBytes = 300;
 const maxMethodBytes = 32;
+/** What servers take for a blank between words; a carriage return too, those of Python. */
+const isBlank = Uint8Array.from({ length: 256 }, (_, byte) =>
+  [0x09, 0x0b, 0x0c, 0x0d, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x85, 0xa0].includes(byte) ? 1 : 0,
+);
 const asterisk = 0x2a;
 
 /**
@@ -22,71 +25,66 @@ const asterisk = 0x2a;
  */
 export function detectProtocol(bytes: Uint8Array): DetectedProtocol | null {
   if (bytes.length === 0) return null;
-  if (startsLike(bytes, 0, preface)) return bytes.length >= preface.length ? 'http2' : null;
+  if (isBeginningOf(bytes, preface)) return bytes.length >= preface.length ? 'http2' : null;
   const detected = readRequestLine(bytes);
   return detected === null && bytes.length >= enoughLineBytes ? 'http1' : detected;
 }
 
 function readRequestLine(bytes: Uint8Array): 'http1' | 'tcp' | null {
-  const methodStart = skipLineEnds(bytes);
-  let i = methodStart;
+  let i = 0;
+  while (i < bytes.length && (isBlank[bytes[i]] === 1 || bytes[i] === lineFeed)) i++;
+  const methodStart = i;
   while (i < bytes.length && isToken[bytes[i]] === 1) i++;
   const methodEnd = i;
   if (methodEnd - methodStart > maxMethodBytes) return 'tcp';
   if (i === bytes.length) return null;
-  if (i === methodStart || bytes[i] !== space) return 'tcp';
+  if (i === methodStart || isBlank[bytes[i]] === 0) return 'tcp';
   const targetStart = skipBlanks(bytes, i);
   i = targetStart;
-  while (i < bytes.length && isVisible(bytes[i])) i++;
-  if (i === bytes.length) return null;
-  if (isLineEnd(bytes[i])) return isSimpleRequest(bytes, methodStart, methodEnd, targetStart, i);
-  if (bytes[i] !== space || i === targetStart) return 'tcp';
+  while (i < bytes.length && isBlank[bytes[i]] === 0 && bytes[i] !== lineFeed) i++;
+  const targetEnd = i;
   const versionAt = skipBlanks(bytes, i);
-  const likely = protocolNames.filter((name) => startsLike(bytes, versionAt, name));
-  if (likely.length === 0) return 'tcp';
-  return likely.some((name) => bytes.length >= versionAt + name.length) ? 'http1' : null;
+  if (versionAt === bytes.length) return null;
+  if (bytes[versionAt] === lineFeed) {
+    const isRequest = isMethod(bytes, methodStart, methodEnd) && isTarget(bytes, targetStart, targetEnd);
+    return isRequest ? 'http1' : 'tcp';
+  }
+  return readProtocol(bytes, versionAt);
+}
+
+function readProtocol(bytes: Uint8Array, at: number): 'http1' | 'tcp' | null {
+  for (const name of protocolNames) {
+    let length = 0;
+    while (length < name.length && lowerCase[bytes[at + length]] === name[length]) length++;
+    if (length === name.length) return 'http1';
+    if (at + length === bytes.length) return null;
+  }
+  return 'tcp';
 }
 
 /**
- * A request without a version, as in HTTP/0.9: some servers take lines of fields behind it all the same. Of text
- * protocols with such lines, commands are in lower case, or name no path.
+ * This and `isTarget` tell a request without a version, as in HTTP/0.9: some servers take lines of fields behind it
+ * all the same. Of text protocols with such lines, commands are in lower case, or name no path.
  */
-function isSimpleRequest(
-  bytes: Uint8Array,
-  methodStart: number,
-  methodEnd: number,
-  targetStart: number,
-  targetEnd: number,
-): 'http1' | 'tcp' {
-  for (let i = methodStart; i < methodEnd; i++) if (bytes[i] >= 0x61 && bytes[i] <= 0x7a) return 'tcp';
-  const target = Buffer.from(bytes.buffer, bytes.byteOffset + targetStart, targetEnd - targetStart);
-  return target[0] === slash || target[0] === asterisk || target.includes(authorityMark) ? 'http1' : 'tcp';
+function isMethod(bytes: Uint8Array, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) if (lowerCase[bytes[i]] === bytes[i] && bytes[i] > 0x60) return false;
+  return true;
 }
 
-function skipLineEnds(bytes: Uint8Array): number {
-  let i = 0;
-  while (i < bytes.length && isLineEnd(bytes[i])) i++;
-  return i;
+function isTarget(bytes: Uint8Array, start: number, end: number): boolean {
+  if (bytes[start] === slash || bytes[start] === asterisk) return end > start;
+  return /^[a-z][a-z\d+.-]*:\/\//i.test(Buffer.from(bytes.subarray(start, end)).toString('latin1'));
 }
 
 function skipBlanks(bytes: Uint8Array, from: number): number {
   let i = from;
-  while (i < bytes.length && bytes[i] === space) i++;
+  while (i < bytes.length && isBlank[bytes[i]] === 1) i++;
   return i;
 }
 
-function isLineEnd(byte: number): boolean {
-  return byte === carriageReturn || byte === lineFeed;
-}
-
-/** Also beyond ASCII, which servers let pass in targets. */
-function isVisible(byte: number): boolean {
-  return byte > space && byte !== 0x7f;
-}
-
-/** Whether `bytes` from `at` agree with `word` as far as both go. */
-function startsLike(bytes: Uint8Array, at: number, word: Uint8Array): boolean {
-  const count = Math.min(word.length, bytes.length - at);
-  for (let i = 0; i < count; i++) if (bytes[at + i] !== word[i]) return false;
+/** Whether `bytes` agree with `word` as far as both go. */
+function isBeginningOf(bytes: Uint8Array, word: Uint8Array): boolean {
+  const count = Math.min(word.length, bytes.length);
+  for (let i = 0; i < count; i++) if (bytes[i] !== word[i]) return false;
   return true;
 }
