@@ -42,13 +42,10 @@ function readRequestLine(bytes: Uint8Array): 'http1' | 'tcp' | null {
   const targetStart = skipBlanks(bytes, i);
   i = targetStart;
   while (i < bytes.length && isBlank[bytes[i]] === 0 && bytes[i] !== lineFeed) i++;
-  const targetEnd = i;
+  if (i === bytes.length) return null;
+  if (isMethod(bytes, methodStart, methodEnd) && isTarget(bytes, targetStart, i)) return 'http1';
   const versionAt = skipBlanks(bytes, i);
   if (versionAt === bytes.length) return null;
-  if (bytes[versionAt] === lineFeed) {
-    const isRequest = isMethod(bytes, methodStart, methodEnd) && isTarget(bytes, targetStart, targetEnd);
-    return isRequest ? 'http1' : 'tcp';
-  }
   return readProtocol(bytes, versionAt);
 }
 
@@ -63,8 +60,8 @@ function readProtocol(bytes: Uint8Array, at: number): 'http1' | 'tcp' | null {
 }
 
 /**
- * This and `isTarget` tell a request without a version, as in HTTP/0.9: some servers take lines of fields behind it
- * all the same. Of text protocols with such lines, commands are in lower case, or name no path.
+ * This and `isTarget` tell a request whatever follows: a blank more in the target, or no version, as in HTTP/0.9, behind
+ * which some servers take lines of fields all the same. Of text protocols, commands are in lower case, or name no path.
  */
 function isMethod(bytes: Uint8Array, start: number, end: number): boolean {
   for (let i = start; i < end; i++) if (lowerCase[bytes[i]] === bytes[i] && bytes[i] > 0x60) return false;
