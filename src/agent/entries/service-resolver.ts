@@ -159,6 +159,7 @@ const loadBalancer = object(loadBalancerShape, { check: checkLoadBalancer });
 
 function checkLoadBalancer(read: LoadBalancer, fields: Fields): void {
   const { Policy = 'p2c', RingHashConfig, LeastRequestConfig, HashPolicies, SlowStart } = read;
+  const { ZoneAware, ZoneMinClusterSize } = read;
   const incompatible = (name: string) =>
     fields.fault('conflicting-fields', name, `is for another load balancing policy than "${Policy}"`);
   if (RingHashConfig !== undefined && Policy !== 'ring_hash') throw incompatible('RingHashConfig');
@@ -166,6 +167,9 @@ function checkLoadBalancer(read: LoadBalancer, fields: Fields): void {
     throw incompatible('LeastRequestConfig');
   if (HashPolicies !== undefined && !hashing.includes(Policy)) throw incompatible('HashPolicies');
   if (SlowStart !== undefined && hashing.includes(Policy)) throw incompatible('SlowStart');
+  if (ZoneMinClusterSize !== undefined && hashing.includes(Policy)) throw incompatible('ZoneMinClusterSize');
+  if (ZoneMinClusterSize !== undefined && ZoneAware === false)
+    throw fields.fault('conflicting-fields', 'ZoneMinClusterSize', 'has no effect without ZoneAware');
   if (hashing.includes(Policy) && HashPolicies === undefined)
     throw fields.missing(
       'HashPolicies',

@@ -329,6 +329,12 @@ refusals('service-resolver', 'api', [
     'conflicting-fields',
     'LoadBalancer.HashPolicies',
   ],
+  [
+    'a size from which zones matter that never do',
+    balance({ ZoneAware: false, ZoneMinClusterSize: 3 }),
+    'conflicting-fields',
+    'LoadBalancer.ZoneMinClusterSize',
+  ],
   ['a ring without hashes', balance({ Policy: 'ring_hash' }), 'missing-field', 'LoadBalancer.HashPolicies'],
   ['a policy that is none', balance({ Policy: 'fastest' }), 'invalid-field', 'LoadBalancer.Policy', /p2c/],
   [
