@@ -11,6 +11,7 @@ import { assert, type HostId, type Signer, type Verify } from '../src/core.ts';
 import { Swim } from '../src/gossip/membership/swim.ts';
 import { slotOf } from '../src/gossip/replica/record.ts';
 import { genesisShare } from '../src/trust/epoch/crypto-port.ts';
+import { recipientOf } from '../src/trust/frost/key-agreement.ts';
 import type { Genesis } from '../src/trust/genesis.ts';
 import { ThresholdEngine } from '../src/trust/quorum/engine.ts';
 import { defaultEngineTimings } from '../src/trust/quorum/run.ts';
@@ -18,7 +19,7 @@ import { SoleKey } from '../src/trust/sole-key.ts';
 import { type JoinToken, parseToken } from '../src/trust/token.ts';
 import type { Host } from './host.ts';
 import { Joiner } from './joiner.ts';
-import { drawBytes, rememberingVerify } from './keys.ts';
+import { drawBytes, hostSeed, rememberingVerify } from './keys.ts';
 import { LyingEngine, survivesOneLiar } from './liar.ts';
 import type { DatagramKind, Network } from './network.ts';
 import type { Plan } from './plan.ts';
@@ -183,6 +184,7 @@ export class Births {
     return new ThresholdEngine({
       signer: host.signer,
       verify: this.verify,
+      agree: recipientOf(hostSeed(this.world, host.number)),
       entropy: (bytes) => drawBytes(random, bytes),
       trustDomain: genesis.trustDomain,
       bootId: Buffer.from(drawBytes(random, 16)).toString('hex'),

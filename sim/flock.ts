@@ -4,14 +4,14 @@
  */
 
 import { seal } from '../src/agent/envelope.ts';
-import { assert, ed25519Verify, type HostId, type Signer } from '../src/core.ts';
+import { assert, ed25519Signer, ed25519Verify, type HostId, type Signer } from '../src/core.ts';
 import { Attacker } from './attacker.ts';
 import { Births, type Founding } from './births.ts';
 import { HostClock } from './clock.ts';
 import type { Crash } from './disk.ts';
 import { Forgeries } from './forgery.ts';
 import { Host, type HostWatcher, type Surroundings } from './host.ts';
-import { drawSigner } from './keys.ts';
+import { hostSeed } from './keys.ts';
 import { Ledger } from './ledger.ts';
 import { forgetfulAnswer, isOfAgreement, survivesOneLiar } from './liar.ts';
 import { Links } from './links.ts';
@@ -19,6 +19,7 @@ import { Network } from './network.ts';
 import type { Plan, Step, TrustTerms } from './plan.ts';
 import { svidTtlMs as preparedTtlMs } from './prepared.ts';
 import { Pubsub } from './pubsub.ts';
+import { Rescuer } from './rescuer.ts';
 import { TrustLedger } from './trust-ledger.ts';
 import type { World } from './world.ts';
 import { type Reach, Writes } from './writes.ts';
@@ -54,6 +55,9 @@ export class Flock implements Reach {
   private readonly writes: Writes;
   private readonly attackers = new Map<number, Attacker>();
   private readonly numbers = new Map<HostId, number>();
+  private readonly rescuer: Rescuer;
+  /** Gone with their disks. */
+  private readonly lost = new Set<Host>();
   private founding: Founding | null = null;
 
   constructor(world: World, options: FlockOptions) {
@@ -79,12 +83,13 @@ export class Flock implements Reach {
     this.trust = new TrustLedger(world, Math.max(options.plan.trust.svidTtlMs, preparedTtlMs));
     this.networkChangedAt = world.now;
     this.writes = new Writes(world, this.ledger, this);
+    this.rescuer = new Rescuer(world, this);
     this.births = new Births(world, this.network, options.plan, () => this.hosts);
     const around = this.surroundings(options.log);
     for (let number = 0; number < options.plan.hosts; number++) {
       const { offsetMs, driftPpm } = options.plan.clocks[number] ?? { offsetMs: 0, driftPpm: 0 };
       const clock = new HostClock(world.now, offsetMs, driftPpm);
-      const host = new Host(around, drawSigner(world.random(`key/${number}`)), clock);
+      const host = new Host(around, ed25519Signer(hostSeed(world, number)), clock);
       this.hosts.push(host);
       this.numbers.set(host.id, number);
     }
@@ -96,6 +101,16 @@ export class Flock implements Reach {
 
   get terms(): TrustTerms {
     return this.plan.trust;
+  }
+
+  /** From the loss of the quorum until an operator had brought it back; null where neither was. */
+  get rescuedMs(): number | null {
+    return this.rescuer.rescuedMs;
+  }
+
+  /** Whether a quorum that is lost has to be there again in the end. */
+  get recovers(): boolean {
+    return this.plan.recovers;
   }
 
   /** Whether somebody else has this host's key. */
@@ -238,6 +253,9 @@ export class Flock implements Reach {
       case 'put-away':
         this.putAway(this.host(step.host));
         break;
+      case 'lose-quorum':
+        this.loseQuorum();
+        break;
       default:
         this.changeNetwork(step);
     }
@@ -303,7 +321,7 @@ export class Flock implements Reach {
   }
 
   private restart(host: Host): void {
-    if (host.state !== 'dead' && host.state !== 'left') return;
+    if ((host.state !== 'dead' && host.state !== 'left') || this.lost.has(host)) return;
     this.network.links.rejoin(host.number);
     this.ledger.disturb();
     this.births.restart(host);
@@ -316,9 +334,18 @@ export class Flock implements Reach {
 
   /** As `starling ca recovery-key create`. */
   private putAway(host: Host): void {
-    const { publicKey: key } = drawSigner(this.world.random('recovery key'));
     const { operator } = this;
+    const { recoveryKey: key } = this.rescuer;
     if (host.isReady) host.command({ type: 'set-recovery-key', key, seats: null, operator }, () => undefined);
+  }
+
+  private loseQuorum(): void {
+    const victims = this.rescuer.victims(this.hosts);
+    for (const host of victims) {
+      this.lost.add(host);
+      this.die(host, 'power');
+    }
+    if (victims.length > 0) this.rescuer.begin(this.hosts);
   }
 
   private changeNetwork(step: Extract<Step, { do: 'partition' | 'cut-one-way' | 'mend' | 'quality' }>): void {

@@ -21,6 +21,11 @@ export function drawSigner(random: Random): Signer {
   return ed25519Signer(drawBytes(random, 32));
 }
 
+/** Of a host's key. */
+export function hostSeed(world: { random(purpose: string): Random }, host: number): Uint8Array {
+  return drawBytes(world.random(`key/${host}`), 32);
+}
+
 /** How many verdicts are remembered; the older half is forgotten when full. */
 const verdictsMax = 200_000;
 

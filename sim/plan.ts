@@ -81,7 +81,9 @@ export type Step =
   /** An operator asks for another root through this host. */
   | { readonly do: 'rotate'; readonly host: number }
   /** The first operator has shares of the root put away through this host, for a key that is on none. */
-  | { readonly do: 'put-away'; readonly host: number };
+  | { readonly do: 'put-away'; readonly host: number }
+  /** More trustees than the quorum survives are gone with their disks; from then on an operator tries to recover. */
+  | { readonly do: 'lose-quorum' };
 
 export interface TimedStep {
   /** Milliseconds after the mesh has formed. */
@@ -106,6 +108,8 @@ export interface Plan {
   readonly clocks: readonly { readonly offsetMs: number; readonly driftPpm: number }[];
   /** Hosts that lie as trustees, from when they hold a seat that one liar may have until they are killed. */
   readonly liars: readonly { readonly host: number; readonly lies: readonly Lie[] }[];
+  /** A quorum that is lost is brought back: in the end there is one. */
+  readonly recovers: boolean;
   /** Services each host registers before the timeline begins. */
   readonly services: readonly (readonly string[])[];
   /** From the start of the timeline until every fault is mended. */

@@ -37,6 +37,8 @@ export interface RunReport {
   readonly agreedMs: number;
   /** From then until everybody had its certificates, all of one root; null where too few trustees were left. */
   readonly certifiedMs: number | null;
+  /** From the loss of the quorum for good until an operator had brought it back; null where it never was. */
+  readonly rescuedMs: number | null;
   /** The longest that a service was without a certificate while a quorum was within reach. */
   readonly longestLackMs: number;
   readonly trust: TrustCounters;
@@ -83,6 +85,7 @@ export function run(options: RunOptions): RunReport {
     formedMs,
     agreedMs,
     certifiedMs,
+    rescuedMs: flock.rescuedMs,
     longestLackMs: runner.longestLackMs,
     trust: flock.trust.counters,
     convergence: flock.ledger.convergence,

@@ -44,7 +44,9 @@ export class TrustCheckers {
   unsettled(): string | null {
     const awake = this.honest();
     const latest = this.latestEpoch(awake);
-    if (latest === null || !this.isUp(latest, awake)) return null;
+    if (latest === null) return null;
+    if (!this.isUp(latest, awake))
+      return this.flock.recovers ? `too few trustees of epoch ${latest.plan.epoch} are left` : null;
     return this.wrongTrustees(latest, awake) ?? first(awake, (host) => this.unsettledAt(host, latest));
   }
 

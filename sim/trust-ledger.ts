@@ -116,6 +116,9 @@ export class TrustLedger {
       this.violate('one-successor', `${host.name} knows another key of root g${generation} than others do`);
     if (key === undefined) this.counters.roots++;
     this.rootKeys.set(generation, descriptor.rootKey);
+    // The holder of the cold seats decides, and those to whom the key was moved sign.
+    if (descriptor.plan.kind === 'recover')
+      this.demandQuorum(statementOf(descriptor), [descriptor], `the recovered epoch ${epoch}`);
     const before = this.epochs.get(epoch - 1);
     if (before !== undefined && before.plan.threshold > 1)
       this.demandQuorum(statementOf(descriptor), [before], `epoch ${epoch}`);

@@ -44,6 +44,7 @@ export function basePlan(hosts: number, random: Random, joinOverMs: number): Pla
     })),
     services: each(() => sample(serviceNames, 1 + randomInt(random, 2), random)),
     liars: [],
+    recovers: false,
     activeMs: 30_000,
     timeline: [],
     quality: {},

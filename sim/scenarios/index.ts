@@ -9,12 +9,27 @@ import { joinStorm } from './join-storm.ts';
 import { large } from './large.ts';
 import { lossy } from './lossy.ts';
 import { partition } from './partition.ts';
+import { recovery } from './recovery.ts';
 import { swarm } from './swarm.ts';
 import { traitors } from './traitors.ts';
 import { trust, trustTraitor } from './trust.ts';
 
 export const scenarios: ReadonlyMap<string, Scenario> = new Map(
-  [blackout, calm, churn, hardJoins, joinStorm, large, lossy, partition, swarm, traitors, trust, trustTraitor]
+  [
+    blackout,
+    calm,
+    churn,
+    hardJoins,
+    joinStorm,
+    large,
+    lossy,
+    partition,
+    recovery,
+    swarm,
+    traitors,
+    trust,
+    trustTraitor,
+  ]
     .sort((a, b) => byCodeUnit(a.name, b.name))
     .map((scenario) => [scenario.name, scenario]),
 );

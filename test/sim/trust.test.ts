@@ -44,6 +44,28 @@ test('a trustee that lies is named, and keeps nobody from certificates', () => {
   assert.equal(report.falseDowns, 0);
 });
 
+test('a quorum that is lost for good is brought back, to the same root or to another', () => {
+  for (const [seed, roots] of [
+    [4, 2],
+    [1, 3],
+  ] as const) {
+    const report = play('recovery', 8, seed);
+    assert.equal(report.trust.roots, roots, 'the same where shares were put away');
+    assert.ok(report.rescuedMs !== null && report.rescuedMs < 60_000, `${report.rescuedMs} ms`);
+    assert.notEqual(report.certifiedMs, null, 'a quorum is here again');
+  }
+});
+
+test('a quorum that is lost, and that nobody brings back, is noticed', () => {
+  const recovery = scenarios.get('recovery')!;
+  const helpless: Scenario = {
+    ...recovery,
+    bounds: { ...recovery.bounds, certifyMs: 1_000 },
+    plan: (hosts, random) => ({ ...recovery.plan(hosts, random), activeMs: 101_000 }),
+  };
+  assert.throws(() => run({ scenario: helpless, hosts: 6, seed: 2 }), breaks('certification'));
+});
+
 /** Three hosts, whose certificates last a minute. */
 const threeHosts: Scenario = {
   name: 'three',
