@@ -128,6 +128,7 @@ class ScaleRun implements LightMeshWatcher {
       formedMs: settleMs,
       agreedMs: 0,
       certifiedMs: null,
+      rescuedMs: null,
       longestLackMs: 0,
       trust: noTrustCounters(),
       convergence: this.convergence,
