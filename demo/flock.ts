@@ -258,12 +258,16 @@ export class Flock {
   }
 }
 
-/** Resolves once `probe` answers true; rejects with `what` after `withinMs`. Polls, as an outsider must. */
+/**
+ * Resolves once `probe` answers true; rejects with `what` after `withinMs`. Polls, as an outsider must. A last look is
+ * always one that began when time was up: a probe that took long tells of a moment before.
+ */
 export async function until(what: string, withinMs: number, probe: () => Promise<boolean>): Promise<number> {
   const start = performance.now();
   for (;;) {
+    const began = performance.now();
     if (await probe()) return performance.now() - start;
-    if (performance.now() - start > withinMs) throw new Error(`${what}: not within ${withinMs} ms`);
+    if (began - start > withinMs) throw new Error(`${what}: not within ${withinMs} ms`);
     await new Promise((done) => setTimeout(done, 20));
   }
 }

@@ -44,6 +44,11 @@ export class Load {
     return performance.now() - this.startedAt;
   }
 
+  /** How many requests were sent so far. */
+  get count(): number {
+    return this.sent;
+  }
+
   /** How many requests failed after a moment given in `elapsedMs`. */
   failedSince(elapsedMs: number): number {
     return this.failures.filter((at) => at >= elapsedMs).length;

@@ -104,16 +104,17 @@ test('bad files on the command line are refused with the field', async () => {
 
 test('a watched file that goes bad keeps its last good definitions, and the others go on', async () => {
   writeFileSync(join(folder, 'more.yaml'), 'service:\n  name: more\n  port: 9002\n');
-  await until('more is registered', 5000, async () => (await registered()).includes('more'));
+  await until('more is registered', 15_000, async () => (await registered()).includes('more'));
   writeFileSync(join(folder, 'good.json'), '{"service": {"name": "good", "port": 99999}}');
   writeFileSync(join(folder, 'third.json'), '{"service": {"name": "third", "port": 9003}}');
-  await until('third is registered', 5000, async () => (await registered()).includes('third'));
+  await until('third is registered', 15_000, async () => (await registered()).includes('third'));
   const services = await bird.get<{ [id: string]: { Port: number } }>('/v1/agent/services');
   assert.equal(services.good?.Port, 9000);
-  const findings = await bird.cli('check', '--json');
-  assert.match(findings.stdout, /good\.json/);
+  await until('the bad file is a finding', 10_000, async () => {
+    return /good\.json/.test((await bird.cli('check', '--json')).stdout);
+  });
   writeFileSync(join(folder, 'good.json'), '{"service": {"name": "good", "port": 9009}}');
-  await until('good has its new port', 5000, async () => {
+  await until('good has its new port', 15_000, async () => {
     return (await bird.get<{ [id: string]: { Port: number } }>('/v1/agent/services')).good?.Port === 9009;
   });
 });

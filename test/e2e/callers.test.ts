@@ -39,13 +39,18 @@ before(async () => {
     20_000,
     async () => (await callAs(web, `http://${vip}:9001/`)).status === 200,
   );
+  await until(
+    'shop is refused',
+    20_000,
+    async () => (await callAs(shop, `http://${vip}:9001/`)).status === 403,
+  );
 });
 after(() => flock.stop());
 
 /** What curl gets when a user runs it; `status` 0 where there was no HTTP answer. */
 async function callAs(uid: number, ...args: string[]): Promise<{ status: number; body: string }> {
   const identity = ['--reuid', String(uid), '--regid', String(uid), '--clear-groups'];
-  const wanted = ['curl', '-sS', '-g', '-m', '5', '-w', '\n%{http_code}', ...args];
+  const wanted = ['curl', '-sS', '-g', '-m', '15', '-w', '\n%{http_code}', ...args];
   const { stdout } = await command('setpriv', [...identity, ...wanted]);
   const cut = stdout.lastIndexOf('\n');
   return { status: Number(stdout.slice(cut + 1)), body: stdout.slice(0, Math.max(0, cut)) };

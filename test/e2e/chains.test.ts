@@ -93,7 +93,7 @@ function askWithOpenssl({ both, roots }: Files): string {
     {
       input: 'GET / HTTP/1.1\r\nHost: api.mesh\r\nConnection: close\r\n\r\n',
       encoding: 'utf8',
-      timeout: 10_000,
+      timeout: 30_000,
       stdio: ['pipe', 'pipe', 'ignore'],
     },
   );
@@ -131,7 +131,7 @@ async function withProxy(
 ): Promise<void> {
   try {
     for (const port of ports)
-      await until(`port ${port} is open`, 10_000, async () => {
+      await until(`port ${port} is open`, 20_000, async () => {
         assert.ok(program.running, program.stderr);
         return (
           (await command('curl', ['-s', '-m', '1', `telnet://${one.address}:${port}`, '-T', '/dev/null']))

@@ -57,14 +57,14 @@ test('npm consul registers, reads health, watches changes and deregisters', asyn
   watch.on('change', (rows: readonly HealthRow[]) => {
     seen.push(rows.map(({ Node }) => Node.Node).join(','));
   });
-  await until('the watch sees the first instance', 5000, async () => seen.includes('one'));
+  await until('the watch sees the first instance', 15_000, async () => seen.includes('one'));
   const beside = new Consul({ host: two.address, port: 8500 });
   await beside.agent.service.register({ name: 'pong', address: two.address, port: 9001, tags: ['v2'] });
-  await until('the watch sees the second instance', 5000, async () => seen.includes('one,two'));
+  await until('the watch sees the second instance', 15_000, async () => seen.includes('one,two'));
   await client.agent.check.fail({ id: 'service:pong-1', note: 'out for lunch' } as never);
-  await until('the watch sees the failing instance go', 5000, async () => seen.at(-1) === 'two');
+  await until('the watch sees the failing instance go', 15_000, async () => seen.at(-1) === 'two');
   await client.agent.check.pass('service:pong-1');
-  await until('and come back', 5000, async () => seen.at(-1) === 'one,two');
+  await until('and come back', 15_000, async () => seen.at(-1) === 'one,two');
   assert.deepEqual(failures, []);
   watch.end();
 
@@ -222,7 +222,7 @@ http {
 `,
   );
   start('nginx', ['-c', config, '-p', folder]);
-  await until('nginx reaches the instance with the tag', 10_000, async () => {
+  await until('nginx reaches the instance with the tag', 20_000, async () => {
     const { status } = await curl('http://127.0.1.1:8082/health');
     return status === 200;
   });

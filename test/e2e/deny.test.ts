@@ -71,7 +71,10 @@ before(async () => {
         trustees.length === 3 && roots.some(({ generation, active }) => generation > 0 && active),
     ),
   );
-  await until('both api instances pass', 10_000, async () => (await passing(one, 'api')) === 2);
+  await until('both api instances pass', 20_000, async () => (await passing(one, 'api')) === 2);
+  await until('both are certified', 20_000, async () => {
+    return (await Promise.all([two, three].map((bird) => expiryOf(bird, 'api')))).every((at) => at > 0);
+  });
 });
 after(async () => {
   await flock.stop();
@@ -86,7 +89,7 @@ interface Stream {
 /** A connection that has carried bytes to the other end and back; tries anew until it does. */
 async function openStream(address: string, port: number): Promise<Stream> {
   let stream: Stream | null = null;
-  await until(`bytes come back from ${address}:${port}`, 10_000, async () => {
+  await until(`bytes come back from ${address}:${port}`, 20_000, async () => {
     const socket = connect(port, address).setNoDelay(true);
     socket.on('error', () => {});
     const closed = new Promise<number>((done) => socket.once('close', () => done(performance.now())));
@@ -115,7 +118,7 @@ test('within seconds its services get no traffic and its open connections are cu
   const fromIt = await openStream(three.address, jobPort);
   assert.equal((await callMutually(three, 'job', two, 'api')).status, 200);
   const load = new Load(`http://${one.address}:${upstreamPort}/`, 8, 3);
-  await until('load has begun', 5000, async () => load.elapsedMs > 500);
+  await until('load has begun', 20_000, async () => load.count > 100);
   const answer = await two.json<{ changed: boolean; name: string }>(
     ...['ca', 'deny', 'three', '--reason', 'its disk was stolen', ...flock.operator()],
   );
@@ -128,25 +131,25 @@ test('within seconds its services get no traffic and its open connections are cu
     const counts = await Promise.all([one, two].map((bird) => passing(bird, 'api')));
     return counts.every((count) => count === 1);
   });
-  await until('some load without it', 5000, async () => performance.now() - deniedAt > 2000);
+  const soFar = load.count;
+  await until('some load without it', 20_000, async () => load.count > soFar + 100);
   const report = await load.stop();
   t.diagnostic(
     `streams cut ${cutMs.map((ms) => ms.toFixed(0)).join(' and ')} ms after the answer, out of the catalog after ` +
       `${goneMs.toFixed(0)} ms; ${report.sent} requests, ${report.failed} failed ${JSON.stringify(report.reasons)}`,
   );
-  assert.ok(report.sent > 200);
   assert.equal(report.failed, 0, JSON.stringify(report));
   const cut = (bird: Bird, direction: string) =>
     metric(bird, 'starling_denied_peers_total', `direction="${direction}"`, 'stage="open"', 'host-denied');
-  assert.ok((await cut(one, 'outbound')) > 0, 'counted where it was called');
-  assert.ok((await cut(two, 'inbound')) > 0, 'counted where it called');
+  await until('counted where it was called', 10_000, async () => (await cut(one, 'outbound')) > 0);
+  await until('counted where it called', 10_000, async () => (await cut(two, 'inbound')) > 0);
 });
 
 test('its certificates open nothing, in whosever hands they are', async () => {
   await assert.rejects(callMutually(three, 'job', two, 'api'));
   assert.equal((await callMutually(one, 'web', two, 'api')).status, 200);
   // The caller may know that it was refused before the callee has counted it.
-  await until('the refusal is counted', 5000, async () => {
+  await until('the refusal is counted', 10_000, async () => {
     const refused = await metric(two, 'starling_denied_peers_total', 'stage="handshake"', 'host-denied');
     return refused > 0;
   });
@@ -167,7 +170,7 @@ test('its certificates are not renewed, those of others are, by the trustees tha
     expiryOf(two, 'api'),
     expiryOf(one, 'web'),
   ]);
-  await until('the others have new ones', svidTtlMs, async () => {
+  await until('the others have new ones', 2 * svidTtlMs, async () => {
     const renewed = await Promise.all([expiryOf(two, 'api'), expiryOf(one, 'web')]);
     return renewed[0]! > ofTwo && renewed[1]! > ofOne;
   });

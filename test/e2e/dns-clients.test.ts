@@ -25,7 +25,7 @@ async function dig(...args: string[]): Promise<string> {
     '-p',
     String(server.port),
     '+tries=1',
-    '+time=2',
+    '+time=10',
     ...args,
   ]);
   assert.equal(result.code, 0, result.stderr + result.stdout);

@@ -93,7 +93,7 @@ scene(
       'new shares of the same key',
     );
     await untilBelieved(birds, /^g1\*$/, 60_000);
-    await until('the key of g0 is destroyed', 10_000, async () => !hasGenesisKey(birds[0]!));
+    await until('the key of g0 is destroyed', 30_000, async () => !hasGenesisKey(birds[0]!));
     await settleLoad(t);
   },
 );

@@ -22,7 +22,7 @@ before(async () => {
   await startService(home, 'api', `${host.address}:9001`);
   await registerApi(home, host);
   trustDomain = (await host.get<{ TrustDomain: string }>('/v1/connect/ca/roots')).TrustDomain;
-  await until('api has an identity', 10_000, async () => {
+  await until('api has an identity', 20_000, async () => {
     const { identities } = await host.get<{ identities: { service: string; problem: string | null }[] }>(
       '/v1/mesh/ca',
     );
@@ -66,7 +66,7 @@ function tlsExchange(options: {
         socket.write(request);
       },
     );
-    socket.setTimeout(5000, () => socket.destroy(new Error('timeout')));
+    socket.setTimeout(15_000, () => socket.destroy(new Error('timeout')));
     socket.on('data', (bytes) => {
       received += bytes.toString('latin1');
     });
@@ -99,7 +99,7 @@ test('a client with a certificate of another mesh gets nothing', async () => {
   ]);
   const outcome = await tlsExchange({ key: readFileSync(key), cert: readFileSync(cert) });
   assert.equal(outcome.received, '');
-  await until('the failed handshake is counted', 2000, async () => {
+  await until('the failed handshake is counted', 10_000, async () => {
     return (await metric(host, 'starling_handshake_failures_total', 'reason=')) > 0;
   });
 });

@@ -25,7 +25,7 @@ const members = () => one.json<MemberStatus[]>('members');
 const stateOf = async (name: string) => (await members()).find((member) => member.name === name)?.state;
 
 test('every member soon has an incarnation and a measured round trip', async () => {
-  await until('both were measured', 10_000, async () =>
+  await until('both were measured', 20_000, async () =>
     (await members()).every(({ roundTripMs, incarnation }) => roundTripMs !== null && incarnation > 0),
   );
   const own = (await members()).find(({ name }) => name === 'one');
@@ -33,7 +33,7 @@ test('every member soon has an incarnation and a measured round trip', async () 
 });
 
 test('any agent orders by nearness to any other, and finds its clock and disk in order', async () => {
-  await until('one has an estimate from two to three', 10_000, async () =>
+  await until('one has an estimate from two to three', 20_000, async () =>
     (await members()).every(({ estimatedMs }) => estimatedMs !== null),
   );
   const nodes = await one.get<{ Node: string }[]>('/v1/catalog/nodes?near=three');
@@ -61,10 +61,10 @@ test('a death is told as it happens, and an operator makes a leave of it until t
   assert.equal((await one.cli('force-leave', 'three')).code, 1, 'not without the token');
   const forced = await two.cli('force-leave', 'three', ...flock.operator());
   assert.equal(forced.stdout, 'three counts as left, unless it is alive and says so\n', forced.stderr);
-  await until('one takes it over', 5000, async () => (await stateOf('three')) === 'left');
+  await until('one takes it over', 10_000, async () => (await stateOf('three')) === 'left');
   await three.start();
   await until('three is back', 15_000, async () => (await stateOf('three')) === 'alive');
-  await until('all of it was told', 2000, async () => told.at(-1) === 'alive');
+  await until('all of it was told', 10_000, async () => told.at(-1) === 'alive');
   assert.deepEqual(told, ['suspect', 'down', 'left', 'alive']);
   lines.close();
   request.destroy();

@@ -32,7 +32,7 @@ export async function startMesh(extra: readonly string[] = []): Promise<TestMesh
   };
   await registerWeb(flock, one, 'api');
   for (const bird of [two, three]) await registerApi(flock, bird);
-  await until('both api instances pass on host one', 10_000, async () => (await passing(one, 'api')) === 2);
+  await until('both api instances pass on host one', 20_000, async () => (await passing(one, 'api')) === 2);
   return { flock, one, two, three, apps };
 }
 
@@ -53,12 +53,13 @@ export function registerWeb(flock: Flock, bird: Bird, ...destinations: readonly 
   return register(flock, bird, { name: 'web', address: bird.address, port: 9000, connect });
 }
 
+/** With a check that finds a dead instance at once, and has patience with one on a busy machine. */
 export function registerApi(flock: Flock, bird: Bird): Promise<void> {
   return register(flock, bird, {
     name: 'api',
     address: bird.address,
     port: apiPort,
-    check: { http: `http://${bird.address}:${apiPort}/health`, interval: '500ms', timeout: '400ms' },
+    check: { http: `http://${bird.address}:${apiPort}/health`, interval: '500ms', timeout: '10s' },
   });
 }
 
@@ -77,7 +78,7 @@ export async function passing(bird: Bird, service: string): Promise<number> {
 
 /** `curl` with the status code as last line of stdout. */
 export async function curl(...args: string[]): Promise<CommandResult & { status: number; body: string }> {
-  const result = await command('curl', ['-sS', '-m', '5', '-w', '\n%{http_code}', ...args]);
+  const result = await command('curl', ['-sS', '-m', '15', '-w', '\n%{http_code}', ...args]);
   const cut = result.stdout.lastIndexOf('\n');
   return {
     ...result,
@@ -96,7 +97,7 @@ export function tcpExchange(
     const socket = connect(port, host);
     let received = '';
     let end = 'closed';
-    socket.setTimeout(5000, () => {
+    socket.setTimeout(15_000, () => {
       end = 'timeout';
       socket.destroy();
     });

@@ -49,7 +49,7 @@ before(async () => {
   await register(flock, three, { name: 'api-next', address: three.address, port: newPort });
   for (const destination of ['api', 'api-next'])
     await one.json('intention', 'create', 'web', destination, '--allow', ...flock.operator());
-  await until('both are seen on one', 10_000, async () => {
+  await until('both are seen on one', 20_000, async () => {
     const seen = await Promise.all(['api', 'api-next'].map((service) => passing(one, service)));
     return seen.every((count) => count === 1);
   });
@@ -70,7 +70,7 @@ test('one redirect moves a service to another host and port, and no request fail
         return status === 200 && (JSON.parse(body) as { service: string }).service === name;
       }),
     );
-  await until('api answers by all three ways', 10_000, async () => (await servedBy('api')).every(Boolean));
+  await until('api answers by all three ways', 20_000, async () => (await servedBy('api')).every(Boolean));
 
   const loads = ways.map(
     ([url, [header]]) => new Load(url, 4, 2, header === undefined ? {} : { host: 'api.mesh' }),
@@ -85,14 +85,12 @@ test('one redirect moves a service to another host and port, and no request fail
   assert.equal(await vipOfApi(), vip, 'the name still leads to the address that callers have');
   assert.deepEqual(await servedBy('api-next'), [true, true, true]);
 
-  const since = loads.map((load) => load.elapsedMs);
-  await until('much was sent since', 10_000, async () =>
-    loads.every((load, i) => load.elapsedMs > since[i]! + 500),
+  const since = loads.map((load) => load.count);
+  await until('much was sent since', 20_000, async () =>
+    loads.every((load, i) => load.count > since[i]! + 50),
   );
-  for (const report of await Promise.all(loads.map((load) => load.stop()))) {
+  for (const report of await Promise.all(loads.map((load) => load.stop())))
     assert.deepEqual(report.reasons, {});
-    assert.ok(report.sent > 50, `only ${report.sent} requests were sent`);
-  }
 });
 
 test('a name that was moved can be moved on, but not back in a circle', async () => {

@@ -42,7 +42,7 @@ export async function callMutually(
       minVersion: 'TLSv1.3',
       ALPNProtocols: ['http/1.1'],
     });
-    socket.setTimeout(5000, () => socket.destroy(new Error('no answer within 5 s')));
+    socket.setTimeout(15_000, () => socket.destroy(new Error('no answer within 15 s')));
     socket.once('secureConnect', () => {
       serverNames = socket.getPeerCertificate().subjectaltname ?? '';
       socket.write(`GET / HTTP/1.1\r\nHost: ${service}.mesh\r\nConnection: close\r\n\r\n`);

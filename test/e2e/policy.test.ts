@@ -32,7 +32,7 @@ test('a permission written on one host decides on requests at every other once t
   const written = await two.cli('apply', file('permissions.json', intentions), '--wait', ...flock.operator());
   assert.equal(written.code, 0, written.stderr + written.stdout);
   assert.match(written.stdout, /in force on all 3 live hosts/);
-  await until('web has its certificate', 10_000, async () => (await call('/public')).status !== 503);
+  await until('web has its certificate', 20_000, async () => (await call('/public')).status !== 503);
   assert.equal((await call('/public/x')).status, 200);
   const denied = await call('/private');
   assert.equal(denied.status, 403, denied.body);
@@ -50,8 +50,10 @@ test('a dry run names the recent calls that would be decided otherwise, and a ro
   const shut = { ...open, Sources: [{ Name: 'web', Action: 'deny' }] };
   await one.cli('config', 'write', file('open.json', open), '--wait', ...flock.operator());
   assert.equal((await call('/private')).status, 200);
-  const outlook = await one.cli('config', 'write', file('shut.json', shut), '--dry-run');
-  assert.match(outlook.stdout, /^web +api +\d+ +allow +deny +service-intentions\/api$/m);
+  await until('a dry run tells of the call', 10_000, async () => {
+    const outlook = await one.cli('config', 'write', file('shut.json', shut), '--dry-run');
+    return /^web +api +\d+ +allow +deny +service-intentions\/api$/m.test(outlook.stdout);
+  });
   assert.equal((await call('/private')).status, 200, 'a dry run changes nothing');
   await three.cli('config', 'write', file('shut.json', shut), '--wait', ...flock.operator());
   assert.equal((await call('/private')).status, 403);

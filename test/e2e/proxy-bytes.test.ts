@@ -43,7 +43,7 @@ class Client {
   }
 
   async until(what: string, isSo: () => boolean): Promise<void> {
-    await until(what, 15_000, () => Promise.resolve(isSo()));
+    await until(what, 60_000, () => Promise.resolve(isSo()));
   }
 }
 
@@ -182,7 +182,7 @@ test('heads that trickle in are given up in time, and cost those who are quicker
     for (const { socket } of slow) if (!socket.destroyed) socket.write('X');
     await new Promise(setImmediate);
   }
-  await until('they are given up', 10_000, () => Promise.resolve(slow.every(({ ended }) => ended)));
+  await until('they are given up', 30_000, () => Promise.resolve(slow.every(({ ended }) => ended)));
   for (const { received } of slow) assert.match(received, /^HTTP\/1\.1 408 [\s\S]*connection: close\r\n/);
 });
 

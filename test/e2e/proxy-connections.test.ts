@@ -60,7 +60,7 @@ function ask(socket: Socket): Promise<string> {
 }
 
 async function status(): Promise<number> {
-  const signal = AbortSignal.timeout(5000);
+  const signal = AbortSignal.timeout(20_000);
   return fetch(`http://${pair.address}:${pair.port}/`, { signal, headers: { connection: 'close' } }).then(
     async (response) => {
       await response.text();
@@ -82,8 +82,10 @@ test(`${idleConnections} idle connections cost little and disturb nobody; each s
   await until('the agent has accepted them', 20_000, () =>
     Promise.resolve(descriptorsOf(pid) > idleConnections),
   );
-  const kilobytesEach = (residentBytes(pid) - before) / 1000 / idleConnections;
-  assert.ok(kilobytesEach <= mostKilobytesEach, `${kilobytesEach.toFixed(1)} KB for each connection`);
+  // What accepting them took is collected as garbage when it is.
+  await until(`each costs ${mostKilobytesEach} KB or less`, 20_000, () =>
+    Promise.resolve((residentBytes(pid) - before) / 1000 / idleConnections <= mostKilobytesEach),
+  );
   assert.equal(await status(), 200);
   const some = [...sockets].filter((_, index) => index % 300 === 0);
   for (const answer of await Promise.all(some.map(ask))) assert.match(answer, /^HTTP\/1\.1 200 OK\r\n/);
@@ -100,7 +102,7 @@ test('an agent that runs out of file descriptors lives, and accepts again once i
   assert.equal(limited.code, 0, limited.stderr);
   await openMany(300);
   // Some were accepted; what is beyond waits, or is turned away: the agent has no descriptor left either way.
-  await until('it runs out', 10_000, () => Promise.resolve(descriptorsOf(pid) >= limit - 2));
+  await until('it runs out', 20_000, () => Promise.resolve(descriptorsOf(pid) >= limit - 2));
   assert.equal(pair.near.program!.running, true);
   for (const socket of sockets) socket.destroy();
   await until('it serves again', 20_000, async () => (await status()) === 200);

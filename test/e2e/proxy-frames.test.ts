@@ -66,7 +66,7 @@ async function closed(socket: TLSSocket): Promise<void> {
 
 async function assertCut(socket: TLSSocket, what: string): Promise<void> {
   socket.resume();
-  await until(`the session is cut: ${what}`, 5000, () => Promise.resolve(socket.destroyed));
+  await until(`the session is cut: ${what}`, 20_000, () => Promise.resolve(socket.destroyed));
 }
 
 const request = 'GET / HTTP/1.1\r\nHost: api\r\n\r\n';
@@ -229,5 +229,5 @@ test('whatever frames a session sends, in whatever pieces, others are served and
     { numRuns: 100 },
   );
   // The session of the caller's own proxy is what remains.
-  await until('they are let go', 5000, () => Promise.resolve(mesh.callee.stats().activeConnections <= 1));
+  await until('they are let go', 20_000, () => Promise.resolve(mesh.callee.stats().activeConnections <= 1));
 });

@@ -53,7 +53,7 @@ export async function startPair(n: number, services: readonly PairService[]): Pr
 async function allow(flock: Flock, near: Bird, far: Bird, service: string): Promise<void> {
   const allowed = await near.cli('intention', 'create', 'web', service, '--allow', ...flock.operator());
   if (allowed.code !== 0) throw new Error(`intention create: ${allowed.stderr}`);
-  await until(`web may call ${service}`, 10_000, async () => {
+  await until(`web may call ${service}`, 20_000, async () => {
     const decided = await far.cli('intention', 'check', 'web', service);
     return decided.code === 0 && (await passing(near, service)) === 1;
   });

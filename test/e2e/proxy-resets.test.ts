@@ -44,7 +44,7 @@ async function answerTo(t: TestContext, text: string, going: Going): Promise<{ t
 
 /** Waits until neither of them holds a connection of an application, which is soon: the sessions between them stay. */
 async function settled(...planes: readonly [DataPlane, number][]): Promise<void> {
-  await until('connections are let go', 10_000, () =>
+  await until('connections are let go', 20_000, () =>
     Promise.resolve(planes.every(([plane, count]) => plane.stats().activeConnections <= count)),
   );
 }
@@ -150,10 +150,10 @@ test('a client that goes at any point takes its request to the application with 
     socket.write(phase);
     if (phase.includes('/body')) await once(socket, 'data');
     else if (phase.includes('/wait'))
-      await until('the application is asked', 5000, () => Promise.resolve(open > 0));
+      await until('the application is asked', 20_000, () => Promise.resolve(open > 0));
     if (going === 'reset') socket.resetAndDestroy();
     else socket.destroy();
-    await until(`nothing is left after ${going}`, 5000, () => Promise.resolve(open === 0));
+    await until(`nothing is left after ${going}`, 20_000, () => Promise.resolve(open === 0));
   };
   for (const phase of half) for (const going of goings) await leave(phase, going);
   // One that ended its side in order after a whole request may still want the answer.

@@ -13,7 +13,7 @@ before(async () => {
   const { flock, one } = mesh;
   const allowed = await one.cli('intention', 'create', 'web', 'api', '--allow', ...flock.operator());
   assert.equal(allowed.code, 0, allowed.stderr);
-  await until('web may call api', 10_000, async () => {
+  await until('web may call api', 20_000, async () => {
     const decided = await Promise.all(
       [mesh.two, mesh.three].map((bird) => bird.cli('intention', 'check', 'web', 'api')),
     );
@@ -73,7 +73,7 @@ async function restart(bird: Bird): Promise<void> {
   assert.equal(await bird.program!.stop(), 0, bird.program!.stderr.slice(-500));
   await bird.start();
   // An upgrade goes on to the next host once this one serves again.
-  await until('both api instances pass again', 20_000, async () => (await passing(mesh.one, 'api')) === 2);
+  await until('both api instances pass again', 30_000, async () => (await passing(mesh.one, 'api')) === 2);
 }
 
 function served(load: Load): number {
@@ -82,7 +82,7 @@ function served(load: Load): number {
 
 async function moreServed(load: Load): Promise<void> {
   const before = served(load);
-  await until('requests go on', 10_000, () => Promise.resolve(served(load) >= before + 100));
+  await until('requests go on', 30_000, () => Promise.resolve(served(load) >= before + 100));
 }
 
 test('the agents beside the instances are restarted one after the other, and no request fails', async () => {

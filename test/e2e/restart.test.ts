@@ -26,6 +26,11 @@ interface Finding {
   readonly hint: string;
 }
 
+/** What an agent logged may be read after the line by which it says that it is ready: they come by two pipes. */
+async function untilLogged(bird: Bird, line: RegExp): Promise<void> {
+  await until(`${bird.name} logs ${line}`, 10_000, async () => line.test(bird.program!.stderr));
+}
+
 async function findings(bird: Bird): Promise<Finding[]> {
   return JSON.parse((await bird.cli('check', '--json')).stdout) as Finding[];
 }
@@ -34,10 +39,7 @@ test('a joiner says which address did not answer before another one let it in', 
   const third = flock.bird({ n: 43, name: 'third' });
   const token = await flock.token();
   await third.start('--join', '127.0.1.49', '--join', second.address, '--token', token);
-  assert.match(
-    third.program!.stderr,
-    /warn join-address-failed detail="no agent answered at 127\.0\.1\.49:7946/,
-  );
+  await untilLogged(third, /warn join-address-failed detail="no agent answered at 127\.0\.1\.49:7946/);
 });
 
 test('maintenance is a finding that names the command to end it', async () => {
@@ -57,10 +59,7 @@ test('a host that lost its records, and whose sponsor is gone, comes back throug
   for (const part of ['database', 'initialised']) rmSync(join(third.dataDir, part), { recursive: true });
   await second.program!.stop('SIGKILL');
   await third.start('--join', founder.address);
-  assert.match(
-    third.program!.stderr,
-    /warn join-address-failed detail="no agent answered at 127\.0\.1\.42:7946/,
-  );
+  await untilLogged(third, /warn join-address-failed detail="no agent answered at 127\.0\.1\.42:7946/);
   await until('the founder sees it alive', 10_000, async () => {
     const members = await founder.json<{ name: string; state: string }[]>('members');
     return members.some(({ name, state }) => name === 'third' && state === 'alive');
@@ -70,12 +69,13 @@ test('a host that lost its records, and whose sponsor is gone, comes back throug
 
 test('a founder without its root key says so, and identities of services that are gone are deleted', async () => {
   const identities = join(founder.dataDir, 'identities');
-  await until('web has an identity', 10_000, async () => existsSync(join(identities, 'web.identity.pem')));
+  await until('web has an identity', 20_000, async () => existsSync(join(identities, 'web.identity.pem')));
   assert.equal(await founder.program!.stop(), 0);
   const rootKey = join(founder.dataDir, 'root-g0.seed');
   rmSync(rootKey);
   writeFileSync(join(identities, 'gone.identity.pem'), 'a key', { mode: 0o600 });
   await founder.start();
+  await untilLogged(founder, /root-key-missing/);
   const lines = founder.program!.stderr.split('\n').filter((line) => line.includes('root-key-missing'));
   assert.equal(lines.length, 1, founder.program!.stderr);
   assert.match(lines[0]!, / error /);
@@ -83,7 +83,7 @@ test('a founder without its root key says so, and identities of services that ar
   const found = (await findings(founder)).find(({ subject }) => subject === 'root key');
   assert.equal(found?.grade, 'critical');
   assert.ok(found.detail.includes(rootKey) && found.hint !== '', found.detail);
-  await until('only web is left', 5000, async () => readdirSync(identities).join() === 'web.identity.pem');
+  await until('only web is left', 15_000, async () => readdirSync(identities).join() === 'web.identity.pem');
 });
 
 test('without a proxy no inbound port is announced, and --dev leaves nothing behind', async () => {

@@ -17,7 +17,7 @@ import { loadOrCreateHostKey, rootSeedFile } from '../../src/trust/io/keys.ts';
 import { SecretStore } from '../../src/trust/io/secret-store.ts';
 import { decodeSecret } from '../../src/trust/quorum/held-shares.ts';
 import { findInFolder, findInMemory, formsOf } from './memory.ts';
-import { caOf, certify, hasGenesisKey, hostsFrom, scene, untilBelieved } from './roots.ts';
+import { caOf, certify, hasGenesisKey, hostsFrom, scene, untilBelieved, untilOneShareEach } from './roots.ts';
 
 const flock = new Flock();
 let birds: readonly Bird[];
@@ -32,7 +32,8 @@ before(async () => {
   // Its engine has it for as long as the file is there.
   if (hasGenesisKey(birds[0]!)) foundWhileInUse = search?.found ?? null;
   await untilBelieved(birds, /^g1\*$/, 90_000);
-  await until('the key of g0 is destroyed', 10_000, async () => !hasGenesisKey(birds[0]!));
+  await until('the key of g0 is destroyed', 30_000, async () => !hasGenesisKey(birds[0]!));
+  await untilOneShareEach(birds);
   // Every trustee signs: what it needs for that it has in memory then.
   for (const [i, bird] of birds.entries()) await certify(flock, bird, `service-${i}`);
 });

@@ -1,5 +1,5 @@
 /** What the end-to-end tests of roots share: hosts that become trustees quickly, and what each says of its roots. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type Bird, type BirdOptions, type Flock, until } from '../../demo/flock.ts';
@@ -70,6 +70,18 @@ export function hasGenesisKey(bird: Bird): boolean {
   return existsSync(join(bird.dataDir, rootSeedFile));
 }
 
+/** A root that is let go is forgotten at once; its share is overwritten on disk a moment later. */
+export async function untilOneShareEach(birds: readonly Bird[]): Promise<void> {
+  for (const bird of birds)
+    await until(`one share is left on ${bird.name}`, 20_000, async () => shareFiles(bird) === 1);
+}
+
+/** How many shares of root keys a host's disk holds. */
+export function shareFiles(bird: Bird): number {
+  const folder = join(bird.dataDir, 'shares');
+  return existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.share')).length : 0;
+}
+
 /** The certificates and the key of a service, as its host keeps them. */
 export function identityOf(
   bird: Bird,
@@ -87,7 +99,7 @@ export async function identityProblem(bird: Bird, service: string): Promise<stri
 }
 
 /** Registers a service that nobody had before; resolves with how long its certificate took. */
-export async function certify(flock: Flock, bird: Bird, service: string, withinMs = 15_000): Promise<number> {
+export async function certify(flock: Flock, bird: Bird, service: string, withinMs = 60_000): Promise<number> {
   await register(flock, bird, { name: service, address: bird.address, port: 9009 });
   return until(`${service} on ${bird.name} has a certificate`, withinMs, async () => {
     return (await identityProblem(bird, service)) === null;
@@ -100,7 +112,7 @@ export async function serveApi(flock: Flock, bird: Bird): Promise<void> {
   await register(flock, bird, { name: 'api', address: bird.address, port: apiPort });
 }
 
-export async function untilReachable(web: Bird, withinMs = 10_000): Promise<void> {
+export async function untilReachable(web: Bird, withinMs = 30_000): Promise<void> {
   await until('web reaches api', withinMs, async () => {
     return (await curl(`http://${web.address}:${upstreamPort}/`)).status === 200;
   });

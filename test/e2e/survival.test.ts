@@ -22,7 +22,7 @@ before(async () => {
   await mesh.one.json('intention', 'create', 'web', 'local', '--allow', ...mesh.flock.operator());
   await until(
     'web reaches api',
-    5000,
+    20_000,
     async () => (await curl(`http://${mesh.one.address}:${upstreamPort}/`)).status === 200,
   );
 });
@@ -30,7 +30,7 @@ after(() => mesh.flock.stop());
 
 test('SIGKILL of one of two api hosts under load fails no request, and every agent drops it', async (t) => {
   const load = new Load(`http://${mesh.one.address}:${upstreamPort}/`, 8, 3);
-  await until('load has begun', 2000, async () => load.elapsedMs > 500);
+  await until('load has begun', 20_000, async () => load.count > 200);
   const killedAt = load.elapsedMs;
   mesh.two.program!.child.kill('SIGKILL');
   mesh.apps.api2.child.kill('SIGKILL');
@@ -42,7 +42,6 @@ test('SIGKILL of one of two api hosts under load fails no request, and every age
   t.diagnostic(
     `dropped by all after ${dropped.toFixed(0)} ms; ${report.sent} requests, ${report.failed} failed ${JSON.stringify(report.reasons)}`,
   );
-  assert.ok(report.sent > 200);
   // A request whose bytes had reached the dying application may not be repeated safely unless it is a GET;
   // these are all GETs without a body, so every one of them can be.
   assert.equal(report.failed, 0, JSON.stringify(report));
@@ -56,11 +55,15 @@ test('the last agent alive still answers API and DNS and routes to its own servi
     const members = await mesh.one.json<{ state: string }[]>('members');
     return members.filter(({ state }) => state === 'alive').length === 1;
   });
-  const answer = await curl('-H', 'Host: local.mesh', `http://${mesh.one.address}:${mesh.one.outboundPort}/`);
   // Two services on this host and no `user` in either: the caller cannot be told by the outbound port.
-  assert.equal(answer.status, 403, answer.body);
+  await until('the outbound port knows the name, and refuses', 10_000, async () => {
+    const { status } = await curl(
+      ...['-H', 'Host: local.mesh', `http://${mesh.one.address}:${mesh.one.outboundPort}/`],
+    );
+    return status === 403;
+  });
   await registerWeb(mesh.flock, mesh.one, 'api', 'local');
-  await until('web reaches local', 5000, async () => {
+  await until('web reaches local', 20_000, async () => {
     return (await curl(`http://${mesh.one.address}:${upstreamPort + 1}/`)).status === 200;
   });
   const dig = await command('dig', [
@@ -102,7 +105,7 @@ test('SIGTERM leaves within ten seconds with exit 0, and the others say it left'
   const code = await mesh.three.program!.stop('SIGTERM');
   assert.equal(code, 0, mesh.three.program!.stderr);
   assert.ok(performance.now() - began < 10_000);
-  await until('one says that three left', 5000, async () => {
+  await until('one says that three left', 10_000, async () => {
     const members = await mesh.one.json<{ name: string; state: string }[]>('members');
     return members.some(({ name, state }) => name === 'three' && state === 'left');
   });

@@ -65,7 +65,7 @@ const linesOf = (path: string) => {
 };
 
 test('a denied call is in the log, the metrics and stat of who denied it, with the rule', async () => {
-  await until('the refusal is logged', 5000, async () => {
+  await until('the refusal is logged', 15_000, async () => {
     assert.equal((await curl(`${upstream}/denied?key=SECRET`)).status, 403);
     return linesOf(log).some(({ path, reporter }) => path === '/denied' && reporter === 'destination');
   });
@@ -75,26 +75,25 @@ test('a denied call is in the log, the metrics and stat of who denied it, with t
     ['web', 'api', 403, 'UAEX', 'default'],
   );
   assert.doesNotMatch(readFileSync(log, 'latin1'), /SECRET/);
-  const denied = await Promise.all([mesh.two, mesh.three].map((bird) => bird.cli('stat', '--denied')));
-  assert.ok(
-    denied.some(({ stdout }) => /^web +api +default +destination +\d+$/m.test(stdout)),
-    denied[0]!.stdout,
-  );
+  await until('stat tells of it', 10_000, async () => {
+    const denied = await Promise.all([mesh.two, mesh.three].map((bird) => bird.cli('stat', '--denied')));
+    return denied.some(({ stdout }) => /^web +api +default +destination +\d+$/m.test(stdout));
+  });
 });
 
 test('an allowed call is counted on both sides, tapped as it happens, and traced through both proxies', async () => {
   await mesh.one.cli('intention', 'create', 'web', 'api', '--allow', ...mesh.flock.operator());
-  await until('web reaches api', 5000, async () => (await curl(upstream)).status === 200);
-  const before = await mesh.one.get<TrafficReport>('/v1/mesh/stat');
+  await until('web reaches api', 15_000, async () => (await curl(upstream)).status === 200);
   const tapping = mesh.one.cli('tap', 'web->api', '--path', '/tapped', '--limit', '1', '--json');
   const trace = '4bf92f3577b34da6a3ce929d0e0e4736';
-  let asked = 0;
+  // The one that got through first.
+  let allowed = 1;
   let tapped: TapEvent | null = null;
   tapping.then(({ stdout }) => {
     tapped = JSON.parse(stdout) as TapEvent;
   });
   await until('the tap shows the call', 10_000, async () => {
-    asked++;
+    allowed++;
     const header = `traceparent: 00-${trace}-00f067aa0ba902b7-01`;
     assert.equal((await curl('-H', header, `${upstream}/tapped`)).status, 200);
     return tapped !== null;
@@ -103,34 +102,34 @@ test('an allowed call is counted on both sides, tapped as it happens, and traced
   assert.deepEqual([event.status, event.flags, event.reporter, event.traceId], [200, '-', 'source', trace]);
   const counted = (report: TrafficReport) =>
     report.traffic.find(({ reporter, destination }) => reporter === 'source' && destination === 'api')!;
-  const after = counted(await mesh.one.get<TrafficReport>('/v1/mesh/stat'));
-  assert.equal(after.byClass[2]! - counted(before).byClass[2]!, asked);
-  assert.ok(after.recent.requests >= asked && after.recent.p50Ms! > 0);
+  // An answer may have reached the client before it was counted.
+  let after = counted(await mesh.one.get<TrafficReport>('/v1/mesh/stat'));
+  await until('all are counted', 10_000, async () => {
+    after = counted(await mesh.one.get<TrafficReport>('/v1/mesh/stat'));
+    return after.byClass[2]! >= allowed;
+  });
+  assert.equal(after.byClass[2], allowed);
+  assert.ok(after.recent.requests > 0 && after.recent.p50Ms! > 0);
   const parts = [
     'reporter="source"',
     'source_workload="web"',
     'destination_service="api.mesh"',
     'response_code="200"',
   ];
-  assert.equal(await metric(mesh.one, 'istio_requests_total{', ...parts), after.byClass[2]);
-  const inbound = await Promise.all(
-    [mesh.two, mesh.three].map((bird) =>
-      metric(
-        bird,
-        'istio_requests_total{',
-        'reporter="destination"',
-        'connection_security_policy="mutual_tls"',
-        'code="200"',
-      ),
-    ),
-  );
-  assert.equal(inbound[0]! + inbound[1]!, after.byClass[2]);
+  assert.equal(await metric(mesh.one, 'istio_requests_total{', ...parts), allowed);
+  const secure = ['reporter="destination"', 'connection_security_policy="mutual_tls"', 'code="200"'];
+  await until('the callees count as many', 10_000, async () => {
+    const inbound = await Promise.all(
+      [mesh.two, mesh.three].map((bird) => metric(bird, 'istio_requests_total{', ...secure)),
+    );
+    return inbound[0]! + inbound[1]! === allowed;
+  });
   await until('the spans of both sides arrive', 10_000, async () => {
     const callers = spans.filter(
       ({ traceId, parentSpanId }) => traceId === trace && parentSpanId === '00f067aa0ba902b7',
     );
     return (
-      callers.length >= asked &&
+      callers.length >= allowed - 1 &&
       callers.every(({ spanId }) => spans.some(({ parentSpanId }) => parentSpanId === spanId))
     );
   });

@@ -97,7 +97,8 @@ export function cluster(service: string, ports: readonly number[], more: Partial
     protocol: 'auto',
     sni: sniOf(service),
     spiffeId: spiffeIdOf(trustDomain, service),
-    connectTimeoutMs: 1000,
+    // A connection is made as soon as the machine comes to it.
+    connectTimeoutMs: 10_000,
     endpoints: ports.map((port) => ({
       id: `host-${port}`,
       hostName: `host-${port}`,
