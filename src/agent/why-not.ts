@@ -7,6 +7,7 @@ import { type Call, type CallTrace, type TargetTrace, traceCall } from '../proxy
 import { wildcard } from '../proxy/intentions.ts';
 import type { PermissionPolicy } from '../proxy/policy.ts';
 import type { IntentionView, MeshView } from '../proxy/view.ts';
+import { nearest } from './fields.ts';
 
 export interface ProposedChange {
   /** One sentence. */
@@ -46,7 +47,9 @@ function withoutFault(rule: string): ProposedChange {
 
 function unknownDestination(view: MeshView, { source, destination }: Call): ProposedChange {
   const names = view.services.map(({ name }) => name);
-  const near = names.find((name) => name.includes(destination) || destination.includes(name));
+  const near =
+    nearest(destination, names) ??
+    names.find((name) => name.includes(destination) || destination.includes(name));
   return {
     change: `register an instance of ${destination}${near === undefined ? '' : `, or call ${near}`}`,
     command: near === undefined ? null : `starling explain ${source} ${near}`,

@@ -387,3 +387,13 @@ test('what is unknown, malformed or has no instance is said in a sentence', () =
   assert.equal(verdict, 'refused');
   assert.match(why, /api has no endpoint/);
 });
+
+test('a name that is nearly one of the mesh is told from one that is not', () => {
+  const view = viewOf([]);
+  const changeFor = (destination: string) => {
+    const asked = call({ destination });
+    return changesThatAllow(view, asked, traceCall(compile(view), view, asked))[0]!.change;
+  };
+  assert.equal(changeFor('legcay'), 'register an instance of legcay, or call legacy');
+  assert.equal(changeFor('printer'), 'register an instance of printer');
+});

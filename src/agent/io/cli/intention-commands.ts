@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import { Fault } from '../../../core.ts';
 import { readStructured } from './files.ts';
-import { type CommonOptions, common, operatorCommand, run } from './invocation.ts';
+import { type CommonOptions, common, type Invocation, operatorCommand, run } from './invocation.ts';
 import { type Cell, printable, table, tinted } from './output.ts';
 import { anotherHeader, methodName, notEmpty, partyArgument, reason, requestPath } from './values.ts';
 
@@ -52,17 +52,28 @@ async function create(
       permissions === undefined ? { Action: action } : { Permissions: await readStructured(permissions) };
     const operatorToken = await invocation.operatorToken();
     const body = { ...what, Description: description };
+    const before = await decisionBefore(invocation, source, destination);
     await invocation.client.call('PUT', exactPath(source, destination), { body, operatorToken });
     const decision = permissions === undefined ? action : 'by request';
     invocation.show(
-      { source, destination, action: decision },
-      () => `${source} -> ${destination}: ${decision}`,
+      { source, destination, action: decision, before },
+      () => `${source} -> ${destination}: ${decision}${before === null ? '' : ` instead of ${before}`}`,
     );
     return 0;
   });
 }
 
-function decisionCell({ Action, Permissions = [] }: Intention): Cell {
+/** What an intention for this pair says now, which a new one takes the place of; null without one. */
+async function decisionBefore(
+  { client }: Invocation,
+  source: string,
+  destination: string,
+): Promise<string | null> {
+  const { status, text } = await client.send('GET', exactPath(source, destination));
+  return status === 200 ? decisionCell(JSON.parse(text) as Intention).text : null;
+}
+
+function decisionCell({ Action, Permissions = [] }: Intention): Exclude<Cell, string> {
   if (Action === undefined) return { text: `${Permissions.length} permissions`, tone: 'warn' };
   return { text: Action, tone: Action === 'allow' ? 'good' : 'bad' };
 }

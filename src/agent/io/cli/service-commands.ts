@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { Fault } from '../../../core.ts';
 import { toConsul } from '../../definition.ts';
+import { nearest } from '../../fields.ts';
 import { readDefinitions, readEither } from './files.ts';
 import { type CommonOptions, common, type Invocation, run, segment } from './invocation.ts';
 import { printable, table } from './output.ts';
@@ -78,7 +79,12 @@ async function register(file: string, options: CommonOptions): Promise<void> {
 
 async function deregister(id: string, options: CommonOptions): Promise<void> {
   await run(options, async (invocation) => {
-    await invocation.client.call('PUT', `/v1/agent/service/deregister/${segment(id)}`);
+    const path = `/v1/agent/service/deregister/${segment(id)}`;
+    await invocation.client.call('PUT', path).catch(async (error: unknown) => {
+      const near = nearest(id, Object.keys(await invocation.client.get<object>('/v1/agent/services')));
+      if (!(error instanceof Fault) || near === null) throw error;
+      throw new Fault(error.code, `${error.message} Did you mean ${near}?`);
+    });
     invocation.show({ deregistered: id }, () => `deregistered ${id}`);
     return 0;
   });

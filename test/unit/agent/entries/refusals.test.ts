@@ -27,20 +27,6 @@ function refusals(kind: string, name: string, cases: readonly Case[]): void {
     });
 }
 
-test('what names no kind of entry is refused with those there are', () => {
-  assert.deepEqual([refusalOf([]).code, refusalOf({}).code], ['invalid-field', 'missing-field']);
-  for (const [kind, says] of [
-    ['service-rooter', /is not a kind of config entry; did you mean "service-router"\?/],
-    ['bird-feeder', /is not a kind of config entry; supported: mesh, proxy-defaults, /],
-    ['constructor', /is not a kind/],
-    ['ingress-gateway', /has no meaning in this mesh/],
-  ] as const) {
-    const fault = refusalOf({ Kind: kind, Name: 'api' });
-    assert.deepEqual([fault.code, fault.field], ['unsupported-kind', 'Kind']);
-    assert.match(fault.message, says);
-  }
-});
-
 refusals('service-defaults', 'api', [
   ['a protocol that is none', { protocol: 'udp' }, 'invalid-field', 'protocol', /none of auto, tcp, http/],
   [
@@ -490,14 +476,3 @@ refusals('mesh', 'mesh', [
     'TLS.Incoming.TLSMinVersion',
   ],
 ]);
-
-test('an entry is as large as a record may be, and no larger', () => {
-  const routes = (count: number) =>
-    Array.from({ length: count }, (_, i) => ({
-      Match: { HTTP: { PathExact: `/${i}${'x'.repeat(2000)}` } },
-      Destination: { Service: 'b' },
-    }));
-  const entry = (count: number) => ({ Kind: 'service-router', Name: 'api', Routes: routes(count) });
-  parseConfigEntry(entry(15));
-  for (const count of [20, 200]) assert.equal(refusalOf(entry(count)).code, 'too-large');
-});

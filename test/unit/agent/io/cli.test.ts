@@ -112,6 +112,7 @@ test('a service is registered from YAML, JSON and standard input, and deregister
     api.agent.localServices().map(({ id }) => id),
     ['a', 'api', 'b', 'c', 'web'],
   );
+  await fails(1, /Unknown service ID "weeb"\.[^\n]* Did you mean web\?/, 'deregister', 'weeb');
   assert.equal(await done('deregister', 'web'), 'deregistered web\n');
   await fails(1, /Unknown service ID/, 'deregister', 'web');
 });
@@ -172,6 +173,10 @@ test('intentions are created, listed, checked by exit code, and deleted', async 
     byRequest: false,
   });
   assert.match(await done('intention', 'list'), /^web +api +allow +9 /m);
+  assert.equal(
+    await done('intention', 'create', 'web', 'api', '--deny', ...operator()),
+    'web -> api: deny instead of allow\n',
+  );
   await done('intention', 'delete', 'web', 'api', ...operator());
   await fails(1, /no intention/, 'intention', 'delete', 'web', 'api', ...operator());
   await fails(2, /--allow, --deny and --permissions/, 'intention', 'create', 'web', 'api');
