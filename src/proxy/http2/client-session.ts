@@ -117,6 +117,8 @@ export class Http2ClientSession extends Http2Connection {
 
   protected concurrencySetting(value: number): void {
     this.maxStreams = value;
+    // It would be kept for nothing, and one more with every request.
+    if (value === 0) this.retire();
   }
 
   /** The server takes no more: what it says it has not seen may be asked elsewhere. */

@@ -247,6 +247,13 @@ test('no more requests at once than the server takes: more connections instead',
   assert.equal(few.app.servers.length, 2);
 });
 
+test('a connection whose server takes no request is not kept', () => {
+  const { app, engine } = asked();
+  app.send(0, settings([Setting.maxConcurrentStreams, 0]), headers(1, ok, true));
+  assert.match(engine.text, /^HTTP\/1\.1 200 /);
+  assert.deepEqual([app.servers[0]!.end, app.pool.sessionCount, app.problems], ['close', 0, []]);
+});
+
 test('connections go when they are idle for long, or are not needed any more', () => {
   const { app, engine } = asked();
   app.send(0, headers(1, ok, true));
