@@ -61,6 +61,12 @@ export class NoncePool {
     return this.promised.size;
   }
 
+  /** Whether nobody can come back for what was promised. */
+  isIdle(now: Millis): boolean {
+    this.expire(now);
+    return this.size === 0;
+  }
+
   /**
    * Promises a pair of nonces made from `nonceEntropyBytes` fresh random bytes to `requester`. Throws `Fault`:
    * `nonce-quota` where it left too many unused, `nonces-exhausted` where all did; neither promises anything.

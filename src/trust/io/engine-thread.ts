@@ -1,6 +1,7 @@
 /**
  * The agent's end of the thread of threshold cryptography: to make a key takes hundreds of milliseconds, in
- * which gossip must not stand still. Most hosts are no trustees and never start it.
+ * which gossip must not stand still. Most hosts are no trustees and never start it; where nothing was asked of it
+ * for a while it ends, for it takes 9 MB, and the next order starts another.
  */
 import { Worker } from 'node:worker_threads';
 import type { ShareName } from '../epoch/crypto-port.ts';
@@ -10,6 +11,9 @@ import type { EngineThreadData, FromEngineThread, ToEngineThread } from './engin
 /** Heap limits of the thread, MB. Arithmetic on big integers leaves much behind that is dead at once. */
 const resourceLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64 };
 
+/** Longer than any promise of a nonce lasts. A start takes a tenth of a second, which a certificate then waits for. */
+const restAfterMs = 40_000;
+
 /** Takes orders in the order they are given and reports in the order they arise. */
 export class EngineThread {
   private readonly data: EngineThreadData;
@@ -18,12 +22,21 @@ export class EngineThread {
   private exited: Promise<void> = Promise.resolve();
   /** Copies of secrets from the store, for a thread that is yet to start. */
   private readonly waiting = new Map<ShareName, Uint8Array>();
+  /** Orders given since the thread was asked to rest; null while it was not. */
+  private delayed: EngineOrder[] | null = null;
+  private readonly restAfterMs: number;
+  private restTimer: NodeJS.Timeout | null = null;
   private isStopped = false;
 
   /** Starts nothing yet. */
-  constructor(data: EngineThreadData, report: (report: EngineReport) => void) {
+  constructor(
+    data: EngineThreadData,
+    report: (report: EngineReport) => void,
+    restAfter: number = restAfterMs,
+  ) {
     this.data = data;
     this.report = report;
+    this.restAfterMs = restAfter;
   }
 
   get isRunning(): boolean {
@@ -33,9 +46,14 @@ export class EngineThread {
   /** The array of a `hold` is copied: the caller may wipe it. */
   order(order: EngineOrder): void {
     if (this.isStopped) return;
+    if (this.delayed !== null) {
+      this.delayed.push(order.type === 'hold' ? { ...order, secret: Uint8Array.from(order.secret) } : order);
+      return;
+    }
     if (this.worker === null && !this.isForThread(order)) return;
     this.worker ??= this.start();
     this.say(order);
+    this.restTimer?.refresh();
   }
 
   /** Whether the order takes a thread; what does not is done here while there is none. */
@@ -70,20 +88,48 @@ export class EngineThread {
       resourceLimits,
       name: 'trustee',
     });
-    this.exited = new Promise((resolve) => worker.on('exit', () => resolve()));
-    worker.on('message', ({ reports }: FromEngineThread) => {
-      for (const report of reports) if (!this.isStopped) this.report(report);
-    });
+    const exit = new Promise<void>((resolve) => worker.on('exit', () => resolve()));
+    this.exited = this.exited.then(() => exit);
+    worker.on('message', (message: FromEngineThread) => this.told(message));
     // It alone knows which nonces were used: whatever threw there is a bug, and ends the process as one here would.
     worker.on('error', (error) => {
       throw error;
     });
     this.worker = worker;
+    this.restTimer = setTimeout(() => this.askToRest(), this.restAfterMs).unref();
     for (const [name, secret] of this.waiting) {
       this.say({ type: 'hold', name, secret });
       this.drop(name);
     }
     return worker;
+  }
+
+  private askToRest(): void {
+    if (this.isStopped || this.worker === null || this.delayed !== null) return;
+    this.delayed = [];
+    const message: ToEngineThread = { type: 'rest' };
+    this.worker.postMessage(message);
+  }
+
+  private told(message: FromEngineThread): void {
+    if (this.isStopped) return;
+    if (message.type === 'reports') {
+      this.restTimer?.refresh();
+      for (const report of message.reports) if (!this.isStopped) this.report(report);
+      return;
+    }
+    if (message.type === 'rested') {
+      this.worker = null;
+      if (this.restTimer !== null) clearTimeout(this.restTimer);
+      this.restTimer = null;
+      for (const { name, secret } of message.secrets) this.waiting.set(name, secret);
+    } else this.restTimer?.refresh();
+    const delayed = this.delayed ?? [];
+    this.delayed = null;
+    for (const order of delayed) {
+      this.order(order);
+      if (order.type === 'hold') order.secret.fill(0);
+    }
   }
 
   /** A secret is handed over, not left behind in another copy. */
@@ -98,6 +144,7 @@ export class EngineThread {
   async stop(): Promise<void> {
     if (!this.isStopped) {
       this.isStopped = true;
+      if (this.restTimer !== null) clearTimeout(this.restTimer);
       for (const name of this.waiting.keys()) this.drop(name);
       const message: ToEngineThread = { type: 'stop' };
       this.worker?.postMessage(message);

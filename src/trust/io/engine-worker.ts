@@ -49,16 +49,26 @@ function say(reports: readonly EngineReport[]): void {
     transferred.push(secret.buffer);
     return { ...report, secret };
   });
-  const message: FromEngineThread = { reports: sent };
+  const message: FromEngineThread = { type: 'reports', reports: sent };
   parent.postMessage(message, transferred);
 }
 
+/** Ends the thread, unless something is under way: what is promised or half done is known here alone. */
+function rest(): void {
+  const secrets = engine.rest(now());
+  const message: FromEngineThread = secrets === null ? { type: 'busy' } : { type: 'rested', secrets };
+  parent.postMessage(message, secrets?.map(({ secret }) => secret.buffer) ?? []);
+  if (secrets !== null) end();
+}
+
+function end(): void {
+  clearTimeout(timer);
+  parent.close();
+}
+
 parent.on('message', (message: ToEngineThread) => {
-  if (message.type === 'stop') {
-    clearTimeout(timer);
-    parent.close();
-    return;
-  }
+  if (message.type === 'stop') return end();
+  if (message.type === 'rest') return rest();
   const { order } = message;
   feed(order);
   if (order.type === 'hold') order.secret.fill(0);

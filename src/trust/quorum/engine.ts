@@ -10,7 +10,7 @@ import { maxSigningMessageBytes, SigningSession, signShare } from '../frost/sign
 import { DealingRun } from './dealing-run.ts';
 import type { EngineOrder, EngineReport } from './engine-port.ts';
 import { groupOfEpoch, seatOf } from './epoch-group.ts';
-import { type HeldShare, HeldShares } from './held-shares.ts';
+import { type HeldShare, HeldShares, type SecretShare } from './held-shares.ts';
 import type { EngineOptions, Run } from './run.ts';
 import { AnsweringRun, CoordinatingRun, type SignSession } from './signing-runs.ts';
 
@@ -65,6 +65,12 @@ export class ThresholdEngine implements Machine<EngineInput, EngineReport> {
       case 'contribute':
         return this.guard(input.exchange, () => this.contribute(input, now));
     }
+  }
+
+  /** Hands every secret over and is done, for another engine to go on; null while anything is under way. */
+  rest(now: Millis): SecretShare[] | null {
+    if (this.runs.size > 0 || !this.shares.isIdle(now)) return null;
+    return this.shares.release();
   }
 
   // --- Sessions of the agreement ---

@@ -1,5 +1,5 @@
 /** The shares of root keys that this host holds in memory, by name, and the nonces promised with each. */
-import { ByteReader, ByteWriter, ed25519Signer, Fault, type Signer } from '../../core.ts';
+import { ByteReader, ByteWriter, ed25519Signer, Fault, type Millis, type Signer } from '../../core.ts';
 import { genesisShare, type ShareName } from '../epoch/crypto-port.ts';
 import { GroupKey, KeyShare } from '../frost/keys.ts';
 import { NonceIds, NoncePool } from '../frost/nonce-pool.ts';
@@ -9,6 +9,12 @@ export interface HeldShare {
   readonly group: GroupKey;
   readonly share: KeyShare;
   readonly pool: NoncePool;
+}
+
+/** A share as the store keeps it, in an array of its own. */
+export interface SecretShare {
+  readonly name: ShareName;
+  readonly secret: Uint8Array<ArrayBuffer>;
 }
 
 const secretVersion = 1;
@@ -89,6 +95,25 @@ export class HeldShares {
       this.#decoded.delete(name);
       this.unconfirmed.delete(name);
     }
+  }
+
+  /** Whether no nonces are promised, and every share made here is known to be durable. */
+  isIdle(now: Millis): boolean {
+    return this.unconfirmed.size === 0 && [...this.#decoded.values()].every(({ pool }) => pool.isIdle(now));
+  }
+
+  /** Hands every secret over, as the store keeps it, and holds none any more. */
+  release(): SecretShare[] {
+    const decoded = [...this.#decoded].map(
+      ([name, { group, share }]) => [name, encodeSecret(group, share)] as const,
+    );
+    const secrets = [...this.#encoded, ...decoded].map(([name, secret]) => ({
+      name,
+      secret: Uint8Array.from(secret),
+    }));
+    for (const [, secret] of decoded) secret.fill(0);
+    this.forget([...this.#encoded.keys(), ...this.#decoded.keys()]);
+    return secrets;
   }
 
   /** Throws `Fault('share-unknown')`, also where what was stored is damaged. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type TestContext, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { ed25519Verify, type HostId } from '../../../../src/core.ts';
 import {
@@ -31,10 +32,10 @@ class ThreadTable {
     t.after(() => Promise.all([...this.threads.values()].map((thread) => thread.stop())));
   }
 
-  boot(label: string): EngineThread {
+  boot(label: string, restAfterMs?: number): EngineThread {
     const host = hostOf(label).publicKey;
     const data = { seed: seedOf(label), trustDomain, timings: defaultEngineTimings };
-    const thread = new EngineThread(data, (report) => this.hear(host, report));
+    const thread = new EngineThread(data, (report) => this.hear(host, report), restAfterMs);
     this.threads.set(host, thread);
     return thread;
   }
@@ -146,6 +147,28 @@ test(
     await thread.stop();
     thread.order({ type: 'offer', exchange: 2, requester: host, share: 'genesis' });
     await thread.stop();
+  },
+);
+
+test(
+  'a thread that nobody asks ends, and the next order starts one that knows as much',
+  limited,
+  async (t) => {
+    const table = new ThreadTable(t, []);
+    for (const label of ['h1', 'h2', 'h3']) table.boot(label, 20);
+    const plan = planAfter(genesis, 2, ['h1', 'h2', 'h3']);
+    const { epoch } = await table.deal(plan, genesis);
+    const coordinator = plan.trustees[1]!;
+    for (const text of ['an epoch', 'another epoch']) {
+      // Each turn looks again: nothing tells from outside that a thread has handed over what it held.
+      while ([...table.threads.values()].some((thread) => thread.isRunning)) await setImmediate();
+      const message = Buffer.from(text);
+      const session = (host: HostId) => signing(epoch, host, coordinator, message);
+      table.orderAll((host) => ({ type: 'begin', session: session(host) }));
+      const { signature } = await table.said(coordinator, 'signed');
+      assert.ok(ed25519Verify(epoch.rootKey, message, signature));
+      table.orderAll((host) => ({ type: 'end', session: session(host).id }));
+    }
   },
 );
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { inspect } from 'node:util';
 import { ed25519Verify, type HostId } from '../../../../src/core.ts';
-import { maxNoncesPerRequester } from '../../../../src/trust/frost/nonce-pool.ts';
+import { maxNoncesPerRequester, nonceLifetimeMs } from '../../../../src/trust/frost/nonce-pool.ts';
 import { decodeNonceCommitment, encodeNonceCommitments } from '../../../../src/trust/frost/nonces.ts';
 import { aggregate, SigningSession } from '../../../../src/trust/frost/signing.ts';
 import type { EngineReport } from '../../../../src/trust/quorum/engine-port.ts';
@@ -384,4 +384,21 @@ test('shares held are bounded', () => {
   for (let i = 0; i < 200; i++) table.order(h1, { type: 'hold', name: `share ${i}`, secret });
   assert.equal(codeOf(ask(table, h1, { ...offerTo(stranger), share: 'share 126' })), 'offered');
   assert.equal(codeOf(ask(table, h1, { ...offerTo(stranger), share: 'share 127' })), 'share-unknown');
+});
+
+test('an engine rests once nothing is under way, and another goes on with its shares', () => {
+  const table = restarted(['h1', 'h2', 'h3']);
+  table.beginSigning(epoch, h1, message);
+  const engine = table.engines.get(h2)!;
+  assert.equal(engine.rest(0), null, 'a signature is under way');
+  engine.step({ type: 'end', session: signing(epoch, h2, h1, message).id }, 0);
+  engine.step({ type: 'offer', exchange: 1, requester: h1, share: epoch.session }, 0);
+  assert.equal(engine.rest(nonceLifetimeMs - 1), null, 'nonces are promised');
+  const secrets = engine.rest(nonceLifetimeMs);
+  assert.deepEqual(
+    secrets?.map(({ name }) => name),
+    [epoch.session],
+  );
+  assert.deepEqual(decodeSecret(secrets[0]!.secret), decodeSecret(dealt.secretOf(h2, epoch)));
+  assert.deepEqual(engine.rest(nonceLifetimeMs), [], 'it holds nothing any more');
 });
