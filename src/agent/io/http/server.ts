@@ -193,6 +193,8 @@ class Api {
     const app = fastify({
       requestTimeout: requestTimeoutMs,
       clientErrorHandler: refuseUnread,
+      // A path that has no route to be read by: escapes that are none, a name that is too long.
+      frameworkErrors: (error, request, reply) => this.fail('consul', error, request, reply),
       forceCloseConnections: 'idle',
       routerOptions: { maxParamLength: maxParameterLength },
       schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },

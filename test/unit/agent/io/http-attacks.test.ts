@@ -247,5 +247,16 @@ test('what may be asked of a path is told to its own site alone, and what cannot
     [large.status, large.headers['content-type'], large.text],
     [431, 'text/plain; charset=utf-8', '431 Request Header Fields Too Large'],
   );
+  for (const [path, status] of [
+    [`/v1/health/service/${'a'.repeat(600)}`, 414],
+    ['/v1/health/service/%zz', 400],
+  ] as const) {
+    const refused = await api.call('GET', path);
+    assert.deepEqual(
+      [refused.status, refused.headers['content-type']],
+      [status, 'text/plain; charset=utf-8'],
+    );
+    assert.doesNotMatch(refused.text, /[{}]/);
+  }
   await untouched();
 });
