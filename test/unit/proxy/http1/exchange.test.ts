@@ -237,7 +237,10 @@ test('retries go on to the groups that stand in, within their limit; without pol
   assert.equal(asked(fail, retry({ on: ['5xx'], maxRetries: 1 })), 'aa');
   assert.equal(asked(refuse, retry({ on: ['connect-failure'], maxRetries: 3 })), 'aabb');
   assert.equal(asked(refuse, {}), 'aabbca');
-  assert.equal(asked((server) => server.break('not-taken'), {}), 'aabbca');
+  assert.equal(
+    asked((server) => server.break('not-taken'), {}),
+    'aabbca',
+  );
   assert.equal(
     asked((server) => server.break('reset'), {}),
     'aa',
