@@ -57,6 +57,8 @@ export function worse(a: CheckStatus, b: CheckStatus): CheckStatus {
 
 /** Topics whose last change is remembered; names come from peers, and may be new each time. */
 export const maxTopics = 65_536;
+/** Changes of one run, at most, before its indexes reach those of the next: a thousand a second for seven weeks. */
+const indexesPerRun = 2 ** 32;
 
 export class Catalog {
   private readonly hosts = new Map<HostId, HostEntry>();
@@ -64,9 +66,18 @@ export class Catalog {
   private readonly topics = new Map<Topic, number>();
   private readonly members = new Map<HostId, Member>();
   /** Index of the last change of any topic that was forgotten. */
-  private forgottenAt = 1;
+  private forgottenAt: number;
   private changed = new Set<Topic>();
-  private current = 1;
+  private current: number;
+
+  /**
+   * `run` counts the starts of this agent, from 1: an index seen in an earlier run is below those of this one, so
+   * that nobody waits, or writes, for having seen what another thing has the number of.
+   */
+  constructor(run = 1) {
+    this.current = 1 + Math.max(0, run - 1) * indexesPerRun;
+    this.forgottenAt = this.current;
+  }
 
   /** The agent-local index: grows with every visible change, never goes back, at least 1. */
   get index(): number {

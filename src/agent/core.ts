@@ -98,10 +98,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     const { genesis, verify, signer, random, epoch, ownBinds } = options;
     const self = signer.publicKey;
     this.knowledge = new Knowledge({
-      self,
-      genesis,
-      verify,
-      ownBinds,
+      ...{ self, genesis, verify, epoch, ownBinds },
       recordsOf: (author) => this.gossip.replica.ofAuthor(author),
       malformed: (record, detail) => {
         this.malformedValues++;

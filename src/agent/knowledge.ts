@@ -52,6 +52,8 @@ export interface KnowledgeOptions {
   readonly self: HostId;
   readonly genesis: Genesis;
   readonly verify: Verify;
+  /** Counts the starts of this agent, from 1. */
+  readonly epoch?: number;
   /** Addresses and ports that no service of this host may take. */
   readonly ownBinds?: readonly OwnBind[] | undefined;
   /** All host-scope records of an author that the replica holds now. */
@@ -61,7 +63,7 @@ export interface KnowledgeOptions {
 }
 
 export class Knowledge {
-  readonly catalog = new Catalog();
+  readonly catalog: Catalog;
   readonly policies: Policies;
   readonly trust: TrustState;
   readonly registry: Registry;
@@ -70,6 +72,7 @@ export class Knowledge {
 
   constructor(options: KnowledgeOptions) {
     this.options = options;
+    this.catalog = new Catalog(options.epoch);
     this.trust = new TrustState(options.genesis, options.verify);
     this.policies = new Policies(({ author, hlc }) => this.trust.isOperator(author, wallClock(hlc)));
     this.registry = new Registry(options.self, this.catalog, options.ownBinds);
