@@ -325,19 +325,23 @@ const maxSteps = 200_000;
 export class Flock {
   now: Millis = startedAt;
   readonly trustees: TrusteePolicy;
-  readonly rootTtlMs: Millis = 90 * 24 * 3_600_000;
+  readonly rootTtlMs: Millis;
   readonly hosts: FlockHost[] = [];
   private queue: { readonly host: FlockHost; readonly input: FlockInput }[] = [];
   private draining = false;
   private lastExchange = 0;
 
-  constructor(trustees: TrusteePolicy = founderPolicy) {
+  constructor(trustees: TrusteePolicy = founderPolicy, rootTtlMs: Millis = 90 * 24 * 3_600_000) {
     this.trustees = trustees;
+    this.rootTtlMs = rootTtlMs;
   }
 
   /** A mesh of its founder, which keeps the root unless `trustees` are to share it. */
-  static founded(trustees?: TrusteePolicy): { readonly flock: Flock; readonly first: FlockHost } {
-    const flock = new Flock(trustees);
+  static founded(
+    trustees?: TrusteePolicy,
+    rootTtlMs?: Millis,
+  ): { readonly flock: Flock; readonly first: FlockHost } {
+    const flock = new Flock(trustees, rootTtlMs);
     const first = flock.add('first', founder);
     first.secrets.set(genesisShare, seedOf('root'));
     first.start();

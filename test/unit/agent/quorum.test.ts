@@ -6,8 +6,8 @@ import { standardPolicy } from '../../../src/trust/epoch/policy.ts';
 import { Flock, type FlockHost, operator } from '../../support/flock.ts';
 
 /** A mesh of so many hosts, each with a service of its own name. */
-function grown(count: number): { flock: Flock; hosts: FlockHost[] } {
-  const { flock, first } = Flock.founded(standardPolicy);
+function grown(count: number, rootTtlMs?: number): { flock: Flock; hosts: FlockHost[] } {
+  const { flock, first } = Flock.founded(standardPolicy, rootTtlMs);
   const token = flock.token(first, { roles: ['agent', 'trustee'] });
   const hosts = [first];
   for (let n = 1; n < count; n++) hosts.push(flock.join(`host-${n}`, first, token));
@@ -53,6 +53,19 @@ test('a root is believed as long as a host that is away may come back with a cer
   flock.run(120_000);
   for (const host of hosts) {
     assert.deepEqual(rootsOf(host), ['g0 retired', 'g1 retired', 'g2 active']);
+    assert.match(issuerOf(host), /g2/);
+  }
+});
+
+test('a root is replaced after two thirds of its life, before certificates would outlive it, and nobody asks', () => {
+  const { flock, hosts } = grown(3, 3 * 3_600_000);
+  flock.run(130_000);
+  const { notBefore, notAfter } = hosts[0]!.core.trust.bundle.active();
+  flock.run(notBefore + (2 / 3) * (notAfter - notBefore) - 60_000 - flock.now);
+  for (const host of hosts) assert.deepEqual(rootsOf(host), ['g0 retired', 'g1 active'], 'not sooner');
+  flock.run(240_000);
+  for (const host of hosts) {
+    assert.deepEqual(rootsOf(host).slice(2), ['g2 active'], JSON.stringify(host.logs.slice(-3)));
     assert.match(issuerOf(host), /g2/);
   }
 });

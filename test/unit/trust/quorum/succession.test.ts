@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { EpochDescriptor } from '../../../../src/trust/epoch/descriptor.ts';
+import { encodeMessage } from '../../../../src/trust/epoch/message.ts';
 import { standardPolicy } from '../../../../src/trust/epoch/policy.ts';
-import { multiplyBase, scalars } from '../../../../src/trust/frost/group.ts';
+import { encodeScalar, multiplyBase, scalars } from '../../../../src/trust/frost/group.ts';
 import type { GroupKey, KeyShare } from '../../../../src/trust/frost/keys.ts';
 import { lagrangeWeight } from '../../../../src/trust/frost/polynomial.ts';
 import { groupOfEpoch } from '../../../../src/trust/quorum/epoch-group.ts';
@@ -80,6 +81,36 @@ test('one founder, then three trustees with a new key, then five and seven with 
   assert.equal(new Set(roots).size, 2, 'the founder’s throwaway root, and one that never existed whole');
   assert.equal(roots[1], roots[3]);
   assert.deepEqual(net.alarms, []);
+});
+
+test('no message between trustees ever carries the key that they make, nor any store a share in the clear', () => {
+  const net = netOf(5);
+  const said: Buffer[] = [];
+  net.withholds = (_from, _to, message) => {
+    said.push(Buffer.from(encodeMessage(message)));
+    return false;
+  };
+  settle(net, 5);
+  net.refreshEpoch = net.latest.plan.epoch;
+  const { epoch } = net.latest.plan;
+  runUntil(net, 'a refresh', () => net.latest.plan.epoch > epoch && net.isSettled());
+  const { group, shares } = keptShares(net);
+  const quorum = shares.slice(0, group.threshold);
+  const seats = quorum.map(({ seat }) => seat);
+  const key = quorum
+    .map((share) => scalars.mul(lagrangeWeight(seats, share.seat), share.reveal()))
+    .reduce((a, b) => scalars.add(a, b));
+  assert.ok(multiplyBase(key).equals(group.commitments[0]!), 'it is the key');
+  assert.ok(said.length > 100);
+  const secrets = [key, ...shares.map((share) => share.reveal())].flatMap((secret) => {
+    const bytes = Buffer.from(encodeScalar(secret));
+    return [bytes, Buffer.from(bytes).reverse(), Buffer.from(bytes.toString('hex'))];
+  });
+  for (const secret of secrets) {
+    assert.ok(!said.some((message) => message.includes(secret)), 'nobody says it');
+    for (const { disk } of net.hosts)
+      for (const value of disk.store.values()) assert.ok(!Buffer.from(value).includes(secret));
+  }
 });
 
 test('a restart between two epochs finds every share where it was, and deals with it', () => {
