@@ -4,6 +4,7 @@
  */
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { performance } from 'node:perf_hooks';
 import type { ProxyConfig } from '../../src/proxy/config.ts';
 import { createDataPlane, type VerifyPeer } from '../../src/proxy/io/embedded.ts';
 

@@ -1,4 +1,5 @@
 /** The agent's clock. */
+import { performance } from 'node:perf_hooks';
 import type { Millis } from '../../core.ts';
 
 const clockReadings = 8;

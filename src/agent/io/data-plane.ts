@@ -1,4 +1,5 @@
 /** The data plane that the settings ask for: none, one on the agent's own thread, or one on several threads. */
+import { performance } from 'node:perf_hooks';
 import { Worker } from 'node:worker_threads';
 import type { Millis, Random } from '../../core.ts';
 import type { DataPlane } from '../../proxy/dataplane.ts';

@@ -1,14 +1,19 @@
 /** What of a head goes to the next hop: the lines not cut, and the lines the proxy adds, in one copy. */
 import type { Random } from '../../core.ts';
+import { ascii } from './bytes.ts';
+import type { MessageHead } from './fields.ts';
 import type { RequestHead, ResponseHead } from './head.ts';
 
-const requestIdPrefix = Buffer.from('x-request-id: ');
+const requestIdPrefix = ascii('x-request-id: ');
 const connectionUpgrade = Buffer.from('connection: upgrade\r\n');
 const connectionClose = Buffer.from('connection: close\r\n');
 const connectionKeepAlive = Buffer.from('connection: keep-alive\r\n');
-const hexDigits = Buffer.from('0123456789abcdef');
+const hexDigits = ascii('0123456789abcdef');
 const requestIdDigits = 32;
-const addedAtMost = 128;
+/** With its line end. */
+const requestIdBytes = requestIdPrefix.length + requestIdDigits + 2;
+/** What few heads are given. */
+const rarelyAddedBytes = 64;
 
 /**
  * The most bytes of body that are copied behind an edited head. More are sent as they are, after it: a copy of
@@ -33,12 +38,12 @@ export function forwardedRequest(
   random: Random,
 ): Buffer {
   const { newTarget } = head;
-  const room =
-    bodyEnd -
-    head.start +
-    addedAtMost +
-    (added === null ? 0 : added.length) +
-    (newTarget === null ? 0 : newTarget.length);
+  let room = bodyEnd - head.start - cutBytes(head);
+  if (!head.hasRequestId) room += requestIdBytes;
+  if (added !== null) room += added.length;
+  if (newTarget !== null) room += newTarget.length;
+  if (head.upgrades || head.minorVersion === 0 || head.pathStart !== head.targetStart)
+    room += rarelyAddedBytes;
   const output = Buffer.allocUnsafe(room);
   let length = 0;
   let from = head.start;
@@ -60,7 +65,13 @@ export function forwardedRequest(
   if (head.minorVersion === 0 && head.keepAlive) length += connectionKeepAlive.copy(output, length);
   // The empty line, then what has come of the body.
   length += bytes.copy(output, length, head.end - 2, bodyEnd);
-  return output.subarray(0, length);
+  return length === room ? output : output.subarray(0, length);
+}
+
+function cutBytes({ cuts, cutCount }: MessageHead): number {
+  let count = 0;
+  for (let i = 0; i < cutCount; i += 2) count += cuts[i + 1] - cuts[i];
+  return count;
 }
 
 /** What the connection to the client is told about its future. */
@@ -80,7 +91,9 @@ export function forwardedResponse(
 ): Buffer {
   if (head.cutCount === 0 && notice === 'none' && added === null && head.minorVersion === 1)
     return bytes.subarray(head.start, bodyEnd);
-  const room = bodyEnd - head.start + addedAtMost + (added === null ? 0 : added.length);
+  let room = bodyEnd - head.start - cutBytes(head);
+  if (added !== null) room += added.length;
+  if (notice !== 'none') room += rarelyAddedBytes;
   const output = Buffer.allocUnsafe(room);
   let length = copyKept(bytes, head.cuts, head.cutCount, head.start, head.end - 2, output, 0);
   output[minorVersionAt] = one;
@@ -89,7 +102,7 @@ export function forwardedResponse(
   else if (notice === 'keep-alive') length += connectionKeepAlive.copy(output, length);
   else if (notice === 'upgrade') length += connectionUpgrade.copy(output, length);
   length += bytes.copy(output, length, head.end - 2, bodyEnd);
-  return output.subarray(0, length);
+  return length === room ? output : output.subarray(0, length);
 }
 
 /** Copies `bytes[from, to)` without the cut spans; returns the new length of `output`. */
@@ -113,12 +126,13 @@ function copyKept(
 
 /** `x-request-id:` with 128 random bits. It names a request in logs; it is no secret. */
 function writeRequestId(output: Buffer, at: number, random: Random): number {
-  let length = at + requestIdPrefix.copy(output, at);
+  output.set(requestIdPrefix, at);
+  let length = at + requestIdPrefix.length;
   let bits = 0;
   for (let i = 0; i < requestIdDigits; i++) {
-    if (i % 8 === 0) bits = random.next() * 0x100000000;
+    if (i % 8 === 0) bits = (random.next() * 0x100000000) >>> 0;
     output[length++] = hexDigits[bits & 15];
-    bits = bits >>> 4;
+    bits >>>= 4;
   }
   output[length++] = 13;
   output[length++] = 10;

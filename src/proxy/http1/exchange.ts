@@ -111,7 +111,7 @@ export class Exchange implements Asker {
       this.client.transport.write(response, 0, response.length);
       this.account.requestBytes = head.end - head.start;
       this.account.responseBytes = response.length;
-      this.conclude(redirect.status, null, null);
+      this.conclude(now, redirect.status, null, null);
       this.client.answered(now);
       return true;
     }
@@ -236,10 +236,10 @@ export class Exchange implements Asker {
     if (!this.tries.goOn(now)) this.refuse(this.tries.unavailable(), false);
   }
 
-  startResponse(status: number, bytes: Buffer): void {
+  startResponse(status: number, bytes: Buffer, now: Millis): void {
     this.tries.settle();
     this.status = status;
-    this.clock.answeredAt = this.context.now();
+    this.clock.answeredAt = now;
     this.sendBody(bytes, 0, bytes.length);
   }
 
@@ -251,10 +251,9 @@ export class Exchange implements Asker {
   }
 
   /** The response went out completely, and its upstream connection has let go. */
-  finishResponse(): void {
-    const now = this.context.now();
+  finishResponse(now: Millis): void {
     this.letGo(now, outcomeOf(this.status, this.account.grpcStatus));
-    this.conclude(this.status, null, null);
+    this.conclude(now, this.status, null, null);
     this.client.answered(now);
   }
 
@@ -263,7 +262,7 @@ export class Exchange implements Asker {
     const now = this.context.now();
     this.letGo(now, failure.outcome);
     if (this.status !== 0) {
-      this.conclude(this.status, failure.reason, null, failure.detail);
+      this.conclude(now, this.status, failure.reason, null, failure.detail);
       this.client.cut();
       return;
     }
@@ -283,10 +282,11 @@ export class Exchange implements Asker {
     client.deadlineMs = Infinity;
     client.transport.write(response, 0, response.length);
     const tunnel = new Relay(client.transport, upstream, this.account.counter!, (end) => {
-      this.letGo(this.context.now(), end === 'reset' ? 'failed' : 'ok');
+      const now = this.context.now();
+      this.letGo(now, end === 'reset' ? 'failed' : 'ok');
       this.account.requestBytes += tunnel.sentBytes;
       this.account.responseBytes += response.length + tunnel.receivedBytes;
-      this.conclude(101, null, null);
+      this.conclude(now, 101, null, null);
       client.tunnelEnded();
     });
     tunnel.endWhenIdle(this.target!.streamIdleMs, this.context);
@@ -298,7 +298,7 @@ export class Exchange implements Asker {
   onDeadline(now: Millis): void {
     const due = this.clock.due(this.stage, now);
     if (due === null) return;
-    if (due.type === 'too-late') this.timedOut(due.detail);
+    if (due.type === 'too-late') this.timedOut(now, due.detail);
     else if (due.type === 'try-too-late') this.tryTimedOut(due.perTryMs);
     else if (due.type === 'hedge') this.tries.startHedge(now);
     else this.wake(now);
@@ -322,11 +322,11 @@ export class Exchange implements Asker {
     this.upstreamFailed(failed, triedTooLong(perTryMs));
   }
 
-  private timedOut(detail: string): void {
-    this.abandonUpstream('failed');
+  private timedOut(now: Millis, detail: string): void {
+    this.abandonUpstream(now, 'failed');
     if (this.status === 0) this.refuse(new Refusal(504, 'timeout', detail), false);
     else {
-      this.conclude(this.status, 'timeout', null, detail);
+      this.conclude(now, this.status, 'timeout', null, detail);
       this.client.cut();
     }
   }
@@ -335,12 +335,14 @@ export class Exchange implements Asker {
 
   /** Answers in the server's stead. `broken` says that the request's own end cannot be told. */
   refuse(refusal: Refusal, broken: boolean): void {
-    this.abandonUpstream('abandoned');
+    const now = this.context.now();
+    this.abandonUpstream(now, 'abandoned');
     const { status } = this;
     if (this.isGrpc && status === 0) {
       this.account.grpcStatus = grpcStatusOf(refusal);
-      this.conclude(200, refusal.reason, refusal.rule, refusal.text);
-    } else this.conclude(status === 0 ? refusal.status : status, refusal.reason, refusal.rule, refusal.text);
+      this.conclude(now, 200, refusal.reason, refusal.rule, refusal.text);
+    } else
+      this.conclude(now, status === 0 ? refusal.status : status, refusal.reason, refusal.rule, refusal.text);
     if (status === 0) this.client.refuse(refusal, broken, this.tries.replay.seen);
     else this.client.cut();
   }
@@ -348,14 +350,15 @@ export class Exchange implements Asker {
   /** The client is gone. Whatever had been answered, it did not get it all: 499 is how others count that. */
   abandon(reason: RefusalReason | null): void {
     if (this.route === null) return;
-    this.abandonUpstream('abandoned');
+    const now = this.context.now();
+    this.abandonUpstream(now, 'abandoned');
     this.account.flags |= responseFlag.DC;
-    this.conclude(499, reason, null);
+    this.conclude(now, 499, reason, null);
   }
 
-  private abandonUpstream(outcome: Outcome): void {
+  private abandonUpstream(now: Millis, outcome: Outcome): void {
     this.tries.upstream?.abandon();
-    this.letGo(this.context.now(), outcome);
+    this.letGo(now, outcome);
   }
 
   /** The endpoint has nothing to do with the request any more. */
@@ -366,9 +369,15 @@ export class Exchange implements Asker {
   }
 
   /** Every request that had a route ends here, once. */
-  private conclude(status: number, reason: RefusalReason | null, rule: string | null, detail = ''): void {
+  private conclude(
+    now: Millis,
+    status: number,
+    reason: RefusalReason | null,
+    rule: string | null,
+    detail = '',
+  ): void {
     this.tries.stop();
-    this.account.close(this.context.now(), status, reason, rule, detail);
+    this.account.close(now, status, reason, rule, detail);
     this.route = null;
     this.target = null;
     this.mirrored = null;

@@ -117,14 +117,14 @@ export class Hedge implements Asker {
   answerDeclined(): void {
     this.exchange.answerDeclined();
   }
-  startResponse(status: number, bytes: Buffer): void {
-    this.exchange.startResponse(status, bytes);
+  startResponse(status: number, bytes: Buffer, now: Millis): void {
+    this.exchange.startResponse(status, bytes, now);
   }
   sendBody(bytes: Buffer, start: number, end: number): void {
     this.exchange.sendBody(bytes, start, end);
   }
-  finishResponse(): void {
-    this.exchange.finishResponse();
+  finishResponse(now: Millis): void {
+    this.exchange.finishResponse(now);
   }
   upstreamFailed(failed: UpstreamConnection, failure: UpstreamFailure): void {
     if (this.isChosen) this.exchange.upstreamFailed(failed, failure);

@@ -50,9 +50,9 @@ export interface Asker {
   /** True has the answer thrown away instead; `answerDeclined` follows once the connection has let go. */
   declines(bytes: Buffer, head: ResponseHead): boolean;
   answerDeclined(): void;
-  startResponse(status: number, bytes: Buffer): void;
+  startResponse(status: number, bytes: Buffer, now: Millis): void;
   sendBody(bytes: Buffer, start: number, end: number): void;
-  finishResponse(): void;
+  finishResponse(now: Millis): void;
   upstreamFailed(failed: UpstreamConnection, failure: UpstreamFailure): void;
   becomeTunnel(response: Buffer, upstream: Transport): void;
 }
@@ -185,8 +185,9 @@ export class UpstreamConnection implements TransportOwner, Timed {
     }
     this.inBody = true;
     this.keepAlive = head.keepAlive && kind !== 'until-close';
+    const now = this.context.now();
     if (asker.declines(bytes, head)) {
-      this.release(asker, bodyEnd === end && this.body.done);
+      this.release(asker, bodyEnd === end && this.body.done, now);
       asker.answerDeclined();
       return;
     }
@@ -201,9 +202,10 @@ export class UpstreamConnection implements TransportOwner, Timed {
     const notice = this.noticeFor(asker);
     const inline = this.chunkData === null ? inlineEnd(headEnd, bodyEnd) : headEnd;
     const added = edits === null ? null : edits.lines;
-    asker.startResponse(head.status, forwardedResponse(bytes, head, inline, notice, added));
+    asker.startResponse(head.status, forwardedResponse(bytes, head, inline, notice, added), now);
     if (inline < bodyEnd) this.sendBody(asker, bytes, inline, bodyEnd);
-    this.afterBytes(asker, bodyEnd === end);
+    if (this.body.done) this.finishResponse(asker, bodyEnd === end, now);
+    else this.heedReader(asker);
   }
 
   private noticeFor(asker: Asker): ConnectionNotice {
@@ -219,7 +221,8 @@ export class UpstreamConnection implements TransportOwner, Timed {
       return;
     }
     this.sendBody(asker, bytes, start, bodyEnd);
-    this.afterBytes(asker, bodyEnd === end);
+    if (this.body.done) this.finishResponse(asker, bodyEnd === end, this.context.now());
+    else this.heedReader(asker);
   }
 
   private sendBody(asker: Asker, bytes: Buffer, start: number, end: number): void {
@@ -232,26 +235,25 @@ export class UpstreamConnection implements TransportOwner, Timed {
     chunkData.length = 0;
   }
 
-  private afterBytes(asker: Asker, consumedAll: boolean): void {
-    if (this.body.done) this.finishResponse(asker, consumedAll);
-    else if (asker.unreadBytes > highWaterBytes) this.transport.pause();
+  private heedReader(asker: Asker): void {
+    if (asker.unreadBytes > highWaterBytes) this.transport.pause();
   }
 
   /** The response is complete; `clean` says whether nothing came after it. */
-  private finishResponse(asker: Asker, clean: boolean): void {
-    this.release(asker, clean);
+  private finishResponse(asker: Asker, clean: boolean, now: Millis): void {
+    this.release(asker, clean, now);
     if (asker.isGrpc && this.body.grpcStatus >= 0) asker.grpcStatus = this.body.grpcStatus;
-    asker.finishResponse();
+    asker.finishResponse(now);
   }
 
   /** Waits for other work, if both messages are over and nothing else came; `clean` says so of the response. */
-  private release(asker: Asker, clean: boolean): void {
+  private release(asker: Asker, clean: boolean, now: Millis): void {
     this.asker = null;
     this.reused = true;
     if (!asker.requestDone || !this.body.done) this.abandon();
     else if (clean && this.keepAlive) {
       this.transport.resume();
-      this.deadlineMs = this.context.now() + idleUpstreamMs;
+      this.deadlineMs = now + idleUpstreamMs;
       if (!this.upstream.give(this)) this.close();
     } else this.close();
   }
@@ -280,7 +282,7 @@ export class UpstreamConnection implements TransportOwner, Timed {
     } else if (this.inBody && this.body.untilClose) {
       this.keepAlive = false;
       this.body.done = true;
-      this.finishResponse(asker, true);
+      this.finishResponse(asker, true, this.context.now());
     } else this.fail(cutShort('the server ended the connection before the response was complete'));
   }
 
