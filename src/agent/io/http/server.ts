@@ -203,7 +203,7 @@ class Api {
     // Consul's clients send JSON under any content type, or none.
     app.removeAllContentTypeParsers();
     app.addContentTypeParser('*', (request: FastifyRequest) =>
-      this.bodies.take(request.raw, request.routeOptions.config.maxBodyBytes),
+      this.bodies.take(request.raw, this.mostBytesOf(request)),
     );
     if (!('path' in this.options.listen))
       app.addHook('onRequest', async (request) => {
@@ -215,9 +215,7 @@ class Api {
       app.route({
         method: route.method,
         url: route.path,
-        ...(route.maxBodyBytes === undefined
-          ? {}
-          : { bodyLimit: route.maxBodyBytes, config: { maxBodyBytes: route.maxBodyBytes } }),
+        ...(route.maxBodyBytes === undefined ? {} : { config: { maxBodyBytes: route.maxBodyBytes } }),
         handler: (request, reply) => this.handle(route, request, reply),
         errorHandler: (error, request, reply) => this.fail(route.style, error, request, reply),
       });
@@ -236,6 +234,13 @@ class Api {
     app.setErrorHandler((error, request, reply) => this.fail('consul', error, request, reply));
     app.setNotFoundHandler((request, reply) => this.unknown(request, reply));
     return app;
+  }
+
+  /** Large bodies are taken of operators alone: a few of them are all that is held at once. */
+  private mostBytesOf(request: FastifyRequest): number | undefined {
+    const { maxBodyBytes } = request.routeOptions.config;
+    if (maxBodyBytes === undefined || this.operatorBehind(request).signer === null) return undefined;
+    return maxBodyBytes;
   }
 
   private async handle(route: Route, raw: FastifyRequest, reply: FastifyReply): Promise<unknown> {

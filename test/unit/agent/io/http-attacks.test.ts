@@ -260,3 +260,10 @@ test('what may be asked of a path is told to its own site alone, and what cannot
   }
   await untouched();
 });
+
+test('a large snapshot is taken of operators alone', async () => {
+  const body = JSON.stringify({ entries: [], padding: 'x'.repeat(2 * maxBodyBytes) });
+  assert.equal((await api.call('POST', '/v1/mesh/restore', { body })).status, 413);
+  assert.equal((await api.call('POST', '/v1/mesh/restore', { body, operator: true })).status, 200);
+  await untouched();
+});
