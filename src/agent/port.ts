@@ -227,7 +227,7 @@ export interface AgentPort {
   estimateMs(a: HostId, b: HostId): number | null;
   /** By whose word a host counts as left; null for all others. */
   departureOf(host: HostEntry): ForcedDeparture | null;
-  /** Of this moment or shortly before; null without a data plane. */
+  /** Its listeners are those of now, its counters may be as old as the last `freshDataPlane`; null without a data plane. */
   dataPlane(): DataPlaneStats | null;
   /** As `dataPlane`, of this very moment. */
   freshDataPlane(): Promise<DataPlaneStats | null>;

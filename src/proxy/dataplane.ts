@@ -169,7 +169,7 @@ export interface DataPlane {
    * one. Resolves when every listener of the new configuration accepts or has failed (see `stats`).
    */
   apply(config: ProxyConfig): Promise<void>;
-  /** As of the last `refresh`, or a moment ago. */
+  /** As of the last `refresh` or `apply`, or later. */
   stats(): DataPlaneStats;
   /** Makes `stats` tell of this very moment. */
   refresh(): Promise<void>;

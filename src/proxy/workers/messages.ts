@@ -21,6 +21,3 @@ export type FromWorker =
       readonly event: string;
       readonly fields: Readonly<{ [key: string]: unknown }>;
     };
-
-/** How often a worker tells its counters, milliseconds; what is read of them is at most that old. */
-export const statsIntervalMs = 250;
