@@ -235,11 +235,6 @@ export class Office {
     return [{ type: 'alarm', code: 'silent', subject: host, detail }];
   }
 
-  /** These said all that they had to say. */
-  heard(hosts: readonly HostId[]): void {
-    for (const host of hosts) this.silences.forget(host);
-  }
-
   /** Who is not to have a seat for what it did or did not do, and who was missed in dealings, but not in enough. */
   reproached(now: Millis): Reproach[] {
     this.forgive(now);

@@ -137,7 +137,6 @@ export class Participant {
     if (!plan.trustees.includes(self)) return [];
     const descriptor = describeEpoch(plan, report.rootKey, report.outcome);
     const secrets = [{ name: descriptor.session, bytes: report.secret }];
-    this.office.heard(plan.dealers);
     if (descriptor.hash === current.hash) {
       if (this.office.share() !== null) return [];
       holdings.hold(descriptor);

@@ -45,10 +45,11 @@ export class Silences {
   note(host: HostId, leader: HostId, now: Millis): void {
     if (host === leader) return;
     const by = this.missed.get(host) ?? new Map<HostId, Millis>();
+    for (const [earlier, at] of by) if (now >= at + this.rememberMs) by.delete(earlier);
     this.missed.set(host, by.set(leader, now));
   }
 
-  /** It is heard again, or what it did not say had its consequence. */
+  /** What it did not say had its consequence. */
   forget(host: HostId): void {
     this.missed.delete(host);
   }

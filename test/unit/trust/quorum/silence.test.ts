@@ -47,6 +47,27 @@ const silences: Readonly<Record<string, (message: EpochMessage) => boolean>> = {
   'answers nothing': ({ type }) => type !== 'ask' && type !== 'records',
 };
 
+/** Where in an encoded envelope of a ceremony its type is, and those of a dealing and of its shares. */
+const typeAt = 32;
+const dealt: readonly number[] = [1, 2];
+
+test('where nobody can be done without, one that deals and never says that it has its share is done without', () => {
+  for (const [trustees, policy] of [
+    [3, standardPolicy],
+    [5, highAssurancePolicy],
+  ] as const) {
+    const net = rotating(trustees, trustees, policy);
+    const silent = net.latest.plan.trustees[1]!;
+    net.withholds = (from, _to, message) =>
+      from === silent &&
+      (message.type === 'ack' ||
+        message.type === 'prepare' ||
+        (message.type === 'relay' && !dealt.includes(message.bytes[typeAt]!)));
+    replacedWithin(net, 2 * patienceMs);
+    assert.ok(!net.latest.plan.trustees.includes(silent));
+  }
+});
+
 for (const [how, isWithheld] of Object.entries(silences))
   for (const [hosts, trustees, policy] of [
     [3, 3, standardPolicy],
