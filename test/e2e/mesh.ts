@@ -38,7 +38,7 @@ export async function startMesh(extra: readonly string[] = []): Promise<TestMesh
 
 export async function startService(flock: Flock, name: string, listen: string): Promise<Program> {
   const program = flock.program('demo/service.ts', ['--name', name, '--listen', listen]);
-  await program.line('service: ready', 10_000);
+  await program.line('service: ready', 60_000);
   return program;
 }
 
