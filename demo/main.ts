@@ -18,7 +18,7 @@ function say(text: string): void {
 
 async function service(name: string, listen: string, ...args: string[]): Promise<Program> {
   const program = flock.program('demo/service.ts', ['--name', name, '--listen', listen, ...args]);
-  await program.line('service: ready', 10_000);
+  await program.line('service: ready', 30_000);
   return program;
 }
 

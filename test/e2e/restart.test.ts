@@ -99,7 +99,7 @@ test('without a proxy no inbound port is announced, and --dev leaves nothing beh
     { TMPDIR: folder },
   );
   try {
-    assert.match(await program.line('starling: ready', 20_000), / inbound=none$/);
+    assert.match(await program.line('starling: ready', 60_000), / inbound=none$/);
     const response = await fetch(`http://${address}:8500/v1/mesh/status`);
     assert.equal(((await response.json()) as { inboundPort: unknown }).inboundPort, null);
     assert.match(readdirSync(folder).join(), /^starling-dev-\w+$/);
