@@ -47,7 +47,7 @@ async function takeOff(): Promise<{ birds: [Bird, Bird, Bird]; apis: [Program, P
   for (const bird of [two, three]) {
     const listen = `${bird.address}:9001`;
     apis.push(await service('api', listen));
-    const check = { http: `http://${listen}/health`, interval: '500ms', timeout: '400ms' };
+    const check = { http: `http://${listen}/health`, interval: '500ms', timeout: '10s' };
     await register(bird, { name: 'api', address: bird.address, port: 9001, check });
   }
   const upstreams = [
@@ -60,7 +60,7 @@ async function takeOff(): Promise<{ birds: [Bird, Bird, Bird]; apis: [Program, P
     connect: { sidecar_service: { proxy: { upstreams } } },
   });
   say('registered web on one, api on two and three');
-  await until('both api instances pass on one', 10_000, async () => {
+  await until('both api instances pass on one', 30_000, async () => {
     return (await one.get<unknown[]>('/v1/health/service/api?passing')).length === 2;
   });
   return { birds, apis: apis as [Program, Program], web };
@@ -76,12 +76,12 @@ async function status(url: string): Promise<number> {
 async function permit(birds: [Bird, Bird, Bird]): Promise<void> {
   const [one, , three] = birds;
   const upstream = `http://${one.address}:${upstreamPort}/`;
-  await until('api refuses web', 5000, async () => (await status(upstream)) === 403);
+  await until('api refuses web', 20_000, async () => (await status(upstream)) === 403);
   say('web -> api without an intention: 403, as the default is deny');
   const created = await three.cli('intention', 'create', 'web', 'api', '--allow', ...flock.operator());
   if (created.code !== 0) throw new Error(`intention create: ${created.stderr.trim()}`);
   // Both api hosts decide for themselves: twenty answers in a row come from either.
-  const took = await until('web reaches api', 5000, async () => {
+  const took = await until('web reaches api', 20_000, async () => {
     for (let i = 0; i < 20; i++) if ((await status(upstream)) !== 200) return false;
     return true;
   });
@@ -112,7 +112,7 @@ async function lose(birds: [Bird, Bird, Bird], api: Program, web: string): Promi
   two.program!.child.kill('SIGKILL');
   api.child.kill('SIGKILL');
   say('killed host two: its agent and its api, both with SIGKILL');
-  await until('one and three dropped two', 15_000, async () => {
+  await until('one and three dropped two', 30_000, async () => {
     const answers = await Promise.all(
       [one, three].map((bird) => bird.get<unknown[]>('/v1/health/service/api?passing')),
     );
