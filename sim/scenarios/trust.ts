@@ -162,8 +162,8 @@ export const trust: Scenario = {
 export const trustTraitor: Scenario = {
   name: 'trust-traitor',
   summary: 'a trustee deals and signs wrongly, gives two answers or none, while others come, die and go',
-  // One that stays is missed in three dealings of 20 s before it is passed over, and may lead one more.
-  bounds: { ...bounds, certifyMs: 150_000 },
+  // One that stays is missed in three dealings of 20 s before it is passed over, and leads some itself.
+  bounds: { ...bounds, certifyMs: 200_000 },
   plan(hosts, random) {
     const plan = { ...growing(hosts, random), trust: { ...warilySharedRoot, svidTtlMs } };
     const liar = randomInt(random, Math.min(5, hosts));

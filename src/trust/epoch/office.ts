@@ -46,8 +46,8 @@ function recordsOf(saved: ReadonlyMap<string, Uint8Array>): Uint8Array[] {
   return keys.map((key) => saved.get(key)!);
 }
 
-/** Whoever is passed over is so for long enough that the others come to an agreement without it. */
-const leastDealingsPassedOver = 6;
+/** So long that the last of a quorum has seen it too: some have to be shown, one dealing each. */
+const leastDealingsPassedOver = 15;
 
 /** A host that cheated or was missed in dealings, as this host saw it. */
 export interface Reproach {
