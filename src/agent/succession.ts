@@ -97,8 +97,14 @@ export class Succession {
     return [...looked, ...this.step({ type: 'message', from, bytes }, now)];
   }
 
+  /**
+   * Who was missed in a dealing may only be out of reach of this host, on a connection that stays stuck long after the
+   * path is whole again (RFC 6298, 5.5): it is hung up, and what is said next goes over another.
+   */
   crypto(report: CryptoReport, now: Millis): AgentEffect[] {
-    return this.step({ type: 'crypto', report }, now);
+    const missed = report.type === 'unheard' ? report.hosts : [];
+    const hungUp = missed.map((peer): AgentEffect => ({ type: 'disconnect', peer }));
+    return [...hungUp, ...this.step({ type: 'crypto', report }, now)];
   }
 
   /** An epoch record that somebody told of. */
