@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import { Fault } from '../src/core.ts';
 import { comparedHostsMax, comparedHostsMin, gossipsubScenario } from './gossipsub/comparison.ts';
-import { type ParameterSet, parameterSets } from './memberlist.ts';
+import { type ParameterSet, parameterSets } from './scale/memberlist.ts';
 import { scenarios } from './scenarios/index.ts';
 import { studies } from './studies/index.ts';
 import { hash32 } from './trace.ts';

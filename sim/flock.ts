@@ -5,22 +5,22 @@
 
 import { seal } from '../src/agent/envelope.ts';
 import { assert, ed25519Signer, ed25519Verify, type HostId, type Signer } from '../src/core.ts';
-import { Attacker } from './attacker.ts';
-import { Births, type Founding } from './births.ts';
-import { HostClock } from './clock.ts';
-import type { Crash } from './disk.ts';
-import { Forgeries } from './forgery.ts';
-import { Host, type HostWatcher, type Surroundings } from './host.ts';
-import { hostSeed } from './keys.ts';
-import { Ledger } from './ledger.ts';
-import { forgetfulAnswer, isOfAgreement, survivesOneLiar } from './liar.ts';
-import { Links } from './links.ts';
-import { Network } from './network.ts';
+import { Attacker } from './attacks/attacker.ts';
+import { Forgeries } from './attacks/forgery.ts';
+import { forgetfulAnswer, isOfAgreement, survivesOneLiar } from './attacks/liar.ts';
+import { Ledger } from './checks/ledger.ts';
+import { TrustLedger } from './checks/trust-ledger.ts';
+import { Births, type Founding } from './host/births.ts';
+import { HostClock } from './host/clock.ts';
+import type { Crash } from './host/disk.ts';
+import { Host, type HostWatcher, type Surroundings } from './host/host.ts';
+import { hostSeed } from './host/keys.ts';
+import { svidTtlMs as preparedTtlMs } from './host/prepared.ts';
+import { Links } from './network/links.ts';
+import { Network } from './network/network.ts';
+import { Pubsub } from './network/pubsub.ts';
 import type { Plan, Step, TrustTerms } from './plan.ts';
-import { svidTtlMs as preparedTtlMs } from './prepared.ts';
-import { Pubsub } from './pubsub.ts';
 import { Rescuer } from './rescuer.ts';
-import { TrustLedger } from './trust-ledger.ts';
 import type { World } from './world.ts';
 import { type Reach, Writes } from './writes.ts';
 

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { Fault, messageOf } from '../src/core.ts';
 import { type Arguments, hostsOf, readArguments, scaleScenario, usage } from './arguments.ts';
+import { Violation } from './checks/violation.ts';
 import {
   type Comparison,
   compare,
@@ -30,12 +31,11 @@ import {
   toJson,
   toSvg,
   unpack,
-} from './report.ts';
+} from './report/report.ts';
 import { planOf, type RunReport, run } from './run.ts';
-import { runScale } from './scale.ts';
+import { runScale } from './scale/scale.ts';
 import { scenarios } from './scenarios/index.ts';
 import { studies } from './studies/index.ts';
-import { Violation } from './violation.ts';
 
 /** What the main thread tells a worker once, at its birth. */
 type Assignment = Pick<Arguments, 'scenario' | 'hosts' | 'parameters'>;

@@ -4,7 +4,7 @@
  */
 import type { Random } from '../src/core.ts';
 import type { TrusteePolicy } from '../src/trust/epoch/policy.ts';
-import type { LinkQuality } from './links.ts';
+import type { LinkQuality } from './network/links.ts';
 
 /** What somebody does with an admitted host's key and connections; see attacker.ts. */
 export const attacks = [

@@ -3,13 +3,13 @@
  * key that shares were put away for, or with another root where there is none. He tries until it is done.
  */
 
-import type { RecoveryStatus } from '../src/agent/recovery-port.ts';
+import type { RecoveryStatus } from '../src/agent/ca/recovery-port.ts';
 import { assert, ed25519Signer, type Signer } from '../src/core.ts';
 import { decodeDescriptor, decodePlan, type EpochDescriptor } from '../src/trust/epoch/descriptor.ts';
 import { recipientOf } from '../src/trust/frost/key-agreement.ts';
 import { type ColdKey, dealForRecovery } from '../src/trust/quorum/cold-dealer.ts';
-import type { Host } from './host.ts';
-import { drawBytes } from './keys.ts';
+import type { Host } from './host/host.ts';
+import { drawBytes } from './host/keys.ts';
 import type { World } from './world.ts';
 
 /** Looks again whether it is done; and whether it can be done, or is to be tried again. */

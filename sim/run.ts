@@ -2,17 +2,17 @@
  * One run: form the mesh, play the plan while safety is watched, mend everything, and demand agreement within
  * the bound. Pure: how long it took for real is for the caller to measure.
  */
-import { Checkers, sweepMs } from './checkers.ts';
+import { Checkers, sweepMs } from './checks/checkers.ts';
+import { TrustCheckers } from './checks/trust-checkers.ts';
+import type { TrustCounters } from './checks/trust-ledger.ts';
+import { Violation } from './checks/violation.ts';
 import { Flock, type Sabotage } from './flock.ts';
-import { rememberingVerify } from './keys.ts';
-import { localNetwork } from './links.ts';
-import type { NetworkCounters } from './network.ts';
+import { rememberingVerify } from './host/keys.ts';
+import { localNetwork } from './network/links.ts';
+import type { NetworkCounters } from './network/network.ts';
+import type { PublishCounters } from './network/pubsub.ts';
 import type { Plan, Scenario } from './plan.ts';
-import type { PublishCounters } from './pubsub.ts';
-import { Samples } from './statistics.ts';
-import { TrustCheckers } from './trust-checkers.ts';
-import type { TrustCounters } from './trust-ledger.ts';
-import { Violation } from './violation.ts';
+import { Samples } from './report/statistics.ts';
 import { World } from './world.ts';
 
 export interface RunOptions {

@@ -3,15 +3,16 @@
  * registered and taken back, intentions. A host that is not in touch with the mesh yet may refuse; any other
  * refusal is a surprise.
  */
-import { upsertIntention } from '../src/agent/intentions.ts';
+
 import { CONFIG_ENTRY, SERVICE } from '../src/agent/kinds.ts';
+import { upsertIntention } from '../src/agent/policy/intentions.ts';
 import type { Fault, Signer } from '../src/core.ts';
-import type { Host } from './host.ts';
-import type { Ledger } from './ledger.ts';
+import type { Ledger } from './checks/ledger.ts';
+import { Violation } from './checks/violation.ts';
+import type { Host } from './host/host.ts';
+import { serviceDefinition } from './host/services.ts';
+import type { SimulatedAgent } from './host/simulated-agent.ts';
 import type { Step } from './plan.ts';
-import { serviceDefinition } from './services.ts';
-import type { SimulatedAgent } from './simulated-agent.ts';
-import { Violation } from './violation.ts';
 import type { World } from './world.ts';
 
 /** What decides whom a write must reach. */

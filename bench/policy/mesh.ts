@@ -1,8 +1,8 @@
 /** A mesh of a given size as one agent knows it: a real catalog fed by records, and policy of every kind. */
-import { Catalog } from '../../src/agent/catalog.ts';
+import { Catalog } from '../../src/agent/catalog/catalog.ts';
+import { parseVipRange, VipPool } from '../../src/agent/catalog/vips.ts';
 import { CHECK, HOST, SERVICE } from '../../src/agent/kinds.ts';
 import type { ProjectionInput } from '../../src/agent/project.ts';
-import { parseVipRange, VipPool } from '../../src/agent/vips.ts';
 import type { PolicyView } from '../../src/proxy/policy.ts';
 import { definitionOf, hostValue } from '../../test/support/agent.ts';
 import {

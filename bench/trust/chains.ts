@@ -2,11 +2,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Signer } from '../../src/core.ts';
-import { parseCsr } from '../../src/trust/csr.ts';
 import { makeLeafKey } from '../../src/trust/io/keys.ts';
-import { backdateMs, createRootCertificate, wholeSeconds } from '../../src/trust/root.ts';
-import { dnsNamesOf, formatSpiffeId } from '../../src/trust/spiffe.ts';
-import { assembleCertificate, buildLeafTbs, pemOf } from '../../src/trust/x509.ts';
+import { parseCsr } from '../../src/trust/x509/csr.ts';
+import { backdateMs, createRootCertificate, wholeSeconds } from '../../src/trust/x509/root.ts';
+import { dnsNamesOf, formatSpiffeId } from '../../src/trust/x509/spiffe.ts';
+import { assembleCertificate, buildLeafTbs, pemOf } from '../../src/trust/x509/x509.ts';
 import { generatedKeys, hostOf, signWith } from '../../test/unit/trust/frost/parties.ts';
 import type { Stage } from '../stage.ts';
 

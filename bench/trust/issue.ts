@@ -3,10 +3,10 @@
  * host that asks is none of the trustees, so that the two roles show apart. Each request has a key of its own.
  */
 import type { Bird } from '../../demo/flock.ts';
-import type { CaStatus } from '../../src/agent/ca-port.ts';
+import type { CaStatus } from '../../src/agent/ca/ca-port.ts';
 import { makeLeafKey } from '../../src/trust/io/keys.ts';
-import { dnsNamesOf, formatSpiffeId } from '../../src/trust/spiffe.ts';
-import { pemOf } from '../../src/trust/x509.ts';
+import { dnsNamesOf, formatSpiffeId } from '../../src/trust/x509/spiffe.ts';
+import { pemOf } from '../../src/trust/x509/x509.ts';
 import { cpuMicroseconds } from '../processes.ts';
 import { type Row, row } from '../rows.ts';
 import type { Stage } from '../stage.ts';

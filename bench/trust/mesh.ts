@@ -1,6 +1,6 @@
 /** A mesh of real agents that become trustees quickly, and what each of them says of the root. */
 import type { Bird, Flock } from '../../demo/flock.ts';
-import type { CaStatus } from '../../src/agent/ca-port.ts';
+import type { CaStatus } from '../../src/agent/ca/ca-port.ts';
 import type { Stage } from '../stage.ts';
 
 /** How long a host must be here before it may hold a share: two seconds instead of thirty. */

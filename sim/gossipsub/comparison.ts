@@ -1,6 +1,6 @@
 /** gossipsub and its model side by side: where the two differ by more than they may, the model is wrong. */
-import { Samples } from '../statistics.ts';
-import { markdownTable, readableBytes } from '../study.ts';
+import { Samples } from '../report/statistics.ts';
+import { markdownTable, readableBytes } from '../report/study.ts';
 import type { Spread } from './tally.ts';
 import type { Trial } from './trial.ts';
 

@@ -1,6 +1,6 @@
 /** A trial of the simulator's own publish-subscribe, by itself: no membership, no agents. */
-import { LightNetwork, type LightUser } from '../light-network.ts';
-import { Pubsub } from '../pubsub.ts';
+import { LightNetwork, type LightUser } from '../network/light-network.ts';
+import { Pubsub } from '../network/pubsub.ts';
 import { World } from '../world.ts';
 import { type Spread, Tally } from './tally.ts';
 import { schedule, type Trial, trialLinks } from './trial.ts';

@@ -3,10 +3,10 @@
  * paths are. Plain data, so that it can be handed to another process.
  */
 import { randomInt } from '../../src/core.ts';
-import { LightMesh } from '../light-mesh.ts';
-import { Links } from '../links.ts';
-import { memberOptions } from '../memberlist.ts';
-import { deltaBytes } from '../scale.ts';
+import { Links } from '../network/links.ts';
+import { LightMesh } from '../scale/light-mesh.ts';
+import { memberOptions } from '../scale/memberlist.ts';
+import { deltaBytes } from '../scale/scale.ts';
 import { World } from '../world.ts';
 import type { Tally } from './tally.ts';
 

@@ -1,6 +1,6 @@
 /** Each seed draws its own mix of network, faults and writes (swarm testing: Groce et al., ISSTA 2012). */
 import { type Random, randomInt } from '../../src/core.ts';
-import type { LinkQuality } from '../links.ts';
+import type { LinkQuality } from '../network/links.ts';
 import { attacks, type Plan, type Scenario, type TimedStep } from '../plan.ts';
 import {
   allOf,

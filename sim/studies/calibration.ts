@@ -1,10 +1,11 @@
 /** May the simulated network be believed? Members with serf's parameters, beside real serf agents. */
-import type { ParameterSet } from '../memberlist.ts';
-import { runScale } from '../scale.ts';
-import { readableMs, readableQuantiles, Samples } from '../statistics.ts';
-import { markdownTable, readableBytes, type Study, type StudyTools } from '../study.ts';
-import { distributionPlot } from '../svg.ts';
-import { membershipBytes } from '../traffic.ts';
+
+import { readableMs, readableQuantiles, Samples } from '../report/statistics.ts';
+import { markdownTable, readableBytes, type Study, type StudyTools } from '../report/study.ts';
+import { distributionPlot } from '../report/svg.ts';
+import { membershipBytes } from '../report/traffic.ts';
+import type { ParameterSet } from '../scale/memberlist.ts';
+import { runScale } from '../scale/scale.ts';
 
 /**
  * SIGKILL of one serf 0.9.4 agent until all others know, profile `lan`, each agent a process of its own on two

@@ -3,9 +3,9 @@ import { type Comparison, compare, comparisonTable, tolerance } from '../gossips
 import { playModel } from '../gossipsub/model.ts';
 import type { Spread } from '../gossipsub/tally.ts';
 import { planTrial, type Trial, withMute } from '../gossipsub/trial.ts';
-import { readableMs, Samples } from '../statistics.ts';
-import { markdownTable, type Study } from '../study.ts';
-import { distributionPlot } from '../svg.ts';
+import { readableMs, Samples } from '../report/statistics.ts';
+import { markdownTable, type Study } from '../report/study.ts';
+import { distributionPlot } from '../report/svg.ts';
 
 const sizes = [100, 200, 500, 1_000];
 const seed = 1;

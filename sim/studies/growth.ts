@@ -1,9 +1,10 @@
 /** How long a write and a death take to reach all, what that costs a host, and how both grow with the mesh. */
-import { runScale, type ScaleReport } from '../scale.ts';
-import { readableQuantiles, type Samples } from '../statistics.ts';
-import { markdownTable, readableBytes, type Study } from '../study.ts';
-import { distributionPlot } from '../svg.ts';
-import { deliveryMs, membershipBytes, membershipCpuShare } from '../traffic.ts';
+
+import { readableQuantiles, type Samples } from '../report/statistics.ts';
+import { markdownTable, readableBytes, type Study } from '../report/study.ts';
+import { distributionPlot } from '../report/svg.ts';
+import { deliveryMs, membershipBytes, membershipCpuShare } from '../report/traffic.ts';
+import { runScale, type ScaleReport } from '../scale/scale.ts';
 
 const sizes = [100, 1_000, 10_000];
 const seed = 1;

@@ -1,5 +1,5 @@
 /** What can be studied, by the names that the command line knows. */
-import type { Study } from '../study.ts';
+import type { Study } from '../report/study.ts';
 import { calibration } from './calibration.ts';
 import { gossipsub } from './gossipsub.ts';
 import { growth } from './growth.ts';

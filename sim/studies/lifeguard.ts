@@ -1,9 +1,10 @@
 /** Do sick members accuse healthy ones, and how soon are they found out themselves? See ../lifeguard.ts. */
-import { type Diagnosis, diagnose } from '../lifeguard.ts';
-import { type ParameterSet, parameterSets } from '../memberlist.ts';
-import { readableQuantiles, Samples } from '../statistics.ts';
-import { markdownTable, type Study, type StudyTools } from '../study.ts';
-import { distributionPlot } from '../svg.ts';
+
+import { readableQuantiles, Samples } from '../report/statistics.ts';
+import { markdownTable, type Study, type StudyTools } from '../report/study.ts';
+import { distributionPlot } from '../report/svg.ts';
+import { type Diagnosis, diagnose } from '../scale/lifeguard.ts';
+import { type ParameterSet, parameterSets } from '../scale/memberlist.ts';
 
 const hosts = 100;
 const sickCounts = [1, 4, 8, 16, 32];

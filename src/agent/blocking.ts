@@ -3,8 +3,8 @@
  * for how long, and who wakes; the timers are the server's. Follows Consul's "Blocking Queries".
  */
 import { Fault } from '../core.ts';
-import type { Topic } from './catalog.ts';
-import { parseDuration } from './duration.ts';
+import type { Topic } from './catalog/catalog.ts';
+import { parseDuration } from './consul/duration.ts';
 
 /** Used when a request names an index but no `wait`. */
 export const defaultWaitMs = 5 * 60_000;

@@ -1,18 +1,18 @@
 /** From what somebody asks of this agent to the records that make it so. Pure; refuses before anything changes. */
 import { Fault, type Millis, type Signer, unreachable } from '../core.ts';
+import type { Seed } from '../trust/admission/token.ts';
 import type { TrustState } from '../trust/state.ts';
-import type { Seed } from '../trust/token.ts';
-import type { CaQuestion, CaStatus } from './ca-port.ts';
-import type { Catalog } from './catalog.ts';
-import { deny } from './denials.ts';
+import type { CaQuestion, CaStatus } from './ca/ca-port.ts';
+import { deny } from './ca/denials.ts';
+import { noteDrill, setRecoveryKey } from './ca/recovery.ts';
+import { rotateRoot } from './ca/rotation.ts';
+import type { Catalog } from './catalog/catalog.ts';
+import type { HealthEffect, HealthMachine } from './catalog/health.ts';
+import type { OwnWrite, Registry } from './catalog/registry.ts';
 import { type EntryChange, refuseInconsistency } from './entries/consistency.ts';
-import type { HealthEffect, HealthMachine } from './health.ts';
+import { createToken, revokeToken, type TokenOutcome } from './joining/tokens.ts';
 import { CONFIG_ENTRY, DEPARTURE, GRANT } from './kinds.ts';
 import type { Command, ForcedLeave, PolicyStore } from './port.ts';
-import { noteDrill, setRecoveryKey } from './recovery.ts';
-import type { OwnWrite, Registry } from './registry.ts';
-import { rotateRoot } from './rotation.ts';
-import { createToken, revokeToken, type TokenOutcome } from './tokens.ts';
 
 /** A record for the whole mesh, to be signed by an operator; `value` null takes it back. */
 export interface PolicyWrite {

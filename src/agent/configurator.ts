@@ -6,15 +6,15 @@ import type { ProxyConfig } from '../proxy/config.ts';
 import type { PolicyView } from '../proxy/policy.ts';
 import type { IdentityView, IntentionView, MeshView } from '../proxy/view.ts';
 import type { TrustState } from '../trust/state.ts';
-import type { Catalog } from './catalog.ts';
+import type { Catalog } from './catalog/catalog.ts';
+import { VipPool, type VipRange } from './catalog/vips.ts';
 import type { AgentEffect, SavedState } from './effects.ts';
 import { intentionsOf } from './entries/service-intentions.ts';
 import { policyViewOf } from './entries/view.ts';
 import type { HostValue } from './kinds.ts';
-import type { Policies } from './policy.ts';
+import type { Policies } from './policy/policy.ts';
+import { Receipts } from './policy/receipts.ts';
 import { Projector } from './project.ts';
-import { Receipts } from './receipts.ts';
-import { VipPool, type VipRange } from './vips.ts';
 
 export interface ConfiguratorOptions {
   readonly self: HostId;

@@ -2,12 +2,12 @@
 import type { HostId } from '../core.ts';
 import type { ListenerConflict } from '../proxy/config.ts';
 import type { DataPlaneStats } from '../proxy/dataplane.ts';
-import { caFindings } from './ca-findings.ts';
+import { caFindings } from './ca/ca-findings.ts';
+import { denialFindings } from './ca/denials.ts';
+import { forcedDeparture } from './catalog/member-status.ts';
 import type { AgentCore } from './core.ts';
-import { denialFindings } from './denials.ts';
 import { shortId } from './kinds.ts';
-import { forcedDeparture } from './member-status.ts';
-import { policyFindings } from './policy-findings.ts';
+import { policyFindings } from './policy/policy-findings.ts';
 import type { Finding } from './port.ts';
 
 /** What only the shell knows. */

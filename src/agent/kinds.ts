@@ -1,7 +1,7 @@
 /** Every kind of record this agent writes or understands, and the shape of each value (JSON). */
 import type { HostId } from '../core.ts';
 
-/** Host scope: how a host came to belong to the mesh. Self-certifying; judged by `src/trust/admission.ts`. */
+/** Host scope: how a host came to belong to the mesh. Self-certifying; judged by `src/trust/admission/admission.ts`. */
 export const ADMISSION = 'admission';
 /** Host scope, key '': where the host is and how it is reached. */
 export const HOST = 'host';
@@ -21,7 +21,7 @@ export const CONFIG_ENTRY = 'config-entry';
 export const POLICY_RECEIPT = 'policy-receipt';
 /** Policy scope, key = host id: an operator says that this host is gone, as of an incarnation. */
 export { departureKind as DEPARTURE } from '../gossip/replica/lifecycle.ts';
-/** Policy scope, key = `host/<id>` or `serial/<hex>`: who or what is refused for good; see `src/trust/denial.ts`. */
+/** Policy scope, key = `host/<id>` or `serial/<hex>`: who or what is refused for good; see `src/trust/admission/denial.ts`. */
 export const DENY = 'deny';
 /** Policy scope, key = `g<generation>` or `g<generation>/<turn>`; see `src/trust/root-record.ts`. */
 export const TRUST_ROOT = 'trust-root';

@@ -4,12 +4,14 @@
  */
 import { Fault, type HostId, type Millis, type Verify } from '../core.ts';
 import type { Record } from '../gossip/replica/record.ts';
-import { deniedOf } from '../trust/denial.ts';
-import type { Genesis } from '../trust/genesis.ts';
+import { deniedOf } from '../trust/admission/denial.ts';
+import type { Genesis } from '../trust/admission/genesis.ts';
 import { TrustState } from '../trust/state.ts';
 import { wallClock } from '../trust/statement.ts';
-import type { OwnBind } from './binds.ts';
-import { Catalog } from './catalog.ts';
+import { TrustFacts } from './ca/trust-facts.ts';
+import type { OwnBind } from './catalog/binds.ts';
+import { Catalog } from './catalog/catalog.ts';
+import { Registry } from './catalog/registry.ts';
 import {
   ADMISSION,
   CHECK_DEFINITION,
@@ -36,9 +38,7 @@ import {
   type TrustHeadValue,
   type TrustStandValue,
 } from './kinds.ts';
-import { Policies } from './policy.ts';
-import { Registry } from './registry.ts';
-import { TrustFacts } from './trust-facts.ts';
+import { Policies } from './policy/policy.ts';
 import { decodeValue } from './values.ts';
 
 /** Where a host's gossip port is. */

@@ -5,16 +5,16 @@ import type { DataPlaneStats } from '../proxy/dataplane.ts';
 import type { OnTap, TapFilter } from '../proxy/observe/tap.ts';
 import type { IdentityView, MeshView } from '../proxy/view.ts';
 import type { OperatorStanding } from '../trust/authority.ts';
-import type { CaQuestion, CaStatus, RotateRoot } from './ca-port.ts';
-import type { Catalog, HostEntry, Topic } from './catalog.ts';
-import type { DenialStatus, Deny } from './denial-port.ts';
+import type { CaQuestion, CaStatus, RotateRoot } from './ca/ca-port.ts';
+import type { DenialStatus, Deny } from './ca/denial-port.ts';
+import type { NoteDrill, SetRecoveryKey } from './ca/recovery-port.ts';
+import type { Catalog, HostEntry, Topic } from './catalog/catalog.ts';
+import type { ForcedDeparture } from './catalog/member-status.ts';
 import type { EntryChange } from './entries/consistency.ts';
 import type { EntryVersion } from './entries/history.ts';
 import type { EventLog } from './events.ts';
 import type { CheckDefinition, CheckStatus, ServiceDefinition } from './kinds.ts';
-import type { ForcedDeparture } from './member-status.ts';
-import type { Convergence } from './receipts.ts';
-import type { NoteDrill, SetRecoveryKey } from './recovery-port.ts';
+import type { Convergence } from './policy/receipts.ts';
 
 /** A change somebody asks of this agent. `operator` signs what concerns the whole mesh, then is forgotten. */
 export type Command =

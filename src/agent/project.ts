@@ -16,10 +16,10 @@ import type {
   Protocol,
   ServiceView,
 } from '../proxy/view.ts';
-import { CallerZones } from './caller-zones.ts';
-import type { Catalog, HostEntry, ServiceEntry } from './catalog.ts';
-import { nodeMeta } from './consul.ts';
-import type { VipPool } from './vips.ts';
+import { CallerZones } from './catalog/caller-zones.ts';
+import type { Catalog, HostEntry, ServiceEntry } from './catalog/catalog.ts';
+import type { VipPool } from './catalog/vips.ts';
+import { nodeMeta } from './consul/consul.ts';
 
 export interface ProjectionInput {
   readonly trustDomain: string;

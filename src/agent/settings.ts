@@ -9,11 +9,11 @@ import {
   standardPolicy,
   type TrusteePolicy,
 } from '../trust/epoch/policy.ts';
-import { maxTtlMs } from '../trust/leaf-rules.ts';
+import { maxTtlMs } from '../trust/issuance/leaf-rules.ts';
 import { maxRootLifetimeMs, minRootLifetimeMs } from '../trust/quorum/root-request.ts';
-import { parseDurationBetween } from './duration.ts';
+import { parseVipRange, type VipRange } from './catalog/vips.ts';
+import { parseDurationBetween } from './consul/duration.ts';
 import { serviceNamePattern } from './kinds.ts';
-import { parseVipRange, type VipRange } from './vips.ts';
 
 export interface SocketAddress {
   readonly address: string;

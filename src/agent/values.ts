@@ -12,8 +12,8 @@ import {
 } from '../trust/epoch/record.ts';
 import { latestTime } from '../trust/fields.ts';
 import { maxColdSeats } from '../trust/frost/cold.ts';
+import { maxHeadBytes } from '../trust/log/transparency.ts';
 import { maxGeneration } from '../trust/root-record.ts';
-import { maxHeadBytes } from '../trust/transparency.ts';
 import {
   CHECK,
   CHECK_DEFINITION,

@@ -3,9 +3,9 @@ import { encodeJson, Fault, type Millis } from '../core.ts';
 import type { Gossip } from '../gossip/gossip.ts';
 import { encodeRecord } from '../gossip/replica/codec.ts';
 import type { Record } from '../gossip/replica/record.ts';
+import type { OwnWrite, Registry } from './catalog/registry.ts';
 import type { Outcome, PolicyWrite } from './commands.ts';
 import type { AgentEffect } from './effects.ts';
-import type { OwnWrite, Registry } from './registry.ts';
 
 export class Writer {
   private readonly gossip: Gossip;

@@ -1,9 +1,9 @@
 /** Who may write what: the one answer every host gives for a record, from the genesis, grants and admissions. */
 import { Fault, type HostId, type Millis } from '../core.ts';
-import { type AdmissionContext, judgeAdmission, parseAdmission } from './admission.ts';
+import { type AdmissionContext, judgeAdmission, parseAdmission } from './admission/admission.ts';
+import { checkDenial } from './admission/denial.ts';
+import { type GrantValue, parseGrant } from './admission/grant.ts';
 import type { TrustBundle } from './bundle.ts';
-import { checkDenial } from './denial.ts';
-import { type GrantValue, parseGrant } from './grant.ts';
 import {
   admissionKind,
   denialKind,

@@ -1,6 +1,6 @@
 /** The trust bundle: the roots whose certificates this mesh believes, by generation. */
 import { Fault, type HostId, type Millis, type Verify } from '../core.ts';
-import type { Genesis } from './genesis.ts';
+import type { Genesis } from './admission/genesis.ts';
 import {
   type LinkedRoot,
   parseRootKey,
@@ -9,7 +9,7 @@ import {
   readRootTurn,
 } from './root-record.ts';
 import { type Refusal, refuse, type SignedStatement } from './statement.ts';
-import type { RootName } from './x509.ts';
+import type { RootName } from './x509/x509.ts';
 
 /**
  * A root's life: `next` is believed but does not sign yet; `active` signs; `old` is believed until what it

@@ -1,6 +1,6 @@
 /** What stays in its slot whatever is written later: revoked grants, denials, roots that are linked to others. */
-import { denialFinality } from './denial.ts';
-import { grantFinality } from './grant.ts';
+import { denialFinality } from './admission/denial.ts';
+import { grantFinality } from './admission/grant.ts';
 import { rootFinality } from './root-record.ts';
 import type { SignedStatement } from './statement.ts';
 

@@ -3,11 +3,11 @@
  * a root by its own key and by that of the generation before, a turn in its life by the key of a root in force.
  */
 import { ByteWriter, encodeJson, Fault, type HostId, type Millis, type Verify } from '../core.ts';
-import { certificatesOfPem } from './certificate.ts';
 import { Fields } from './fields.ts';
-import { isCertifiedBy, type Root, readRoot } from './root.ts';
 import { type SignedStatement, trustRootKind } from './statement.ts';
-import type { RootName } from './x509.ts';
+import { certificatesOfPem } from './x509/certificate.ts';
+import { isCertifiedBy, type Root, readRoot } from './x509/root.ts';
+import type { RootName } from './x509/x509.ts';
 
 /** A root's certificates; record key `g<generation>`. From generation 1 on: that of 0 is in the genesis. */
 export interface RootCertificates {

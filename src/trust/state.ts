@@ -7,12 +7,12 @@ import {
   judgeJoinBytes,
   parseAdmission,
   precedes,
-} from './admission.ts';
+} from './admission/admission.ts';
+import { Denials, parseDenial } from './admission/denial.ts';
+import type { Genesis } from './admission/genesis.ts';
+import { type GrantValue, grantCovers, grantsService, joinGrants, parseGrant } from './admission/grant.ts';
 import { type AuthorityContext, judgeRecord, type OperatorStanding } from './authority.ts';
 import { TrustBundle } from './bundle.ts';
-import { Denials, parseDenial } from './denial.ts';
-import type { Genesis } from './genesis.ts';
-import { type GrantValue, grantCovers, grantsService, joinGrants, parseGrant } from './grant.ts';
 import {
   admissionKind,
   denialKind,

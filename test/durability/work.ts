@@ -3,9 +3,9 @@
  * tells before and after. All content is text that is used once.
  */
 
-import { parseDefinition } from '../../src/agent/definition.ts';
+import { parseDefinition } from '../../src/agent/consul/definition.ts';
 import { parseConfigEntry } from '../../src/agent/entries/entry.ts';
-import { decodeJoinAnswer } from '../../src/agent/joining.ts';
+import { decodeJoinAnswer } from '../../src/agent/joining/joining.ts';
 import { ADMISSION, SERVICE } from '../../src/agent/kinds.ts';
 import type { Command, CreatedToken } from '../../src/agent/port.ts';
 import {
@@ -20,8 +20,8 @@ import {
 } from '../../src/core.ts';
 import { encodeRecord } from '../../src/gossip/replica/codec.ts';
 import { encodeDelta } from '../../src/gossip/spread/dissemination.ts';
-import { createAdmission, encodeAdmission } from '../../src/trust/admission.ts';
-import { type JoinToken, parseToken } from '../../src/trust/token.ts';
+import { createAdmission, encodeAdmission } from '../../src/trust/admission/admission.ts';
+import { type JoinToken, parseToken } from '../../src/trust/admission/token.ts';
 import type { Content, Line, Subject } from './lines.ts';
 
 export interface WorkOptions {

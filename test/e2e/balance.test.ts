@@ -5,7 +5,7 @@ import { Agent, request } from 'node:http';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type Bird, Flock, until } from '../../demo/flock.ts';
-import type { Explanation } from '../../src/agent/explain.ts';
+import type { Explanation } from '../../src/agent/policy/explain.ts';
 import { metric, passing, register, registerWeb, upstreamPort } from './mesh.ts';
 import { type Application, startHttp } from './proxy-pair.ts';
 

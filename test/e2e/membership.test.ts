@@ -5,7 +5,7 @@ import { get, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { type Bird, Flock, until } from '../../demo/flock.ts';
-import type { MemberStatus } from '../../src/agent/member-status.ts';
+import type { MemberStatus } from '../../src/agent/catalog/member-status.ts';
 
 let flock: Flock;
 let one: Bird;

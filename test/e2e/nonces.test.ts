@@ -6,10 +6,10 @@ import { after, before } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Bird, Flock, until } from '../../demo/flock.ts';
 import { Database } from '../../src/gossip/io/database.ts';
-import { createCsr } from '../../src/trust/csr.ts';
-import { decodeEntry, type IssuanceEntry } from '../../src/trust/issuance-log.ts';
+import { decodeEntry, type IssuanceEntry } from '../../src/trust/log/issuance-log.ts';
 import { bootOf } from '../../src/trust/quorum/message.ts';
-import { dnsNamesOf, formatSpiffeId } from '../../src/trust/spiffe.ts';
+import { createCsr } from '../../src/trust/x509/csr.ts';
+import { dnsNamesOf, formatSpiffeId } from '../../src/trust/x509/spiffe.ts';
 import { caOf, certify, hostsFrom, scene, untilBelieved } from './roots.ts';
 
 const kills = 2;

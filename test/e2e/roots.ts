@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type Bird, type BirdOptions, type Flock, until } from '../../demo/flock.ts';
 import { Load, type LoadReport } from '../../demo/load.ts';
-import type { CaStatus } from '../../src/agent/ca-port.ts';
+import type { CaStatus } from '../../src/agent/ca/ca-port.ts';
 import { rootSeedFile } from '../../src/trust/io/keys.ts';
 import { apiPort, curl, register, startService, upstreamPort } from './mesh.ts';
 import { MutualLoad } from './mutual-tls.ts';

@@ -9,7 +9,7 @@ import { refuseInconsistency, storeAfter } from '../../src/agent/entries/consist
 import { parseConfigEntry } from '../../src/agent/entries/entry.ts';
 import { intentionsOf } from '../../src/agent/entries/service-intentions.ts';
 import { policyViewOf } from '../../src/agent/entries/view.ts';
-import { checkIntention } from '../../src/agent/intentions.ts';
+import { checkIntention } from '../../src/agent/policy/intentions.ts';
 import type { PolicyStore } from '../../src/agent/port.ts';
 import { Fault } from '../../src/core.ts';
 import { compile } from '../../src/proxy/compile/compile.ts';

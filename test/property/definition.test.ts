@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { goDuration } from '../../src/agent/consul.ts';
-import { parseDefinition, parseDefinitions, toConsul } from '../../src/agent/definition.ts';
-import { parseDuration } from '../../src/agent/duration.ts';
+import { goDuration } from '../../src/agent/consul/consul.ts';
+import { parseDefinition, parseDefinitions, toConsul } from '../../src/agent/consul/definition.ts';
+import { parseDuration } from '../../src/agent/consul/duration.ts';
 import { parseConfigEntry } from '../../src/agent/entries/entry.ts';
 import { intentionsOf } from '../../src/agent/entries/service-intentions.ts';
 import { Fault } from '../../src/core.ts';

@@ -6,7 +6,13 @@ import { ed25519Verify, encodeJson } from '../../src/core.ts';
 import { encodeRecord } from '../../src/gossip/replica/codec.ts';
 import { type Record, slotOf } from '../../src/gossip/replica/record.ts';
 import { compareRecords, Replica } from '../../src/gossip/replica/replica.ts';
-import { createDenial, type Denied, denialKey, expiryOf, parseDenial } from '../../src/trust/denial.ts';
+import {
+  createDenial,
+  type Denied,
+  denialKey,
+  expiryOf,
+  parseDenial,
+} from '../../src/trust/admission/denial.ts';
 import { finalityOf } from '../../src/trust/finality.ts';
 import { TrustState } from '../../src/trust/state.ts';
 import { genesis, hlcOf, operator, signerOf, startedAt } from '../unit/trust/mesh.ts';

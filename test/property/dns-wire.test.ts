@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decode, encode, type RecordType } from 'dns-packet';
 import fc from 'fast-check';
-import { answer } from '../../src/agent/dns.ts';
-import { encodeAnswer, parseQuery, sizeLimit } from '../../src/agent/dns-wire.ts';
+import { answer } from '../../src/agent/dns/dns.ts';
+import { encodeAnswer, parseQuery, sizeLimit } from '../../src/agent/dns/dns-wire.ts';
 import { seededRandom } from '../../src/core.ts';
 import { definitionOf, hostValue, MemoryAgent } from '../support/agent.ts';
 

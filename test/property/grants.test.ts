@@ -6,8 +6,8 @@ import { ed25519Verify, type Signer } from '../../src/core.ts';
 import { encodeRecord } from '../../src/gossip/replica/codec.ts';
 import { type Record, slotOf } from '../../src/gossip/replica/record.ts';
 import { compareRecords, maxOlderVersions, Replica } from '../../src/gossip/replica/replica.ts';
+import { encodeGrant, joinGrants, parseGrant } from '../../src/trust/admission/grant.ts';
 import { finalityOf } from '../../src/trust/finality.ts';
-import { encodeGrant, joinGrants, parseGrant } from '../../src/trust/grant.ts';
 import { TrustState } from '../../src/trust/state.ts';
 import { genesis, hlcOf, makeGrant, operator, signerOf, startedAt } from '../unit/trust/mesh.ts';
 

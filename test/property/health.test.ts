@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type HealthEffect, HealthMachine } from '../../src/agent/health.ts';
+import { type HealthEffect, HealthMachine } from '../../src/agent/catalog/health.ts';
 import type { CheckDefinition, CheckStatus } from '../../src/agent/kinds.ts';
 import { seededRandom } from '../../src/core.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { Catalog } from '../../src/agent/catalog.ts';
+import type { Catalog } from '../../src/agent/catalog/catalog.ts';
 import { CHECK, CHECK_DEFINITION, CONFIG_ENTRY, HOST, SERVICE } from '../../src/agent/kinds.ts';
 import type { Member, MemberState } from '../../src/gossip/port.ts';
 import type { Record } from '../../src/gossip/replica/record.ts';

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { Catalog } from '../../src/agent/catalog.ts';
+import { Catalog } from '../../src/agent/catalog/catalog.ts';
+import { parseVipRange, VipPool } from '../../src/agent/catalog/vips.ts';
 import { CHECK, HOST, SERVICE } from '../../src/agent/kinds.ts';
 import { type ProjectionInput, Projector, project } from '../../src/agent/project.ts';
-import { parseVipRange, VipPool } from '../../src/agent/vips.ts';
 import type { MemberState } from '../../src/gossip/port.ts';
 import type { PolicyView } from '../../src/proxy/policy.ts';
 import { noPolicy } from '../../src/proxy/policy-defaults.ts';

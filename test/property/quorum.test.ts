@@ -2,8 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { ed25519Verify, Fault, type HostId } from '../../src/core.ts';
-import { createCsr } from '../../src/trust/csr.ts';
-import { encodeIssueRequest } from '../../src/trust/issuance.ts';
+import { encodeIssueRequest } from '../../src/trust/issuance/issuance.ts';
 import { leafTask } from '../../src/trust/quorum/leaf.ts';
 import {
   bootOf,
@@ -15,8 +14,9 @@ import {
   type QuorumMessage,
 } from '../../src/trust/quorum/message.ts';
 import { encodePurpose, leafTag } from '../../src/trust/quorum/purpose.ts';
-import { dnsNamesOf, formatSpiffeId } from '../../src/trust/spiffe.ts';
-import { certificateProfile } from '../../src/trust/x509.ts';
+import { createCsr } from '../../src/trust/x509/csr.ts';
+import { dnsNamesOf, formatSpiffeId } from '../../src/trust/x509/spiffe.ts';
+import { certificateProfile } from '../../src/trust/x509/x509.ts';
 import { founder, hour, p256, startedAt, trustDomain } from '../unit/trust/mesh.ts';
 import { Court, sharedState } from '../unit/trust/quorum/court.ts';
 

@@ -2,32 +2,32 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { ed25519Verify, Fault, seededRandom } from '../../src/core.ts';
-import { encodeAdmission, parseAdmission } from '../../src/trust/admission.ts';
-import { parseCertificate } from '../../src/trust/certificate.ts';
-import { createCsr, parseCsr } from '../../src/trust/csr.ts';
-import { parseGenesis } from '../../src/trust/genesis.ts';
-import { encodeGrant, parseGrant } from '../../src/trust/grant.ts';
+import { encodeAdmission, parseAdmission } from '../../src/trust/admission/admission.ts';
+import { parseGenesis } from '../../src/trust/admission/genesis.ts';
+import { encodeGrant, parseGrant } from '../../src/trust/admission/grant.ts';
+import { encodeToken, parseOperatorToken, parseToken, sealText } from '../../src/trust/admission/token.ts';
 import {
   decodeIssueReply,
   decodeIssueRequest,
   encodeIssueReply,
   encodeIssueRequest,
   leafFieldsOf,
-} from '../../src/trust/issuance.ts';
-import { decodeEntry, encodeEntry, noDigest } from '../../src/trust/issuance-log.ts';
-import { RateLimiter } from '../../src/trust/rate.ts';
+} from '../../src/trust/issuance/issuance.ts';
+import { RateLimiter } from '../../src/trust/issuance/rate.ts';
+import { type SvidInput, SvidKeeper } from '../../src/trust/issuance/svid.ts';
+import { decodeEntry, encodeEntry, noDigest } from '../../src/trust/log/issuance-log.ts';
+import type { SignedStatement } from '../../src/trust/statement.ts';
+import { parseCertificate } from '../../src/trust/x509/certificate.ts';
+import { createCsr, parseCsr } from '../../src/trust/x509/csr.ts';
 import {
   dnsNamesOf,
   formatSpiffeId,
   parseServerName,
   parseSpiffeId,
   serverName,
-} from '../../src/trust/spiffe.ts';
-import type { SignedStatement } from '../../src/trust/statement.ts';
-import { type SvidInput, SvidKeeper } from '../../src/trust/svid.ts';
-import { verifySvidProfile } from '../../src/trust/svid-profile.ts';
-import { encodeToken, parseOperatorToken, parseToken, sealText } from '../../src/trust/token.ts';
-import { assembleCertificate, buildLeafTbs, pemOf } from '../../src/trust/x509.ts';
+} from '../../src/trust/x509/spiffe.ts';
+import { verifySvidProfile } from '../../src/trust/x509/svid-profile.ts';
+import { assembleCertificate, buildLeafTbs, pemOf } from '../../src/trust/x509/x509.ts';
 import {
   admissionStatement,
   foundedState,

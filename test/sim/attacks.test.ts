@@ -1,8 +1,8 @@
 /** Attackers in the mesh: what they make is really wrong, and what they do really reaches the others. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { damaged, Forgeries, forger, garbage } from '../../sim/forgery.ts';
-import { drawSigner } from '../../sim/keys.ts';
+import { damaged, Forgeries, forger, garbage } from '../../sim/attacks/forgery.ts';
+import { drawSigner } from '../../sim/host/keys.ts';
 import { type Attack, attacks, type Scenario } from '../../sim/plan.ts';
 import { type RunReport, run } from '../../sim/run.ts';
 import { basePlan, ordinaryBounds } from '../../sim/scenarios/common.ts';

@@ -1,13 +1,13 @@
 /** The checkers are checked: a system broken on purpose is caught, by the checker that should catch it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HostClock } from '../../sim/clock.ts';
+import { Violation } from '../../sim/checks/violation.ts';
 import type { Sabotage } from '../../sim/flock.ts';
+import { HostClock } from '../../sim/host/clock.ts';
+import { Process } from '../../sim/host/process.ts';
 import type { Plan, Scenario, TimedStep } from '../../sim/plan.ts';
-import { Process } from '../../sim/process.ts';
 import { run } from '../../sim/run.ts';
 import { basePlan, ordinaryBounds } from '../../sim/scenarios/common.ts';
-import { Violation } from '../../sim/violation.ts';
 import { epoch, World } from '../../sim/world.ts';
 import { open } from '../../src/agent/envelope.ts';
 import type { Machine } from '../../src/core.ts';

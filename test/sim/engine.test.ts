@@ -1,11 +1,11 @@
 /** The simulator's own engine: order of events, streams of chance, clocks, disks and traces. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HostClock } from '../../sim/clock.ts';
-import { type Crash, Disk } from '../../sim/disk.ts';
 import { Heap } from '../../sim/heap.ts';
-import { Samples } from '../../sim/statistics.ts';
-import { distributionPlot } from '../../sim/svg.ts';
+import { HostClock } from '../../sim/host/clock.ts';
+import { type Crash, Disk } from '../../sim/host/disk.ts';
+import { Samples } from '../../sim/report/statistics.ts';
+import { distributionPlot } from '../../sim/report/svg.ts';
 import { Trace } from '../../sim/trace.ts';
 import { epoch, World } from '../../sim/world.ts';
 import { randomInt, seededRandom } from '../../src/core.ts';

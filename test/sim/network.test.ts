@@ -1,9 +1,9 @@
 /** The simulated network: streams that keep order and break as TCP does, datagrams that may vanish. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Links } from '../../sim/links.ts';
-import { Network, type NetworkUser, networkLimits } from '../../sim/network.ts';
-import { Pubsub } from '../../sim/pubsub.ts';
+import { Links } from '../../sim/network/links.ts';
+import { Network, type NetworkUser, networkLimits } from '../../sim/network/network.ts';
+import { Pubsub } from '../../sim/network/pubsub.ts';
 import { epoch, World } from '../../sim/world.ts';
 
 class Recorder implements NetworkUser {

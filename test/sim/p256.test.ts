@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { test } from 'node:test';
-import { drawServiceKey } from '../../sim/p256.ts';
+import { drawServiceKey } from '../../sim/host/p256.ts';
 import { seededRandom } from '../../src/core.ts';
-import { parseCsr } from '../../src/trust/csr.ts';
+import { parseCsr } from '../../src/trust/x509/csr.ts';
 
 const spiffeId = 'spiffe://mesh.test/ns/default/dc/dc1/svc/web';
 const dnsNames = ['web.default.dc1.internal.mesh.test'];

@@ -12,7 +12,7 @@ import {
   toJson,
   toSvg,
   unpack,
-} from '../../sim/report.ts';
+} from '../../sim/report/report.ts';
 import { planOf, run } from '../../sim/run.ts';
 import { scenarios } from '../../sim/scenarios/index.ts';
 import { Fault } from '../../src/core.ts';

@@ -1,10 +1,10 @@
 /** Membership and dissemination alone: every write and every death reaches everybody, the same way each time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LightNetwork, type LightUser } from '../../sim/light-network.ts';
-import { Links } from '../../sim/links.ts';
-import { runScale } from '../../sim/scale.ts';
-import { Samples } from '../../sim/statistics.ts';
+import { LightNetwork, type LightUser } from '../../sim/network/light-network.ts';
+import { Links } from '../../sim/network/links.ts';
+import { Samples } from '../../sim/report/statistics.ts';
+import { runScale } from '../../sim/scale/scale.ts';
 import { measuredSerf } from '../../sim/studies/calibration.ts';
 import { epoch, World } from '../../sim/world.ts';
 

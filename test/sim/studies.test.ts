@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readArguments } from '../../sim/arguments.ts';
-import { diagnose } from '../../sim/lifeguard.ts';
-import { noNetworkCounters } from '../../sim/network.ts';
-import { markdownTable, readableBytes } from '../../sim/study.ts';
-import { membershipCpuShare, trafficBetween } from '../../sim/traffic.ts';
+import { noNetworkCounters } from '../../sim/network/network.ts';
+import { markdownTable, readableBytes } from '../../sim/report/study.ts';
+import { membershipCpuShare, trafficBetween } from '../../sim/report/traffic.ts';
+import { diagnose } from '../../sim/scale/lifeguard.ts';
 
 test('nobody finds a healthy member down, however long the sick are stopped and however briefly they run', () => {
   for (const [stopMs, runMs] of [

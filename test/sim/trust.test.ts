@@ -1,15 +1,14 @@
 /** The root in many hands, simulated: what is promised of it is kept, and what breaks a promise is noticed. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { type Keeper, TrustLedger } from '../../sim/checks/trust-ledger.ts';
+import { Violation } from '../../sim/checks/violation.ts';
 import type { Sabotage } from '../../sim/flock.ts';
 import type { Scenario } from '../../sim/plan.ts';
 import { type RunReport, run } from '../../sim/run.ts';
 import { basePlan, ordinaryBounds, sharedRoot } from '../../sim/scenarios/common.ts';
 import { scenarios } from '../../sim/scenarios/index.ts';
-import { type Keeper, TrustLedger } from '../../sim/trust-ledger.ts';
-import { Violation } from '../../sim/violation.ts';
 import { open } from '../../src/agent/envelope.ts';
-import { parseCsr } from '../../src/trust/csr.ts';
 import {
   describeEpoch,
   type EpochPlan,
@@ -17,8 +16,9 @@ import {
   statementOf,
 } from '../../src/trust/epoch/descriptor.ts';
 import { createRecord } from '../../src/trust/epoch/record.ts';
-import { leafFieldsOf } from '../../src/trust/issuance.ts';
-import { assembleCertificate, buildLeafTbs, pemOf } from '../../src/trust/x509.ts';
+import { leafFieldsOf } from '../../src/trust/issuance/issuance.ts';
+import { parseCsr } from '../../src/trust/x509/csr.ts';
+import { assembleCertificate, buildLeafTbs, pemOf } from '../../src/trust/x509/x509.ts';
 import { foundedState, genesis, rootSigner, signerOf, startedAt } from '../unit/trust/mesh.ts';
 import { csrOf } from '../unit/trust/quorum/leaves.ts';
 

@@ -1,9 +1,9 @@
 /** Shares of root keys on a simulated disk, and the thread that uses them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HostClock } from '../../sim/clock.ts';
-import { EngineThread } from '../../sim/engine-thread.ts';
-import { Vault } from '../../sim/vault.ts';
+import { HostClock } from '../../sim/host/clock.ts';
+import { EngineThread } from '../../sim/host/engine-thread.ts';
+import { Vault } from '../../sim/host/vault.ts';
 import { World } from '../../sim/world.ts';
 import type { EngineInput } from '../../src/trust/quorum/engine.ts';
 import type { EngineReport } from '../../src/trust/quorum/engine-port.ts';

@@ -4,9 +4,12 @@
  */
 
 import { createHash } from 'node:crypto';
-import type { CaLog, CaStatus, SignCsr, SignedChain } from '../../src/agent/ca-port.ts';
-import { Catalog, type HostEntry, type Topic } from '../../src/agent/catalog.ts';
-import type { DenialAnswer, DenialStatus, Deny } from '../../src/agent/denial-port.ts';
+import type { CaLog, CaStatus, SignCsr, SignedChain } from '../../src/agent/ca/ca-port.ts';
+import type { DenialAnswer, DenialStatus, Deny } from '../../src/agent/ca/denial-port.ts';
+import { rotateRoot } from '../../src/agent/ca/rotation.ts';
+import { Catalog, type HostEntry, type Topic } from '../../src/agent/catalog/catalog.ts';
+import type { ForcedDeparture } from '../../src/agent/catalog/member-status.ts';
+import { type OwnWrite, Registry } from '../../src/agent/catalog/registry.ts';
 import { refuseInconsistency } from '../../src/agent/entries/consistency.ts';
 import { type EntryVersion, historyOf } from '../../src/agent/entries/history.ts';
 import { EventLog } from '../../src/agent/events.ts';
@@ -21,8 +24,8 @@ import {
   type ServiceDefinition,
   type StandaloneCheck,
 } from '../../src/agent/kinds.ts';
-import type { ForcedDeparture } from '../../src/agent/member-status.ts';
-import { Policies } from '../../src/agent/policy.ts';
+import { Policies } from '../../src/agent/policy/policy.ts';
+import { type Convergence, Receipts } from '../../src/agent/policy/receipts.ts';
 import type {
   AgentPort,
   AgentSelf,
@@ -34,9 +37,6 @@ import type {
   RootStatus,
   TokenStatus,
 } from '../../src/agent/port.ts';
-import { type Convergence, Receipts } from '../../src/agent/receipts.ts';
-import { type OwnWrite, Registry } from '../../src/agent/registry.ts';
-import { rotateRoot } from '../../src/agent/rotation.ts';
 import { encodeJson, Fault, type HostId } from '../../src/core.ts';
 import type { MemberState } from '../../src/gossip/port.ts';
 import type { Record } from '../../src/gossip/replica/record.ts';
@@ -45,7 +45,7 @@ import type { OnTap, TapFilter } from '../../src/proxy/observe/tap.ts';
 import { noPolicy } from '../../src/proxy/policy-defaults.ts';
 import type { IdentityView, MeshView } from '../../src/proxy/view.ts';
 import type { OperatorStanding } from '../../src/trust/authority.ts';
-import { parseCsr } from '../../src/trust/csr.ts';
+import { parseCsr } from '../../src/trust/x509/csr.ts';
 
 export const selfId: HostId = 'a'.repeat(64);
 export const operatorKey: HostId = 'f'.repeat(64);

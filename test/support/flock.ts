@@ -4,26 +4,26 @@
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { parseVipRange } from '../../src/agent/catalog/vips.ts';
 import { AgentCore } from '../../src/agent/core.ts';
 import type { AgentEffect, AgentInput } from '../../src/agent/effects.ts';
 import type { MeshEvent } from '../../src/agent/events.ts';
-import { decodeJoinAnswer, type JoinAnswer, joinRequest } from '../../src/agent/joining.ts';
+import { decodeJoinAnswer, type JoinAnswer, joinRequest } from '../../src/agent/joining/joining.ts';
 import type { CheckDefinition, CheckStatus, ServiceDefinition } from '../../src/agent/kinds.ts';
 import type { Command, CreatedToken } from '../../src/agent/port.ts';
-import { parseVipRange } from '../../src/agent/vips.ts';
 import { earliest, ed25519Verify, Fault, type Millis, type Signer, seededRandom } from '../../src/core.ts';
 import { Swim } from '../../src/gossip/membership/swim.ts';
 import type { SwimInput } from '../../src/gossip/swim-port.ts';
 import type { ProxyConfig } from '../../src/proxy/config.ts';
-import { createCsr } from '../../src/trust/csr.ts';
+import { type JoinToken, parseToken } from '../../src/trust/admission/token.ts';
 import { genesisShare } from '../../src/trust/epoch/crypto-port.ts';
 import { founderPolicy, type TrusteePolicy } from '../../src/trust/epoch/policy.ts';
+import { SoleKey } from '../../src/trust/issuance/sole-key.ts';
+import type { SavedIdentity } from '../../src/trust/issuance/svid.ts';
 import { ThresholdEngine } from '../../src/trust/quorum/engine.ts';
 import type { EngineReport } from '../../src/trust/quorum/engine-port.ts';
 import { defaultEngineTimings } from '../../src/trust/quorum/run.ts';
-import { SoleKey } from '../../src/trust/sole-key.ts';
-import type { SavedIdentity } from '../../src/trust/svid.ts';
-import { type JoinToken, parseToken } from '../../src/trust/token.ts';
+import { createCsr } from '../../src/trust/x509/csr.ts';
 import {
   founder,
   genesis,

@@ -10,7 +10,7 @@ import {
   TypedEventEmitter,
 } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
-import type { Links } from '../../links.ts';
+import type { Links } from '../../network/links.ts';
 import type { World } from '../../world.ts';
 
 /** All that a stream carries. */

@@ -12,7 +12,7 @@ import {
 } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { deltaPubsub, deltaTopic, gossipsubProtocol } from '../../../src/gossip/io/delta-gossipsub.ts';
-import { deliveryMs } from '../../traffic.ts';
+import { deliveryMs } from '../../report/traffic.ts';
 import { type Endpoint, standIn } from './connection.ts';
 
 /** Who is told what a node does. */

@@ -1,8 +1,8 @@
 /** What several kinds of config entry have in common. */
 
 import type { HeaderEdits, HeaderValue } from '../../proxy/policy.ts';
-import { parseDuration } from '../duration.ts';
-import type { Fields } from '../fields.ts';
+import { parseDuration } from '../consul/duration.ts';
+import type { Fields } from '../consul/fields.ts';
 import { serviceNamePattern } from '../kinds.ts';
 import {
   duration,

@@ -5,7 +5,7 @@
  */
 import { Fault } from '../../core.ts';
 import { maxValueBytes } from '../../gossip/replica/record.ts';
-import { Fields, fault, nearest } from '../fields.ts';
+import { Fields, fault, nearest } from '../consul/fields.ts';
 import type { StoredEntry } from '../port.ts';
 import type { Form, JsonSchema } from './form.ts';
 import { type EntryKind, foreignKinds, supportedKinds } from './kinds.ts';

@@ -3,7 +3,7 @@ import { Fault } from '../../core.ts';
 import { compileFilter } from '../../proxy/filter/filter.ts';
 import { instanceShape } from '../../proxy/filter/instance.ts';
 import { compileRegex, maxRegexLength } from '../../proxy/regex/regex.ts';
-import { fault } from '../fields.ts';
+import { fault } from '../consul/fields.ts';
 import { described, type Form, text } from './form.ts';
 
 function compiled(of: Form<string>, compile: (expression: string) => unknown): Form<string> {

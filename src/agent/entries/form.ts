@@ -4,9 +4,9 @@
  * nothing in it that says nothing; what is in normal form already is read as itself.
  */
 import { Fault } from '../../core.ts';
-import { goDuration } from '../consul.ts';
-import { maxDurationMs, parseDuration } from '../duration.ts';
-import { Fields, fault } from '../fields.ts';
+import { goDuration } from '../consul/consul.ts';
+import { maxDurationMs, parseDuration } from '../consul/duration.ts';
+import { Fields, fault } from '../consul/fields.ts';
 
 export type JsonSchema = { readonly [keyword: string]: unknown };
 

@@ -1,6 +1,6 @@
 /** Which HTTP requests are meant: the conditions of routes and of permissions, which differ in little. */
 import type { HeaderMatch, PathMatch, QueryMatch, RequestMatch } from '../../proxy/policy.ts';
-import type { Fields } from '../fields.ts';
+import type { Fields } from '../consul/fields.ts';
 import { headerNameText } from './common.ts';
 import { regex } from './expressions.ts';
 import { flag, list, needed, object, type Read, refuseTogether, text, word } from './form.ts';

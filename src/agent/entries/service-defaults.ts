@@ -8,7 +8,7 @@ import type {
 } from '../../proxy/policy.ts';
 import { defaultUpstream } from '../../proxy/policy-defaults.ts';
 import type { Protocol } from '../../proxy/view.ts';
-import { type Fields, fault } from '../fields.ts';
+import { type Fields, fault } from '../consul/fields.ts';
 import {
   entryFields,
   milliseconds,

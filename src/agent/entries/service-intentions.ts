@@ -3,7 +3,7 @@
 import { precedence, wildcard } from '../../proxy/intentions.ts';
 import type { PermissionPolicy } from '../../proxy/policy.ts';
 import type { IntentionView } from '../../proxy/view.ts';
-import { type Fields, fault } from '../fields.ts';
+import { type Fields, fault } from '../consul/fields.ts';
 import type { StoredEntry } from '../port.ts';
 import { entryFields, peers, places } from './common.ts';
 import {

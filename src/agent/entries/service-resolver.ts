@@ -8,7 +8,7 @@ import type {
   TargetPolicy,
 } from '../../proxy/policy.ts';
 import { defaultBalance } from '../../proxy/policy-defaults.ts';
-import { type Fields, fault } from '../fields.ts';
+import { type Fields, fault } from '../consul/fields.ts';
 import {
   entryFields,
   milliseconds,

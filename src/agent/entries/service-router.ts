@@ -9,7 +9,7 @@ import type {
   RoutePolicy,
   RouterPolicy,
 } from '../../proxy/policy.ts';
-import { type Fields, fault } from '../fields.ts';
+import { type Fields, fault } from '../consul/fields.ts';
 import {
   entryFields,
   headerEdits,

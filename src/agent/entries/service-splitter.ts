@@ -1,6 +1,6 @@
 /** `service-splitter`: shares of a service's requests for subsets of it, or for other services. */
 import type { SplitterPolicy } from '../../proxy/policy.ts';
-import { fault } from '../fields.ts';
+import { fault } from '../consul/fields.ts';
 import { entryFields, headerEdits, headerEditsPolicy, places, serviceName, subsetName } from './common.ts';
 import { described, list, needed, object, percent, type Read } from './form.ts';
 

@@ -10,9 +10,9 @@ import {
   type Signer,
 } from '../../core.ts';
 import { requestJoin } from '../../gossip/io/join.ts';
-import { type Genesis, parseGenesis } from '../../trust/genesis.ts';
-import type { JoinToken } from '../../trust/token.ts';
-import { decodeJoinAnswer, type JoinAnswer, joinRequest } from '../joining.ts';
+import { type Genesis, parseGenesis } from '../../trust/admission/genesis.ts';
+import type { JoinToken } from '../../trust/admission/token.ts';
+import { decodeJoinAnswer, type JoinAnswer, joinRequest } from '../joining/joining.ts';
 import type { SocketAddress } from '../settings.ts';
 
 /** Who let this host in, and where it is. */

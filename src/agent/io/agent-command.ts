@@ -5,7 +5,7 @@ import { flushCompileCache } from 'node:module';
 import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { Fault, messageOf } from '../../core.ts';
-import { nearest } from '../fields.ts';
+import { nearest } from '../consul/fields.ts';
 import {
   type AgentSettings,
   agentSettings,

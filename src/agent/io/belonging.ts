@@ -11,8 +11,9 @@ import { Compile } from 'typebox/compile';
 import { ed25519Verify, Fault, type Millis, messageOf, parseJson } from '../../core.ts';
 import { decodeRecord } from '../../gossip/replica/codec.ts';
 import { slotOf } from '../../gossip/replica/record.ts';
-import { type AdmissionValue, parseAdmission } from '../../trust/admission.ts';
-import { createGenesis, type Genesis, parseGenesis } from '../../trust/genesis.ts';
+import { type AdmissionValue, parseAdmission } from '../../trust/admission/admission.ts';
+import { createGenesis, type Genesis, parseGenesis } from '../../trust/admission/genesis.ts';
+import { type JoinToken, parseToken } from '../../trust/admission/token.ts';
 import {
   hostSeedFile,
   loadOrCreateHostKey,
@@ -24,8 +25,7 @@ import {
   type StoredKey,
   writeSecret,
 } from '../../trust/io/keys.ts';
-import { SoleKey } from '../../trust/sole-key.ts';
-import { type JoinToken, parseToken } from '../../trust/token.ts';
+import { SoleKey } from '../../trust/issuance/sole-key.ts';
 import { GRANT, HOST } from '../kinds.ts';
 import type { AgentSettings, SocketAddress } from '../settings.ts';
 import { askForAdmission, presentAdmission, type Sponsor } from './admission-request.ts';

@@ -2,7 +2,7 @@
 import type { ClientHttp2Session } from 'node:http2';
 import { unescape as unquoted } from 'node:querystring';
 import { messageOf } from '../../core.ts';
-import { goDuration } from '../consul.ts';
+import { goDuration } from '../consul/consul.ts';
 import type { CheckDefinition } from '../kinds.ts';
 import type { Outcome } from './check-outcome.ts';
 import type { Reach } from './check-reach.ts';

@@ -2,7 +2,7 @@
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { request as requestTls } from 'node:https';
 import { messageOf } from '../../core.ts';
-import { goDuration } from '../consul.ts';
+import { goDuration } from '../consul/consul.ts';
 import type { CheckDefinition, CheckStatus } from '../kinds.ts';
 import type { Outcome } from './check-outcome.ts';
 import type { Reach } from './check-reach.ts';

@@ -1,6 +1,6 @@
 /** Script checks: a program of this host, run without a shell; exit 0 passes, 1 warns, else it is critical. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { goDuration } from '../consul.ts';
+import { goDuration } from '../consul/consul.ts';
 import type { CheckDefinition, CheckStatus } from '../kinds.ts';
 import type { Outcome } from './check-outcome.ts';
 

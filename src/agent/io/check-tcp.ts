@@ -1,6 +1,6 @@
 /** TCP checks: passing when a connection is accepted within the timeout. */
 import { connect } from 'node:net';
-import { goDuration } from '../consul.ts';
+import { goDuration } from '../consul/consul.ts';
 import type { CheckDefinition } from '../kinds.ts';
 import type { Outcome } from './check-outcome.ts';
 import type { Reach } from './check-reach.ts';

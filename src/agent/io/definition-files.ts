@@ -6,7 +6,7 @@ import { type FSWatcher, watch } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { byCodeUnit, Fault, messageOf } from '../../core.ts';
-import { parseDefinitions } from '../definition.ts';
+import { parseDefinitions } from '../consul/definition.ts';
 import type { ServiceDefinition } from '../kinds.ts';
 
 /** Everything that files now define, and what is wrong with which file. */

@@ -6,7 +6,7 @@ import { Fault, type Machine, type Millis, messageOf } from '../../core.ts';
 import type { StoreOp } from '../../gossip/port.ts';
 import type { SecretToKeep } from '../../trust/epoch/port.ts';
 import type { AgentEffect, AgentInput } from '../effects.ts';
-import { encodeJoinAnswer } from '../joining.ts';
+import { encodeJoinAnswer } from '../joining/joining.ts';
 
 export interface WritableStore {
   /**

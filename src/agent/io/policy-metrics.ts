@@ -1,7 +1,7 @@
 /** What is counted of policy: how much there is, and how far it has come. */
 import type { AgentCore } from '../core.ts';
 import { supportedKinds } from '../entries/kinds.ts';
-import { policyReceiptOf } from '../receipts.ts';
+import { policyReceiptOf } from '../policy/receipts.ts';
 import { type Add, single } from './samples.ts';
 
 export function policyMetrics(

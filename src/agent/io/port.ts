@@ -5,17 +5,19 @@ import type { DataPlane, DataPlaneStats } from '../../proxy/dataplane.ts';
 import type { OnTap, TapFilter } from '../../proxy/observe/tap.ts';
 import type { IdentityView, MeshView } from '../../proxy/view.ts';
 import type { OperatorStanding } from '../../trust/authority.ts';
-import type { CaStatus } from '../ca-port.ts';
-import type { Catalog, HostEntry, Topic } from '../catalog.ts';
+import type { CaStatus } from '../ca/ca-port.ts';
+import type { DenialStatus } from '../ca/denial-port.ts';
+import { listDenials } from '../ca/denials.ts';
+import type { Catalog, HostEntry, Topic } from '../catalog/catalog.ts';
+import { type ForcedDeparture, forcedDeparture } from '../catalog/member-status.ts';
 import type { AgentCore } from '../core.ts';
-import type { DenialStatus } from '../denial-port.ts';
-import { listDenials } from '../denials.ts';
 import { diagnose, type ShellFacts } from '../diagnosis.ts';
 import type { AgentInput } from '../effects.ts';
 import { type EntryVersion, historyOf } from '../entries/history.ts';
 import { EventLog } from '../events.ts';
+import { listTokens } from '../joining/tokens.ts';
 import type { ServiceDefinition } from '../kinds.ts';
-import { type ForcedDeparture, forcedDeparture } from '../member-status.ts';
+import { type Convergence, policyReceiptOf } from '../policy/receipts.ts';
 import type {
   AgentPort,
   AgentSelf,
@@ -26,8 +28,6 @@ import type {
   RootStatus,
   TokenStatus,
 } from '../port.ts';
-import { type Convergence, policyReceiptOf } from '../receipts.ts';
-import { listTokens } from '../tokens.ts';
 
 export interface LocalPortOptions {
   readonly core: AgentCore;

@@ -1,7 +1,7 @@
 /** What is counted of certificates and of the root that they come from. */
-import type { CaStatus } from '../ca-port.ts';
+import type { CaStatus } from '../ca/ca-port.ts';
+import { issuanceBoundsMs } from '../ca/issuance-stats.ts';
 import type { AgentCore } from '../core.ts';
-import { issuanceBoundsMs } from '../issuance-stats.ts';
 import { type Add, histogramLines, single } from './samples.ts';
 
 export interface TrustSources {

@@ -1,6 +1,6 @@
 /** What may follow an epoch: what everybody can check of it for ever, and what trustees check with their own eyes. */
 import { Fault, type HostId, type Millis } from '../../core.ts';
-import { precedes } from '../admission.ts';
+import { precedes } from '../admission/admission.ts';
 import { type EpochDescriptor, type EpochPlan, historyAfter, keepsKey } from './descriptor.ts';
 import { type ColdWish, coldPlanFor, rowOf, type TrusteePolicy } from './policy.ts';
 import {

@@ -3,7 +3,7 @@
  * whoever has a seat keeps it until it has been absent for long or is gone.
  */
 import type { HostId, Millis } from '../../core.ts';
-import { precedes } from '../admission.ts';
+import { precedes } from '../admission/admission.ts';
 import { rowOf, type SeatRow, type TrusteePolicy } from './policy.ts';
 
 /** What a host knows of another that may be, or is, a trustee. */

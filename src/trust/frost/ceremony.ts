@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { assert, ByteReader, ByteWriter, Fault, type HostId } from '../../core.ts';
-import { maxTrustDomainLength, trustDomainPattern } from '../spiffe.ts';
+import { maxTrustDomainLength, trustDomainPattern } from '../x509/spiffe.ts';
 import { type ColdSeats, maxColdSeats } from './cold.ts';
 import { combine, type Element, type Scalar } from './group.ts';
 import { areColdSeats, areSeats, GroupKey, isSoundThreshold } from './keys.ts';

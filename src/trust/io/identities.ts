@@ -2,8 +2,8 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Fault, messageOf } from '../../core.ts';
-import { labelPattern } from '../spiffe.ts';
-import { maxServices, type SavedIdentity } from '../svid.ts';
+import { maxServices, type SavedIdentity } from '../issuance/svid.ts';
+import { labelPattern } from '../x509/spiffe.ts';
 import { deleteSecret, readSecret, writeSecret } from './keys.ts';
 
 const suffix = '.identity.pem';

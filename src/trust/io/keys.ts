@@ -8,8 +8,8 @@ import { type FileHandle, mkdir, open, rename, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { ed25519Signer, Fault, messageOf, type Signer } from '../../core.ts';
-import { createCsr } from '../csr.ts';
-import { encodeOperatorToken, parseOperatorToken } from '../token.ts';
+import { encodeOperatorToken, parseOperatorToken } from '../admission/token.ts';
+import { createCsr } from '../x509/csr.ts';
 
 export const hostSeedFile = 'host.seed';
 export const rootSeedFile = 'root-g0.seed';

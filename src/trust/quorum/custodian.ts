@@ -4,7 +4,6 @@
  * later seats later; that two did the same harms nobody, since each result proves itself.
  */
 import { type Machine, type Millis, type Random, unreachable } from '../../core.ts';
-import { wholeSeconds } from '../root.ts';
 import {
   type RootCertificates,
   type RootTurn,
@@ -13,7 +12,8 @@ import {
   turnKey,
   turnStatement,
 } from '../root-record.ts';
-import { assembleCertificate, pemOf } from '../x509.ts';
+import { wholeSeconds } from '../x509/root.ts';
+import { assembleCertificate, pemOf } from '../x509/x509.ts';
 import {
   encodeRootRequest,
   encodeTurnRequest,

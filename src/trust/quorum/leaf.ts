@@ -1,11 +1,11 @@
 /** Certificates of services as one purpose of a quorum: how trustees judge them, and how a host asks for its own. */
 import { Fault, type HostId, type Millis } from '../../core.ts';
 import type { TrustBundle } from '../bundle.ts';
-import { parseCsr } from '../csr.ts';
-import { decodeIssueRequest, encodeIssueReply, leafFieldsOf } from '../issuance.ts';
-import type { IssuerStoreOp } from '../issuance-log.ts';
-import { type LeafRules, subjectOf } from '../leaf-rules.ts';
-import { assembleCertificate, buildLeafTbs } from '../x509.ts';
+import { decodeIssueRequest, encodeIssueReply, leafFieldsOf } from '../issuance/issuance.ts';
+import { type LeafRules, subjectOf } from '../issuance/leaf-rules.ts';
+import type { IssuerStoreOp } from '../log/issuance-log.ts';
+import { parseCsr } from '../x509/csr.ts';
+import { assembleCertificate, buildLeafTbs } from '../x509/x509.ts';
 import { encodePurpose, leafTag, type PurposeJudge, type Verdict } from './purpose.ts';
 
 type Roots = Pick<TrustBundle, 'get'>;

@@ -4,7 +4,7 @@
  * can have anything else signed. A kind that nobody judges is never signed.
  */
 import { Fault, type HostId, type Millis } from '../../core.ts';
-import type { IssuerStoreOp, SignedSubject } from '../issuance-log.ts';
+import type { IssuerStoreOp, SignedSubject } from '../log/issuance-log.ts';
 
 /** A service's certificate: the rest is an `IssueRequest`. Others are given out where their judges are made. */
 export const leafTag = 1;

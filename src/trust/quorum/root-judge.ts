@@ -1,8 +1,8 @@
 /** Roots themselves as purposes of a quorum: their certificates, and the turns of their lives. */
 import type { HostId, Millis } from '../../core.ts';
-import { backdateMs, wholeSeconds } from '../root.ts';
-import { trustDomainId } from '../spiffe.ts';
-import { ed25519Spki, serialNumber } from '../x509.ts';
+import { backdateMs, wholeSeconds } from '../x509/root.ts';
+import { trustDomainId } from '../x509/spiffe.ts';
+import { ed25519Spki, serialNumber } from '../x509/x509.ts';
 import type { PurposeJudge, Verdict } from './purpose.ts';
 import {
   decodeRootRequest,

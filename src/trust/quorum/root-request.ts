@@ -5,10 +5,10 @@
 import { ByteReader, ByteWriter, Fault, type HostId, type Millis } from '../../core.ts';
 import type { BundledRoot } from '../bundle.ts';
 import { latestTime } from '../fields.ts';
-import { backdateMs, wholeSeconds } from '../root.ts';
 import { maxGeneration, type RootTurn, type Turn, turnStatement } from '../root-record.ts';
 import { clockSkewMs } from '../statement.ts';
-import { buildRootTbs, type RootName } from '../x509.ts';
+import { backdateMs, wholeSeconds } from '../x509/root.ts';
+import { buildRootTbs, type RootName } from '../x509/x509.ts';
 
 /** A certificate for the key of `subject` by that of `issuer`: itself, or the generation before. */
 export interface RootRequest {

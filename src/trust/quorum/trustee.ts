@@ -7,8 +7,8 @@
 import { assert, earliest, Fault, type HostId, type Machine, type Millis, unreachable } from '../../core.ts';
 import type { ShareName } from '../epoch/crypto-port.ts';
 import { maxNonces, nonceLifetimeMs } from '../frost/nonce-pool.ts';
-import { digestOf, type IssuanceEntry, type IssuanceLog, type IssuerStoreOp } from '../issuance-log.ts';
-import { RateLimiter } from '../rate.ts';
+import { RateLimiter } from '../issuance/rate.ts';
+import { digestOf, type IssuanceEntry, type IssuanceLog, type IssuerStoreOp } from '../log/issuance-log.ts';
 import type { EngineOrder, EngineReport } from './engine-port.ts';
 import {
   decodeQuorumMessage,

@@ -4,7 +4,7 @@ import { seal } from '../../../src/agent/envelope.ts';
 import { SERVICE } from '../../../src/agent/kinds.ts';
 import { ed25519Signer, encodeJson, Fault, type Signer } from '../../../src/core.ts';
 import { encodeRecord } from '../../../src/gossip/replica/codec.ts';
-import { encodeIssueReply } from '../../../src/trust/issuance.ts';
+import { encodeIssueReply } from '../../../src/trust/issuance/issuance.ts';
 import { checkOf, definitionOf } from '../../support/agent.ts';
 import { type Answer, Flock, operator, signerOf } from '../../support/flock.ts';
 

@@ -1,7 +1,7 @@
 /** A host whose part in the root cannot be read any more: it serves on, and signs and promises nothing. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { CaLog } from '../../../src/agent/ca-port.ts';
+import type { CaLog } from '../../../src/agent/ca/ca-port.ts';
 import { diagnose } from '../../../src/agent/diagnosis.ts';
 import { Fault } from '../../../src/core.ts';
 import { standardPolicy } from '../../../src/trust/epoch/policy.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { forcedDeparture } from '../../../src/agent/catalog/member-status.ts';
 import { diagnose } from '../../../src/agent/diagnosis.ts';
 import { shortId } from '../../../src/agent/kinds.ts';
-import { forcedDeparture } from '../../../src/agent/member-status.ts';
 import type { ForcedLeave } from '../../../src/agent/port.ts';
 import { ed25519Signer, encodeJson, type Signer } from '../../../src/core.ts';
 import { encodeRecord } from '../../../src/gossip/replica/codec.ts';

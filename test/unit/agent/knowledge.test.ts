@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ADMISSION, HOST, SERVICE } from '../../../src/agent/kinds.ts';
-import { createFounderAdmission } from '../../../src/trust/admission.ts';
+import { createFounderAdmission } from '../../../src/trust/admission/admission.ts';
 import { definitionOf } from '../../support/agent.ts';
 import { KnownMesh, recordOf, selfId } from '../../support/records.ts';
 import { genesis } from '../trust/mesh.ts';

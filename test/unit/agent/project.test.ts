@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
-import { Catalog } from '../../../src/agent/catalog.ts';
-import { nodeJson, serviceJson } from '../../../src/agent/consul.ts';
-import { parseDefinition } from '../../../src/agent/definition.ts';
+import { Catalog } from '../../../src/agent/catalog/catalog.ts';
+import { parseVipRange, VipPool } from '../../../src/agent/catalog/vips.ts';
+import { nodeJson, serviceJson } from '../../../src/agent/consul/consul.ts';
+import { parseDefinition } from '../../../src/agent/consul/definition.ts';
 import { policyViewOf } from '../../../src/agent/entries/view.ts';
 import { CHECK, HOST, SERVICE, type ServiceDefinition } from '../../../src/agent/kinds.ts';
 import type { PolicyStore } from '../../../src/agent/port.ts';
 import { type ProjectionInput, Projector, project } from '../../../src/agent/project.ts';
-import { parseVipRange, VipPool } from '../../../src/agent/vips.ts';
 import type { MemberState } from '../../../src/gossip/port.ts';
 import { instanceData } from '../../../src/proxy/filter/instance.ts';
 import type { MeshView } from '../../../src/proxy/view.ts';

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ed25519Verify, encodeJson } from '../../../src/core.ts';
-import { createGrant, encodeGrant, parseGrant, revokeGrant } from '../../../src/trust/grant.ts';
-import { certifyRoot, createRootCertificate, type Root, readRoot } from '../../../src/trust/root.ts';
+import { createGrant, encodeGrant, parseGrant, revokeGrant } from '../../../src/trust/admission/grant.ts';
 import { encodeRootCertificates } from '../../../src/trust/root-record.ts';
 import type { TrustState } from '../../../src/trust/state.ts';
 import type { SignedStatement } from '../../../src/trust/statement.ts';
-import { pemOf } from '../../../src/trust/x509.ts';
+import { certifyRoot, createRootCertificate, type Root, readRoot } from '../../../src/trust/x509/root.ts';
+import { pemOf } from '../../../src/trust/x509/x509.ts';
 import {
   admissionStatement,
   faultCode,

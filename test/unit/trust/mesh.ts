@@ -6,10 +6,14 @@ import {
   createAdmission,
   createFounderAdmission,
   encodeAdmission,
-} from '../../../src/trust/admission.ts';
-import { createGenesis, type Genesis } from '../../../src/trust/genesis.ts';
-import { createGrant, encodeGrant, type GrantTerms, type GrantValue } from '../../../src/trust/grant.ts';
-import { certifyRoot, createRootCertificate } from '../../../src/trust/root.ts';
+} from '../../../src/trust/admission/admission.ts';
+import { createGenesis, type Genesis } from '../../../src/trust/admission/genesis.ts';
+import {
+  createGrant,
+  encodeGrant,
+  type GrantTerms,
+  type GrantValue,
+} from '../../../src/trust/admission/grant.ts';
 import {
   encodeRootCertificates,
   encodeRootTurn,
@@ -20,7 +24,8 @@ import {
 } from '../../../src/trust/root-record.ts';
 import { TrustState } from '../../../src/trust/state.ts';
 import type { SignedStatement } from '../../../src/trust/statement.ts';
-import { pemOf } from '../../../src/trust/x509.ts';
+import { certifyRoot, createRootCertificate } from '../../../src/trust/x509/root.ts';
+import { pemOf } from '../../../src/trust/x509/x509.ts';
 
 export const startedAt: Millis = Date.UTC(2026, 0, 15, 12, 0, 0);
 export const hour = 3_600_000;

@@ -2,8 +2,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { Fault } from '../../../core.ts';
-import type { CaLog, CaRoot, CaStatus, RootRotation } from '../../ca-port.ts';
-import { parseDuration } from '../../duration.ts';
+import type { CaLog, CaRoot, CaStatus, RootRotation } from '../../ca/ca-port.ts';
+import { parseDuration } from '../../consul/duration.ts';
 import { addDenyCommands } from './deny-commands.ts';
 import { type CommonOptions, common, type Invocation, operatorCommand, run, segment } from './invocation.ts';
 import { ago, type Cell, print, printable, printJson, type Tone, table, tinted } from './output.ts';

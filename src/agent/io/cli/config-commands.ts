@@ -1,7 +1,7 @@
 /** `config` and `apply`: the entries that make up the policy of the whole mesh, and what they said before. */
 import type { Command } from 'commander';
 import { Fault } from '../../../core.ts';
-import { parseDuration } from '../../duration.ts';
+import { parseDuration } from '../../consul/duration.ts';
 import type { DryRun } from '../../entries/dry-run.ts';
 import { type Difference, differences } from '../../entries/history.ts';
 import { supportedKinds } from '../../entries/kinds.ts';

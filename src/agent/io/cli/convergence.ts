@@ -1,6 +1,6 @@
 /** Waiting until every live host's proxy has taken a write on, and saying who has not. */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Convergence } from '../../receipts.ts';
+import type { Convergence } from '../../policy/receipts.ts';
 import type { Invocation } from './invocation.ts';
 import { ago, printable, tinted } from './output.ts';
 

@@ -1,7 +1,7 @@
 /** `ca deny`: hosts and certificates that are refused for good. */
 import type { Command } from 'commander';
-import type { DenialAnswer, DenialStatus } from '../../denial-port.ts';
-import type { MemberStatus } from '../../member-status.ts';
+import type { DenialAnswer, DenialStatus } from '../../ca/denial-port.ts';
+import type { MemberStatus } from '../../catalog/member-status.ts';
 import { type CommonOptions, common, type Invocation, operatorCommand, run } from './invocation.ts';
 import { ago, printable, table } from './output.ts';
 import { notEmpty, reason } from './values.ts';

@@ -1,7 +1,7 @@
 /** `explain`: what becomes of a call, who says so, and what would change it. */
 import type { Command } from 'commander';
 import type { RateLimit } from '../../../proxy/policy.ts';
-import type { ExplainedTarget, Explanation, Provenance } from '../../explain.ts';
+import type { ExplainedTarget, Explanation, Provenance } from '../../policy/explain.ts';
 import { type CommonOptions, common, run } from './invocation.ts';
 import { printable, type Tone, table, tinted } from './output.ts';
 import { anotherHeader, destinationArgument, methodName, requestPath, serviceArgument } from './values.ts';

@@ -1,7 +1,7 @@
 /** Files that users hand to commands: JSON or YAML, read whole, faults in one line that starts with the path. */
 import { createReadStream } from 'node:fs';
 import { Fault, messageOf } from '../../../core.ts';
-import { parseDefinitions } from '../../definition.ts';
+import { parseDefinitions } from '../../consul/definition.ts';
 import type { ParsedEntry } from '../../entries/entry.ts';
 import type { ServiceDefinition } from '../../kinds.ts';
 

@@ -1,6 +1,6 @@
 /** `members`, `check`, `leave`: the mesh and this agent in it. */
 import type { Command } from 'commander';
-import type { MemberStatus } from '../../member-status.ts';
+import type { MemberStatus } from '../../catalog/member-status.ts';
 import type { Finding, ForcedLeave } from '../../port.ts';
 import { type CommonOptions, common, operatorCommand, run, segment } from './invocation.ts';
 import { ago, type Cell, print, printable, type Tone, table, tinted } from './output.ts';

@@ -6,9 +6,9 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { ed25519Signer, Fault } from '../../../core.ts';
-import type { CaStatus } from '../../ca-port.ts';
-import { parseDuration } from '../../duration.ts';
-import type { RecoveryStatus } from '../../recovery-port.ts';
+import type { CaStatus } from '../../ca/ca-port.ts';
+import type { RecoveryStatus } from '../../ca/recovery-port.ts';
+import { parseDuration } from '../../consul/duration.ts';
 import { type CommonOptions, type Invocation, operatorCommand, run } from './invocation.ts';
 import { print, printable } from './output.ts';
 import { coldSeats, notEmpty, waitTimeout } from './values.ts';
@@ -23,7 +23,7 @@ interface CreateOptions extends CommonOptions {
 async function createKey(options: CreateOptions): Promise<void> {
   await run(options, async (invocation) => {
     const { readSecret, writeSecret } = await import('../../../trust/io/keys.ts');
-    const { encodeRecoveryKey } = await import('../../../trust/token.ts');
+    const { encodeRecoveryKey } = await import('../../../trust/admission/token.ts');
     const operatorToken = await invocation.operatorToken();
     if ((await readSecret(options.out)) !== null)
       throw new Fault('refused', `${options.out} is there already: choose another file`);
@@ -131,7 +131,7 @@ async function newRoot(
 /** The recovery key, as it is used; it is read, and left where it is. */
 async function coldKeyIn(file: string) {
   const { readSecret } = await import('../../../trust/io/keys.ts');
-  const { parseRecoveryKey } = await import('../../../trust/token.ts');
+  const { parseRecoveryKey } = await import('../../../trust/admission/token.ts');
   const { recipientOf } = await import('../../../trust/frost/key-agreement.ts');
   const text = await readSecret(file);
   if (text === null) throw new Fault('recovery-key-missing', `there is no recovery key at ${file}`);

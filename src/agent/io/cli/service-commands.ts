@@ -1,8 +1,8 @@
 /** `services`, `register`, `deregister`, `maint`, `validate`: what runs on hosts. */
 import type { Command } from 'commander';
 import { Fault } from '../../../core.ts';
-import { toConsul } from '../../definition.ts';
-import { nearest } from '../../fields.ts';
+import { toConsul } from '../../consul/definition.ts';
+import { nearest } from '../../consul/fields.ts';
 import { readDefinitions, readEither } from './files.ts';
 import { type CommonOptions, common, type Invocation, run, segment } from './invocation.ts';
 import { printable, table } from './output.ts';

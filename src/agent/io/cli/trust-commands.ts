@@ -1,8 +1,8 @@
 /** `token`: who is let in. */
 import { type Command, Option } from 'commander';
 import { Fault } from '../../../core.ts';
-import { grantRoles } from '../../../trust/grant.ts';
-import { encodeOperatorToken } from '../../../trust/token.ts';
+import { grantRoles } from '../../../trust/admission/grant.ts';
+import { encodeOperatorToken } from '../../../trust/admission/token.ts';
 import type { CreatedToken, RevokedToken, TokenStatus } from '../../port.ts';
 import { type CommonOptions, common, type Invocation, operatorCommand, run, segment } from './invocation.ts';
 import { type Cell, print, printJson, table } from './output.ts';

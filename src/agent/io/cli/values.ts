@@ -4,9 +4,9 @@
  */
 import { Argument, InvalidArgumentError } from 'commander';
 import { Fault } from '../../../core.ts';
-import { grantRoles, maxGrantServices, maxGrantUses } from '../../../trust/grant.ts';
-import { idPattern } from '../../check-definition.ts';
-import { parseDuration, parseDurationBetween } from '../../duration.ts';
+import { grantRoles, maxGrantServices, maxGrantUses } from '../../../trust/admission/grant.ts';
+import { idPattern } from '../../consul/check-definition.ts';
+import { parseDuration, parseDurationBetween } from '../../consul/duration.ts';
 import { supportedKinds } from '../../entries/kinds.ts';
 import { serviceNamePattern } from '../../kinds.ts';
 import { maxTokenTtlMs, minTokenTtlMs } from '../../port.ts';

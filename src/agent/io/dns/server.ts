@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { createServer, isIPv6, type Server, type Socket } from 'node:net';
 import { Fault, messageOf, type Random } from '../../../core.ts';
 import type { MeshView } from '../../../proxy/view.ts';
-import { answer, type DnsView } from '../../dns.ts';
-import { encodeAnswer, parseQuery, sizeLimit } from '../../dns-wire.ts';
+import { answer, type DnsView } from '../../dns/dns.ts';
+import { encodeAnswer, parseQuery, sizeLimit } from '../../dns/dns-wire.ts';
 import type { AgentPort } from '../../port.ts';
 import type { SocketAddress } from '../../settings.ts';
 

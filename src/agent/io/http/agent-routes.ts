@@ -2,7 +2,8 @@
 
 import { byCodeUnit, Fault } from '../../../core.ts';
 import { type Demand, refusalOfReplacement } from '../../access.ts';
-import { worse } from '../../catalog.ts';
+import { worse } from '../../catalog/catalog.ts';
+import { maintenanceCheckId } from '../../catalog/registry.ts';
 import {
   agentHealthJson,
   agentServiceJson,
@@ -12,11 +13,10 @@ import {
   memberJson,
   nodeMeta,
   nodeUuid,
-} from '../../consul.ts';
-import { agentServiceShape, memberShape } from '../../consul-shapes.ts';
-import { parseDefinition } from '../../definition.ts';
+} from '../../consul/consul.ts';
+import { agentServiceShape, memberShape } from '../../consul/consul-shapes.ts';
+import { parseDefinition } from '../../consul/definition.ts';
 import type { CheckStatus, ServiceDefinition } from '../../kinds.ts';
-import { maintenanceCheckId } from '../../registry.ts';
 import { rows, values } from './filtered.ts';
 import {
   type Answer,

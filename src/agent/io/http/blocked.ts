@@ -1,7 +1,7 @@
 /** Holds a request back until what it asks about has changed, its time is up, or its client is gone. */
 import type { ServerResponse } from 'node:http';
 import { mustWait, parseWait, type Waiters, withJitter } from '../../blocking.ts';
-import type { Topic } from '../../catalog.ts';
+import type { Topic } from '../../catalog/catalog.ts';
 import type { ApiContext, ApiRequest, Route } from './route.ts';
 
 export interface Blocked {

@@ -1,15 +1,15 @@
 /** The certificate authority: its state, its roots at Consul's paths, and what operators have it do. */
 import { Type } from 'typebox';
 import { Fault } from '../../../core.ts';
-import { csrOfPem, parseCsr } from '../../../trust/csr.ts';
-import { maxTtlMs, minTtlMs } from '../../../trust/leaf-rules.ts';
-import { parseSpiffeId } from '../../../trust/spiffe.ts';
+import { maxTtlMs, minTtlMs } from '../../../trust/issuance/leaf-rules.ts';
+import { csrOfPem, parseCsr } from '../../../trust/x509/csr.ts';
+import { parseSpiffeId } from '../../../trust/x509/spiffe.ts';
 import type { Demand } from '../../access.ts';
-import { authorize, parseAuthorize } from '../../authorize.ts';
-import type { SignedChain } from '../../ca-port.ts';
-import { caLeafJson } from '../../consul-leaf.ts';
-import { caRootsJson } from '../../consul-roots.ts';
-import { parseDurationBetween } from '../../duration.ts';
+import type { SignedChain } from '../../ca/ca-port.ts';
+import { authorize, parseAuthorize } from '../../consul/authorize.ts';
+import { caLeafJson } from '../../consul/consul-leaf.ts';
+import { caRootsJson } from '../../consul/consul-roots.ts';
+import { parseDurationBetween } from '../../consul/duration.ts';
 import type { ServiceDefinition } from '../../kinds.ts';
 import { leafTopic } from '../../port.ts';
 import { recoveryRoutes } from './recovery-routes.ts';

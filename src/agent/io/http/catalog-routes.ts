@@ -2,10 +2,10 @@
 
 import { byCodeUnit, type HostId } from '../../../core.ts';
 import { compileFilter } from '../../../proxy/filter/filter.ts';
-import type { HostEntry, ServiceEntry } from '../../catalog.ts';
-import { catalogServiceJson, nodeJson, nodeMeta, serviceJson, sidecarJson } from '../../consul.ts';
-import { catalogServiceShape, nodeShape, serviceShape } from '../../consul-shapes.ts';
-import { byNearness } from '../../nearness.ts';
+import type { HostEntry, ServiceEntry } from '../../catalog/catalog.ts';
+import { byNearness } from '../../catalog/nearness.ts';
+import { catalogServiceJson, nodeJson, nodeMeta, serviceJson, sidecarJson } from '../../consul/consul.ts';
+import { catalogServiceShape, nodeShape, serviceShape } from '../../consul/consul-shapes.ts';
 import { below, rows, values } from './filtered.ts';
 import { type ApiContext, type ApiRequest, datacenterOf, hostOf, json, type Route } from './route.ts';
 

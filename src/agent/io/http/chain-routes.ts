@@ -1,7 +1,7 @@
 /** `/v1/discovery-chain`: what policy makes of a service, as a graph. */
 import { Fault } from '../../../core.ts';
-import { type ChainOverrides, noOverrides, parseChainOverrides } from '../../chain-overrides.ts';
-import { discoveryChain } from '../../discovery-chain.ts';
+import { type ChainOverrides, noOverrides, parseChainOverrides } from '../../consul/chain-overrides.ts';
+import { discoveryChain } from '../../consul/discovery-chain.ts';
 import { serviceNamePattern } from '../../kinds.ts';
 import {
   type Answer,

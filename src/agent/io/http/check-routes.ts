@@ -2,11 +2,11 @@
 
 import { Fault } from '../../../core.ts';
 import type { Demand } from '../../access.ts';
-import { type CheckEntry, hostCheckId } from '../../catalog.ts';
-import { parseCheckRegistration } from '../../check-definition.ts';
-import { checkDefinitionOf, checkJson } from '../../consul.ts';
-import { checkShape } from '../../consul-shapes.ts';
-import { Fields } from '../../fields.ts';
+import { type CheckEntry, hostCheckId } from '../../catalog/catalog.ts';
+import { parseCheckRegistration } from '../../consul/check-definition.ts';
+import { checkDefinitionOf, checkJson } from '../../consul/consul.ts';
+import { checkShape } from '../../consul/consul-shapes.ts';
+import { Fields } from '../../consul/fields.ts';
 import type { CheckStatus, ServiceDefinition } from '../../kinds.ts';
 import { values } from './filtered.ts';
 import { type Answer, type ApiContext, type ApiRequest, bodyJson, json, type Route, text } from './route.ts';

@@ -5,7 +5,7 @@
  */
 import type { Socket } from 'node:net';
 import { Fault, type Millis } from '../../../core.ts';
-import { RateLimiter, type RateLimits } from '../../../trust/rate.ts';
+import { RateLimiter, type RateLimits } from '../../../trust/issuance/rate.ts';
 import type { Authority, Caller } from '../../access.ts';
 
 /** A change is synced to disk and told to the whole mesh. Reports of TTL checks are changes too. */

@@ -1,11 +1,11 @@
 /** `/v1/config`: Consul's config entries, the policy that holds for the whole mesh. */
 import { Fault } from '../../../core.ts';
 import { maxValueBytes } from '../../../gossip/replica/record.ts';
-import type { Json } from '../../consul.ts';
+import type { Json } from '../../consul/consul.ts';
+import { spelledAs } from '../../consul/fields.ts';
 import { entrySchema, formOf, parseConfigEntry } from '../../entries/entry.ts';
 import { completed, entryShape } from '../../entries/filter.ts';
 import { supportedKinds } from '../../entries/kinds.ts';
-import { spelledAs } from '../../fields.ts';
 import type { StoredEntry } from '../../port.ts';
 import type { Keep } from './filtered.ts';
 import { type ApiContext, type ApiRequest, bodyJson, json, operatorOf, type Route } from './route.ts';

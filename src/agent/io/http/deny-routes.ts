@@ -2,7 +2,7 @@
 import { Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { Fault, type HostId, isHex } from '../../../core.ts';
-import { type Denied, maxReasonLength } from '../../../trust/denial.ts';
+import { type Denied, maxReasonLength } from '../../../trust/admission/denial.ts';
 import { type ApiContext, bodyJson, hostOf, json, operatorOf, type Route } from './route.ts';
 
 export const denyBody = Type.Object(

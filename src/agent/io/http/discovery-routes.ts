@@ -1,5 +1,5 @@
 /** Where monitoring finds what there is to scrape. */
-import { targetGroups } from '../../prometheus-targets.ts';
+import { targetGroups } from '../../consul/prometheus-targets.ts';
 import { instancesOf, listQuery } from './catalog-routes.ts';
 import { json, type Route } from './route.ts';
 

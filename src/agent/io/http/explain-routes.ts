@@ -2,8 +2,8 @@
 import { Fault } from '../../../core.ts';
 import type { Call } from '../../../proxy/explain.ts';
 import type { HeaderValue } from '../../../proxy/policy.ts';
-import { explain } from '../../explain.ts';
 import { serviceNamePattern } from '../../kinds.ts';
+import { explain } from '../../policy/explain.ts';
 import { type ApiRequest, json, needed, type Route, switchedOn } from './route.ts';
 
 const methodPattern = /^[A-Za-z]{1,32}$/;

@@ -1,9 +1,9 @@
 /** `/v1/health`: instances and checks with their status. */
 
 import { Fault } from '../../../core.ts';
-import type { CheckEntry, HostEntry } from '../../catalog.ts';
-import { allChecksOf, checkJson, healthJson, serviceJson, sidecarJson } from '../../consul.ts';
-import { checkShape, healthShape } from '../../consul-shapes.ts';
+import type { CheckEntry, HostEntry } from '../../catalog/catalog.ts';
+import { allChecksOf, checkJson, healthJson, serviceJson, sidecarJson } from '../../consul/consul.ts';
+import { checkShape, healthShape } from '../../consul/consul-shapes.ts';
 import { hostsOf, hostTopic, instancesOf, listQuery, serviceTopic } from './catalog-routes.ts';
 import { rows } from './filtered.ts';
 import { type ApiContext, type ApiRequest, hostOf, json, type Route, switchedOn } from './route.ts';

@@ -1,8 +1,8 @@
 /** `/v1/connect/intentions`: who may call whom, one pair at a time, over the `service-intentions` entries. */
 import { Fault } from '../../../core.ts';
-import { intentionShape } from '../../consul-shapes.ts';
+import { intentionShape } from '../../consul/consul-shapes.ts';
 import type { ParsedEntry } from '../../entries/entry.ts';
-import type { ImaginedRequest } from '../../imagined-request.ts';
+import type { ImaginedRequest } from '../../policy/imagined-request.ts';
 import {
   checkIntention,
   exactIntention,
@@ -12,7 +12,7 @@ import {
   parseIntention,
   removeIntention,
   upsertIntention,
-} from '../../intentions.ts';
+} from '../../policy/intentions.ts';
 import { rows } from './filtered.ts';
 import { type ApiContext, type ApiRequest, bodyJson, json, needed, operatorOf, type Route } from './route.ts';
 

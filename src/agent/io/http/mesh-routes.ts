@@ -2,11 +2,11 @@
 import { Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { Fault, type HostId } from '../../../core.ts';
-import { grantRoles, maxGrantServices, maxGrantUses } from '../../../trust/grant.ts';
-import { labelPattern } from '../../../trust/spiffe.ts';
-import type { HostEntry } from '../../catalog.ts';
-import { parseDurationBetween } from '../../duration.ts';
-import { memberStatuses } from '../../member-status.ts';
+import { grantRoles, maxGrantServices, maxGrantUses } from '../../../trust/admission/grant.ts';
+import { labelPattern } from '../../../trust/x509/spiffe.ts';
+import type { HostEntry } from '../../catalog/catalog.ts';
+import { memberStatuses } from '../../catalog/member-status.ts';
+import { parseDurationBetween } from '../../consul/duration.ts';
 import { maxTokenTtlMs, minTokenTtlMs } from '../../port.ts';
 import {
   type Answer,

@@ -1,6 +1,6 @@
 /** For those who run the machine: liveness, metrics, and the document that describes this API. */
 import { cpus, freemem, hostname, loadavg, type as osType, totalmem, uptime } from 'node:os';
-import { consulMetrics } from '../../consul-metrics.ts';
+import { consulMetrics } from '../../consul/consul-metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { json, type Route, text } from './route.ts';
 

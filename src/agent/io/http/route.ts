@@ -3,7 +3,7 @@ import type { TSchema } from 'typebox';
 import { Fault, type HostId, parseJson, type Signer } from '../../../core.ts';
 import type { Shape } from '../../../proxy/filter/shape.ts';
 import type { Authority, Caller, Demand } from '../../access.ts';
-import type { HostEntry, ServiceEntry, Topic } from '../../catalog.ts';
+import type { HostEntry, ServiceEntry, Topic } from '../../catalog/catalog.ts';
 import type { AgentPort } from '../../port.ts';
 import type { EventStreams } from './event-stream.ts';
 import type { Keep } from './filtered.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { belong as belongWith } from '../../../../src/agent/io/belonging.ts';
-import { encodeJoinAnswer } from '../../../../src/agent/joining.ts';
+import { encodeJoinAnswer } from '../../../../src/agent/joining/joining.ts';
 import { type AgentSettings, agentSettings, type RawOptions } from '../../../../src/agent/settings.ts';
 import { Fault, type Millis } from '../../../../src/core.ts';
 import { type JoinHandler, JoinServer } from '../../../../src/gossip/io/join.ts';

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
-import type { DenialAnswer, DenialStatus } from '../../../../src/agent/denial-port.ts';
+import type { DenialAnswer, DenialStatus } from '../../../../src/agent/ca/denial-port.ts';
 import { serialIn } from '../../../../src/agent/io/cli/deny-commands.ts';
 import { hostValue, operatorKey } from '../../../support/agent.ts';
 import { operatorToken, startApi, type TestApi } from '../../../support/api.ts';

@@ -3,7 +3,7 @@ import { type TestContext, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import type { AgentEffect, AgentInput } from '../../../../src/agent/effects.ts';
 import { Driver } from '../../../../src/agent/io/driver.ts';
-import { decodeJoinAnswer } from '../../../../src/agent/joining.ts';
+import { decodeJoinAnswer } from '../../../../src/agent/joining/joining.ts';
 import { Fault, type Millis } from '../../../../src/core.ts';
 import type { StoreOp } from '../../../../src/gossip/port.ts';
 

@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { ed25519Verify, Fault } from '../../../../src/core.ts';
-import { parseCsr } from '../../../../src/trust/csr.ts';
 import {
   deleteIdentity,
   loadIdentities,
@@ -23,6 +22,7 @@ import {
   readSecret,
   writeSecret,
 } from '../../../../src/trust/io/keys.ts';
+import { parseCsr } from '../../../../src/trust/x509/csr.ts';
 
 const base = await mkdtemp(join(tmpdir(), 'starling-keys-'));
 after(() => rm(base, { recursive: true }));

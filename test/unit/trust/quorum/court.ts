@@ -11,8 +11,8 @@ import {
   genesisEpoch,
   noHash,
 } from '../../../../src/trust/epoch/descriptor.ts';
-import { IssuanceLog } from '../../../../src/trust/issuance-log.ts';
-import { LeafRules } from '../../../../src/trust/leaf-rules.ts';
+import { LeafRules } from '../../../../src/trust/issuance/leaf-rules.ts';
+import { IssuanceLog } from '../../../../src/trust/log/issuance-log.ts';
 import { ThresholdEngine } from '../../../../src/trust/quorum/engine.ts';
 import type { EngineReport } from '../../../../src/trust/quorum/engine-port.ts';
 import { encodeOutcome } from '../../../../src/trust/quorum/epoch-group.ts';
@@ -40,7 +40,7 @@ import {
 } from '../../../../src/trust/root-record.ts';
 import type { TrustState } from '../../../../src/trust/state.ts';
 import { trustRootKind } from '../../../../src/trust/statement.ts';
-import { assembleCertificate, buildRootTbs, pemOf } from '../../../../src/trust/x509.ts';
+import { assembleCertificate, buildRootTbs, pemOf } from '../../../../src/trust/x509/x509.ts';
 import { dealtKeys, entropyOf, range, signWith } from '../frost/parties.ts';
 import {
   foundedState,

@@ -2,8 +2,15 @@ import assert from 'node:assert/strict';
 import { createPublicKey, type KeyObject, sign, X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
 import { ed25519Verify, type HostId, seededRandom } from '../../../../src/core.ts';
-import { createCsr } from '../../../../src/trust/csr.ts';
-import { createDenial } from '../../../../src/trust/denial.ts';
+import { createDenial } from '../../../../src/trust/admission/denial.ts';
+import { decodeIssueReply, type IssueRequest } from '../../../../src/trust/issuance/issuance.ts';
+import { SvidKeeper } from '../../../../src/trust/issuance/svid.ts';
+import { digestOf, encodeEntry } from '../../../../src/trust/log/issuance-log.ts';
+import { leafReply, leafTask } from '../../../../src/trust/quorum/leaf.ts';
+import { encodeQuorumMessage, type QuorumMessage } from '../../../../src/trust/quorum/message.ts';
+import { encodePurpose, leafTag } from '../../../../src/trust/quorum/purpose.ts';
+import type { TrustState } from '../../../../src/trust/state.ts';
+import { createCsr } from '../../../../src/trust/x509/csr.ts';
 import {
   bitString,
   booleanTrue,
@@ -15,16 +22,9 @@ import {
   sequence,
   set,
   unsignedInteger,
-} from '../../../../src/trust/der.ts';
-import { decodeIssueReply, type IssueRequest } from '../../../../src/trust/issuance.ts';
-import { digestOf, encodeEntry } from '../../../../src/trust/issuance-log.ts';
-import { leafReply, leafTask } from '../../../../src/trust/quorum/leaf.ts';
-import { encodeQuorumMessage, type QuorumMessage } from '../../../../src/trust/quorum/message.ts';
-import { encodePurpose, leafTag } from '../../../../src/trust/quorum/purpose.ts';
-import { dnsNamesOf, formatSpiffeId } from '../../../../src/trust/spiffe.ts';
-import type { TrustState } from '../../../../src/trust/state.ts';
-import { SvidKeeper } from '../../../../src/trust/svid.ts';
-import { oids, subjectAltName } from '../../../../src/trust/x509.ts';
+} from '../../../../src/trust/x509/der.ts';
+import { dnsNamesOf, formatSpiffeId } from '../../../../src/trust/x509/spiffe.ts';
+import { oids, subjectAltName } from '../../../../src/trust/x509/x509.ts';
 import {
   admissionStatement,
   founder,

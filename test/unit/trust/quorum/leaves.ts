@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { createHash, type KeyObject } from 'node:crypto';
 import { ed25519Verify, type Millis, type Signer } from '../../../../src/core.ts';
-import { createCsr } from '../../../../src/trust/csr.ts';
-import { encodeIssueRequest, type IssueRequest } from '../../../../src/trust/issuance.ts';
+import { encodeIssueRequest, type IssueRequest } from '../../../../src/trust/issuance/issuance.ts';
 import { type LeafTask, leafTask } from '../../../../src/trust/quorum/leaf.ts';
 import type { QuorumMessage } from '../../../../src/trust/quorum/message.ts';
-import { dnsNamesOf, formatSpiffeId } from '../../../../src/trust/spiffe.ts';
 import type { TrustState } from '../../../../src/trust/state.ts';
-import { certificateProfile } from '../../../../src/trust/x509.ts';
+import { createCsr } from '../../../../src/trust/x509/csr.ts';
+import { dnsNamesOf, formatSpiffeId } from '../../../../src/trust/x509/spiffe.ts';
+import { certificateProfile } from '../../../../src/trust/x509/x509.ts';
 import {
   admissionStatement,
   foundedState,

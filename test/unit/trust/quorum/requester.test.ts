@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { HostId } from '../../../../src/core.ts';
-import { decodeIssueReply } from '../../../../src/trust/issuance.ts';
+import { decodeIssueReply } from '../../../../src/trust/issuance/issuance.ts';
 import { leafRefusal, leafTask } from '../../../../src/trust/quorum/leaf.ts';
 import type { QuorumMessage } from '../../../../src/trust/quorum/message.ts';
 import { maxSignings } from '../../../../src/trust/quorum/requester.ts';

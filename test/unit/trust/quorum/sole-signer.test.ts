@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ed25519Verify } from '../../../../src/core.ts';
-import { createCsr } from '../../../../src/trust/csr.ts';
-import { encodeIssueRequest } from '../../../../src/trust/issuance.ts';
-import { encodeEntry } from '../../../../src/trust/issuance-log.ts';
-import { LogWalk } from '../../../../src/trust/log-walk.ts';
+import { encodeIssueRequest } from '../../../../src/trust/issuance/issuance.ts';
+import { encodeEntry } from '../../../../src/trust/log/issuance-log.ts';
+import { LogWalk } from '../../../../src/trust/log/log-walk.ts';
+import { signHead } from '../../../../src/trust/log/transparency.ts';
 import { leafTask } from '../../../../src/trust/quorum/leaf.ts';
-import { dnsNamesOf, formatSpiffeId } from '../../../../src/trust/spiffe.ts';
-import { signHead } from '../../../../src/trust/transparency.ts';
-import { certificateProfile } from '../../../../src/trust/x509.ts';
+import { createCsr } from '../../../../src/trust/x509/csr.ts';
+import { dnsNamesOf, formatSpiffeId } from '../../../../src/trust/x509/spiffe.ts';
+import { certificateProfile } from '../../../../src/trust/x509/x509.ts';
 import { foundedState, founder, genesis, hour, p256, startedAt, trustDomain } from '../mesh.ts';
 import { Court } from './court.ts';
 

@@ -1,0 +1,70 @@
+/**
+ * What a joiner and its sponsor say to each other before there is a connection. The request is the joiner's
+ * signed `admission` record; the answer is the genesis, which the joiner checks against its token's hash, or
+ * why not. Nothing in either is secret, and nothing in the answer is believed unchecked.
+ */
+import { ByteReader, ByteWriter, Fault, type HostId, type Millis, type Signer } from '../../core.ts';
+import { encodeRecord } from '../../gossip/replica/codec.ts';
+import { createAdmission, encodeAdmission } from '../../trust/admission/admission.ts';
+import type { JoinToken } from '../../trust/admission/token.ts';
+import { ADMISSION } from '../kinds.ts';
+
+export type JoinAnswer =
+  | { readonly outcome: 'welcome'; readonly sponsor: HostId; readonly genesis: Uint8Array }
+  | { readonly outcome: 'refused'; readonly code: string; readonly message: string };
+
+const version = 1;
+const maxCodeBytes = 64;
+const maxMessageBytes = 400;
+const maxGenesisBytes = 8192;
+const codePattern = /^[a-z0-9-]+$/;
+
+export interface JoinAttempt {
+  readonly name: string;
+  readonly hostKey: Signer;
+  readonly token: JoinToken;
+}
+
+/**
+ * What a joiner sends: its own admission, proven with the token's secret. It outranks that of a process before
+ * this one whose welcome was lost, and everything the agent itself writes, whose versions begin at 2^32,
+ * outranks it.
+ */
+export function joinRequest({ name, hostKey, token }: JoinAttempt, now: Millis): Uint8Array {
+  const { genesisHash, grantId } = token;
+  const admittedAt = Math.floor(now);
+  const request = { genesisHash, name, host: hostKey.publicKey, grantId, admittedAt };
+  const value = encodeAdmission(createAdmission(request, token.grantSigner()));
+  const hlc = admittedAt * 1024;
+  const version = Math.floor(now / 1000);
+  return encodeRecord({ scope: 'host', kind: ADMISSION, key: '', version, hlc, value }, hostKey).bytes;
+}
+
+export function encodeJoinAnswer(answer: JoinAnswer): Uint8Array {
+  const writer = new ByteWriter().u8(version);
+  if (answer.outcome === 'welcome') return writer.u8(1).hex(answer.sponsor).bytes(answer.genesis).done();
+  return writer
+    .u8(2)
+    .string(answer.code.slice(0, maxCodeBytes))
+    .string(Buffer.from(answer.message).subarray(0, maxMessageBytes).toString())
+    .done();
+}
+
+/** Throws `Fault('malformed')` for anything that is not an answer. */
+export function decodeJoinAnswer(bytes: Uint8Array): JoinAnswer {
+  const reader = new ByteReader(bytes);
+  if (reader.u8() !== version) throw new Fault('malformed', 'an answer of another version');
+  const outcome = reader.u8();
+  if (outcome === 1) {
+    const sponsor = reader.hex(32);
+    const genesis = Uint8Array.from(reader.bytes(maxGenesisBytes));
+    reader.end();
+    return { outcome: 'welcome', sponsor, genesis };
+  }
+  if (outcome !== 2) throw new Fault('malformed', 'an answer of unknown kind');
+  const code = reader.string(maxCodeBytes);
+  if (!codePattern.test(code)) throw new Fault('malformed', 'a refusal without a code');
+  const message = reader.string(maxMessageBytes * 3);
+  reader.end();
+  return { outcome: 'refused', code, message };
+}
