@@ -25,6 +25,7 @@ export class Load {
   private readonly lanes: Promise<void>[] = [];
   private readonly startedAt = performance.now();
   private running = true;
+  private stopped: Promise<LoadReport> | null = null;
   private sent = 0;
 
   constructor(
@@ -80,7 +81,13 @@ export class Load {
     this.failures.push(began - this.startedAt);
   }
 
-  async stop(): Promise<LoadReport> {
+  /** The same report, however often it is asked for. */
+  stop(): Promise<LoadReport> {
+    this.stopped ??= this.end();
+    return this.stopped;
+  }
+
+  private async end(): Promise<LoadReport> {
     this.running = false;
     await Promise.all(this.lanes);
     await this.agent.close();

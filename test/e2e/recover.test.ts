@@ -84,6 +84,7 @@ scene(
     const root = await rootOf(founder);
     const { epoch } = await caOf(founder);
     const load = new Load(`http://${founder.address}:${upstreamPort}/`, 4, 10);
+    t.after(() => load.stop());
     await Promise.all(lost.map((bird) => bird.program!.stop('SIGKILL')));
     for (const { dataDir } of lost) rmSync(dataDir, { recursive: true });
     await until(
