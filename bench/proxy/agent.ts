@@ -6,8 +6,8 @@ import type { Stage } from '../stage.ts';
 import { median } from '../statistics.ts';
 
 const starts = 5;
-/** Idle means this long after the ready line. */
-const settleMs = 5000;
+/** Idle means this long after the ready line: an agent gives back what its start needed after some ten seconds. */
+const settleMs = 20_000;
 /** Over how long the CPU time of an idle agent is counted. */
 const idleMs = 5000;
 

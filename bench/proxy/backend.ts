@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Program } from '../../demo/flock.ts';
 import { assertFree, assertOwned } from '../processes.ts';
 import type { Stage } from '../stage.ts';
-import { head, httpOf } from './nginx.ts';
+import { head, httpOf } from './nginx-config.ts';
 import type { Addresses } from './subject.ts';
 
 /** What clients ask for: a reply as most API calls give, and one where copying bytes begins to tell. */

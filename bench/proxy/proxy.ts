@@ -31,8 +31,8 @@ export const proxyBenchTools = ['nginx', 'haproxy', 'caddy', 'openssl', 'wrk', '
 
 /** Last octet of the address of an agent that is measured by itself. */
 const alone = 43;
-/** Idle means this long after all have started. */
-const settleMs = 5000;
+/** Idle means this long after all have started: an agent gives back what its start needed after some ten seconds. */
+const settleMs = 20_000;
 
 const warmUpSeconds = 3;
 

@@ -2,8 +2,8 @@
 import { LightNetwork, type LightUser } from '../network/light-network.ts';
 import { Pubsub } from '../network/pubsub.ts';
 import { World } from '../world.ts';
-import { type Spread, Tally } from './tally.ts';
-import { schedule, type Trial, trialLinks } from './trial.ts';
+import { type Spread, schedule, Tally } from './tally.ts';
+import { type Trial, trialLinks } from './trial.ts';
 
 export function playModel(trial: Trial): Spread {
   const world = new World(trial.seed);

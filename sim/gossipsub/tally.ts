@@ -1,6 +1,6 @@
 /** Counts what becomes of a trial's publications, the same way whoever spreads them. */
 import type { World } from '../world.ts';
-import { numberOf, type Trial } from './trial.ts';
+import { deltaOf, drainMs, numberOf, type Trial } from './trial.ts';
 
 /** How publications spread. Plain data, so that it can be handed to another process. */
 export interface Spread {
@@ -69,4 +69,21 @@ export class Tally {
       traceHash: this.world.trace.digest(),
     };
   }
+}
+
+/** Has every publication made at its time, counted from now. Returns when the trial is over. */
+export function schedule(
+  { publications }: Trial,
+  world: World,
+  tally: Tally,
+  publish: (host: number, delta: Uint8Array) => void,
+): number {
+  const startedAt = world.now;
+  publications.forEach(({ host, atMs }, number) => {
+    world.at(startedAt + atMs, () => {
+      tally.published(number);
+      publish(host, deltaOf(number));
+    });
+  });
+  return startedAt + publications.at(-1)!.atMs + drainMs;
 }

@@ -8,7 +8,6 @@ import { LightMesh } from '../scale/light-mesh.ts';
 import { memberOptions } from '../scale/memberlist.ts';
 import { deltaBytes } from '../scale/scale.ts';
 import { World } from '../world.ts';
-import type { Tally } from './tally.ts';
 
 export interface Trial {
   readonly hosts: number;
@@ -36,7 +35,7 @@ const publicationGapMs = 100;
 /** Of all hosts; then about one in thirty has only such peers in its mesh. */
 const muteShare = 1 / 3;
 /** What is under way after the last of them has so long to arrive, by a few rounds of telling and asking. */
-const drainMs = 3_000;
+export const drainMs = 3_000;
 
 /** The connections are those that as many members of a real active view have, left to themselves. */
 export function planTrial(hosts: number, seed: number): Trial {
@@ -94,21 +93,4 @@ export function trialLinks(world: World): Links {
   const links = new Links(world.random('network'));
   links.setQuality({ tailRate: 0 });
   return links;
-}
-
-/** Has every publication made at its time, counted from now. Returns when the trial is over. */
-export function schedule(
-  { publications }: Trial,
-  world: World,
-  tally: Tally,
-  publish: (host: number, delta: Uint8Array) => void,
-): number {
-  const startedAt = world.now;
-  publications.forEach(({ host, atMs }, number) => {
-    world.at(startedAt + atMs, () => {
-      tally.published(number);
-      publish(host, deltaOf(number));
-    });
-  });
-  return startedAt + publications.at(-1)!.atMs + drainMs;
 }

@@ -1,8 +1,8 @@
 /** A trial of the real gossipsub, under virtual time: install that before this file is loaded. */
 import { defaultSpreadParameters } from '../../../src/gossip/parameters.ts';
 import type { World } from '../../world.ts';
-import { type Spread, Tally } from '../tally.ts';
-import { schedule, type Trial, trialLinks } from '../trial.ts';
+import { type Spread, schedule, Tally } from '../tally.ts';
+import { type Trial, trialLinks } from '../trial.ts';
 import { connect } from './connection.ts';
 import { VirtualNode } from './node.ts';
 import type { VirtualTime } from './virtual-time.ts';
