@@ -1,7 +1,7 @@
 /** What this host sees of trustees and roots, as those who judge them need it: one reading of the agent's knowledge. Pure. */
 import type { HostId, Millis } from '../../core.ts';
 import type { EpochAgreement } from '../../trust/epoch/agreement.ts';
-import type { TrusteeView } from '../../trust/epoch/rules.ts';
+import type { Renewals, TrusteeView } from '../../trust/epoch/rules.ts';
 import type { Candidate } from '../../trust/epoch/selection.ts';
 import { maxTtlMs } from '../../trust/issuance/leaf-rules.ts';
 import type { CustodianContext } from '../../trust/quorum/custodian.ts';
@@ -132,10 +132,14 @@ export class RootStanding implements CustodianContext {
     const candidates = this.options.trust.admitted().map((admission) => this.candidate(admission, now));
     return {
       candidates,
-      rotateGeneration: this.rotateGeneration(now),
-      refreshEpoch: this.refreshEpoch(now),
+      ...this.renewals(now),
+      allowed: this.renewals(now + clockSkewMs),
       cold: coldWishOf(this.options.facts.recoveryKey),
     };
+  }
+
+  private renewals(now: Millis): Renewals {
+    return { rotateGeneration: this.rotateGeneration(now), refreshEpoch: this.refreshEpoch(now) };
   }
 
   private candidate(admission: Admission, now: Millis): Candidate {

@@ -13,30 +13,33 @@ import {
   zoneCap,
 } from './selection.ts';
 
+/** What is to be replaced although nobody comes or goes: an operator asked for it, or its time has come. */
+export interface Renewals {
+  /** A new root key if the present one is of this generation or an earlier one; null for none. */
+  readonly rotateGeneration: number | null;
+  /** New shares of the key if the present epoch is this one or an earlier one; null for none. */
+  readonly refreshEpoch: number | null;
+}
+
 /** What a host sees of the mesh, as far as it matters to who holds the root. */
-export interface TrusteeView {
+export interface TrusteeView extends Renewals {
   /** Every host that is a trustee or may become one. */
   readonly candidates: readonly Candidate[];
-  /** An operator wants a new root key if the present one is of this generation or an earlier one; else null. */
-  readonly rotateGeneration: number | null;
-  /** An operator wants new shares of the key if the present epoch is this one or an earlier one; else null. */
-  readonly refreshEpoch: number | null;
+  /** What it goes along with: by the clocks of others the time may have come already. */
+  readonly allowed: Renewals;
   /** What an operator wants sealed to a key of his; null for nothing. */
   readonly cold: ColdWish | null;
 }
 
-export const emptyView: TrusteeView = {
-  candidates: [],
-  rotateGeneration: null,
-  refreshEpoch: null,
-  cold: null,
-};
+const noRenewals: Renewals = { rotateGeneration: null, refreshEpoch: null };
 
-export function wantsRotation(view: TrusteeView, current: EpochDescriptor): boolean {
+export const emptyView: TrusteeView = { candidates: [], ...noRenewals, allowed: noRenewals, cold: null };
+
+export function wantsRotation(view: Renewals, current: EpochDescriptor): boolean {
   return view.rotateGeneration !== null && current.plan.generation <= view.rotateGeneration;
 }
 
-export function wantsRefresh(view: TrusteeView, current: EpochDescriptor): boolean {
+export function wantsRefresh(view: Renewals, current: EpochDescriptor): boolean {
   return view.refreshEpoch !== null && current.plan.epoch <= view.refreshEpoch;
 }
 
@@ -173,10 +176,10 @@ export function judgePlan(
 
 function judgeReason(plan: EpochPlan, current: EpochDescriptor, view: TrusteeView, repair: boolean): void {
   const mustGenerate = current.plan.threshold === 1;
-  if (plan.kind === 'generate' && !mustGenerate && !wantsRotation(view, current))
+  if (plan.kind === 'generate' && !mustGenerate && !wantsRotation(view.allowed, current))
     throw new Fault('rotation-not-asked', 'nobody who may asked for a new root key');
-  if (plan.kind === 'generate' || wantsRefresh(view, current) || wantsOtherCold(view, current) || repair)
-    return;
+  if (plan.kind === 'generate' || repair) return;
+  if (wantsRefresh(view.allowed, current) || wantsOtherCold(view, current)) return;
   if (sameSeats(plan, current.plan))
     throw new Fault('nothing-to-change', 'the same trustees, and nobody asked for it');
 }

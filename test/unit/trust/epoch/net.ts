@@ -384,8 +384,8 @@ export class EpochNet {
         gone: this.gone.has(other.id),
       };
     });
-    const { rotateGeneration, refreshEpoch, cold } = this;
-    return { candidates, rotateGeneration, refreshEpoch, cold };
+    const renewals = { rotateGeneration: this.rotateGeneration, refreshEpoch: this.refreshEpoch };
+    return { candidates, ...renewals, allowed: renewals, cold: this.cold };
   }
 
   get latest(): EpochDescriptor {

@@ -13,7 +13,7 @@ import {
 import { Electorate } from '../../../../src/trust/epoch/electorate.ts';
 import { standardPolicy } from '../../../../src/trust/epoch/policy.ts';
 import { createRecord, type EpochRecord } from '../../../../src/trust/epoch/record.ts';
-import { checkSuccessor, emptyView, judgePlan, type TrusteeView } from '../../../../src/trust/epoch/rules.ts';
+import { checkSuccessor, emptyView, judgePlan, type Renewals } from '../../../../src/trust/epoch/rules.ts';
 import { type Candidate, selectSeats } from '../../../../src/trust/epoch/selection.ts';
 import { mesh, startedAt } from './net.ts';
 import { standInSigner, standInVerify } from './stand-in.ts';
@@ -227,11 +227,11 @@ test('seats are sticky: the absent keep theirs until somebody can take it, the g
 test('trustees refuse a plan that their own eyes contradict', () => {
   const current = next(genesis);
   const replaced: Partial<EpochPlan> = { trustees: [hosts[0]!, hosts[2]!, hosts[3]!] };
-  const judge = (parts: Partial<EpochPlan>, candidates: Candidate[], view: Partial<TrusteeView> = {}): void =>
+  const judge = (parts: Partial<EpochPlan>, candidates: Candidate[], allowed: Partial<Renewals> = {}): void =>
     judgePlan(
       next(current, parts).plan,
       current,
-      { ...emptyView, candidates, ...view },
+      { ...emptyView, candidates, allowed: { ...emptyView.allowed, ...allowed } },
       standardPolicy,
       false,
       now,
