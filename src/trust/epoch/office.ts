@@ -76,8 +76,8 @@ export class Office {
   acceptor: Acceptor;
   view: TrusteeView = emptyView;
   private readonly silences: Silences;
-  /** Until when each is not to have a seat. */
-  private readonly passedOver = new Map<HostId, Millis>();
+  /** Who is not to have a seat, until when, and whether that was proven to all or is only what this host saw. */
+  private readonly passedOver = new Map<HostId, { readonly until: Millis; readonly isProven: boolean }>();
 
   /** Throws `Fault('epoch-state-broken')` when what the store held does not fit together. */
   constructor(options: EpochOptions) {
@@ -209,15 +209,19 @@ export class Office {
     return known !== undefined && known.absentSince !== null;
   }
 
-  /**
-   * `host` was proven to have cheated in a dealing, to everybody who took part, or said nothing in several: so it is
-   * passed over for as long as one may be away, and its seat is another's where there is another. In memory only:
-   * who forgets it is cheated once more.
-   */
+  /** `host` was proven to have cheated in a dealing, to everybody who took part. */
   distrust(host: HostId, now: Millis): void {
+    this.passOver(host, true, now);
+  }
+
+  /**
+   * Its seat is another's, where there is another, for as long as one may be away. In memory only: who forgets it is
+   * cheated, or kept waiting, once more.
+   */
+  private passOver(host: HostId, isProven: boolean, now: Millis): void {
     const { policy, timings } = this.options;
     const forMs = Math.max(policy.replaceAfterMs, timings.dealMs * leastDealingsPassedOver);
-    if (host !== this.self) this.passedOver.set(host, now + forMs);
+    if (host !== this.self) this.passedOver.set(host, { until: now + forMs, isProven });
   }
 
   /** This host missed something of `host`, which is here, in a dealing that `leader` led; see `Silences`. */
@@ -230,7 +234,7 @@ export class Office {
     const leaders = this.silences.count(host, now);
     if (leaders < leadersNeeded(this.current.plan)) return [];
     this.silences.forget(host);
-    this.distrust(host, now);
+    this.passOver(host, false, now);
     const detail = `is here, and said nothing in dealings that ${leaders} led: its seat is to be another's`;
     return [{ type: 'alarm', code: 'silent', subject: host, detail }];
   }
@@ -240,22 +244,24 @@ export class Office {
     this.forgive(now);
     const missed = this.silences.hosts().filter((host) => this.silences.count(host, now) > 0);
     return [
-      ...[...this.passedOver].map(([host, until]) => ({ host, until })),
+      ...[...this.passedOver].map(([host, { until }]) => ({ host, until })),
       ...missed.filter((host) => !this.passedOver.has(host)).map((host) => ({ host, until: null })),
     ];
   }
 
   private forgive(now: Millis): void {
-    for (const [host, until] of this.passedOver) if (now >= until) this.passedOver.delete(host);
+    for (const [host, { until }] of this.passedOver) if (now >= until) this.passedOver.delete(host);
   }
 
   /** What this host sees, and what it has been shown. */
   private seen(now: Millis): TrusteeView {
     this.forgive(now);
     if (this.passedOver.size === 0) return this.view;
-    const candidates = this.view.candidates.map((candidate) =>
-      this.passedOver.has(candidate.host) ? { ...candidate, eligible: false } : candidate,
-    );
+    const candidates = this.view.candidates.map((candidate) => {
+      const { isProven } = this.passedOver.get(candidate.host) ?? {};
+      if (isProven === undefined) return candidate;
+      return isProven ? { ...candidate, eligible: false } : { ...candidate, silent: true };
+    });
     return { ...this.view, candidates };
   }
 

@@ -8,6 +8,7 @@ import {
   isAbsentFor,
   isGone,
   maxNewcomers,
+  mayHold,
   newcomersOf,
   sameSeats,
   zoneCap,
@@ -220,8 +221,9 @@ export function canSign(candidate: Candidate | undefined): boolean {
   return candidate !== undefined && !isGone(candidate) && candidate.aliveSince !== null;
 }
 
+/** Who was silent towards this host need not be towards others: whoever leads may try it. */
 function judgeNewcomer(candidate: Candidate | undefined): void {
-  if (candidate === undefined || isGone(candidate))
+  if (candidate === undefined || !mayHold(candidate))
     throw new Fault('newcomer-unknown', 'a newcomer is not known here as one who may hold a share');
   if (candidate.aliveSince === null)
     throw new Fault('newcomer-absent', `${candidate.host.slice(0, 8)} is not alive here`);

@@ -20,6 +20,8 @@ export interface Candidate {
   readonly absentSince: Millis | null;
   /** Left for good, denied, or no longer admitted: not to hold a share any more. */
   readonly gone: boolean;
+  /** It said nothing in dealings, as this host alone saw it. */
+  readonly silent?: boolean;
 }
 
 export interface Seats {
@@ -37,8 +39,7 @@ export function newcomersOf(
   return candidates
     .filter(
       (candidate) =>
-        candidate.eligible &&
-        !candidate.gone &&
+        !isGone(candidate) &&
         candidate.aliveSince !== null &&
         candidate.aliveSince <= now - settleMs &&
         !seated.includes(candidate.host),
@@ -46,9 +47,14 @@ export function newcomersOf(
     .sort((a, b) => (precedes(a, b) ? -1 : 1));
 }
 
-/** Whether a host must not keep its seat: gone, no longer eligible, or not known at all. */
+/** Whether a host is not to keep its seat or be given one: it may not hold a share, or is silent. */
 export function isGone(candidate: Candidate | undefined): boolean {
-  return candidate === undefined || candidate.gone || !candidate.eligible;
+  return candidate === undefined || candidate.silent === true || !mayHold(candidate);
+}
+
+/** Whether a host may hold a share, by what all hosts know of it. */
+export function mayHold({ gone, eligible }: Candidate): boolean {
+  return eligible && !gone;
 }
 
 /** Whether nobody has reached a host for `ms`. */

@@ -13,7 +13,8 @@
  * may, not the leader's choice.
  *
  * Not all see it at once: who misses too few dealings objects to an epoch without it, and then those who are convinced
- * lead one with it, until a quorum has seen the same.
+ * lead one with it, until a quorum has seen the same. To an epoch with it nobody objects: a host that was cut off from
+ * one other may be the only one that missed it.
  *
  * What this leaves: who is silent towards a few only is not passed over by a quorum. It can hold up a new key, those
  * few name it, and an operator denies it.
