@@ -327,6 +327,17 @@ export class Flock implements Reach {
     this.births.restart(host);
   }
 
+  /** Hosts that knew alone of one that runs, and had no time to tell others, are started again by an operator. */
+  reunite(): void {
+    for (const stranger of this.hosts) {
+      const others = this.hosts.filter((host) => host.isRunning && host !== stranger);
+      const isKnown = others.some((other) => other.agent!.isAdmitted(stranger.id));
+      if (!stranger.isRunning || isKnown) continue;
+      const knew = this.hosts.find((host) => !host.isRunning && this.births.remembers(host, stranger));
+      if (knew !== undefined) this.restart(knew);
+    }
+  }
+
   /** As `starling ca rotate`; refused while there is nothing to rotate, or a rotation under way. */
   private rotate(host: Host): void {
     if (host.isReady) host.command({ type: 'rotate-root', operator: this.operator }, () => undefined);

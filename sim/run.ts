@@ -143,7 +143,10 @@ class Runner {
     this.runWithSweeps(startedAt + this.plan.activeMs);
   }
 
-  /** Mends network, disks and frozen processes; the dead stay dead. Then all must agree, and stay so. */
+  /**
+   * Mends network, disks and frozen processes; the dead stay dead, but for those whom others need to be known. Then
+   * all must agree, and stay so; what falls due meanwhile is done in as long as anything may take.
+   */
   mendAndAgree(): { readonly agreedMs: number; readonly certifiedMs: number | null } {
     this.flock.apply({ do: 'mend' });
     this.flock.apply({ do: 'quality', quality: localNetwork });
@@ -151,15 +154,17 @@ class Runner {
       host.thaw();
       host.disk.mend();
     }
+    this.flock.reunite();
     const mendedAt = this.world.now;
     this.untilAgreed('convergence', mendedAt, this.scenario.bounds.convergeMs);
     const agreedMs = this.world.now - mendedAt;
     this.until(() => this.trust.unsettled(), 'certification', mendedAt, this.scenario.bounds.certifyMs);
     const certifiedMs = this.trust.isLost() ? null : this.world.now - mendedAt;
     this.runWithSweeps(this.world.now + steadyMs);
-    const relapse = (): string | null => this.checkers.disagreement() ?? this.trust.unsettled();
+    const steadyAt = this.world.now;
     const withinMs = this.plan.lazyPublish ? ownWritesMs : unhealedWritesMs;
-    this.until(relapse, 'stability', this.world.now, withinMs);
+    this.until(() => this.checkers.disagreement(), 'stability', steadyAt, withinMs);
+    this.until(() => this.trust.unsettled(), 'stability', steadyAt, this.scenario.bounds.certifyMs);
     this.checkers.final();
     return { agreedMs, certifiedMs };
   }

@@ -175,7 +175,7 @@ export class TrustCheckers {
     const epoch = this.flock.trust.lastEpochOf(generation);
     if (epoch === undefined) return false;
     const near = this.holdersOf(epoch, this.flock.withinReachOf(host)).filter(
-      (holder) => holder.isReady && !this.flock.isLiar(holder),
+      (holder) => holder.isReady && !this.flock.isLiar(holder) && holder.agent!.isAdmitted(host.id),
     );
     const together = near.filter((one) => near.every((other) => links.isOpen(one.number, other.number)));
     return together.length >= epoch.plan.threshold;
@@ -187,6 +187,7 @@ export class TrustCheckers {
     const keys = new Set(host.config?.roots.map((pem) => this.keyOf(pem)));
     for (const other of awake) {
       if (other === host || !this.areTogether(host, other)) continue;
+      if (!other.agent!.isAdmitted(host.id)) continue;
       for (const { service, certPem } of other.config?.identities ?? []) {
         const known = trust.certificate(certPem);
         if (known === undefined || known.anchors.some((anchor) => keys.has(anchor))) continue;

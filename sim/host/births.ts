@@ -125,9 +125,14 @@ export class Births {
     assert(papers !== undefined, `${host.name} has no papers`);
     papers.epoch++;
     const { admission } = papers;
-    const slot = slotOf({ scope: 'host', author: host.id, kind: ADMISSION, key: '' });
-    const isStored = admission === null || host.disk.entries().some(([key]) => key.endsWith(slot));
+    const isStored = admission === null || this.remembers(host, host);
     host.start(this.agent(host, papers), isStored ? null : admission);
+  }
+
+  /** Whether the disk of a host has the admission of another, or of itself. */
+  remembers(host: Host, admitted: Host): boolean {
+    const slot = slotOf({ scope: 'host', author: admitted.id, kind: ADMISSION, key: '' });
+    return host.disk.entries().some(([key]) => key.endsWith(slot));
   }
 
   /** A datagram arrived on a join port. */
