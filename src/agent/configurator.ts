@@ -1,5 +1,5 @@
 /** Keeps the proxy's configuration in step with what the agent knows: project, compile, compare. Pure. */
-import type { HostId, Millis } from '../core.ts';
+import type { HostId, Millis, Random } from '../core.ts';
 import { Compiler } from '../proxy/compile/compile.ts';
 import { configEquals } from '../proxy/compile/equal.ts';
 import type { ProxyConfig } from '../proxy/config.ts';
@@ -26,6 +26,7 @@ export interface ConfiguratorOptions {
   readonly catalog: Catalog;
   readonly policies: Policies;
   readonly trust: TrustState;
+  readonly random: Random;
 }
 
 /** Changes that come within this time make one configuration. */
@@ -53,7 +54,7 @@ export class Configurator {
 
   constructor(options: ConfiguratorOptions) {
     this.options = options;
-    this.receipts = new Receipts(options.policies, options.catalog);
+    this.receipts = new Receipts(options.policies, options.catalog, options.random);
     this.vips = new VipPool(options.vipRange);
   }
 

@@ -37,7 +37,7 @@ import type {
   RootStatus,
   TokenStatus,
 } from '../../src/agent/port.ts';
-import { encodeJson, Fault, type HostId } from '../../src/core.ts';
+import { encodeJson, Fault, type HostId, seededRandom } from '../../src/core.ts';
 import type { MemberState } from '../../src/gossip/port.ts';
 import type { Record } from '../../src/gossip/replica/record.ts';
 import type { DataPlaneStats, TrafficRow } from '../../src/proxy/dataplane.ts';
@@ -129,7 +129,7 @@ export class MemoryAgent implements AgentPort {
   readonly tokenList: TokenStatus[] = [];
   readonly denialList: DenialStatus[] = [];
   /** What this host's proxy has taken on, and the others' by what they told. */
-  readonly receipts: Receipts = new Receipts(this.policy, this.catalog);
+  readonly receipts: Receipts = new Receipts(this.policy, this.catalog, seededRandom(1));
   readonly receiptList = new Map<HostId, string>();
   /** By key, the newest first. */
   private readonly entryVersions = new Map<string, Record[]>();

@@ -2,7 +2,7 @@
  * Receipts: which policy the proxy of each host has taken on. Every agent tells the mesh what its own has, and so
  * can say of a write whether it holds everywhere, and where not. Pure.
  */
-import { Fault, type HostId, type Millis } from '../../core.ts';
+import { Fault, type HostId, type Millis, type Random } from '../../core.ts';
 import type { MemberState } from '../../gossip/port.ts';
 import { hlcMillis, type Record, slotOf } from '../../gossip/replica/record.ts';
 import type { ProxyConfig } from '../../proxy/config.ts';
@@ -12,9 +12,13 @@ import { POLICY_RECEIPT, type PolicyReceiptValue } from '../kinds.ts';
 import { decodeValue } from '../values.ts';
 import { noPolicyRevision, type Policies } from './policy.ts';
 
-/** How often a host tells of itself at most: so often, and rarer in a large mesh. */
+/** From one receipt of a host to its next, at least. */
 const leastPauseMs = 500;
-const pauseMsPerHost = 5;
+/**
+ * All hosts take a write on within a moment, and tell of it at random times within so much for each of them: some 25
+ * receipts a second, however large the mesh, and a small one has them all at once.
+ */
+const spreadMsPerHost = 40;
 /** Revisions that are told apart; of hosts that are further behind is said that they are behind. */
 const maxKnown = 1024;
 
@@ -45,6 +49,7 @@ export interface Convergence {
 export class Receipts {
   private readonly policies: Policies;
   private readonly catalog: Catalog;
+  private readonly random: Random;
   /** Revisions that this host held, the oldest first. */
   private readonly known = new Map<string, Millis>();
   /** What the data plane was last given and has not said to serve by. */
@@ -53,11 +58,14 @@ export class Receipts {
   private appliedSome = false;
   private told: string = noPolicyRevision;
   private toldAt: Millis = 0;
+  /** When to tell what is not told yet: further writes do not put it off. */
+  private dueAt: Millis | null = null;
   private lag: Millis | null = null;
 
-  constructor(policies: Policies, catalog: Catalog) {
+  constructor(policies: Policies, catalog: Catalog, random: Random) {
     this.policies = policies;
     this.catalog = catalog;
+    this.random = random;
   }
 
   /** What this host's proxy has taken on. */
@@ -92,20 +100,22 @@ export class Receipts {
     if (isNews) this.lag = Math.max(0, now - hlcMillis(this.policies.newestHlc));
     this.appliedRevision = revision;
     this.appliedSome = true;
+    if (revision === this.told) this.dueAt = null;
+    else this.dueAt ??= Math.max(this.toldAt + leastPauseMs, now + this.spreadMs());
+  }
+
+  private spreadMs(): Millis {
+    return this.random.next() * spreadMsPerHost * this.catalog.presentHosts().length;
   }
 
   nextWake(): Millis | null {
-    return this.appliedRevision === this.told ? null : this.toldAt + this.pauseMs();
-  }
-
-  private pauseMs(): Millis {
-    return Math.max(leastPauseMs, pauseMsPerHost * this.catalog.presentHosts().length);
+    return this.dueAt;
   }
 
   /** What this host is to write now. */
   wake(now: Millis): OwnWrite[] {
-    const at = this.nextWake();
-    if (at === null || now < at) return [];
+    if (this.dueAt === null || now < this.dueAt) return [];
+    this.dueAt = null;
     this.told = this.appliedRevision;
     this.toldAt = now;
     const value: PolicyReceiptValue = { revision: this.told };

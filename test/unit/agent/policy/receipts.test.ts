@@ -5,7 +5,7 @@ import { Catalog } from '../../../../src/agent/catalog/catalog.ts';
 import { CONFIG_ENTRY, HOST, POLICY_RECEIPT } from '../../../../src/agent/kinds.ts';
 import { noPolicyRevision, Policies } from '../../../../src/agent/policy/policy.ts';
 import { policyReceiptOf, Receipts } from '../../../../src/agent/policy/receipts.ts';
-import { Fault } from '../../../../src/core.ts';
+import { Fault, type Random, seededRandom } from '../../../../src/core.ts';
 import type { MemberState } from '../../../../src/gossip/port.ts';
 import type { ProxyConfig } from '../../../../src/proxy/config.ts';
 import { hostValue } from '../../../support/agent.ts';
@@ -16,11 +16,13 @@ let policies: Policies;
 let catalog: Catalog;
 let receipts: Receipts;
 const told = new Map<string, string>();
+/** The latest that a receipt is told after it is due. */
+const latest: Random = { next: () => 1 };
 
 beforeEach(() => {
   policies = new Policies(() => true);
   catalog = new Catalog();
-  receipts = new Receipts(policies, catalog);
+  receipts = new Receipts(policies, catalog, latest);
   told.clear();
   for (const [id, name] of [
     [self, 'one'],
@@ -74,17 +76,47 @@ test('a host tells what its proxy serves by, not what it was only given, and not
   receipts.configured(config(), 1000);
   assert.equal(receipts.nextWake(), null, 'another configuration is not the one that is waited for');
   receipts.configured(first, 1000);
-  assert.deepEqual(receipts.wake(1000), [
+  assert.equal(receipts.nextWake(), 1000 + 3 * 40);
+  assert.deepEqual(receipts.wake(1119), []);
+  assert.deepEqual(receipts.wake(1120), [
     { kind: POLICY_RECEIPT, key: '', value: { revision: policies.revision } },
   ]);
-  write('service-defaults/a', 2);
-  receipts.compiled(null, 1001);
-  assert.deepEqual(receipts.wake(1001), []);
-  assert.equal(receipts.nextWake(), 1500);
-  write('service-defaults/a', 3);
-  receipts.compiled(null, 1400);
-  assert.deepEqual(receipts.wake(1500)[0]?.value, { revision: policies.revision });
   assert.equal(receipts.nextWake(), null);
+  write('service-defaults/a', 2);
+  receipts.compiled(null, 1121);
+  assert.deepEqual(receipts.wake(1121), []);
+  assert.equal(receipts.nextWake(), 1620);
+  write('service-defaults/a', 3);
+  receipts.compiled(null, 1600);
+  assert.equal(receipts.nextWake(), 1620, 'writes that follow do not put it off');
+  assert.deepEqual(receipts.wake(1620)[0]?.value, { revision: policies.revision });
+  assert.equal(receipts.nextWake(), null);
+});
+
+test('the hosts of a large mesh that take a write on at once tell of it one after the other', () => {
+  const hosts = 1000;
+  for (let n = 3; n < hosts; n++)
+    catalog.record(n.toString(16).padStart(64, '0'), HOST, '', hostValue(`host-${n}`, '10.0.0.1'));
+  write('service-defaults/a', 1);
+  const all = Array.from({ length: hosts }, (_, seed) => new Receipts(policies, catalog, seededRandom(seed)));
+  let now = 1_000_000;
+  for (let round = 1; round <= 2; round++) {
+    for (const one of all) one.compiled(null, now);
+    const dueMs = all.map((one) => one.nextWake()! - now);
+    assert.ok(Math.max(...dueMs) <= hosts * 40, 'and nobody waits for longer than that');
+    const perSecond = new Map<number, number>();
+    for (const ms of dueMs) {
+      const second = Math.floor(ms / 1000);
+      perSecond.set(second, (perSecond.get(second) ?? 0) + 1);
+    }
+    const most = Math.max(...perSecond.values());
+    assert.ok(most < 50, `${most} receipts in one second of round ${round}`);
+    now += hosts * 40;
+    for (const one of all) assert.equal(one.wake(now).length, 1);
+    // After a rest, as before.
+    now += 3_600_000;
+    write('service-defaults/a', round + 1);
+  }
 });
 
 test('a policy that changes nothing for the data plane waits for the change before it', () => {
