@@ -31,13 +31,19 @@ interface Promised {
 /** Names nonces: once in all pools of a boot, or whoever is promised a name again takes the trustee for a clone. */
 export class NonceIds {
   private readonly bootId: string;
-  private issued = 0;
+  private issued: number;
 
-  /** `bootId` is 16 random bytes of hex, drawn anew whenever the process starts. */
-  constructor(bootId: string) {
+  /** `bootId` is 16 random bytes of hex, drawn anew whenever the process starts; `issued` names of it are used up. */
+  constructor(bootId: string, issued = 0) {
     if (!isHex(bootId, bootIdBytes))
       throw new Fault('malformed', 'a boot id has 16 bytes', { field: 'bootId' });
     this.bootId = bootId;
+    this.issued = issued;
+  }
+
+  /** How many names were given: none of them may be given again in this boot, whatever became of its nonces. */
+  get count(): number {
+    return this.issued;
   }
 
   next(): string {

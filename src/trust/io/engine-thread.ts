@@ -3,6 +3,7 @@
  * which gossip must not stand still. Most hosts are no trustees and never start it; where nothing was asked of it
  * for a while it ends, for it takes 9 MB, and the next order starts another.
  */
+import { randomBytes } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import type { ShareName } from '../epoch/crypto-port.ts';
 import type { EngineOrder, EngineReport } from '../quorum/engine-port.ts';
@@ -14,10 +15,18 @@ const resourceLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64
 /** Longer than any promise of a nonce lasts. A start takes a tenth of a second, which a certificate then waits for. */
 const restAfterMs = 40_000;
 
+const bootIdBytes = 16;
+
+/** What each thread of one process is given alike. */
+export type EngineSetup = Omit<EngineThreadData, 'bootId' | 'nonceCount'>;
+
 /** Takes orders in the order they are given and reports in the order they arise. */
 export class EngineThread {
-  private readonly data: EngineThreadData;
+  private readonly setup: EngineSetup;
   private readonly report: (report: EngineReport) => void;
+  /** One for all threads that this process starts, and what they named under it: no name is given twice. */
+  private readonly bootId: string = randomBytes(bootIdBytes).toString('hex');
+  private nonceCount = 0;
   private worker: Worker | null = null;
   private exited: Promise<void> = Promise.resolve();
   /** Copies of secrets from the store, for a thread that is yet to start. */
@@ -29,12 +38,8 @@ export class EngineThread {
   private isStopped = false;
 
   /** Starts nothing yet. */
-  constructor(
-    data: EngineThreadData,
-    report: (report: EngineReport) => void,
-    restAfter: number = restAfterMs,
-  ) {
-    this.data = data;
+  constructor(setup: EngineSetup, report: (report: EngineReport) => void, restAfter: number = restAfterMs) {
+    this.setup = setup;
     this.report = report;
     this.restAfterMs = restAfter;
   }
@@ -83,8 +88,10 @@ export class EngineThread {
   }
 
   private start(): Worker {
+    const { setup, bootId, nonceCount } = this;
+    const workerData: EngineThreadData = { ...setup, bootId, nonceCount };
     const worker = new Worker(new URL('./engine-worker.ts', import.meta.url), {
-      workerData: this.data,
+      workerData,
       resourceLimits,
       name: 'trustee',
     });
@@ -122,7 +129,9 @@ export class EngineThread {
       this.worker = null;
       if (this.restTimer !== null) clearTimeout(this.restTimer);
       this.restTimer = null;
-      for (const { name, secret } of message.secrets) this.waiting.set(name, secret);
+      const { secrets, nonceCount } = message.estate;
+      this.nonceCount = nonceCount;
+      for (const { name, secret } of secrets) this.waiting.set(name, secret);
     } else this.restTimer?.refresh();
     const delayed = this.delayed ?? [];
     this.delayed = null;

@@ -12,7 +12,6 @@ import { collectGarbage } from './garbage.ts';
 assert(parentPort !== null, 'this is the entry of a worker thread');
 const parent = parentPort;
 
-const bootIdBytes = 16;
 const startedAt = Date.now() - performance.now();
 const now = (): Millis => startedAt + performance.now();
 
@@ -23,7 +22,8 @@ const engine = new ThresholdEngine({
   agree: recipientOf(data.seed),
   entropy: (bytes) => randomBytes(bytes),
   trustDomain: data.trustDomain,
-  bootId: randomBytes(bootIdBytes).toString('hex'),
+  bootId: data.bootId,
+  nonceCount: data.nonceCount,
   timings: data.timings,
 });
 data.seed.fill(0);
@@ -55,10 +55,10 @@ function say(reports: readonly EngineReport[]): void {
 
 /** Ends the thread, unless something is under way: what is promised or half done is known here alone. */
 function rest(): void {
-  const secrets = engine.rest(now());
-  const message: FromEngineThread = secrets === null ? { type: 'busy' } : { type: 'rested', secrets };
-  parent.postMessage(message, secrets?.map(({ secret }) => secret.buffer) ?? []);
-  if (secrets !== null) end();
+  const estate = engine.rest(now());
+  const message: FromEngineThread = estate === null ? { type: 'busy' } : { type: 'rested', estate };
+  parent.postMessage(message, estate?.secrets.map(({ secret }) => secret.buffer) ?? []);
+  if (estate !== null) end();
 }
 
 function end(): void {

@@ -16,6 +16,13 @@ import { AnsweringRun, CoordinatingRun, type SignSession } from './signing-runs.
 
 export type EngineInput = { readonly type: 'wake' } | EngineOrder;
 
+/** What the next engine of a process must know of the one before. */
+export interface EngineEstate {
+  readonly secrets: readonly SecretShare[];
+  /** See `EngineOptions`. */
+  readonly nonceCount: number;
+}
+
 type Of<T extends EngineOrder['type']> = Extract<EngineOrder, { type: T }>;
 
 /** Twice as many as the agreement has under way. */
@@ -32,7 +39,7 @@ export class ThresholdEngine implements Machine<EngineInput, EngineReport> {
   constructor(options: EngineOptions) {
     this.options = options;
     this.self = options.signer.publicKey;
-    this.shares = new HeldShares(options.bootId);
+    this.shares = new HeldShares(options.bootId, options.nonceCount ?? 0);
     this.genesisNonceId = `${options.bootId}-0`;
   }
 
@@ -68,9 +75,9 @@ export class ThresholdEngine implements Machine<EngineInput, EngineReport> {
   }
 
   /** Hands every secret over and is done, for another engine to go on; null while anything is under way. */
-  rest(now: Millis): SecretShare[] | null {
+  rest(now: Millis): EngineEstate | null {
     if (this.runs.size > 0 || !this.shares.isIdle(now)) return null;
-    return this.shares.release();
+    return { secrets: this.shares.release(), nonceCount: this.shares.nonceCount };
   }
 
   // --- Sessions of the agreement ---

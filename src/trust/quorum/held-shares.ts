@@ -54,8 +54,13 @@ export class HeldShares {
   /** Made here and not known to be durable, oldest first. */
   private readonly unconfirmed = new Set<ShareName>();
 
-  constructor(bootId: string) {
-    this.nonceIds = new NonceIds(bootId);
+  /** `nonceCount`: how many nonces this boot has named before. */
+  constructor(bootId: string, nonceCount: number) {
+    this.nonceIds = new NonceIds(bootId, nonceCount);
+  }
+
+  get nonceCount(): number {
+    return this.nonceIds.count;
   }
 
   get size(): number {

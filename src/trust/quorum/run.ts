@@ -47,5 +47,7 @@ export interface EngineOptions {
   readonly trustDomain: string;
   /** 16 random bytes of hex, drawn anew whenever the process starts. */
   readonly bootId: string;
+  /** How many nonces engines before this one named under the same boot id. */
+  readonly nonceCount?: number;
   readonly timings: EngineTimings;
 }

@@ -38,6 +38,8 @@ test('no two pools of a boot use one name for their nonces', () => {
   const ids = new NonceIds(bootId);
   const names = [1, 2, 3, 4].map((i) => new NoncePool(share, ids).offer(requester, fresh(i), 0).id);
   assert.equal(new Set(names).size, 4);
+  const later = new NoncePool(share, new NonceIds(bootId, ids.count)).offer(requester, fresh(5), 0);
+  assert.ok(!names.includes(later.id), 'nor does one that goes on in the same boot');
 });
 
 test('nonces that nobody comes for expire', () => {

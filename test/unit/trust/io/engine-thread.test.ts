@@ -10,6 +10,7 @@ import {
   type EpochPlan,
 } from '../../../../src/trust/epoch/descriptor.ts';
 import { EngineThread } from '../../../../src/trust/io/engine-thread.ts';
+import { Boots } from '../../../../src/trust/quorum/boots.ts';
 import type { EngineOrder, EngineReport } from '../../../../src/trust/quorum/engine-port.ts';
 import { decodeSecret } from '../../../../src/trust/quorum/held-shares.ts';
 import { defaultEngineTimings } from '../../../../src/trust/quorum/run.ts';
@@ -169,6 +170,45 @@ test(
       assert.ok(ed25519Verify(epoch.rootKey, message, signature));
       table.orderAll((host) => ({ type: 'end', session: session(host).id }));
     }
+  },
+);
+
+test(
+  'a trustee that rests between requests stays one boot, and a copy beside it is noticed',
+  limited,
+  async (t) => {
+    const table = new ThreadTable(t, []);
+    for (const label of ['h1', 'h2', 'h3']) table.boot(label, 20);
+    const { epoch, secrets } = await table.deal(planAfter(genesis, 2, ['h1', 'h2', 'h3']), genesis);
+    const host = hostOf('h1').publicKey;
+    const requester = hostOf('requester').publicKey;
+    const original = table.threads.get(host)!;
+    const copy = table.boot('h1', 20);
+    t.after(() => original.stop());
+    copy.order({ type: 'hold', name: epoch.session, secret: secrets.get(host)! });
+    let exchange = 0;
+    /** Its name for the nonces that it promises; they are used, so that it may rest. */
+    const promised = async (thread: EngineThread): Promise<string> => {
+      while (thread.isRunning) await setImmediate();
+      const share = epoch.session;
+      thread.order({ type: 'offer', exchange: ++exchange, requester, share });
+      const { nonceId } = await table.said(host, 'offered');
+      const [commitments, message] = [Buffer.from('junk'), Buffer.from('a message')];
+      thread.order({ type: 'contribute', exchange, requester, share, nonceId, commitments, message });
+      assert.notEqual((await table.said(host, 'declined')).code, 'nonce-unknown');
+      return nonceId;
+    };
+    const boots = new Boots();
+    const noticed: (string | null)[] = [];
+    const observe = async (thread: EngineThread): Promise<void> => {
+      const at = noticed.length * 60_000;
+      noticed.push(boots.observe(host, await promised(thread), at, at + 1));
+    };
+    for (let i = 0; i < 3; i++) await observe(original);
+    assert.deepEqual(noticed, [null, null, null], 'neither another boot nor the same nonces');
+    await observe(copy);
+    await observe(original);
+    assert.match(noticed.at(-1) ?? '', /two of its boots/);
   },
 );
 

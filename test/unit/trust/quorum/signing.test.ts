@@ -394,11 +394,12 @@ test('an engine rests once nothing is under way, and another goes on with its sh
   engine.step({ type: 'end', session: signing(epoch, h2, h1, message).id }, 0);
   engine.step({ type: 'offer', exchange: 1, requester: h1, share: epoch.session }, 0);
   assert.equal(engine.rest(nonceLifetimeMs - 1), null, 'nonces are promised');
-  const secrets = engine.rest(nonceLifetimeMs);
+  const estate = engine.rest(nonceLifetimeMs);
   assert.deepEqual(
-    secrets?.map(({ name }) => name),
+    estate?.secrets.map(({ name }) => name),
     [epoch.session],
   );
-  assert.deepEqual(decodeSecret(secrets[0]!.secret), decodeSecret(dealt.secretOf(h2, epoch)));
-  assert.deepEqual(engine.rest(nonceLifetimeMs), [], 'it holds nothing any more');
+  assert.deepEqual(decodeSecret(estate.secrets[0]!.secret), decodeSecret(dealt.secretOf(h2, epoch)));
+  assert.equal(estate.nonceCount, 1, 'and names no nonces as these were');
+  assert.deepEqual(engine.rest(nonceLifetimeMs)?.secrets, [], 'it holds nothing any more');
 });
