@@ -66,7 +66,7 @@ class SwimThreadBody {
     const signer = ed25519Signer(data.seed);
     const self = signer.publicKey;
     const { seed, mesh, epoch } = data;
-    this.sealing = new Sealing({ self, seed, mesh, epoch, startedAt: this.now() });
+    this.sealing = new Sealing({ self, seed, mesh, epoch });
     this.swim = new Swim({
       self,
       signer,
@@ -150,7 +150,7 @@ class SwimThreadBody {
 
   private send(to: HostId, frame: Uint8Array): void {
     const location = this.locations.get(to);
-    const datagram = location === undefined || this.isMute ? null : this.sealing.seal(to, frame);
+    const datagram = location === undefined || this.isMute ? null : this.sealing.seal(to, frame, Date.now());
     if (location === undefined || datagram === null) {
       this.counters.unsendable++;
       return;

@@ -2,10 +2,11 @@
  * Datagrams that only one member can have written and only one can read. Keys come from the two host keys
  * (static Diffie-Hellman, as in Noise's KK without its handshake: a probe has no round trip to spare), one for
  * each direction; a nonce never repeats, since it holds the sender's epoch, which its disk counts, and a
- * counter that begins at the time of day, for disks that are set back. There is no forward secrecy: what travels
- * so is who is alive, which every member knows. A receiver that has just started cannot tell a copy of a
- * datagram of an earlier run from a late one; the frames inside carry incarnations, which make such copies
- * old news.
+ * counter that begins at the time of day, for disks that are set back. What is set back together with its memory
+ * and its clock seals with nonces a second time until the clock is right again. There is no forward secrecy: what
+ * travels so is who is alive, which every member knows. A receiver that has just started, or was set back, cannot
+ * tell a copy of a datagram of before from a late one; the frames inside carry incarnations, which make such
+ * copies old news.
  *
  * Layout: version (1 byte, 2), sender (the first 8 bytes of its host id), epoch (4 bytes), counter (8 bytes),
  * then ciphertext and tag of ChaCha20-Poly1305 (RFC 8439), with all before as associated data. Pure.
@@ -34,6 +35,11 @@ const keyBytes = 32;
 const countersPerSecond = 2 ** 16;
 /** Seconds are taken modulo this, so that the counter has as much room again above any start. */
 const maxStartSeconds = 2 ** 31;
+/**
+ * When the time of day is this far past that of the datagram before, counters begin at it anew: the clock was
+ * put right, or the host's memory was set back, and others have had counters far above its own.
+ */
+const leapMs = 60_000;
 /** Former members whose replay windows are kept for their return; beyond, the one who left first is forgotten. */
 const maxFormer = 1024;
 
@@ -56,10 +62,8 @@ export interface SealingOptions {
   readonly seed: Uint8Array;
   /** Distinguishes this mesh from every other: the hash of its genesis. */
   readonly mesh: Uint8Array;
-  /** How many times this agent has started; must never repeat. */
+  /** How many times this agent has started, as far as its disk knows. */
   readonly epoch: number;
-  /** Now. Keeps two runs apart that a disk set back to a snapshot gave the same epoch. */
-  readonly startedAt: Millis;
 }
 
 /** Why a datagram was not opened, for counting. */
@@ -73,14 +77,14 @@ export class Sealing {
   private readonly bySender = new Map<string, Peer>();
   private readonly former = new RecentMap<ReplayWindow>(maxFormer);
   /** Above every counter used with a former member, so that nothing else needs to be kept of them. */
-  private firstCounter: number;
+  private firstCounter = 0;
+  /** The time of day of the datagram before. */
+  private sealedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: SealingOptions) {
     assert(options.epoch >= 0 && options.epoch < 2 ** 32, 'the epoch fits the nonce');
     this.options = options;
     this.key = agreementKey(options.seed);
-    const seconds = Math.max(0, Math.floor(options.startedAt / 1000)) % maxStartSeconds;
-    this.firstCounter = seconds * countersPerSecond;
   }
 
   /**
@@ -108,18 +112,26 @@ export class Sealing {
     if (this.bySender.get(sender) === peer) this.bySender.delete(sender);
   }
 
-  /** Null for who is not admitted, or has a key that none can agree with. */
-  seal(to: HostId, frame: Uint8Array): Buffer | null {
+  /** `wallMs`: the time of day. Null for who is not admitted, or has a key that none can agree with. */
+  seal(to: HostId, frame: Uint8Array, wallMs: Millis): Buffer | null {
     const peer = this.peers.get(to);
     const keys = peer === undefined ? null : this.keysOf(peer);
     if (peer === undefined || keys === null) return null;
-    const header = this.header(peer.nextCounter++);
+    const header = this.header(this.counterFor(peer, wallMs));
     const nonce = header.subarray(1 + senderBytes);
     const sealing = createCipheriv(cipher, keys.send, nonce, { authTagLength: tagBytes });
     sealing.setAAD(header, { plaintextLength: frame.length });
     const body = sealing.update(frame);
     sealing.final();
     return Buffer.concat([header, body, sealing.getAuthTag()]);
+  }
+
+  private counterFor(peer: Peer, wallMs: Millis): number {
+    if (wallMs - this.sealedAt > leapMs) this.firstCounter = Math.max(this.firstCounter, counterAt(wallMs));
+    this.sealedAt = wallMs;
+    const counter = Math.max(peer.nextCounter, this.firstCounter);
+    peer.nextCounter = counter + 1;
+    return counter;
   }
 
   private header(counter: number): Buffer {
@@ -179,6 +191,12 @@ export class Sealing {
     const info = Buffer.concat([Buffer.from(label), Buffer.from(from, 'hex'), Buffer.from(to, 'hex')]);
     return new Uint8Array(hkdfSync('sha256', secret, this.options.mesh, info, keyBytes));
   }
+}
+
+/** Where the counters of a run begin. */
+function counterAt(wallMs: Millis): number {
+  const seconds = (Math.max(0, wallMs) / 1000) % maxStartSeconds;
+  return Math.floor(seconds * countersPerSecond);
 }
 
 /** What a datagram says of who sent it, in hex. */

@@ -63,6 +63,20 @@ test('a member that was removed and added again is heard and spoken to', limited
   assert.equal(a.thread.counters.replayed + b.thread.counters.replayed, 0);
 });
 
+test('a host restored from an older snapshot is heard by datagram', limited, async (t) => {
+  const [before, b] = await Promise.all([ThreadHost.start(t, 79, { epoch: 20 }), ThreadHost.start(t, 80)]);
+  before.meet(b);
+  b.meet(before);
+  await b.untilMeasured(before);
+  await before.thread.stop();
+  await until(() => b.statesOf(before.id).at(-1) === 'down');
+  const restored = await ThreadHost.start(t, 79, { epoch: 6, port: before.port });
+  restored.meet(b);
+  await Promise.all([b.untilMeasured(restored), restored.untilMeasured(b)]);
+  await until(() => b.statesOf(restored.id).at(-1) === 'alive');
+  assert.equal(b.thread.counters.replayed, 0);
+});
+
 test('a join request passes through, and so does its answer', limited, async (t) => {
   const host = await ThreadHost.start(t, 66, {}, (payload, reply) => {
     reply(bytesOf(`welcome, ${textOf(payload)}`));
@@ -118,12 +132,12 @@ test('a frame that no membership understands is counted, and harms nobody', limi
   const a = await ThreadHost.start(t, 72);
   const socket = await openSocket(t, addressOf(73));
   const { mesh } = dataOf(73);
-  const sealing = new Sealing({ self: idOf(73), seed: seedOf(73), mesh, epoch: 1, startedAt: 0 });
+  const sealing = new Sealing({ self: idOf(73), seed: seedOf(73), mesh, epoch: 1 });
   sealing.admit(a.id);
   a.meet({ id: idOf(73), address: addressOf(73), port: socket.address().port });
   const badFrames = () =>
     a.reports.flatMap((report) => (report.type === 'stats' ? [report.stats.badFrames] : [])).at(-1) ?? 0;
-  const datagram = sealing.seal(a.id, Buffer.from('nonsense'));
+  const datagram = sealing.seal(a.id, Buffer.from('nonsense'), 0);
   assert.ok(datagram !== null);
   // Until the order to admit has arrived there, the sender is a stranger; copies do not count as frames.
   await until(() => {

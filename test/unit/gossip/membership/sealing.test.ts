@@ -13,17 +13,18 @@ const idOf = (number: number): HostId => ed25519Signer(seedOf(number)).publicKey
 const [a, b, c] = [idOf(1), idOf(2), idOf(3)];
 const mesh = new Uint8Array(32).fill(9);
 const startedAt = Date.UTC(2026, 0, 1);
+const hourMs = 3_600_000;
 const frame = Buffer.from('who is alive');
 
 function sealingOf(number: number, knows: readonly HostId[], options: Partial<SealingOptions> = {}): Sealing {
   const seed = seedOf(number);
-  const sealing = new Sealing({ self: idOf(number), seed, mesh, epoch: 1, startedAt, ...options });
+  const sealing = new Sealing({ self: idOf(number), seed, mesh, epoch: 1, ...options });
   for (const id of knows) sealing.admit(id);
   return sealing;
 }
 
-function seal(sealing: Sealing, to: HostId, plain: Uint8Array = frame): Buffer {
-  const datagram = sealing.seal(to, plain);
+function seal(sealing: Sealing, to: HostId, wallMs = startedAt): Buffer {
+  const datagram = sealing.seal(to, frame, wallMs);
   assert.ok(datagram !== null);
   return datagram;
 }
@@ -53,7 +54,7 @@ test('a datagram is opened where it lies, inside a larger buffer', () => {
 test('nothing is sealed for who is not admitted, and nothing of theirs is opened', () => {
   const datagram = seal(sealingOf(1, [b]), b);
   assert.equal(sealingOf(2, [c]).open(datagram), 'stranger');
-  assert.equal(sealingOf(1, [c]).seal(b, frame), null);
+  assert.equal(sealingOf(1, [c]).seal(b, frame, startedAt), null);
 });
 
 test('a datagram is for one receiver, of one mesh, in one direction', () => {
@@ -117,7 +118,7 @@ test('a dismissed member is a stranger until it is admitted again', () => {
   assert.equal(typeof receiver.open(before), 'object');
   receiver.dismiss(a);
   assert.equal(receiver.open(seal(sender, b)), 'stranger');
-  assert.equal(receiver.seal(a, frame), null);
+  assert.equal(receiver.seal(a, frame, startedAt), null);
   receiver.admit(a);
   assert.equal(receiver.open(before), 'replayed', 'a copy from before is still known as one');
   assert.equal(typeof receiver.open(seal(sender, b)), 'object');
@@ -149,15 +150,49 @@ test('no counter is used twice in one epoch, however often a peer comes and goes
 test('two runs that a restored disk gave the same epoch share no nonce', () => {
   const first = sealingOf(1, [b]);
   const nonces = new Set(Array.from({ length: 1000 }, () => nonceOf(seal(first, b))));
-  const second = sealingOf(1, [b], { startedAt: startedAt + 1000 });
-  for (let i = 0; i < 1000; i++) assert.equal(nonces.has(nonceOf(seal(second, b))), false);
+  const second = sealingOf(1, [b]);
+  for (let i = 0; i < 1000; i++) assert.equal(nonces.has(nonceOf(seal(second, b, startedAt + 1000))), false);
+});
+
+test('a host restored from an older snapshot is heard, and no copy of what it ever sent', () => {
+  const receiver = sealingOf(2, [a]);
+  const sent: Buffer[] = [];
+  for (const [hour, epoch] of [20, 6, 7, 7, 3].entries()) {
+    const sender = sealingOf(1, [b], { epoch });
+    for (let i = 0; i < 10; i++) sent.push(seal(sender, b, startedAt + hour * hourMs));
+    for (const datagram of sent.slice(-10)) assert.equal(typeof receiver.open(datagram), 'object');
+    for (const datagram of sent) assert.equal(receiver.open(datagram), 'replayed');
+  }
+  assert.equal(new Set(sent.map(nonceOf)).size, sent.length);
+});
+
+test('a host whose memory was set back is heard again once its clock is right', () => {
+  const [host, restored, receiver] = [sealingOf(1, [b]), sealingOf(1, [b]), sealingOf(2, [a])];
+  const nonces = new Set<string>();
+  for (let second = 0; second < 1000; second++) {
+    const datagram = seal(host, b, startedAt + 1000 * second);
+    nonces.add(nonceOf(datagram));
+    assert.equal(typeof receiver.open(datagram), 'object');
+  }
+  seal(restored, b);
+  for (let second = 0; second < 10; second++) {
+    const datagram = seal(restored, b, startedAt + hourMs + 1000 * second);
+    assert.equal(nonces.has(nonceOf(datagram)), false);
+    assert.equal(typeof receiver.open(datagram), 'object');
+  }
+});
+
+test('a clock that goes to and fro lets no counter repeat', () => {
+  const sender = sealingOf(1, [b]);
+  const nonces = new Set<string>();
+  const times = [0, 2 * hourMs, -hourMs, hourMs, 2 * hourMs, 0, 3 * hourMs];
+  for (const time of times) nonces.add(nonceOf(seal(sender, b, startedAt + time)));
+  assert.equal(nonces.size, times.length);
 });
 
 test('the latest and the earliest clock both leave room for counters', () => {
   for (const time of [-1, 0, 2 ** 31 * 1000 - 1, 2 ** 31 * 1000, 8.64e15]) {
-    const opened = sealingOf(2, [a]).open(
-      seal(sealingOf(1, [b], { startedAt: time, epoch: 2 ** 32 - 1 }), b),
-    );
+    const opened = sealingOf(2, [a]).open(seal(sealingOf(1, [b], { epoch: 2 ** 32 - 1 }), b, time));
     assert.equal(typeof opened, 'object', `${time}`);
   }
 });
@@ -168,7 +203,7 @@ test('whoever has a key that none can agree with is a stranger, every time', () 
   const datagram = Buffer.alloc(100);
   datagram[0] = sealedVersion;
   datagram.write(smallOrder.slice(0, 16), 1, 'hex');
-  assert.equal(receiver.seal(smallOrder, frame), null);
+  assert.equal(receiver.seal(smallOrder, frame, startedAt), null);
   for (let i = 0; i < 3; i++) assert.equal(receiver.open(datagram), 'stranger');
 });
 
