@@ -19,6 +19,10 @@ export const measuredSerf: ReadonlyMap<number, { readonly p50Ms: number; readonl
 
 const seeds = 16;
 
+const preface = `The first row is of real agents, in real time. This study does not measure it: its figures are a table in
+\`sim/studies/calibration.ts\`. The percentage compares the p50 alone, not the longest.
+`;
+
 interface Outcome {
   readonly killed: Samples;
   readonly dark: Samples;
@@ -83,7 +87,11 @@ export const calibration: Study = (tools) => {
       { name: `${hosts} hosts, Starling`, values: own.killed.values },
     ],
   }));
-  return { text: table, data, svg: distributionPlot('SIGKILL until all know, simulated', panels) };
+  return {
+    text: `${preface}\n${table}`,
+    data,
+    svg: distributionPlot('SIGKILL until all know, simulated', panels),
+  };
 };
 
 function summaryOf({ killed, dark, idleBytesPerSecond }: Outcome): object {
