@@ -12,6 +12,7 @@ import type { TrusteePolicy } from '../../trust/epoch/policy.ts';
 import type { EpochEffect, EpochTimings } from '../../trust/epoch/port.ts';
 import type { RecoveryOrder } from '../../trust/epoch/recovery.ts';
 import { emptyView, type TrusteeView } from '../../trust/epoch/rules.ts';
+import { RateLimiter } from '../../trust/issuance/rate.ts';
 import type { AgentEffect } from '../effects.ts';
 import { seal } from '../envelope.ts';
 import { shortId } from '../kinds.ts';
@@ -46,13 +47,20 @@ interface Alarmed {
   held: number;
 }
 
-type Of<T extends EpochEffect['type']> = Extract<EpochEffect, { type: T }>;
+/**
+ * Messages of one host. A dealing among thirteen takes each some dozens, sent again each second while they are not
+ * confirmed; to look at the mesh for one costs up to a millisecond.
+ */
+const rateLimits = { burst: 512, perSecond: 64, maxRequesters: 4096 };
+
+type Alarm = Pick<Extract<EpochEffect, { type: 'alarm' }>, 'subject' | 'detail'> & { readonly code: string };
 
 export class Succession {
   readonly agreement: EpochAgreement;
   /** Why this host takes no part but to follow: what it promised cannot be read any more. Null where it does. */
   readonly damage: Fault | null;
   private readonly options: SuccessionOptions;
+  private readonly limiter = new RateLimiter(rateLimits);
   /** By code and subject, the oldest first. */
   private readonly alarmed = new Map<string, Alarmed>();
 
@@ -91,8 +99,16 @@ export class Succession {
     return this.step({ type: 'view', view: this.options.view(now) }, now);
   }
 
-  /** Others are judged by what is seen now: what they act on may have come only just, here as there. */
+  /**
+   * Others are judged by what is seen now: what they act on may have come only just, here as there. What one host
+   * sends beyond its rate is dropped, as if the network had lost it.
+   */
   frame(from: HostId, bytes: Uint8Array, now: Millis): AgentEffect[] {
+    if (from !== this.options.self && this.limiter.take(from, now) > 0)
+      return this.alarm(
+        { code: 'flooded', subject: from, detail: 'sends more than a trustee has to say' },
+        now,
+      );
     const looked = asksForView(bytes) ? this.lookAnyway(now) : [];
     return [...looked, ...this.step({ type: 'message', from, bytes }, now)];
   }
@@ -112,9 +128,9 @@ export class Succession {
     return [...this.lookAnyway(now), ...this.step({ type: 'record', bytes }, now)];
   }
 
-  /** Nothing signed by this root, or those before it, is believed any more. */
-  retired(generation: number, now: Millis): AgentEffect[] {
-    return this.step({ type: 'retired', generation }, now);
+  /** The keys of these generations have nothing left to sign. */
+  spent(generations: readonly number[], now: Millis): AgentEffect[] {
+    return this.step({ type: 'spent', generations }, now);
   }
 
   /** Throws a `Fault` for an order that nobody would follow. */
@@ -151,7 +167,7 @@ export class Succession {
     }
   }
 
-  private alarm({ code, subject, detail }: Of<'alarm'>, now: Millis): AgentEffect[] {
+  private alarm({ code, subject, detail }: Alarm, now: Millis): AgentEffect[] {
     // Of this host's own shares, each is another matter.
     const key = code === 'share-lost' ? `${code} ${detail}` : `${code} ${subject}`;
     const last = this.alarmed.get(key);

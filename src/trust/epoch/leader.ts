@@ -62,7 +62,9 @@ interface Attempt {
   deadline: Millis;
   resendAt: Millis;
   /** Who will not go along in this phase. */
-  readonly refusals: Map<HostId, { readonly promised: number; readonly retryAfterMs: number }>;
+  readonly refusals: Map<HostId, Of<'refused'>>;
+  /** Whose word has raised the next ballot already. */
+  readonly raisedBy: Set<HostId>;
   /** Of what is dealt for. */
   passesOver: boolean;
 }
@@ -139,6 +141,7 @@ export class Leader {
       deadline: now + roundMs,
       resendAt: now + resendMs,
       refusals: new Map(),
+      raisedBy: new Set(),
       passesOver: false,
     };
     return this.posts(this.attempt);
@@ -432,10 +435,12 @@ export class Leader {
   /** Gives up once those who go along are too few; a single one cannot end a ballot by saying no. */
   onRefused(from: HostId, message: Of<'refused'>, now: Millis): Post[] {
     const { attempt } = this;
-    if (attempt === null || message.ballot !== attempt.ballot) return [];
+    if (attempt === null || message.ballot !== attempt.ballot || !this.isAsked(from, attempt)) return [];
     const { phase } = attempt;
     attempt.refusals.set(from, message);
-    this.highestBallot = Math.max(this.highestBallot, this.believable(message.promised));
+    if (!attempt.raisedBy.has(from))
+      this.highestBallot = Math.max(this.highestBallot, this.believable(message.promised));
+    attempt.raisedBy.add(from);
     const refused = (hosts: readonly HostId[]): number =>
       hosts.filter((host) => attempt.refusals.has(host)).length;
     const { members, threshold } = this.electorate;
@@ -455,7 +460,26 @@ export class Leader {
     if (phase.name === 'prepare' && waitMs > 0) return this.standBack(waitMs, now);
     const posts = this.fail(`refused: ${message.code} (${phase.name})`, now);
     this.isForgiving = isKept;
+    this.comeDown(attempt);
     return posts;
+  }
+
+  /** Whether a host has a say in what this ballot is about. */
+  private isAsked(host: HostId, { phase }: Attempt): boolean {
+    if (this.electorate.has(host)) return true;
+    return phase.name === 'deal' && phase.plan.trustees.includes(host);
+  }
+
+  /**
+   * A ballot so high that too few can follow it, after what others said of theirs: the next is as high as a quorum has
+   * promised. Those who promised more say so then. Each trustee votes once in a ballot, be it led once or twice.
+   */
+  private comeDown({ refusals }: Attempt): void {
+    const { members, threshold } = this.electorate;
+    const said = members.map((host) => refusals.get(host)).filter((refusal) => refusal !== undefined);
+    if (said.filter(({ code }) => code === 'ballot-too-high').length <= members.length - threshold) return;
+    const promised = said.map((refusal) => refusal.promised).sort((a, b) => a - b);
+    this.highestBallot = promised[Math.min(threshold, promised.length) - 1]!;
   }
 
   /** Whether somebody would keep whom this ballot passes over. */

@@ -52,6 +52,19 @@ test('a host that sends junk again and again gets one line a minute in the log o
   );
 });
 
+test('what a host sends beyond its rate is dropped, and said once a minute', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  const bytes = seal('epoch', Buffer.from('no message of the agreement'));
+  for (let i = 0; i < 600; i++) first.feed({ type: 'frame', from: second.id, bytes });
+  const lines = first.logs.filter(({ event }) => event === 'epoch-flooded');
+  assert.equal(lines.length, 1);
+  flock.run(61_000);
+  first.feed({ type: 'frame', from: second.id, bytes });
+  const [, last] = first.logs.filter(({ event }) => event === 'epoch-malformed');
+  assert.equal(last?.fields.heldBack, 511, 'it is heard again, and so many were looked at before');
+});
+
 test('a record of an epoch that nobody proves is looked into a few times, not at every wake', () => {
   const { flock, first } = Flock.founded();
   const second = flock.join('second', first, flock.token(first));

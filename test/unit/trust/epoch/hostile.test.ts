@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EpochAgreement } from '../../../../src/trust/epoch/agreement.ts';
-import { type EpochMessage, encodeMessage } from '../../../../src/trust/epoch/message.ts';
+import { maxBallot } from '../../../../src/trust/epoch/descriptor.ts';
+import { decodeMessage, type EpochMessage, encodeMessage } from '../../../../src/trust/epoch/message.ts';
 import { standardPolicy } from '../../../../src/trust/epoch/policy.ts';
 import { defaultTimings, type EpochEffect, type EpochInput } from '../../../../src/trust/epoch/port.ts';
 import { EpochNet } from './net.ts';
@@ -55,4 +56,68 @@ test('a good record enters durably although a bad one follows it in the same ans
     ['epoch/record/', 'epoch/state'],
   );
   assert.ok(persist.then.some((effect) => effect.type === 'entered'));
+});
+
+function exaggerated(epoch: number, ballot: number): Uint8Array {
+  const refused = { type: 'refused', epoch, ballot, code: 'superseded', retryAfterMs: 0 } as const;
+  return encodeMessage({ ...refused, promised: maxBallot });
+}
+
+/** Has `liar` answer whatever ballot it hears of by naming a far higher one, `times` times. */
+function exaggerate(net: EpochNet, liar: number, times: number): void {
+  const { machine, id } = net.hosts[liar]!;
+  const step = machine!.step.bind(machine);
+  machine!.step = (input, now): readonly EpochEffect[] => {
+    const asked = input.type === 'message' ? decodeMessage(input.bytes) : null;
+    if (input.type !== 'message' || asked?.type !== 'prepare' || input.from === id) return step(input, now);
+    const bytes = exaggerated(asked.epoch, asked.ballot);
+    const leader = net.hosts.find((host) => host.id === input.from)!;
+    for (let i = 0; i < times; i++) net.feed(leader, { type: 'message', from: id, bytes });
+    return [];
+  };
+}
+
+test('a trustee that names far higher ballots does not drive the others beyond what they can follow', () => {
+  const net = new EpochNet({ seed: 11, hosts: 5, policy: { ...standardPolicy, settleMs: 5000 } });
+  net.run(60_000);
+  const before = net.latest;
+  assert.equal(before.plan.trustees.length, 5);
+  exaggerate(net, 4, 50);
+  net.withholds = (from, _to, message) => from === net.hosts[4]!.id && message.type === 'prepare';
+  // Too few to decide: every attempt fails, and each time the liar has its say.
+  for (const away of [1, 2]) net.crash(away);
+  net.rotateGeneration = before.plan.generation;
+  net.refreshEpoch = before.plan.epoch;
+  net.run(4 * 3_600_000);
+  assert.equal(net.latest.hash, before.hash);
+  for (const away of [1, 2]) net.start(away);
+  net.run(120_000);
+  assert.ok(net.latest.plan.epoch > before.plan.epoch, 'the others agree as soon as they are enough');
+  assert.deepEqual(net.forks, []);
+});
+
+test('who is no trustee has no say in how high ballots are', () => {
+  const net = new EpochNet({ seed: 12, hosts: 4, policy: { ...standardPolicy, settleMs: 5000 } });
+  net.run(60_000);
+  const before = net.latest;
+  const stranger = net.hosts.find((host) => !before.plan.trustees.includes(host.id))!;
+  net.refreshEpoch = before.plan.epoch;
+  const [first, ...others] = net.hosts.filter((host) => before.plan.trustees.includes(host.id));
+  for (const { index } of others) net.crash(index);
+  const { machine } = first!;
+  const step = machine!.step.bind(machine);
+  machine!.step = (input, now): readonly EpochEffect[] => {
+    const effects = step(input, now);
+    const sent = effects.flatMap((effect) => (effect.type === 'send' ? [decodeMessage(effect.bytes)] : []));
+    const prepare = sent.find((message) => message.type === 'prepare');
+    if (prepare?.type !== 'prepare') return effects;
+    for (let i = 0; i < 50; i++)
+      step({ type: 'message', from: stranger.id, bytes: exaggerated(prepare.epoch, prepare.ballot) }, now);
+    return effects;
+  };
+  net.run(600_000);
+  for (const { index } of others) net.start(index);
+  net.run(120_000);
+  assert.ok(net.latest.plan.epoch > before.plan.epoch);
+  assert.ok(net.latest.plan.ballot < 5000, `ballot ${net.latest.plan.ballot}`);
 });
