@@ -75,6 +75,8 @@ export interface TrustAckValue {
   readonly uses: number;
   /** When the last of them expires; 0 where there is none. */
   readonly lastsUntil: number;
+  /** The same of those alone that it had signed for keys of others, who use them whether or not it is there. */
+  readonly externalUntil: number;
   /**
    * What it promised as a trustee, or the key that it alone had, cannot be read any more there: it holds no office, and
    * others take its seat.

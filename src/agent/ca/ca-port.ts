@@ -13,7 +13,7 @@ export interface CaRoot {
   readonly notAfter: Millis;
   /** Since when it has signed; null before. */
   readonly activeSince: Millis | null;
-  /** Names of live hosts that keep it from its next turn: from signing, or from being retired. */
+  /** Names of hosts that keep it from its next turn: from signing, or from being retired. */
   readonly waitingFor: readonly string[];
 }
 

@@ -183,6 +183,11 @@ export class Certifier {
     return Math.max(this.petitions.lastExpiry(), ...ends);
   }
 
+  /** The same of those for keys of others alone. */
+  lastExternalExpiry(): Millis {
+    return this.petitions.lastExpiry();
+  }
+
   /** Identities in use, by service. */
   identities(): IdentityView[] {
     return [...this.held.values()].sort((a, b) => (a.service < b.service ? -1 : 1));

@@ -124,7 +124,7 @@ export class Credentials {
       succession,
       rules,
       log,
-      leafAnswered: (reply, now) => this.certifier.answered(reply, now),
+      leafAnswered: (reply, now) => this.answered(this.certifier.answered(reply, now), now),
     });
     this.ledger = new Ledger({
       ...agent,
@@ -174,10 +174,16 @@ export class Credentials {
 
   frame(room: Exclude<EnvelopeRoom, 'gossip'>, from: HostId, bytes: Uint8Array, now: Millis): AgentEffect[] {
     if (room === 'issueRequest') return this.certifier.request(from, bytes, now);
-    if (room === 'issueReply') return this.certifier.reply(from, bytes, now);
+    if (room === 'issueReply') return this.answered(this.certifier.reply(from, bytes, now), now);
     if (room === 'logRequest') return this.ledger.request(from, bytes, now);
     if (room === 'logAnswer') return this.ledger.answer(from, bytes, now);
     return this.quorum.frame(room, from, bytes, now);
+  }
+
+  /** Somebody else's key may have been certified: who gets the certificate is not to outrun word of it. */
+  private answered(effects: AgentEffect[], now: Millis): AgentEffect[] {
+    this.acknowledge(now);
+    return effects;
   }
 
   engine(report: EngineReport, now: Millis): AgentEffect[] {
@@ -236,11 +242,12 @@ export class Credentials {
     // Rounded up, so that not every renewal is told to all.
     const stepMs = Math.ceil(this.options.agent.svidTtlMs / 2);
     const lastsUntil = Math.ceil(this.certifier.lastExpiry() / stepMs) * stepMs;
+    const externalUntil = Math.ceil(this.certifier.lastExternalExpiry() / stepMs) * stepMs;
     const { current, isTrustee, share } = this.epochStatus();
     // What a quorum lacks others make good; the key that one host alone had, nobody.
     const isKeyLost = current.plan.threshold === 1 && isTrustee && share === null;
     const withdrawn = isKeyLost || this.succession.damage !== null;
-    this.quorum.acknowledge({ believes, uses, lastsUntil, withdrawn }, now);
+    this.quorum.acknowledge({ believes, uses, lastsUntil, externalUntil, withdrawn }, now);
   }
 
   setServices(services: readonly string[], now: Millis): AgentEffect[] {

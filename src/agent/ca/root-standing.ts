@@ -20,7 +20,7 @@ export interface RootStandingOptions {
   readonly catalog: Catalog;
   readonly presence: Presence;
   readonly rootLifetimeMs: Millis;
-  /** A trustee that left is given this long to come back before its seat is another's: most leave to restart. */
+  /** A host that left is given this long to come back: a trustee's seat is its own, and what it presents is believed. */
   readonly leaveGraceMs: Millis;
   /** The shares of a root are made anew so often, if nothing else makes them anew. */
   readonly refreshMs: Millis;
@@ -77,7 +77,7 @@ export class RootStanding implements CustodianContext {
     const { catalog, trust } = this.options;
     return catalog
       .allHosts()
-      .filter(({ id, state }) => state !== 'left' && trust.isAdmitted(id))
+      .filter(({ id }) => trust.isAdmitted(id))
       .filter(({ id }) =>
         turn === 'active' ? this.mayDisbelieve(id, generation, now) : this.mayPresent(id, generation, now),
       )
@@ -91,11 +91,21 @@ export class RootStanding implements CustodianContext {
     );
   }
 
-  /** A host that is away comes back with the certificates that it had: as long as they last, they are believed. */
+  /**
+   * A host that is away comes back with the certificates that it had: as long as they last, they are believed. One that
+   * has left does not; but keys of others that it had certified are no less in use for that.
+   */
   private mayPresent(host: HostId, generation: number, now: Millis): boolean {
     const ack = this.options.facts.ackOf(host);
     if (ack === undefined) return this.wasHereLately(host, now);
-    return ack.uses <= generation && (this.isHere(host) || now <= ack.lastsUntil + clockSkewMs);
+    if (ack.uses > generation) return false;
+    const lastsUntil = this.hasLeft(host, now) ? ack.externalUntil : ack.lastsUntil;
+    return this.isHere(host) || now <= lastsUntil + clockSkewMs;
+  }
+
+  /** For good, it seems: most leave to restart. */
+  private hasLeft(host: HostId, now: Millis): boolean {
+    return this.options.catalog.host(host)?.state === 'left' && !this.wasHereLately(host, now);
   }
 
   private wasHereLately(host: HostId, now: Millis): boolean {
@@ -143,20 +153,18 @@ export class RootStanding implements CustodianContext {
   }
 
   private candidate(admission: Admission, now: Millis): Candidate {
-    const { catalog, facts, leaveGraceMs, presence, trust } = this.options;
+    const { catalog, facts, presence, trust } = this.options;
     const { host, admittedAt, founder, grantId } = admission;
-    const entry = catalog.host(host);
-    const absentSince = presence.absentSince(host);
     return {
       host,
       admittedAt,
-      zone: entry?.value.zone ?? '',
+      zone: catalog.host(host)?.value.zone ?? '',
       eligible:
         (founder || trust.grant(grantId)?.roles.includes('trustee') === true) &&
         facts.ackOf(host)?.withdrawn !== true,
       aliveSince: presence.aliveSince(host),
-      absentSince,
-      gone: entry?.state === 'left' && absentSince !== null && now >= absentSince + leaveGraceMs,
+      absentSince: presence.absentSince(host),
+      gone: this.hasLeft(host, now),
     };
   }
 
