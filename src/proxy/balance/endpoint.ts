@@ -37,15 +37,17 @@ export interface Rotation {
 
 /** Who learns how requests went. */
 export interface OutcomeListener {
-  /** A connection that will carry no requests, only bytes, came to be. */
-  reached(endpoint: BalancedEndpoint, now: Millis): void;
-  /** `startedAt` is when the request began, or `now` where that is not known. */
+  /** A connection that carries bytes has proved good, and goes on: that is its outcome. It began at `startedAt`. */
+  reached(endpoint: BalancedEndpoint, now: Millis, startedAt: Millis): void;
+  /** Such a one is over. */
+  left(): void;
+  /** `startedAt` is when the request or connection began. */
   ended(endpoint: BalancedEndpoint, now: Millis, outcome: Outcome, startedAt: Millis): void;
 }
 
 /**
  * It outlives its removal from the balancer: whoever holds it calls `end` as ever. Every `begin` is followed by
- * exactly one `end`.
+ * exactly one `end`, or by `reached` and `leave`: whatever was begun has one outcome.
  */
 export class BalancedEndpoint {
   readonly id: string;
@@ -98,15 +100,27 @@ export class BalancedEndpoint {
     this.inflight += 1;
   }
 
-  /** What began is over, `latencyMs` after it began. A connect failure takes it out of rotation at once. */
-  end(now: Millis, outcome: Outcome, latencyMs: number = notMeasured): void {
-    assert(this.inflight > 0, `end without begin on endpoint ${this.id}`);
-    this.inflight -= 1;
+  /**
+   * What began is over, `latencyMs` after it began; where that is no measure, `startedAt` says when it did. A
+   * connect failure takes it out of rotation at once.
+   */
+  end(
+    now: Millis,
+    outcome: Outcome,
+    latencyMs: number = notMeasured,
+    startedAt: Millis = latencyMs < 0 ? now : now - latencyMs,
+  ): void {
+    this.giveBack();
     if (outcome === 'ok') this.failuresInRow = 0;
     else if (outcome !== 'abandoned') this.failuresInRow++;
     if (outcome === 'connect-failure') this.avoid(now);
     else this.learn(now, outcome, latencyMs);
-    this.listener?.ended(this, now, outcome, latencyMs < 0 ? now : now - latencyMs);
+    this.listener?.ended(this, now, outcome, startedAt);
+  }
+
+  private giveBack(): void {
+    assert(this.inflight > 0, `end without begin on endpoint ${this.id}`);
+    this.inflight -= 1;
   }
 
   private learn(now: Millis, outcome: 'ok' | 'failed' | 'abandoned', latencyMs: number): void {
@@ -123,13 +137,19 @@ export class BalancedEndpoint {
   }
 
   /**
-   * For a connection that carries bytes: it came to be, which is all the success that shows for perhaps hours.
-   * Its `end` is then `abandoned` when it ends in order, `failed` when it breaks, and not measured.
+   * For a connection that carries bytes: the server has shown that it serves it, which is all the success there is
+   * to see for perhaps hours. How it ends then says nothing: `leave` follows instead of `end`.
    */
-  reached(now: Millis): void {
+  reached(now: Millis, startedAt: Millis): void {
     this.failuresInRow = 0;
     this.forgive();
-    this.listener?.reached(this, now);
+    this.listener?.reached(this, now, startedAt);
+  }
+
+  /** A connection that `reached` was told of is over. */
+  leave(): void {
+    this.giveBack();
+    this.listener?.left();
   }
 
   /** Connect failures do not count against it any more. */

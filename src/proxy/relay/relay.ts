@@ -45,6 +45,8 @@ export class Relay implements Timed {
    */
   onHttp: OnHttp | null = null;
   private first: Buffer | null = null;
+  /** Told once, when the server says something, or ends its side in order. */
+  onServed: (() => void) | null = null;
   /** Null once the server has spoken, or the client sent too much to begin anew elsewhere. */
   onUnserved: OnUnserved | null = null;
   private unserved: Buffer[] = [];
@@ -111,11 +113,17 @@ export class Relay implements Timed {
       this.sentBytes += end - start;
       this.counter.bytesSent += end - start;
     } else {
+      if (this.onServed !== null) this.served(this.onServed);
       this.receivedBytes += end - start;
       this.counter.bytesReceived += end - start;
     }
     target.transport.write(bytes, start, end);
     if (target.transport.pendingBytes > highWaterBytes) source.transport.pause();
+  }
+
+  private served(tell: () => void): void {
+    this.onServed = null;
+    tell();
   }
 
   private noteServed(fromClient: boolean, bytes: Buffer, start: number, end: number): void {
@@ -160,6 +168,7 @@ export class Relay implements Timed {
   finished(fromClient: boolean): void {
     if (this.over) return;
     if (fromClient) this.passFirst();
+    else if (this.onServed !== null) this.served(this.onServed);
     (fromClient ? this.client : this.upstream).ended = true;
     if (this.client.ended && this.upstream.ended) {
       this.client.transport.close();

@@ -1,7 +1,8 @@
 /** One TCP connection of a client: finds it a server, trying another if the first cannot be reached, then relays. */
 import type { Millis } from '../../core.ts';
 import { noHash } from '../balance/chooser.ts';
-import type { BalancedEndpoint } from '../balance/endpoint.ts';
+import { type BalancedEndpoint, notMeasured, type Outcome } from '../balance/endpoint.ts';
+import type { Timed } from '../deadlines.ts';
 import type { EngineContext } from '../engine.ts';
 import { declineOf, failureOf } from '../failure.ts';
 import { Refusal } from '../http1/refusal.ts';
@@ -27,7 +28,15 @@ export interface TcpRoute {
 const servedStatus = 200;
 const failedStatus = 500;
 
-export class TcpConnection implements TransportOwner {
+/**
+ * A connection that stands for so long is served, though its server waits for the client to speak. Longer than
+ * the server's proxy takes to find that it cannot reach the application.
+ */
+export const standingMs = 2000;
+
+export class TcpConnection implements TransportOwner, Timed {
+  /** When it has stood for long enough; counted from when there is a way to the server's proxy. */
+  deadlineMs: Millis = Infinity;
   private readonly client: Transport;
   private readonly route: TcpRoute;
   private readonly context: EngineContext;
@@ -41,6 +50,9 @@ export class TcpConnection implements TransportOwner {
   private readonly failover = new Failover();
   /** Of the endpoint that was picked last. */
   private group: UpstreamGroup | null = null;
+  /** And of that try: when it began, and who it was of once there is a way to it, until it has an outcome. */
+  private triedAt: Millis = 0;
+  private unproven: BalancedEndpoint | null = null;
   private relay: Relay | null = null;
   private over = false;
   private onHttp: OnHttp | null = null;
@@ -91,6 +103,7 @@ export class TcpConnection implements TransportOwner {
 
   private connect(endpoint: BalancedEndpoint): void {
     const { dialer, name } = this.group!.upstreamOf(endpoint);
+    this.triedAt = this.context.now();
     this.observation?.sentTo(name);
     dialer.open('tcp', (transport) => {
       if (transport === null) this.failedToConnect(endpoint);
@@ -99,7 +112,7 @@ export class TcpConnection implements TransportOwner {
   }
 
   private failedToConnect(endpoint: BalancedEndpoint): void {
-    endpoint.end(this.context.now(), 'connect-failure');
+    this.endTry(endpoint, 'connect-failure');
     if (this.over) return;
     const other = this.pickOther(endpoint);
     if (other === null) this.refuse(new Refusal(503, 'connect-failure', 'no connection'));
@@ -120,7 +133,7 @@ export class TcpConnection implements TransportOwner {
   ): boolean {
     const other = this.pickOther(endpoint);
     if (other === null) return false;
-    endpoint.end(this.context.now(), failureOf(reason).outcome);
+    this.endTry(endpoint, failureOf(reason).outcome);
     this.relay = null;
     this.first = sent;
     this.clientFinished = finished;
@@ -132,18 +145,16 @@ export class TcpConnection implements TransportOwner {
 
   private connected(endpoint: BalancedEndpoint, transport: Transport): void {
     if (this.over) {
-      endpoint.end(this.context.now(), 'abandoned');
+      this.endTry(endpoint, 'abandoned');
       transport.destroy();
       return;
     }
     const { tcpCounter } = this.route;
-    endpoint.reached(this.context.now());
+    this.awaitProof(endpoint);
     const relay = new Relay(this.client, transport, tcpCounter, (end) => {
-      const now = this.context.now();
       const isOwnDoing = end === 'ended' || end === 'client-reset' || end === 'idle';
       const wasServed = isOwnDoing || end === 'reset';
-      // That it could be connected to was its success; how the connection ends says little, unless it breaks.
-      endpoint.end(now, isOwnDoing ? 'abandoned' : failureOf(end).outcome);
+      this.endTry(endpoint, isOwnDoing ? 'abandoned' : failureOf(end).outcome);
       if (wasServed) this.conclude(servedStatus, flagsOf(end), '');
       else {
         const { reason, detail } = failureOf(end);
@@ -154,11 +165,43 @@ export class TcpConnection implements TransportOwner {
     this.relay = relay;
     relay.endWhenIdle(this.route.streamIdleMs, this.context);
     relay.onHttp = this.onHttp;
+    relay.onServed = () => this.proved();
     relay.onUnserved = (reason, sent, finished) => this.takeBack(endpoint, reason, sent, finished);
     relay.feedClient(this.first);
     this.first = Buffer.alloc(0);
     if (this.clientFinished) relay.finishClient();
     this.client.resume();
+  }
+
+  /** That the other proxy was reached says nothing about the application behind it. */
+  private awaitProof(endpoint: BalancedEndpoint): void {
+    this.unproven = endpoint;
+    this.deadlineMs = this.context.now() + standingMs;
+    this.context.deadlines.add(this);
+  }
+
+  onDeadline(): void {
+    this.proved();
+  }
+
+  /** The server serves it. How the connection ends says little after that. */
+  private proved(): void {
+    const { unproven } = this;
+    this.settleProof();
+    unproven?.reached(this.context.now(), this.triedAt);
+  }
+
+  private settleProof(): void {
+    this.unproven = null;
+    this.context.deadlines.remove(this);
+  }
+
+  /** Every try of an endpoint ends here, once. One that stood and yet reached no application is no success. */
+  private endTry(endpoint: BalancedEndpoint, outcome: Outcome): void {
+    const isProven = this.relay !== null && this.unproven === null;
+    this.settleProof();
+    if (isProven && outcome !== 'connect-failure') endpoint.leave();
+    else endpoint.end(this.context.now(), outcome, notMeasured, this.triedAt);
   }
 
   /** Every connection ends here, once. */

@@ -217,15 +217,22 @@ export class UpstreamGroup implements OutcomeListener {
     return this.upstreams.get(choice.id)!;
   }
 
-  /** This and `ended` are told by endpoints, also by those that are gone. */
-  reached(endpoint: BalancedEndpoint, now: Millis): void {
-    this.breaker?.record(now, 'ok', now);
-    endpoint.strikes = 0;
+  /** This, `left` and `ended` are told by endpoints, also by those that are gone. */
+  reached(endpoint: BalancedEndpoint, now: Millis, startedAt: Millis): void {
+    this.judge(endpoint, now, 'ok', startedAt);
+  }
+
+  left(): void {
+    this.give();
+    this.settle();
   }
 
   ended(endpoint: BalancedEndpoint, now: Millis, outcome: Outcome, startedAt: Millis): void {
-    this.give();
-    this.settle();
+    this.left();
+    this.judge(endpoint, now, outcome, startedAt);
+  }
+
+  private judge(endpoint: BalancedEndpoint, now: Millis, outcome: Outcome, startedAt: Millis): void {
     this.breaker?.record(now, outcome, startedAt);
     if (this.ejection !== null && this.balancer.get(endpoint.id) === endpoint)
       this.ejection.record(endpoint, this.balancer.endpoints, now, outcome);

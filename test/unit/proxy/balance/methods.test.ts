@@ -142,8 +142,8 @@ test('an endpoint that fails at once is not taken for a quick one, nor one that 
 test('what a connection of bytes lasts is not taken for latency', () => {
   const made = balancer(even('a', 'b'), {});
   made.get('a')!.begin(0);
-  made.get('a')!.reached(1);
-  made.get('a')!.end(3_600_000, 'abandoned');
+  made.get('a')!.reached(1, 0);
+  made.get('a')!.leave();
   assert.equal(made.get('a')!.latencyMs(3_600_000), 0);
 });
 

@@ -9,11 +9,14 @@ import { defaultBalance, defaultUpstream, noTimeouts } from '../../../../src/pro
 import {
   cluster,
   destination,
+  exchange,
   inboundService,
   portOf,
   startHttpApp,
   startMesh,
   startPlane,
+  startTcpApp,
+  withClusters,
 } from '../../../support/mesh.ts';
 
 /** An application of one host, and what it has seen. */
@@ -190,6 +193,48 @@ test('the circuit opens while a service fails, and closes when it is well again'
   assert.equal(state(), 'web api closed');
   assert.equal((await askMany(t, port, 50)).get('200'), 50);
   assert.equal(caller.stats().breakers![0]!.opened, 1);
+});
+
+/** So many byte streams, one after the other; how many brought nothing back. */
+async function countUnserved(port: number, streams: number): Promise<number> {
+  let unserved = 0;
+  for (let i = 0; i < streams; i++) if ((await exchange(port, 'hello')).text === '') unserved++;
+  return unserved;
+}
+
+test('an instance that takes byte streams and breaks them is ejected', async (t) => {
+  const good = await startTcpApp(t, (socket) => socket.once('data', () => socket.end('here')));
+  const breaks = await startTcpApp(t, (socket) => socket.once('data', () => socket.resetAndDestroy()));
+  const mesh = await startMesh(t, [breaks], { inbound: { protocol: 'tcp' } });
+  const plane = startPlane(t);
+  const services = [inboundService('api', [good], { protocol: 'tcp' })];
+  await plane.apply({ ...mesh.calleeConfig, inbound: { ...mesh.calleeConfig.inbound, services } });
+  const balance = { ...defaultBalance, method: 'round_robin' as const };
+  const ports = [mesh.inboundPort, portOf(plane, 'inbound')];
+  const upstreams = { ...defaultUpstream, passiveHealth };
+  await mesh.caller.apply({
+    ...withClusters(mesh.callerConfig, [cluster('api', ports, { protocol: 'tcp', balance })]),
+    callers: [{ service: 'web', outbound: noTimeouts, upstreams, overrides: [], zones: [] }],
+  });
+  assert.equal(await countUnserved(mesh.port, 40), passiveHealth.maxFailures);
+  assert.deepEqual(
+    mesh.caller.stats().endpoints!.map(({ ejections }) => ejections),
+    [1, 0],
+  );
+});
+
+test('the circuit opens for byte streams, whatever share of them is to fail', async (t) => {
+  const app = await startTcpApp(t, (socket) => socket.once('data', () => socket.resetAndDestroy()));
+  const tcp = { inbound: { protocol: 'tcp' }, cluster: { protocol: 'tcp' } } as const;
+  const mesh = await startMesh(t, [app], tcp);
+  const upstreams = { ...defaultUpstream, breaker: { ...breaker, errorPercent: 100 } };
+  await mesh.caller.apply({
+    ...mesh.callerConfig,
+    callers: [{ service: 'web', outbound: noTimeouts, upstreams, overrides: [], zones: [] }],
+  });
+  assert.equal(await countUnserved(mesh.port, 20), 20);
+  const [status] = mesh.caller.stats().breakers!;
+  assert.deepEqual([status!.state, status!.opened], ['open', 1]);
 });
 
 test('requests beyond the limit are turned away at once', async (t) => {

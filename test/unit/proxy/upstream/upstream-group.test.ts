@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seededRandom } from '../../../../src/core.ts';
+import { notMeasured } from '../../../../src/proxy/balance/endpoint.ts';
 import { noLocality } from '../../../../src/proxy/balance/zones.ts';
 import { Deadlines } from '../../../../src/proxy/deadlines.ts';
 import type { UpstreamPolicy } from '../../../../src/proxy/policy.ts';
@@ -170,13 +171,26 @@ test('its snapshot tells what each endpoint is like', () => {
   assert.equal(made.snapshot(1000).endpoints[0]!.ejectedUntil, null);
 });
 
-test('a connection of bytes that came to be closes a half-open circuit, however long it lasts', () => {
+test('a connection of bytes that proved good closes a half-open circuit, however long it lasts', () => {
   const made = group(['a'], { breaker });
   fail(made, 0, 4);
   const probe = made.pick(1000, undefined)!;
   assert.equal(made.snapshot(1000).breaker!.state, 'half-open');
-  probe.reached(1001);
+  probe.reached(1001, 1000);
   assert.equal(made.snapshot(1001).breaker!.state, 'closed');
-  probe.end(9e6, 'abandoned');
-  assert.equal(made.snapshot(9e6).breaker!.state, 'closed');
+  probe.leave();
+  const { breaker: after, endpoints, inUse } = made.snapshot(9e6);
+  assert.deepEqual([after!.state, endpoints[0]!.inflight, inUse.connections], ['closed', 0, 0]);
+});
+
+test('a connection of bytes that began before the circuit opened says nothing about it', () => {
+  const made = group(['a'], { breaker });
+  const [early, broken] = [made.pick(0, undefined)!, made.pick(0, undefined)!];
+  fail(made, 1, 4);
+  const probe = made.pick(1001, undefined)!;
+  early.reached(1002, 0);
+  broken.end(1002, 'failed', notMeasured, 0);
+  assert.equal(made.snapshot(1002).breaker!.state, 'half-open');
+  probe.reached(1003, 1001);
+  assert.equal(made.snapshot(1003).breaker!.state, 'closed');
 });
