@@ -3,6 +3,7 @@
  * Keeps nothing across a crash: whatever it had reached, the next ballot, anybody's, finds it with the others.
  */
 import type { HostId, Millis, Random } from '../../core.ts';
+import { BallotHeight } from './ballot-height.ts';
 import {
   type ColdPlan,
   type EpochDescriptor,
@@ -63,8 +64,6 @@ interface Attempt {
   resendAt: Millis;
   /** Who will not go along in this phase. */
   readonly refusals: Map<HostId, Of<'refused'>>;
-  /** Whose word has raised the next ballot already. */
-  readonly raisedBy: Set<HostId>;
   /** Of what is dealt for. */
   passesOver: boolean;
 }
@@ -87,7 +86,7 @@ export class Leader {
   private readonly electorate: Electorate;
   private attempt: Attempt | null = null;
   private failures = 0;
-  private highestBallot = 0;
+  private readonly height: BallotHeight;
   private notBefore: Millis = 0;
   /** Dealers that refused, or with whom a dealing came to nothing; asked last. */
   private readonly unreliable = new Set<HostId>();
@@ -101,6 +100,7 @@ export class Leader {
   constructor(options: LeaderOptions) {
     this.options = options;
     this.electorate = options.electorate;
+    this.height = new BallotHeight(options.electorate);
   }
 
   get isLeading(): boolean {
@@ -131,8 +131,7 @@ export class Leader {
 
   /** Begins a ballot above every one this host knows of. */
   begin(promised: number, now: Millis): Post[] {
-    const ballot = this.electorate.ballotAbove(Math.max(promised, this.highestBallot), this.options.self);
-    this.highestBallot = ballot;
+    const ballot = this.height.next(promised, this.options.self);
     const phase: Phase = { name: 'prepare', promises: new Map(), lock: null };
     const { roundMs, resendMs } = this.options.timings;
     this.attempt = {
@@ -141,7 +140,6 @@ export class Leader {
       deadline: now + roundMs,
       resendAt: now + resendMs,
       refusals: new Map(),
-      raisedBy: new Set(),
       passesOver: false,
     };
     return this.posts(this.attempt);
@@ -438,9 +436,7 @@ export class Leader {
     if (attempt === null || message.ballot !== attempt.ballot || !this.isAsked(from, attempt)) return [];
     const { phase } = attempt;
     attempt.refusals.set(from, message);
-    if (!attempt.raisedBy.has(from))
-      this.highestBallot = Math.max(this.highestBallot, this.believable(message.promised));
-    attempt.raisedBy.add(from);
+    this.height.refused(from, message.promised);
     const refused = (hosts: readonly HostId[]): number =>
       hosts.filter((host) => attempt.refusals.has(host)).length;
     const { members, threshold } = this.electorate;
@@ -460,7 +456,7 @@ export class Leader {
     if (phase.name === 'prepare' && waitMs > 0) return this.standBack(waitMs, now);
     const posts = this.fail(`refused: ${message.code} (${phase.name})`, now);
     this.isForgiving = isKept;
-    this.comeDown(attempt);
+    this.height.comeDown(attempt.refusals);
     return posts;
   }
 
@@ -468,18 +464,6 @@ export class Leader {
   private isAsked(host: HostId, { phase }: Attempt): boolean {
     if (this.electorate.has(host)) return true;
     return phase.name === 'deal' && phase.plan.trustees.includes(host);
-  }
-
-  /**
-   * A ballot so high that too few can follow it, after what others said of theirs: the next is as high as a quorum has
-   * promised. Those who promised more say so then. Each trustee votes once in a ballot, be it led once or twice.
-   */
-  private comeDown({ refusals }: Attempt): void {
-    const { members, threshold } = this.electorate;
-    const said = members.map((host) => refusals.get(host)).filter((refusal) => refusal !== undefined);
-    if (said.filter(({ code }) => code === 'ballot-too-high').length <= members.length - threshold) return;
-    const promised = said.map((refusal) => refusal.promised).sort((a, b) => a - b);
-    this.highestBallot = promised[Math.min(threshold, promised.length) - 1]!;
   }
 
   /** Whether somebody would keep whom this ballot passes over. */
@@ -492,12 +476,6 @@ export class Leader {
     const isKnown = this.reluctant.has(host);
     if (host !== this.options.self) this.reluctant.add(host);
     return isKnown;
-  }
-
-  /** A ballot that another trustee names, if following it cannot lead too far up. */
-  private believable(promised: number): number {
-    const most = this.highestBallot + this.electorate.members.length * 1024;
-    return Math.min(promised, most);
   }
 }
 
