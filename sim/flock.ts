@@ -10,6 +10,7 @@ import { Forgeries } from './attacks/forgery.ts';
 import { forgetfulAnswer, isOfAgreement, survivesOneLiar } from './attacks/liar.ts';
 import { Ledger } from './checks/ledger.ts';
 import { TrustLedger } from './checks/trust-ledger.ts';
+import { Violation } from './checks/violation.ts';
 import { Births, type Founding } from './host/births.ts';
 import { HostClock } from './host/clock.ts';
 import type { Crash } from './host/disk.ts';
@@ -281,10 +282,12 @@ export class Flock implements Reach {
       wrote: (host, ops) => this.trust.wrote(host, ops),
       ordered: (host, order) => this.trust.ordered(host, order),
       reported: (host, report) => this.trust.reported(host, report),
-      logged: (host, { level, event, fields }) =>
+      logged: (host, { level, event, fields }) => {
         log?.(
           `${(this.world.elapsedMs / 1000).toFixed(3)} ${host.name} ${level} ${event} ${JSON.stringify(fields)}`,
-        ),
+        );
+        if (event === 'record-quarantined') throw new Violation('no-bug', this.world, String(fields.stack));
+      },
     };
     return {
       world: this.world,

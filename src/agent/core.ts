@@ -18,10 +18,8 @@ import type { GossipEffect, Member, MemberState } from '../gossip/port.ts';
 import { digestKeyOf } from '../gossip/replica/digest.ts';
 import type { Record } from '../gossip/replica/record.ts';
 import type { MeshView } from '../proxy/view.ts';
-import { expiryOf } from '../trust/admission/denial.ts';
 import type { Genesis } from '../trust/admission/genesis.ts';
 import type { TrusteePolicy } from '../trust/epoch/policy.ts';
-import { finalityOf } from '../trust/finality.ts';
 import type { SoleKey } from '../trust/issuance/sole-key.ts';
 import type { TrustState } from '../trust/state.ts';
 import { isCaQuestion } from './ca/ca-port.ts';
@@ -46,6 +44,7 @@ import { HOST, type HostValue, LIFECYCLE, type ServiceDefinition, shortId } from
 import { Knowledge } from './knowledge.ts';
 import { outward } from './outward.ts';
 import type { Policies } from './policy/policy.ts';
+import { failureFields } from './quarantine.ts';
 import { Writer } from './writer.ts';
 
 export interface AgentOptions {
@@ -104,6 +103,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
         this.malformedValues++;
         this.log('warn', 'value-malformed', { author: shortId(record.author), kind: record.kind, detail });
       },
+      failed: (failed, error) => this.log('error', 'record-quarantined', failureFields(failed, error)),
     });
     this.health = new HealthMachine(random);
     this.approach = options.sponsor === null ? null : new Approach(options.sponsor.id, random);
@@ -115,7 +115,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       verify,
       random,
       epoch,
-      authority: { judge: (record, now) => trust.judge(record, now), finality: finalityOf, expiryOf },
+      authority: this.knowledge.authority,
       memberKind: HOST,
       leftKind: LIFECYCLE,
       digestKey: digestKeyOf(genesis.hash),

@@ -3,9 +3,11 @@
  * registered. The one place where a record's kind decides what it means. Pure.
  */
 import { Fault, type HostId, type Millis, type Verify } from '../core.ts';
+import type { Authority, Refusal } from '../gossip/port.ts';
 import type { Record } from '../gossip/replica/record.ts';
-import { deniedOf } from '../trust/admission/denial.ts';
+import { deniedOf, expiryOf } from '../trust/admission/denial.ts';
 import type { Genesis } from '../trust/admission/genesis.ts';
+import { finalityOf } from '../trust/finality.ts';
 import { TrustState } from '../trust/state.ts';
 import { wallClock } from '../trust/statement.ts';
 import { TrustFacts } from './ca/trust-facts.ts';
@@ -39,6 +41,7 @@ import {
   type TrustStandValue,
 } from './kinds.ts';
 import { Policies } from './policy/policy.ts';
+import { Quarantine, type Quarantined } from './quarantine.ts';
 import { decodeValue } from './values.ts';
 
 /** Where a host's gossip port is. */
@@ -60,7 +63,12 @@ export interface KnowledgeOptions {
   readonly recordsOf: (author: HostId) => Iterable<Record>;
   /** An admitted author wrote a value that is not of its kind's shape; it counts as absent. */
   readonly malformed: (record: Record, detail: string) => void;
+  /** What this agent does with a record failed: a bug here, whatever the record says; see `Quarantine`. */
+  readonly failed: (failed: Quarantined, error: unknown) => void;
 }
+
+/** Of a record that the judgement itself fails on. */
+const unjudged: Refusal = { code: 'judgement-failed', later: false };
 
 export class Knowledge {
   readonly catalog: Catalog;
@@ -68,14 +76,31 @@ export class Knowledge {
   readonly trust: TrustState;
   readonly registry: Registry;
   readonly trustFacts = new TrustFacts();
+  readonly quarantine: Quarantine;
+  /** Who may write what. */
+  readonly authority: Authority = {
+    judge: (record, now) => this.judge(record, now),
+    finality: finalityOf,
+    expiryOf,
+  };
   private readonly options: KnowledgeOptions;
 
   constructor(options: KnowledgeOptions) {
     this.options = options;
+    this.quarantine = new Quarantine(options.failed);
     this.catalog = new Catalog(options.epoch);
     this.trust = new TrustState(options.genesis, options.verify);
     this.policies = new Policies(({ author, hlc }) => this.trust.isOperator(author, wallClock(hlc)));
     this.registry = new Registry(options.self, this.catalog, options.ownBinds);
+  }
+
+  /** See `TrustState.judge` for the codes, and `judgement-failed`. */
+  private judge(record: Record, now: Millis): Refusal | null {
+    let refusal: Refusal | null = unjudged;
+    this.quarantine.attempt(record, 'judge', () => {
+      refusal = this.trust.judge(record, now);
+    });
+    return refusal;
   }
 
   /**
@@ -89,30 +114,48 @@ export class Knowledge {
     let rootsChanged = false;
     const located: Place[] = [];
     const all = [...records];
+    for (const record of all) this.quarantine.entered(record);
     // Who is admitted, and as what, decides how the rest is read.
-    for (const record of all) this.trust.apply(record);
+    for (const record of all) this.quarantine.attempt(record, 'apply', () => this.trust.apply(record));
     for (const record of all) {
-      if (record.scope === 'host') {
-        this.hostRecord(record);
-        if (record.kind === HOST) located.push(...this.placeOf(record.author));
-      } else if (record.kind === DENY) this.denied(record);
-      else if (record.kind === CONFIG_ENTRY) this.configEntry(record, reachedAt);
-      else if (record.kind === TRUST_ROOT) {
-        rootsChanged = true;
-        this.catalog.touch('roots');
-      } else if (record.kind === ROOT_ROTATION) this.rootRotation(record);
-      else if (record.kind === RECOVERY) this.recovery(record);
-      // A grant can give or take an operator's standing, and with it the force of what that operator wrote.
-      else if (record.kind === GRANT) this.catalog.touch('grants', ...this.policies.topics());
+      rootsChanged ||= record.kind === TRUST_ROOT && record.scope === 'policy';
+      const isDone = this.quarantine.attempt(record, 'apply', () => {
+        this.applyOne(record, reachedAt);
+        if (record.scope === 'host' && record.kind === HOST) located.push(...this.placeOf(record.author));
+      });
+      if (!isDone) this.leaveOut(record);
     }
     return { rootsChanged, located };
+  }
+
+  private applyOne(record: Record, reachedAt: Millis | null): void {
+    if (record.scope === 'host') this.hostRecord(record);
+    else if (record.kind === DENY) this.denied(record);
+    else if (record.kind === CONFIG_ENTRY) this.configEntry(record, this.valueOf(record), reachedAt);
+    else if (record.kind === TRUST_ROOT) this.catalog.touch('roots');
+    else if (record.kind === ROOT_ROTATION) this.rootRotation(record);
+    else if (record.kind === RECOVERY) this.recovery(record);
+    // A grant can give or take an operator's standing, and with it the force of what that operator wrote.
+    else if (record.kind === GRANT) this.catalog.touch('grants', ...this.policies.topics());
+  }
+
+  /** Takes back what came of a record before it failed, as far as that can be done. What trust learnt of it stays. */
+  private leaveOut(record: Record): void {
+    try {
+      if (record.scope === 'host') this.forgetOwn(record);
+      else if (record.kind === CONFIG_ENTRY) this.configEntry(record, null, null);
+    } catch {
+      // The failure that it comes from was told.
+    }
   }
 
   /** What a denied host ever said counts no more. To itself it is what it was, so that it can say what befell it. */
   private denied({ key }: Record): void {
     const denied = deniedOf(key);
-    if (denied?.type === 'host' && denied.host !== this.options.self)
+    if (denied?.type === 'host' && denied.host !== this.options.self) {
       this.catalog.record(denied.host, HOST, '', null);
+      this.trustFacts.denied(denied.host);
+    }
     this.catalog.touch('denials');
   }
 
@@ -147,23 +190,28 @@ export class Knowledge {
   /** Lets go of records that the replica no longer holds. What a host was admitted as is kept there for ever. */
   forget(records: Iterable<Record>): void {
     for (const record of records) {
-      const { scope, author, kind, key } = record;
-      if (scope !== 'host') {
-        this.trust.forget(record);
-        if (kind === DENY) this.catalog.touch('denials');
-        continue;
-      }
-      this.catalog.record(author, kind, key, null);
-      if (kind === TRUST_ACK) this.trustFacts.acknowledged(author, null);
-      if (kind === TRUST_EPOCH) this.trustFacts.toldOfEpoch(author, null);
-      if (kind === TRUST_ACCUSATION) this.trustFacts.accused(author, key, null);
-      if (kind === TRUST_STAND) this.trustFacts.stood(author, null);
+      this.quarantine.left(record);
+      this.quarantine.attempt(record, 'apply', () => {
+        if (record.scope === 'host') this.forgetOwn(record);
+        else {
+          this.trust.forget(record);
+          if (record.kind === DENY) this.catalog.touch('denials');
+        }
+      });
     }
   }
 
-  private configEntry(record: Record, reachedAt: Millis | null): void {
+  private forgetOwn({ author, kind, key }: Record): void {
+    this.catalog.record(author, kind, key, null);
+    if (kind === TRUST_ACK) this.trustFacts.acknowledged(author, null);
+    if (kind === TRUST_EPOCH) this.trustFacts.toldOfEpoch(author, null);
+    if (kind === TRUST_ACCUSATION) this.trustFacts.accused(author, key, null);
+    if (kind === TRUST_STAND) this.trustFacts.stood(author, null);
+  }
+
+  private configEntry(record: Record, value: unknown, reachedAt: Millis | null): void {
     const index = this.catalog.touch(...Policies.topicsOf(record.key));
-    this.policies.record(record, this.valueOf(record), index, reachedAt);
+    this.policies.record(record, value, index, reachedAt);
   }
 
   private hostRecord(record: Record): void {
@@ -184,7 +232,10 @@ export class Knowledge {
     // Its services may have come before the host itself.
     if (fresh)
       for (const other of this.options.recordsOf(author))
-        if (other.kind !== HOST) this.catalog.record(author, other.kind, other.key, this.valueOf(other));
+        if (other.kind !== HOST)
+          this.quarantine.attempt(other, 'apply', () =>
+            this.catalog.record(author, other.kind, other.key, this.valueOf(other)),
+          );
   }
 
   /** A host goes by the name it was admitted under: no other host's, in the catalog or in DNS. */

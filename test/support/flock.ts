@@ -64,6 +64,8 @@ export class FlockHost {
   isUdpBlocked = false;
   /** Which frames it sends and nobody gets. */
   loses: (frame: Uint8Array) => boolean = () => false;
+  /** Whether a test makes its agent fail on a record: else that is a bug. */
+  mayQuarantine = false;
   /** Whether its proxy serves by what it is given, and the agent hears of it. */
   appliesConfig = true;
   zone = '';
@@ -273,6 +275,7 @@ export class FlockHost {
         break;
       case 'log':
         this.logs.push(effect);
+        assert.ok(this.mayQuarantine || effect.event !== 'record-quarantined', String(effect.fields.stack));
         break;
       case 'stop':
         this.isRunning = false;

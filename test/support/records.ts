@@ -41,6 +41,9 @@ export class KnownMesh {
     recordsOf: (author) =>
       [...this.slots.values()].filter((one) => one.author === author && one.scope === 'host'),
     malformed: (record, detail) => this.malformed.push(`${record.kind}: ${detail}`),
+    failed: (_failed, error) => {
+      throw error;
+    },
   });
 
   apply(...records: readonly Record[]): void {

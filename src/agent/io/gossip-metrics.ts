@@ -57,6 +57,13 @@ export function gossipMetrics(
     [],
     () => single(core.malformedValues),
   );
+  add(
+    'counter',
+    'starling_records_quarantined_total',
+    'Records that this agent’s own code failed on; they count as absent.',
+    [],
+    () => single(core.knowledge.quarantine.total),
+  );
   add('gauge', 'starling_replica_records', 'Slots in the replica, deletions included.', [], () =>
     single(stats().records),
   );
