@@ -140,6 +140,15 @@ export class TrustBundle {
     return this.all().find((root) => root.generation === generation);
   }
 
+  /**
+   * Whether the key of a generation has nothing left to sign: its root is believed no more, or a later one was active
+   * before it had certificates.
+   */
+  isSpent(generation: number): boolean {
+    const isKnown = this.roots.has(generation) && !this.retired.has(generation);
+    return generation < this.activeGeneration && !isKnown;
+  }
+
   /** The roots to believe now, by generation. */
   believed(): BundledRoot[] {
     return this.all().filter((root) => root.state !== 'retired');

@@ -72,8 +72,6 @@ export class Quorum {
   private readonly leaves = new Map<string, LeafTask>();
   private offices = '';
   private rootCount = 1;
-  /** Roots whose retirement the agreement was told of. */
-  private retiredUpTo = -1;
 
   constructor(options: QuorumOptions) {
     const { standing, random, trust, log, rules } = options;
@@ -155,10 +153,10 @@ export class Quorum {
     const effects = facts
       .takeEpochRecords()
       .flatMap((bytes) => this.succeeded(succession.record(bytes, now)));
-    const retired = trust.bundle.all().findLast(({ state }) => state === 'retired')?.generation ?? -1;
-    if (retired <= this.retiredUpTo) return effects;
-    this.retiredUpTo = retired;
-    return [...effects, ...this.succeeded(succession.retired(retired, now))];
+    const held = succession.agreement.shares().map(({ generation }) => generation);
+    const spent = held.filter((generation) => trust.bundle.isSpent(generation));
+    if (spent.length > 0) effects.push(...this.succeeded(succession.spent(spent, now)));
+    return effects;
   }
 
   /** What rested on a write of the succession is durable. */

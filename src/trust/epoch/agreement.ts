@@ -157,8 +157,8 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
         return [...effects, ...this.guard(this.office.self, () => this.onRecordBytes(input.bytes, null))];
       case 'crypto':
         return [...effects, ...this.guard(this.office.self, () => this.onCrypto(input.report, now))];
-      case 'retired':
-        return [...effects, ...this.onRetired(input.generation)];
+      case 'spent':
+        return [...effects, ...this.onSpent(input.generations)];
       case 'recover':
         return [...effects, ...this.guard(this.office.self, () => this.recovery.begin(input.order, now))];
     }
@@ -431,8 +431,8 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
     return this.onRecord(createRecord(decided.descriptor, decided.accepted, signature));
   }
 
-  private onRetired(generation: number): EpochEffect[] {
-    const names = this.office.holdings.retire(generation, this.current);
+  private onSpent(generations: readonly number[]): EpochEffect[] {
+    const names = this.office.holdings.dropSpent(generations, this.current);
     return names.length === 0 ? [] : [this.office.persist([{ type: 'shred', names }])];
   }
 

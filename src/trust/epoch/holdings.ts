@@ -5,7 +5,7 @@ import type { EpochChain } from './chain.ts';
 import type { ShareName } from './crypto-port.ts';
 import { decodeDescriptor, type EpochDescriptor, maxBallot, maxDescriptorBytes } from './descriptor.ts';
 
-/** A share of the key of an epoch in force, now or, for keys not yet retired, before. */
+/** A share of the key of an epoch in force, now or, for keys not yet spent, before. */
 export interface HeldShare {
   readonly epoch: number;
   readonly generation: number;
@@ -15,7 +15,7 @@ export interface HeldShare {
 const format = 2;
 /** Ballots of one succession that came to a vote and to nothing. More are not dealt for; about 2 KB each. */
 const maxPending = 48;
-/** Shares go with each key retired, pending ones are bounded. Only rot exceeds it. */
+/** Shares go with each key spent, pending ones are bounded. Only rot exceeds it. */
 const maxListed = 64;
 const maxNameBytes = 64;
 
@@ -68,7 +68,7 @@ export class Holdings {
 
   /**
    * The chain has entered a new epoch: its pending share is now a share, the others and those of epochs past
-   * go; but the last shares of an older key stay until that key is retired. Gives what is to be shredded.
+   * go; but the last shares of an older key stay until that key is spent. Gives what is to be shredded.
    */
   enter(chain: EpochChain): ShareName[] {
     const before = this.names();
@@ -83,10 +83,10 @@ export class Holdings {
     return before.filter((name) => !after.includes(name));
   }
 
-  /** Keys up to `generation` sign no more; that of the epoch in force always stays. */
-  retire(generation: number, current: EpochDescriptor): ShareName[] {
+  /** Keys of these generations sign no more; that of the epoch in force always stays. */
+  dropSpent(generations: readonly number[], current: EpochDescriptor): ShareName[] {
     const isKept = (share: HeldShare): boolean =>
-      share.generation > generation || share.epoch === current.plan.epoch;
+      !generations.includes(share.generation) || share.epoch === current.plan.epoch;
     const dropped = this.shares.filter((share) => !isKept(share));
     this.shares = this.shares.filter(isKept);
     return dropped.map((share) => share.name);

@@ -16,8 +16,8 @@ export type EpochInput =
   | { readonly type: 'crypto'; readonly report: CryptoReport }
   /** An epoch record from anywhere, such as the replica; it proves itself. */
   | { readonly type: 'record'; readonly bytes: Uint8Array }
-  /** Nothing signed by roots of this generation and before is believed any more: their shares may go. */
-  | { readonly type: 'retired'; readonly generation: number }
+  /** The keys of these generations have nothing left to sign: their shares may go. */
+  | { readonly type: 'spent'; readonly generations: readonly number[] }
   /** Too few trustees are left: carry this through. Answered by what `EpochAgreement.status` says. */
   | { readonly type: 'recover'; readonly order: RecoveryOrder };
 

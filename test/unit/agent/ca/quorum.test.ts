@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
+import { envelopeRooms } from '../../../../src/agent/envelope.ts';
 import { standardPolicy } from '../../../../src/trust/epoch/policy.ts';
 import { Flock, type FlockHost, operator } from '../../../support/flock.ts';
 
@@ -67,5 +68,29 @@ test('a root is replaced after two thirds of its life, before certificates would
   for (const host of hosts) {
     assert.deepEqual(rootsOf(host).slice(2), ['g2 active'], JSON.stringify(host.logs.slice(-3)));
     assert.match(issuerOf(host), /g2/);
+  }
+});
+
+test('shares of a root that another overtook before it had certificates go once the other signs', () => {
+  const { flock, hosts } = grown(4);
+  const first = hosts[0]!;
+  flock.run(130_000);
+  for (const host of hosts) host.loses = ([room]) => room === envelopeRooms.quorumRequest;
+  first.command({ type: 'rotate-root', operator });
+  flock.run(60_000);
+  const planAt = (host: FlockHost) => host.core.credentials!.epochStatus().current.plan;
+  assert.equal(planAt(first).generation, 2);
+  const denied = hosts.find(({ id }) => id !== first.id && planAt(first).trustees.includes(id))!;
+  const command = { type: 'deny', denied: { type: 'host', host: denied.id }, reason: '' } as const;
+  first.command({ ...command, force: true, operator });
+  flock.run(60_000);
+  assert.deepEqual([planAt(first).generation, rootsOf(first)], [3, ['g0 retired', 'g1 active']]);
+  for (const host of hosts) host.loses = () => false;
+  flock.run(120_000);
+  for (const host of hosts) {
+    if (host === denied) continue;
+    assert.deepEqual(rootsOf(host), ['g0 retired', 'g1 retired', 'g3 active'], host.name);
+    const held = host.core.credentials!.epochStatus().share;
+    assert.deepEqual([...host.secrets.keys()], held === null ? [] : [held], host.name);
   }
 });

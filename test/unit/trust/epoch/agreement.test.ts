@@ -117,7 +117,7 @@ test('a denied trustee leaves at once, and its seat stays vacant while nobody ca
   assert.deepEqual([plan.threshold, plan.trustees.length], [3, 4]);
 });
 
-test('a rotation makes a new key and keeps the shares of the old one until it is retired', () => {
+test('a rotation makes a new key and keeps the shares of the old one until it is spent', () => {
   const net = new EpochNet({ seed: 5, hosts: 3, policy });
   net.run(60_000);
   const before = net.latest;
@@ -129,7 +129,7 @@ test('a rotation makes a new key and keeps the shares of the old one until it is
   assert.ok(net.isSettled());
   const names = (index: number): string[] => [...net.hosts[index]!.disk.secrets.keys()].sort();
   assert.deepEqual(names(1), [before.session, after.session].sort());
-  for (const host of net.hosts) net.feed(host, { type: 'retired', generation: 1 });
+  for (const host of net.hosts) net.feed(host, { type: 'spent', generations: [0, 1] });
   net.run(1000);
   for (const host of net.hosts) assert.deepEqual(names(host.index), [after.session]);
 });
