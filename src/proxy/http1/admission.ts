@@ -4,13 +4,14 @@ import type { PermissionPolicy, RateLimitsPolicy } from '../policy.ts';
 import { noRoute, RateLimiter } from '../resilience/rate-limiter.ts';
 import type { SharedMemory } from '../workers/memory.ts';
 import { RequestFacts } from './facts.ts';
-import type { RequestHead } from './head.ts';
+import { RequestHead } from './head.ts';
 import { CompiledMatch, pathTest, type TextTest } from './match.ts';
 import { Refusal } from './refusal.ts';
 import { settlePath } from './route-table.ts';
 
-/** Matching is synchronous, so one object serves every request. */
+/** Matching is synchronous, so one object serves every request, and one every head that is read again. */
 const facts = new RequestFacts();
+const upgradeHead = new RequestHead();
 
 /** The permissions of one layer 7 rule. */
 export class Permissions {
@@ -34,6 +35,13 @@ export class Permissions {
 
   isAllowedBy(index: number): boolean {
     return index >= 0 && this.permissions[index]!.allows;
+  }
+
+  /** Whether a tunnel that was let in before may stay, by the head that asked for it. */
+  mayStay(upgrade: Buffer): boolean {
+    if (upgradeHead.parse(upgrade, 0, upgrade.length) <= 0) return false;
+    if (this.looksAtPaths && settlePath(upgrade, upgradeHead) !== null) return false;
+    return this.isAllowedBy(this.first(facts.of(upgrade, upgradeHead)));
   }
 
   /** Null lets the request in: the first permission that matches decides, and without one it is denied. */
@@ -103,7 +111,8 @@ export class RateGuard {
 export class Admission {
   private readonly source: string;
   private readonly service: string;
-  private readonly permissions: Permissions | null;
+  /** Null where there are only rates. */
+  readonly permissions: Permissions | null;
   private readonly rates: RateGuard | null;
 
   constructor(source: string, service: string, permissions: Permissions | null, rates: RateGuard | null) {

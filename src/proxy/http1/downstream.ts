@@ -53,6 +53,8 @@ export class DownstreamConnection implements TransportOwner, ExchangeClient {
   private draining = false;
   /** The relay that took over after 101. */
   private tunnel: Relay | null = null;
+  /** Of the request that came last, where it asked for a tunnel and that may be decided upon again. */
+  private upgradeHead: Buffer | null = null;
 
   /** `spoken` is what the client speaks, though its requests come as messages of HTTP/1.1 in any case. */
   constructor(
@@ -179,6 +181,8 @@ export class DownstreamConnection implements TransportOwner, ExchangeClient {
       this.refuseUnread(new Refusal(400, 'bad-request', 'upgrade with a body'));
       return;
     }
+    const mayTunnel = exchange.wantsUpgrade && this.router.reconsidersTunnels === true;
+    this.upgradeHead = mayTunnel ? Buffer.from(bytes.subarray(head.start, used)) : null;
     const now = this.context.now();
     this.phase = exchange.requestDone ? 'response' : 'body';
     const route = this.router.route(bytes, head);
@@ -302,8 +306,9 @@ export class DownstreamConnection implements TransportOwner, ExchangeClient {
     this.onOver(this);
   }
 
-  get isTunnel(): boolean {
-    return this.tunnel !== null;
+  /** The head that asked for the tunnel which this is, or is about to become; null where it is neither. */
+  get upgrade(): Buffer | null {
+    return this.tunnel !== null || this.exchange.isUnderWay ? this.upgradeHead : null;
   }
 
   /** Breaks the connection, whatever it is doing. */

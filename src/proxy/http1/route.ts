@@ -86,6 +86,8 @@ export interface RequestRouter {
   readonly clientAddress: string;
   /** Where to count what this client sends and is no request. */
   readonly unread: TrafficCounter;
+  /** Whether tunnels are decided upon again: then what asked for them is kept, see `DownstreamConnection.upgrade`. */
+  readonly reconsidersTunnels?: boolean;
   /** May give the head another path; everything about it is read before the next request. */
   route(bytes: Buffer, head: RequestHead): HttpRoute | RefusedRoute;
 }

@@ -4,7 +4,7 @@
  */
 
 import { declineOf } from '../failure.ts';
-import type { Admission } from '../http1/admission.ts';
+import type { Admission, Permissions } from '../http1/admission.ts';
 import { countRefusedStream } from '../http1/count-refused.ts';
 import { DownstreamConnection } from '../http1/downstream.ts';
 import type { RequestHead } from '../http1/head.ts';
@@ -48,6 +48,7 @@ interface Allowed {
 
 export class InboundPeer implements RequestRouter {
   readonly clientAddress: string;
+  readonly reconsidersTunnels = true;
   private readonly sni: string;
   private readonly peer: VerifiedPeer;
   private readonly services: LocalServices;
@@ -245,14 +246,27 @@ export class InboundPeer implements RequestRouter {
     if (decline === null || !transport.decline(decline)) transport.destroy();
   }
 
-  /** A new configuration: byte streams that are not allowed any more are cut; requests are decided one by one. */
+  /**
+   * A new configuration: byte streams and tunnels that are not allowed any more are cut. Requests are decided one by
+   * one, and those under way finish.
+   */
   reconsider(): void {
+    const before = permissionsOf(this.decision);
     const decision = this.current();
     const isRefusedAll = isRefused(decision);
     if (isRefusedAll || decision.streamRefusal !== null)
       for (const connection of [...this.connections]) connection.abort();
-    if (isRefusedAll)
-      for (const connection of [...this.requests]) if (connection.isTunnel) connection.abort();
+    const permissions = permissionsOf(decision);
+    if (isRefusedAll) this.cutTunnels(() => false);
+    else if (permissions !== null && permissions !== before)
+      this.cutTunnels((upgrade) => permissions.mayStay(upgrade));
+  }
+
+  private cutTunnels(mayStay: (upgrade: Buffer) => boolean): void {
+    for (const connection of [...this.requests]) {
+      const { upgrade } = connection;
+      if (upgrade !== null && !mayStay(upgrade)) connection.abort();
+    }
   }
 
   /** Takes nothing new; what is under way may finish. */
@@ -269,6 +283,10 @@ export class InboundPeer implements RequestRouter {
     for (const connection of [...this.http2]) connection.abort();
     for (const connection of [...this.connections]) connection.abort();
   }
+}
+
+function permissionsOf(decision: Allowed | RefusedRoute | null): Permissions | null {
+  return decision === null || isRefused(decision) ? null : (decision.admission?.permissions ?? null);
 }
 
 /** Whether every connection to a service of this protocol carries requests. */

@@ -1,4 +1,5 @@
 /** One service of this host as its inbound listener serves it: who may call it, and which instances answer. */
+import { isDeepStrictEqual } from 'node:util';
 import type { Millis } from '../../core.ts';
 import type { InboundService, LocalEndpoint, SourceRule } from '../config.ts';
 import { Admission, Permissions, RateGuard } from '../http1/admission.ts';
@@ -47,8 +48,8 @@ export class LocalService {
   private readonly limits: ServiceLimits;
   private config: InboundService;
   private locals: readonly LocalUpstream[] = [];
-  /** Of the rules of this very configuration. */
-  private readonly permissions = new Map<SourceRule, Permissions>();
+  /** Of the rules of this very configuration; a rule that says what it said before has the same as before. */
+  private permissions: ReadonlyMap<SourceRule, Permissions> = new Map();
 
   constructor(config: InboundService, limits: ServiceLimits, plane: Plane) {
     this.plane = plane;
@@ -77,7 +78,7 @@ export class LocalService {
   /** Takes on a new configuration; connections to instances that stay are kept. */
   update(config: InboundService): void {
     this.config = config;
-    this.permissions.clear();
+    this.permissions = this.permissionsFor(config.rules);
     this.locals = config.endpoints.map((endpoint) => {
       const known = this.locals.find((local) => local.endpoint.id === endpoint.id);
       const isSame = known?.endpoint.address === endpoint.address && known.endpoint.port === endpoint.port;
@@ -86,6 +87,18 @@ export class LocalService {
       return local;
     });
     this.group.update(this.locals.map(({ endpoint, upstream }) => ({ upstream, weight: endpoint.weight })));
+  }
+
+  private permissionsFor(rules: readonly SourceRule[]): Map<SourceRule, Permissions> {
+    const before = new Map([...this.permissions].map((entry) => [entry[0].source, entry]));
+    const made = new Map<SourceRule, Permissions>();
+    for (const rule of rules) {
+      if (rule.permissions === null) continue;
+      const [said, known] = before.get(rule.source) ?? [];
+      const isSame = known !== undefined && isDeepStrictEqual(said, rule);
+      made.set(rule, isSame ? known : new Permissions(rule.permissions, rule.rule));
+    }
+    return made;
   }
 
   private localFor(endpoint: LocalEndpoint): LocalUpstream {
@@ -105,21 +118,13 @@ export class LocalService {
   accessOf(source: string): Access {
     const { rules, defaultAction } = this.config;
     const rule = ruleFor(rules, source);
-    const permissions = rule === null ? null : this.permissionsOf(rule);
+    const permissions = rule === null ? null : (this.permissions.get(rule) ?? null);
     const { rates } = this.limits;
     if (permissions === null && (rule?.action ?? defaultAction) === 'deny')
       return { type: 'refused', refusal: this.denial(source, rule?.rule ?? null) };
     const isChecked = permissions !== null || rates !== null;
     const admission = isChecked ? new Admission(source, this.name, permissions, rates) : null;
     return { type: 'allowed', admission };
-  }
-
-  /** Made once for all callers that the rule is about. */
-  private permissionsOf(rule: SourceRule): Permissions | null {
-    if (rule.permissions === null) return null;
-    const known = this.permissions.get(rule) ?? new Permissions(rule.permissions, rule.rule);
-    this.permissions.set(rule, known);
-    return known;
   }
 
   /** Why byte streams of `source` are not served; null where they are. Permissions are about requests alone. */

@@ -1,6 +1,8 @@
 /** Policy through both data planes, over real sockets and TLS: where requests go, and which are let in. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import type { Cluster, InboundService } from '../../../../src/proxy/config.ts';
 import type { PermissionPolicy, RequestMatch } from '../../../../src/proxy/policy.ts';
@@ -85,6 +87,36 @@ test('permissions decide request by request, and byte streams are not let in bes
   assert.deepEqual(row.deniedBy, { 'service-intentions/api': 2 });
   const stream = await exchange(mesh.port, '\x00\x01 no request\r\n');
   assert.match(stream.text, /^HTTP\/1\.1 400 /, 'what is let in has to be requests');
+});
+
+test('a tunnel is cut once permissions do not let in what asked for it, and stays while they do', async (t) => {
+  const app = await startTcpApp(t, (socket) =>
+    socket.once('data', () => {
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+      socket.pipe(socket);
+    }),
+  );
+  const deny = (path: string) =>
+    permissions({ action: 'deny', match: prefix(path) }, { action: 'allow', match: all });
+  const mesh = await startMesh(t, [app]);
+  const apply = (inbound: Partial<InboundService>) => {
+    const services = [inboundService('api', [app], inbound)];
+    return mesh.callee.apply({ ...mesh.calleeConfig, inbound: { ...mesh.calleeConfig.inbound, services } });
+  };
+  const socket = connect(mesh.port, '127.0.0.1');
+  socket.on('error', () => {});
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  socket.write('GET /%63hat HTTP/1.1\r\nHost: api\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+  const echoed = async (): Promise<string> => String((await once(socket, 'data'))[0]);
+  assert.match(await echoed(), /^HTTP\/1.1 101/);
+  // Let in by no permission, by one, by the same, and by another.
+  for (const inbound of [{}, deny('/admin'), deny('/admin'), deny('/files')]) {
+    await apply(inbound);
+    socket.write('still there?');
+    assert.equal(await echoed(), 'still there?');
+  }
+  await apply(deny('/chat'));
+  await closed;
 });
 
 test('a rate that is reached is answered with 429 and a time to come again', async (t) => {
