@@ -6,6 +6,7 @@ export const peerNames = [
   'caddy',
   'node-http2',
   'starling-plane',
+  'starling-2',
 ] as const;
 
 export type PeerName = (typeof peerNames)[number];

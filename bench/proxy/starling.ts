@@ -8,9 +8,21 @@ import { answering } from './backend.ts';
 import { withoutUnserved } from './grpc.ts';
 import { type Kind, kinds, type Subject, type Way } from './subject.ts';
 
-/** Last octets of the two agents' addresses 127.0.1.N: beside the client, and beside the applications. */
+/** Last octets of the addresses 127.0.1.N beside the client, and beside the applications. */
 export const near = 41;
 export const far = 42;
+
+/** Two agents, by their last octets and how many threads of theirs carry traffic. */
+interface Pair {
+  readonly name: string;
+  readonly near: number;
+  readonly far: number;
+  readonly workers: number;
+}
+
+export const starling: Pair = { name: 'starling', near, far, workers: 1 };
+/** The same with two threads in each. */
+export const starlingOfTwo: Pair = { name: 'starling-2', near: 44, far: 45, workers: 2 };
 
 /** One service for each kind of traffic. */
 export const serviceOf: { readonly [kind in Kind]: string } = {
@@ -23,13 +35,20 @@ export const serviceOf: { readonly [kind in Kind]: string } = {
  * Client -> upstream port of the near agent -> `starling/1` over mutual TLS -> inbound port of the far agent ->
  * application. The agents are whole: they gossip and renew while they proxy, and that is in their cost.
  */
-export async function startStarling(stage: Stage, way: Way, say: (text: string) => void): Promise<Subject> {
+export async function startStarling(
+  stage: Stage,
+  pair: Pair,
+  way: Way,
+  say: (text: string) => void,
+): Promise<Subject> {
   assertFree(way.client.http);
   const flock = stage.flock();
+  const extra = ['--proxy-workers', String(pair.workers)];
   const [nearBird, farBird] = (await flock.start([
-    { n: near, name: 'near' },
-    { n: far, name: 'far' },
+    { n: pair.near, name: 'near', extra },
+    { n: pair.far, name: 'far', extra },
   ])) as [Bird, Bird];
+  await watchUpstreams(flock, nearBird);
   const carried = await declareProtocols(flock, nearBird, say);
   for (const kind of carried)
     await register(flock, farBird, { name: serviceOf[kind], ...ends(way.application[kind]) });
@@ -39,9 +58,9 @@ export async function startStarling(stage: Stage, way: Way, say: (text: string) 
   await answering(stage, way.client.http, programs[0]);
   assertOwned(`${farBird.address}:${farBird.inboundPort}`, [programs[1].pid]);
   const endpoints = carried.includes('grpc')
-    ? await withoutUnserved('starling', way.client, say)
+    ? await withoutUnserved(pair.name, way.client, say)
     : { http: way.client.http, tcp: way.client.tcp };
-  return { name: 'starling', endpoints, proxies: programs };
+  return { name: pair.name, endpoints, proxies: programs };
 }
 
 interface NamedService {
@@ -63,6 +82,15 @@ async function declareProtocols(flock: Flock, bird: Bird, say: (text: string) =>
     else throw new Error(`config write: ${written.stderr.trim()}`);
   }
   return known;
+}
+
+/** Has the client's proxy eject whoever fails again and again, which is off by default. */
+async function watchUpstreams(flock: Flock, bird: Bird): Promise<void> {
+  const file = join(flock.directory, 'defaults-client.json');
+  const UpstreamConfig = { Defaults: { PassiveHealthCheck: { MaxFailures: 5 } } };
+  writeFileSync(file, JSON.stringify({ Kind: 'service-defaults', Name: 'client', UpstreamConfig }));
+  const written = await bird.cli('config', 'write', file, ...flock.operator());
+  if (written.code !== 0) throw new Error(`config write: ${written.stderr.trim()}`);
 }
 
 async function registerClient(flock: Flock, bird: Bird, way: Way, carried: readonly Kind[]): Promise<void> {

@@ -7,7 +7,7 @@ import { startNginx } from './nginx.ts';
 import { startNodeHttp2 } from './node-http2.ts';
 import { type PeerName, peerNames } from './peer-names.ts';
 import { startPlanes } from './plane.ts';
-import { far, near, startStarling } from './starling.ts';
+import { far, near, starling, starlingOfTwo, startStarling } from './starling.ts';
 import type { Subject, Way } from './subject.ts';
 
 type Say = (text: string) => void;
@@ -21,6 +21,7 @@ const starters: {
   ) => Promise<Subject>;
 } = {
   'starling-plane': (stage, _, way, say) => startPlanes(stage, way, say),
+  'starling-2': (stage, _, way, say) => startStarling(stage, starlingOfTwo, way, say),
   'haproxy-h2': (stage, certificates, way) => startHaproxy(stage, certificates, way, 'h2'),
   'haproxy-h1': (stage, certificates, way) => startHaproxy(stage, certificates, way, 'http/1.1'),
   nginx: startNginx,
@@ -36,7 +37,7 @@ export async function startSubjects(
   say: Say,
 ): Promise<Subject[]> {
   const direct: Subject = { name: 'direct', endpoints: wayTo(0).application, proxies: [] };
-  const subjects = [await startStarling(stage, wayTo(0), say), direct];
+  const subjects = [await startStarling(stage, starling, wayTo(0), say), direct];
   for (const [index, name] of peerNames.entries())
     if (chosen.includes(name))
       subjects.push(await starters[name](stage, certificates, wayTo(index + 1), say));
