@@ -161,7 +161,12 @@ export interface CaLogSource {
   readonly sequence: number | null;
   /** How many entries were read, each bound to the next and the last to the head. */
   readonly entries: number;
-  /** Why it was not read to its end; null when it was. */
+  /** The number of the first of them: a log keeps its last 4,096. Null where none was read. */
+  readonly from: number | null;
+  /**
+   * Why it was not read to its end, or is not what its trustee told before: see `LogWalk`. `left` and `denied` for a
+   * trustee that is not asked, because it is out of the mesh. Null where all is well.
+   */
   readonly problem: string | null;
 }
 

@@ -25,9 +25,9 @@ export interface CaSources {
   readonly identities: readonly IdentityStatus[];
 }
 
-/** The name a host goes by; the beginning of its id where none is known. */
+/** The name a host goes by, or was admitted under if it is gone; the beginning of its id where none is known. */
 export function hostNameOf(host: HostId, { catalog, trust }: Pick<CaSources, 'catalog' | 'trust'>): string {
-  return catalog.host(host)?.value.name ?? trust.admissionOf(host)?.name ?? shortId(host);
+  return catalog.host(host)?.value.name ?? trust.entryOf(host)?.name ?? shortId(host);
 }
 
 export function caStatus(sources: CaSources): CaStatus {

@@ -3,6 +3,7 @@
  * theirs, and tells the mesh the head of its own now and then, so that nobody can tell two stories. Pure.
  */
 import {
+  assert,
   earliest,
   Fault,
   type HostId,
@@ -17,7 +18,7 @@ import type { IssuanceEntry, IssuanceLog } from '../../trust/log/issuance-log.ts
 import { maxLogEntries } from '../../trust/log/issuance-log.ts';
 import { LogKeeper } from '../../trust/log/log-keeper.ts';
 import { LogReader, type LogReaderEffect, type LogReaderInput } from '../../trust/log/log-reader.ts';
-import type { LogWalk } from '../../trust/log/log-walk.ts';
+import { LogWalk } from '../../trust/log/log-walk.ts';
 import {
   decodeHead,
   type Equivocation,
@@ -31,7 +32,7 @@ import type { OwnWrite } from '../catalog/registry.ts';
 import type { AgentEffect } from '../effects.ts';
 import { seal } from '../envelope.ts';
 import { TRUST_HEAD, type TrustHeadValue } from '../kinds.ts';
-import { evidenceIn, forkAccusation, twinCountsMs } from './accusations.ts';
+import { type Accusation, evidenceIn, forkAccusation, twinCountsMs } from './accusations.ts';
 import type { CaLog, CaLogAlarm, CaLogEntry, CaLogSource, ReadCaLog } from './ca-port.ts';
 import { hostNameOf } from './ca-status.ts';
 import type { TrustFacts } from './trust-facts.ts';
@@ -61,6 +62,10 @@ interface Reading {
   readonly request: number;
   /** Only what this host asked for. */
   readonly requester: HostId | null;
+  /** Of trustees that are out of the mesh. */
+  readonly gone: readonly LogWalk[];
+  /** How long logs are by the heads that were known when the reading began: what is shown later is no shorter. */
+  readonly told: ReadonlyMap<HostId, number>;
 }
 
 export class Ledger {
@@ -69,8 +74,12 @@ export class Ledger {
   private readonly reader: LogReader;
   private readonly book: HeadBook;
   private readonly found = new Map<HostId, CaLogAlarm>();
-  /** By who says so and who it is about. */
-  private twins = new Map<string, CaLogAlarm>();
+  /** What some host's word is all there is for, by whom it is about. */
+  private twins = new Map<HostId, CaLogAlarm>();
+  /** When the first word for one of them counts no more. */
+  private twinsUntil: Millis | null = null;
+  /** Of the accusations when `twins` was made. */
+  private twinsRevision = 0;
   private readonly readings = new Map<number, Reading>();
   private lastReading = 0;
   /** The hash of the head that was told last. */
@@ -93,11 +102,12 @@ export class Ledger {
 
   nextWake(): Millis | null {
     const isNews = this.options.log.durableHead !== undefined && this.isNews();
-    return earliest(this.reader.nextWake(), isNews ? this.tellAt : null);
+    return earliest(this.reader.nextWake(), isNews ? this.tellAt : null, this.twinsUntil);
   }
 
   wake(now: Millis): AgentEffect[] {
     if (this.isNews() && now >= this.tellAt) this.tell(now);
+    if (this.twinsUntil !== null && now >= this.twinsUntil) this.countTwins(now);
     return this.read({ type: 'wake' }, now);
   }
 
@@ -140,26 +150,41 @@ export class Ledger {
   }
 
   private accusationsTold(now: Millis): AgentEffect[] {
-    const { facts, trusteesEver, trust, verify, self } = this.options;
-    const all = facts.allAccusations();
-    if (all.length === 0 && this.twins.size === 0) return [];
+    const { facts, trusteesEver, trust, verify } = this.options;
+    const { accusations } = facts;
+    const news = accusations.hasNews ? accusations.takeNews(trusteesEver()) : [];
+    if (news.length > 0 || accusations.revision !== this.twinsRevision) this.countTwins(now);
+    return news.flatMap((accusation) => {
+      const { accused, charge } = accusation;
+      if (charge !== 'fork' || this.found.has(accused)) return [];
+      const evidence = evidenceIn(accusation, trust.genesis.hash, verify);
+      return evidence === null ? [] : this.convicted(accused, evidence);
+    });
+  }
+
+  private countTwins(now: Millis): void {
+    const { facts, trusteesEver } = this.options;
     const ever = trusteesEver();
-    const effects: AgentEffect[] = [];
-    this.twins = new Map();
-    for (const accusation of all) {
-      const { accused, charge, by, value } = accusation;
-      if (!ever.has(accused)) continue;
-      if (charge === 'twin') {
-        if (now >= value.at + twinCountsMs || this.twins.size >= maxAlarms) continue;
-        const name = hostNameOf(accused, this.options);
-        const detail = `runs twice, as ${hostNameOf(by, this.options)} saw: ${value.detail}`;
-        this.twins.set(`${by}/${accused}`, { id: accused, name, detail, evidence: '' });
-      } else if (by !== self && !this.found.has(accused)) {
-        const evidence = evidenceIn(accusation, trust.genesis.hash, verify);
-        if (evidence !== null) effects.push(...this.convicted(accused, evidence));
-      }
-    }
-    return effects;
+    const words = facts.accusations
+      .all()
+      .filter(
+        ({ charge, accused, value: { at } }) =>
+          charge === 'twin' && ever.has(accused) && now < at + twinCountsMs,
+      );
+    const byAccused = Map.groupBy(words, ({ accused }) => accused);
+    this.twins = new Map(
+      [...byAccused].slice(0, maxAlarms).map(([id, said]) => [id, this.twinAlarm(id, said)]),
+    );
+    this.twinsUntil = earliest(...words.map(({ value }) => value.at + twinCountsMs));
+    this.twinsRevision = facts.accusations.revision;
+  }
+
+  private twinAlarm(id: HostId, [first, ...others]: readonly Accusation[]): CaLogAlarm {
+    assert(first !== undefined, 'somebody says so');
+    const witness = hostNameOf(first.by, this.options);
+    const more = others.length === 0 ? '' : ` and ${others.length} more`;
+    const detail = `runs twice, as ${witness}${more} saw: ${first.value.detail}`;
+    return { id, name: hostNameOf(id, this.options), detail, evidence: '' };
   }
 
   private headsTold(now: Millis): AgentEffect[] {
@@ -183,11 +208,13 @@ export class Ledger {
     const readId = ++this.lastReading;
     // Of trustees that this host has learnt of since they told of their heads.
     const alarms = this.recordsApplied(now);
-    const { self, trustees, catalog } = this.options;
-    const past = this.book.trustees().filter((id) => (catalog.host(id)?.state ?? 'left') !== 'left');
-    const others = new Set([...trustees(), ...past]);
+    const { self, trustees, trusteesEver } = this.options;
+    const others = new Set([...trustees(), ...trusteesEver(), ...this.book.trustees()]);
     others.delete(self);
-    this.readings.set(readId, { request, requester });
+    const gone = [...others].flatMap((id) => this.goneWalk(id) ?? []);
+    for (const { trustee } of gone) others.delete(trustee);
+    const told = new Map(this.book.trustees().map((id) => [id, this.book.longestOf(id)?.sequence ?? 0]));
+    this.readings.set(readId, { request, requester, gone, told });
     try {
       return [...alarms, ...this.read({ type: 'read', readId, trustees: [...others] }, now)];
     } catch (error) {
@@ -196,12 +223,30 @@ export class Ledger {
     }
   }
 
+  /** For a trustee that is out of the mesh, and not asked; null for one that may answer. */
+  private goneWalk(id: HostId): LogWalk | null {
+    const { catalog, trust } = this.options;
+    const state = catalog.host(id)?.state ?? (this.isTrustee(id) ? 'alive' : 'left');
+    const problem = trust.isDenied(id) ? 'denied' : state === 'left' ? 'left' : null;
+    if (problem === null) return null;
+    const walk = new LogWalk(id);
+    walk.fail(problem);
+    return walk;
+  }
+
+  /** A name is that of who bears it now, else of whoever was denied with it last. */
   private hostOf(name: string): HostId {
     const { catalog, trust } = this.options;
-    const id = catalog.hostNamed(name)?.id ?? trust.nameHolder(name, '') ?? name;
-    if (trust.admissionOf(id) === undefined && catalog.host(id) === undefined)
+    const id = catalog.hostNamed(name)?.id ?? trust.nameHolder(name, '') ?? this.deniedNamed(name) ?? name;
+    if (!trust.wasAdmitted(id) && catalog.host(id) === undefined)
       throw new Fault('unknown-host', `there is no host ${name}`, { field: 'host' });
     return id;
+  }
+
+  private deniedNamed(name: string): HostId | undefined {
+    const { trust } = this.options;
+    const hosts = trust.denials.all().flatMap(({ denied }) => (denied.type === 'host' ? [denied.host] : []));
+    return hosts.find((host) => trust.entryOf(host)?.name === name);
   }
 
   private read(input: LogReaderInput, now: Millis): AgentEffect[] {
@@ -220,8 +265,9 @@ export class Ledger {
   private concluded(reading: Reading, logs: readonly LogWalk[], now: Millis): AgentEffect[] {
     const { request } = reading;
     try {
-      const alarms = logs.flatMap((walk) => this.audited(walk, now));
-      return [...alarms, { type: 'reply', request, value: this.merged(reading, logs, now) }];
+      const alarms = logs.flatMap((walk) => this.audited(walk, reading, now));
+      const value = this.merged(reading, [...logs, ...reading.gone], now);
+      return [...alarms, { type: 'reply', request, value }];
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       return [{ type: 'fail', request, fault: error }];
@@ -229,8 +275,10 @@ export class Ledger {
   }
 
   /** Holds what a trustee showed against what it, or others of it, showed before. */
-  private audited({ head, entries, trustee }: LogWalk, now: Millis): AgentEffect[] {
+  private audited(walk: LogWalk, { told }: Reading, now: Millis): AgentEffect[] {
+    const { head, entries, trustee } = walk;
     if (head === null) return [];
+    if (walk.problem === null && head.sequence < (told.get(trustee) ?? 0)) walk.fail('shorter-than-told');
     const evidence = this.book.compare(head, entries);
     return evidence === null ? this.noted(head, now) : this.foundOut(trustee, evidence, now);
   }
@@ -244,7 +292,7 @@ export class Ledger {
   private foundOut(accused: HostId, evidence: Equivocation, now: Millis): AgentEffect[] {
     const { facts, self, write } = this.options;
     const record = forkAccusation(accused, evidence, now);
-    if (record !== null && facts.accusationOf(self, 'fork', accused) === undefined) write([record], now);
+    if (record !== null && facts.accusations.find(self, 'fork', accused) === undefined) write([record], now);
     return this.convicted(accused, evidence);
   }
 
@@ -264,13 +312,15 @@ export class Ledger {
     return [{ type: 'log', level: 'error', event: 'log-equivocation', fields: { host: name, detail } }];
   }
 
-  private merged({ requester }: Reading, others: readonly LogWalk[], now: Millis): CaLog {
+  private merged({ requester, told }: Reading, others: readonly LogWalk[], now: Millis): CaLog {
     const { self, log } = this.options;
     const own = log.before(0, maxLogEntries);
-    const problem = log.problem?.message ?? null;
-    const head = problem === null ? this.keeper.head(now) : null;
+    const head = log.problem === null ? this.keeper.head(now) : null;
+    // Where the disk is an old copy of itself, others may still have what it told before.
+    const isShort = head !== null && head.sequence < (told.get(self) ?? 0);
+    const ownProblem = log.problem?.message ?? (isShort ? 'shorter-than-told' : null);
     const logs = [
-      { trustee: self, head, entries: own, problem },
+      { trustee: self, head, entries: own, problem: ownProblem },
       ...others.map(({ trustee, head, entries, problem }) => ({ trustee, head, entries, problem })),
     ];
     const sources = logs
@@ -285,6 +335,7 @@ export class Ledger {
           name: hostNameOf(trustee, this.options),
           sequence: head?.sequence ?? null,
           entries: entries.length,
+          from: entries[0]?.sequence ?? null,
           problem,
         }),
       );
@@ -303,12 +354,16 @@ export class Ledger {
     const merged = new Map<string, CaLogEntry>();
     for (const { trustee, entries } of logs) {
       const witness = hostNameOf(trustee, this.options);
+      // Hosts that were denied may have borne one name.
+      const seen = new Set<string>();
       for (const entry of entries) {
         if (requester !== null && entry.requester !== requester) continue;
         // Another requester of the same bytes is another story.
         const key = `${entry.digest}/${entry.requester}`;
         const before = merged.get(key);
         const witnesses = before?.witnesses ?? [];
+        const isTwice = seen.has(key);
+        seen.add(key);
         const { digest, subject, serial, notBefore, notAfter } = entry;
         merged.set(key, {
           digest,
@@ -319,7 +374,7 @@ export class Ledger {
           at: Math.min(before?.at ?? entry.at, entry.at),
           requester: entry.requester,
           requesterName: hostNameOf(entry.requester, this.options),
-          witnesses: witnesses.includes(witness) ? witnesses : [...witnesses, witness],
+          witnesses: isTwice ? witnesses : [...witnesses, witness],
         });
       }
     }

@@ -280,7 +280,7 @@ export class Quorum {
   private alarmed(effect: Extract<RequesterEffect, { type: 'alarm' }>, now: Millis): AgentEffect[] {
     const { self, facts, write } = this.options;
     const { code, host, detail } = effect;
-    const before = facts.accusationOf(self, 'twin', host);
+    const before = facts.accusations.find(self, 'twin', host);
     if (before === undefined || now >= before.value.at + twinCountsMs / 2)
       write([twinAccusation(host, detail, now)], [], now);
     return [warning(code, { host: shortId(host), detail })];

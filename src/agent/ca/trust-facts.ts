@@ -10,7 +10,7 @@ import type {
   TrustHeadValue,
   TrustStandValue,
 } from '../kinds.ts';
-import { type Accusation, type Charge, readAccusation } from './accusations.ts';
+import { AccusationBook } from './accusation-book.ts';
 
 /** One host's word of an epoch that leads nowhere is asked about again after so long at first, then twice as long. */
 const firstPauseMs = 5_000;
@@ -22,9 +22,6 @@ interface Pause {
   readonly nextMs: Millis;
 }
 
-/** What hosts say against trustees; beyond that nobody reads it any more. */
-const maxAccusations = 256;
-
 export class TrustFacts {
   /** The last root that an operator wants replaced; null while none does. */
   rotateGeneration: number | null = null;
@@ -32,6 +29,7 @@ export class TrustFacts {
   recoveryKey: RecoveryKeyValue | null = null;
   /** When the sealed shares were last looked after, as operators say. */
   drill: RecoveryDrillValue | null = null;
+  readonly accusations = new AccusationBook();
   private readonly acks = new Map<HostId, TrustAckValue>();
   private readonly epochs = new Map<HostId, TrustEpochValue>();
   /** Of hosts that tell of epochs which this host has not reached. */
@@ -42,8 +40,6 @@ export class TrustFacts {
   private heads: (readonly [HostId, TrustHeadValue])[] = [];
   /** The new root that each host stands by, as the hash of its epoch. */
   private readonly stands = new Map<HostId, string>();
-  /** By who says so and the key of the record. */
-  private readonly accusations = new Map<string, Accusation>();
   /** The last head of each host that was not known to have been a trustee when it came. */
   private readonly strangersHeads = new Map<HostId, TrustHeadValue>();
 
@@ -116,18 +112,12 @@ export class TrustFacts {
   }
 
   accused(by: HostId, key: string, value: TrustAccusationValue | null): void {
-    const name = `${by}/${key}`;
-    this.accusations.delete(name);
-    const accusation = value === null ? null : readAccusation(by, key, value);
-    if (accusation !== null && this.accusations.size < maxAccusations) this.accusations.set(name, accusation);
+    this.accusations.told(by, key, value);
   }
 
-  allAccusations(): Accusation[] {
-    return [...this.accusations.values()];
-  }
-
-  accusationOf(by: HostId, charge: Charge, accused: HostId): Accusation | undefined {
-    return this.accusations.get(`${by}/${charge}/${accused}`);
+  /** An operator denied this host: what it said of others is nobody's word any more. */
+  denied(host: HostId): void {
+    this.accusations.forgetHost(host);
   }
 
   get hasHeads(): boolean {

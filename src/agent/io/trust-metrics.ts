@@ -25,7 +25,7 @@ export function trustMetrics(add: Add, { core, now }: TrustSources): void {
     'starling_ca_log_equivocations',
     'Trustees that signed two heads of their issuance log which cannot be of one log.',
     [],
-    () => single(core.credentials?.alarms().length ?? 0),
+    () => single((core.credentials?.alarms() ?? []).filter(({ evidence }) => evidence !== '').length),
   );
 }
 

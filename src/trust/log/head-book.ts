@@ -6,7 +6,7 @@ import { Fault, type HostId, type Verify } from '../../core.ts';
 import { encodeEntry, type IssuanceEntry } from './issuance-log.ts';
 import { type Equivocation, isGenuineHead, maxAuditedEntries, type SignedHead } from './transparency.ts';
 
-/** Heads remembered of each trustee, those seen longest ago go first; and trustees, present and past. */
+/** Heads remembered of each trustee, those seen longest ago go first, the longest never; and trustees, present and past. */
 const maxHeads = 64;
 const maxTrustees = 256;
 
@@ -55,7 +55,9 @@ export class HeadBook {
       return same.hash === head.hash ? null : { earlier: same, later: head, entries: [] };
     seen.set(head.sequence, head);
     if (seen.size > maxHeads) {
-      const [oldest] = seen.keys();
+      // However many come after it, a log never becomes shorter than this.
+      const longest = this.longestOf(head.trustee)?.sequence;
+      const [oldest] = [...seen.keys()].filter((sequence) => sequence !== longest);
       seen.delete(oldest!);
     }
     return null;

@@ -12,7 +12,7 @@ export class LogWalk {
   entries: IssuanceEntry[] = [];
   /**
    * Why it is not read to its end: `no-answer`, `unreachable`, `busy`, `not-asked`, `head-forged`, `log-broken`,
-   * `malformed`.
+   * `malformed`. Or, though it is: `shorter-than-told`.
    */
   problem: string | null = null;
   isOver = false;

@@ -380,24 +380,27 @@ test('ca rotate says what will happen, waits if asked, and names who is waited f
 test('ca log says what was signed and who witnessed it, and --verify whose log can be believed', async () => {
   const entry = { digest: 'd', serial: 'ab', notBefore: 0, requester: selfId, requesterName: 'two' };
   const subject = 'spiffe://flock.test/ns/default/dc/dc1/svc/web';
-  const source = { id: selfId, sequence: 2, entries: 2, problem: null };
+  const source = { id: selfId, sequence: 9, entries: 2, from: 8, problem: null };
   api.agent.caLog = {
     entries: [{ ...entry, subject, at: 1_700_000_000_000, notAfter: 0, witnesses: ['one', 'three'] }],
     sources: [{ ...source, name: 'one' }],
     alarms: [],
   };
   assert.match(await done('ca', 'log', '--host', 'two'), /svc\/web +- +two +one,three$/m);
-  assert.match(await done('ca', 'log', '--verify'), /^one +2 +2 +leads to its signed head$/m);
+  assert.match(await done('ca', 'log', '--verify'), /^one +9 +8 +2 +leads to its signed head$/m);
   const { caLog } = api.agent;
-  const lost = { ...source, name: 'three', sequence: null, entries: 0, problem: 'no-answer' };
+  const lost = { ...source, name: 'three', sequence: null, entries: 0, from: null, problem: 'no-answer' };
   const alarm = { id: selfId, name: 'one', detail: 'signed two heads', evidence: '' };
+  const denied = { ...lost, name: 'two', problem: 'denied' };
+  api.agent.caLog = { ...caLog, sources: [...caLog.sources, denied] };
+  assert.match(await done('ca', 'log', '--verify'), /^two +- +- +0 +went with its host, which was denied$/m);
   api.agent.caLog = { ...caLog, sources: [...caLog.sources, lost], alarms: [alarm] };
   const plain = await cli('ca', 'log');
   assert.equal(plain.code, 0);
   assert.match(plain.stderr, /not read to the end: three/);
   const verified = await cli('ca', 'log', '--verify');
   assert.equal(verified.code, 1);
-  assert.match(verified.stdout, /^three +- +0 +did not answer in time$/m);
+  assert.match(verified.stdout, /^three +- +- +0 +did not answer in time$/m);
   assert.match(verified.stdout, /^one signed two heads$/m);
   assert.equal(JSON.parse((await cli('ca', 'log', '--verify', '--json')).stdout).alarms.length, 1);
 });
@@ -460,6 +463,12 @@ test('a host that is gone is said to have left by an operator, by name or id, an
   assert.deepEqual(api.agent.commands.at(-1)?.type, 'force-leave');
   assert.equal(await done('force-leave', 'lost', ...operator()), 'lost had left before\n');
   assert.equal(JSON.parse(await done('force-leave', lost, '--json', ...operator())).changed, false);
+  const [heir, dead] = ['1'.repeat(64), '2'.repeat(64)] as const;
+  for (const [id, state] of [[heir, 'alive'] as const, [dead, 'down'] as const]) {
+    api.agent.addHost(id, hostValue('named-anew', '127.0.0.5'));
+    api.agent.catalog.member({ id, state, incarnation: 0, since: 0, roundTripMs: null });
+  }
+  assert.equal(JSON.parse(await done('force-leave', 'named-anew', '--json', ...operator())).host, dead);
   await fails(1, /there is no host "nobody"/, 'force-leave', 'nobody', ...operator());
   await fails(2, /argument|missing/, 'force-leave');
 });

@@ -162,7 +162,7 @@ test('a signing request made with openssl is taken, and one that is none is refu
 });
 
 test('the log is given as it was read, cut to a host if asked', async () => {
-  const source = { id: selfId, name: 'one', sequence: 3, entries: 3, problem: null };
+  const source = { id: selfId, name: 'one', sequence: 3, entries: 3, from: 1, problem: null };
   api.agent.caLog = { entries: [], sources: [source], alarms: [] };
   const reply = await api.call('GET', '/v1/mesh/ca/log?host=two');
   assert.deepEqual(reply.json(), api.agent.caLog);

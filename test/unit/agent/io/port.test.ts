@@ -234,8 +234,11 @@ test('metrics tell how certificates came, who holds the root, and whether they c
   second.register('api');
   flock.run(1000);
   first.isCut = true;
+  const word = { detail: 'it promised the same nonces twice', evidence: '', at: flock.now };
+  second.core.knowledge.trustFacts.accused(second.id, `twin/${first.id}`, word);
   second.register('web');
   flock.run(20_000);
+  assert.equal(second.core.credentials?.alarms().length, 1, 'one host’s word, which proves nothing');
   const text = await exporter(second, () => null)();
   for (const line of [
     'starling_issuance_total{code="issued"} 1',

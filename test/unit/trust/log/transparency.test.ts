@@ -101,6 +101,15 @@ test('a trustee of many heads is remembered by its last ones', () => {
   assert.ok(book.note(headOf(logOf([...services.slice(0, 68), 'x']).log)) !== null);
 });
 
+test('however many heads of a shorter log come after it, the longest is remembered', () => {
+  const book = new HeadBook(mesh, ed25519Verify);
+  const services = Array.from({ length: 100 }, (_, i) => `s${i}`);
+  const { log } = logOf(services);
+  book.note(headOf(log));
+  for (let length = 0; length < 80; length++) book.note(headOf(logOf(services.slice(0, length)).log));
+  assert.equal(book.longestOf(trustee.publicKey)?.sequence, 100);
+});
+
 test('an honest trustee cannot be convicted by any of its heads and entries', () => {
   const { bytes } = logOf(['a', 'b', 'c', 'd', 'e']);
   const heads = [0, 1, 2, 3, 4, 5].map((length) =>
