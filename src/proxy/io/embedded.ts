@@ -8,6 +8,7 @@ import type { DataPlaneOptions, Plane } from './options.ts';
 import { OutboundListener } from './outbound.ts';
 import { OutboundRoutes } from './outbound-routes.ts';
 import { Peers } from './peers.ts';
+import { QuietLog } from './quiet-log.ts';
 import { socketOwners } from './socket-owner.ts';
 import { promptDeadlines, slowDeadlines, type TickedDeadlines } from './ticker.ts';
 import { type ServiceContext, serviceContexts } from './tls-contexts.ts';
@@ -43,12 +44,14 @@ class EmbeddedDataPlane implements DataPlane {
     this.prompt = promptDeadlines(now);
     const context = { now, random: options.random, deadlines: this.slow, promptDeadlines: this.prompt };
     this.observing = new Observing(context, options.log);
+    const quietLog = new QuietLog(options.log, now);
     this.plane = {
       context,
       traffic: this.observing.traffic,
-      peers: new Peers(options.verifyPeer, options.log),
-      violations: new Violations(options.log),
+      peers: new Peers(options.verifyPeer, quietLog),
+      violations: new Violations(quietLog),
       log: options.log,
+      quietLog,
       sharesPorts: options.sharesPorts ?? false,
       uidOfSocket: options.uidOfSocket ?? socketOwners(),
     };

@@ -125,7 +125,7 @@ export class InboundListener implements LocalServices {
       this.countFailure('peer-identity');
       if ('problem' in verified) {
         const from = socket.remoteAddress ?? '';
-        this.plane.log('warn', 'peer-refused', { problem: verified.problem, from });
+        this.plane.quietLog.warn('peer-refused', { problem: verified.problem, from });
         this.plane.peers.note(verified.problem, 'inbound', 'handshake', from);
       }
       socket.on('error', () => {});

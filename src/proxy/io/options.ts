@@ -3,6 +3,7 @@ import type { HostId, Millis, Random } from '../../core.ts';
 import type { EngineContext } from '../engine.ts';
 import type { TrafficTable } from '../observe/traffic.ts';
 import type { Peers } from './peers.ts';
+import type { QuietLog } from './quiet-log.ts';
 import type { Violations } from './violations.ts';
 
 /** Who a peer is, by the DER of its leaf certificate whose chain was verified already. */
@@ -52,6 +53,8 @@ export interface Plane {
   readonly peers: Peers;
   readonly violations: Violations;
   readonly log: Log;
+  /** For what others may bring about as often as they like. */
+  readonly quietLog: QuietLog;
   readonly sharesPorts: boolean;
   readonly uidOfSocket: UidOfSocket;
 }

@@ -56,7 +56,7 @@ export class OutboundListener implements Carrying {
     this.server = await BoundServer.bind(
       { id, address, port, isShared: this.plane.sharesPorts },
       server,
-      (code) => this.plane.log('warn', 'accept-failed', { id, code }),
+      (code) => this.plane.quietLog.warn('accept-failed', { id, code }),
     );
     logBind(this.plane.log, before, this.server);
   }

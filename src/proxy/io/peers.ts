@@ -1,7 +1,8 @@
 /** Who may be at the other end of a TLS connection, by its certificate and what is denied at the moment. */
 import type { DeniedPeers } from '../config.ts';
 import type { DeniedPeerCount } from '../dataplane.ts';
-import type { Log, VerifiedPeer, VerifyPeer } from './options.ts';
+import type { VerifiedPeer, VerifyPeer } from './options.ts';
+import type { QuietLog } from './quiet-log.ts';
 
 /** Why an otherwise good peer is refused; stable, for counters and logs. */
 export type Denial = 'host-denied' | 'serial-denied';
@@ -15,13 +16,13 @@ type Stage = DeniedPeerCount['stage'];
  */
 export class Peers {
   private readonly verifyCertificate: VerifyPeer;
-  private readonly log: Log;
+  private readonly log: QuietLog;
   private denied: DeniedPeers = { hosts: [], serials: [] };
   private hosts: ReadonlySet<string> = new Set();
   private serials: ReadonlySet<string> = new Set();
   private readonly counts = new Map<string, DeniedPeerCount>();
 
-  constructor(verifyCertificate: VerifyPeer, log: Log) {
+  constructor(verifyCertificate: VerifyPeer, log: QuietLog) {
     this.verifyCertificate = verifyCertificate;
     this.log = log;
   }
@@ -53,7 +54,7 @@ export class Peers {
     const key = `${direction} ${stage} ${problem}`;
     const count = (this.counts.get(key)?.count ?? 0) + 1;
     this.counts.set(key, { direction, stage, reason: problem, count });
-    this.log('warn', 'peer-denied', { direction, stage, reason: problem, peer });
+    this.log.warn('peer-denied', { direction, stage, reason: problem, peer });
   }
 
   deniedCounts(): DeniedPeerCount[] {

@@ -239,7 +239,7 @@ class ClientConnection {
 
   private fail(): void {
     if (!this.ready && !this.carrier.session.isOver)
-      this.plane.log('warn', 'connect-failure', { endpoint: this.endpoint.id, problem: this.failure });
+      this.plane.quietLog.warn('connect-failure', { endpoint: this.endpoint.id, problem: this.failure });
     this.carrier.end(null, this.ready ? 'reset' : 'connect-failure');
   }
 }

@@ -1,8 +1,8 @@
 /** What the other ends of connections did against the rules of what they spoke: counted, and logged. */
-import type { Log } from './options.ts';
+import type { QuietLog } from './quiet-log.ts';
 
 export class Violations {
-  private readonly log: Log;
+  private readonly log: QuietLog;
   readonly counts = {
     /** A connection of an HTTP/2 client was ended. */
     'http2-broken': 0,
@@ -12,12 +12,12 @@ export class Violations {
     'application-http2': 0,
   };
 
-  constructor(log: Log) {
+  constructor(log: QuietLog) {
     this.log = log;
   }
 
-  note(event: keyof Violations['counts'], fields: Readonly<{ [key: string]: unknown }>): void {
+  note(event: keyof Violations['counts'], fields: Readonly<{ [key: string]: string }>): void {
     this.counts[event]++;
-    this.log('warn', event, fields);
+    this.log.warn(event, fields);
   }
 }

@@ -146,6 +146,24 @@ test('when nobody can be reached the answer says so', async (t) => {
   assert.equal(response.headers.get('x-starling-reason'), 'connect-failure');
 });
 
+test('a server that cannot be reached is logged once, and later with how often it was tried', async (t) => {
+  let passedMs = 0;
+  const counts: unknown[] = [];
+  const mesh = await startMesh(t, [1], {
+    caller: {
+      now: () => performance.now() + passedMs,
+      log: (_level, event, fields) => event === 'connect-failure' && counts.push(fields.count),
+    },
+  });
+  await mesh.caller.apply({ ...mesh.callerConfig, clusters: [cluster('api', [1])] });
+  const fail = async () => assert.equal((await fetch(`http://127.0.0.1:${mesh.port}/`)).status, 503);
+  for (let i = 0; i < 4; i++) await fail();
+  assert.deepEqual(counts, [1]);
+  passedMs = 30_000;
+  await fail();
+  assert.deepEqual(counts, [1, 4]);
+});
+
 test('an idle connection that the application closed costs nothing', async (t) => {
   let served = 0;
   const sockets = new Set<import('node:net').Socket>();
