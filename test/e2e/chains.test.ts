@@ -7,7 +7,7 @@ import { after, before } from 'node:test';
 import { type Bird, command, Flock, Program, until } from '../../demo/flock.ts';
 import { curl, registerWeb, startService } from './mesh.ts';
 import { callMutually, serverNameOf } from './mutual-tls.ts';
-import { hostsFrom, identityOf, scene, serveApi, untilBelieved, untilReachable } from './roots.ts';
+import { hostsFrom, leafOf, scene, serveApi, untilBelieved, untilReachable } from './roots.ts';
 
 const flags = ['--trustee-settle', '2s', '--svid-ttl', '5m'];
 const flock = new Flock();
@@ -31,20 +31,21 @@ before(async () => {
 });
 after(() => flock.stop());
 
-/** A service's certificates, key and the mesh's roots as files, the way other programs like them. */
+/** What the API gives of a service's certificates, its key and the mesh's roots, as files that other programs read. */
 interface Files {
   readonly folder: string;
   readonly leaf: string;
-  readonly links: string;
+  /** Null where the certificate is believed by itself. */
+  readonly links: string | null;
   readonly key: string;
   readonly both: string;
   readonly roots: string;
 }
 
-function filesOf(bird: Bird, service: string, roots: string, label: string): Files {
+async function filesOf(bird: Bird, service: string, roots: string, label: string): Promise<Files> {
   const folder = join(flock.directory, `${label}-${service}`);
   mkdirSync(folder, { recursive: true });
-  const { certPem, keyPem } = identityOf(bird, service);
+  const { certPem, keyPem } = await leafOf(bird, service);
   const [leaf, ...links] = certPem.split(/(?<=-----END CERTIFICATE-----\n)/);
   const write = (file: string, content: string): string => {
     writeFileSync(join(folder, file), content, { mode: 0o600 });
@@ -53,7 +54,7 @@ function filesOf(bird: Bird, service: string, roots: string, label: string): Fil
   return {
     folder,
     leaf: write('leaf.pem', leaf!),
-    links: write('links.pem', links.join('')),
+    links: links.length === 0 ? null : write('links.pem', links.join('')),
     key: write('key.pem', keyPem),
     both: write('both.pem', certPem + keyPem),
     roots: write('roots.pem', roots),
@@ -65,8 +66,8 @@ async function rootsPem(): Promise<string> {
   return Roots.map(({ RootCert }) => RootCert).join('');
 }
 
-async function verifyWithOpenssl({ leaf, links, roots }: Files, hasLinks: boolean): Promise<void> {
-  const untrusted = hasLinks ? ['-untrusted', links] : [];
+async function verifyWithOpenssl({ leaf, links, roots }: Files): Promise<void> {
+  const untrusted = links === null ? [] : ['-untrusted', links];
   const verified = await command('openssl', [
     ...['verify', '-x509_strict', '-purpose', 'sslclient', '-CAfile', roots, ...untrusted, leaf],
   ]);
@@ -215,10 +216,9 @@ http {
 
 /** Everybody, as a client of the mesh and as a server for one of its services. */
 async function askWithAll(roots: string, label: string): Promise<void> {
-  const web = filesOf(one, 'web', roots, label);
-  const api = filesOf(two, 'api', roots, label);
-  const hasLinks = identityOf(one, 'web').certPem.split('BEGIN CERTIFICATE').length > 2;
-  await verifyWithOpenssl(web, hasLinks);
+  const web = await filesOf(one, 'web', roots, label);
+  const api = await filesOf(two, 'api', roots, label);
+  await verifyWithOpenssl(web);
   assert.match(askWithOpenssl(web), /^HTTP\/1\.1 200 /);
   assert.match(await askWithCurl(web, two.inboundPort, two.address), /"service":"api"/);
   for (const start of [haproxy, nginx])
@@ -273,7 +273,7 @@ scene(
       ],
       { stdio: 'ignore' },
     );
-    const web = { ...filesOf(one, 'web', await rootsPem(), 'stranger'), roots: stranger };
+    const web = { ...(await filesOf(one, 'web', await rootsPem(), 'stranger')), roots: stranger };
     const verified = await command('openssl', ['verify', '-x509_strict', '-CAfile', stranger, web.leaf]);
     assert.notEqual(verified.code, 0);
     assert.throws(() => askWithOpenssl(web));

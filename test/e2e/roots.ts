@@ -92,6 +92,16 @@ export function identityOf(
   return { certPem: content.slice(0, cut), keyPem: content.slice(cut) };
 }
 
+/** The same, as its host gives them to the service's own user through the API. */
+export async function leafOf(
+  bird: Bird,
+  service: string,
+): Promise<{ readonly certPem: string; readonly keyPem: string }> {
+  const path = `/v1/agent/connect/ca/leaf/${service}`;
+  const { CertPEM, PrivateKeyPEM } = await bird.get<{ CertPEM: string; PrivateKeyPEM: string }>(path);
+  return { certPem: CertPEM, keyPem: PrivateKeyPEM };
+}
+
 /** Why a service of a host has no certificate, or no new one; null when all is well; undefined without it. */
 export async function identityProblem(bird: Bird, service: string): Promise<string | null | undefined> {
   const { identities } = await caOf(bird);
