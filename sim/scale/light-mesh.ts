@@ -9,7 +9,7 @@ import { Membership } from '../../src/gossip/membership/membership.ts';
 import { Roster } from '../../src/gossip/membership/roster.ts';
 import { sealedOverheadBytes } from '../../src/gossip/membership/sealing.ts';
 import type { SwimParameters } from '../../src/gossip/parameters.ts';
-import type { Member } from '../../src/gossip/port.ts';
+import type { MemberStatus } from '../../src/gossip/port.ts';
 import type { MembershipEffect, MembershipInput } from '../../src/gossip/swim-port.ts';
 import { drawBytes } from '../host/keys.ts';
 import { LightNetwork, type LightUser } from '../network/light-network.ts';
@@ -27,7 +27,7 @@ export interface LightMeshOptions {
 /** Who watches what members find. */
 export interface LightMeshWatcher {
   /** `observer` holds a member otherwise than before. */
-  changed(observer: number, member: Member): void;
+  changed(observer: number, member: MemberStatus): void;
   delivered(host: number, bytes: Uint8Array): void;
 }
 
@@ -94,7 +94,6 @@ export class LightMesh implements LightUser<SwimFrame> {
       root: () => '\0\0\0\0\0\0\0\0',
       parameters: this.options.parameters,
       presumedRoster: this.roster,
-      startedAt: this.world.now,
     });
     const wakeAt = Number.POSITIVE_INFINITY;
     return { membership, wakeAt, frozen: false, backlog: [], draining: false };

@@ -81,16 +81,17 @@ function finding(grade: Finding['grade'], subject: string, detail: string, hint:
 function membershipFindings(core: AgentCore): Finding[] {
   const findings: Finding[] = [];
   const others = core.catalog.allHosts().filter(({ id }) => id !== core.self);
-  for (const { value, state, since } of others)
-    if (state === 'down' || state === 'suspect')
-      findings.push(
-        finding(
-          state === 'down' ? 'critical' : 'warning',
-          `host ${value.name}`,
-          `${state} since ${new Date(since).toISOString()}`,
-          `is the agent running there, and ${value.address}:${value.gossipPort} reachable from here?`,
-        ),
-      );
+  for (const { id, value, state, since } of others) {
+    if (state !== 'down' && state !== 'suspect') continue;
+    const detail = `${state} since ${new Date(since).toISOString()}`;
+    const hint = `is the agent running there, and ${value.address}:${value.gossipPort} reachable from here?`;
+    const wayOut = ` If it is gone for good: starling force-leave ${id}`;
+    findings.push(
+      state === 'down'
+        ? finding('critical', `host ${value.name}`, detail, hint + wayOut)
+        : finding('warning', `host ${value.name}`, detail, hint),
+    );
+  }
   const alone =
     others.some(({ state }) => state !== 'left') && !others.some(({ state }) => state === 'alive');
   if (alone)

@@ -44,6 +44,8 @@ export class Fellowship {
   private toldRoot: Digest;
   /** The incarnation of the goodbye, once said. */
   private saidGoodbyeAt: number | null = null;
+  /** The incarnation at which an operator said that this host is gone, until it has denied that in writing. */
+  private saidGoneAt: number | null = null;
 
   constructor(options: FellowshipOptions) {
     this.options = options;
@@ -64,10 +66,10 @@ export class Fellowship {
   }
 
   /** Takes in a report; those of type `root` concern anti-entropy, not this. */
-  take(report: SwimReport): void {
+  take(report: SwimReport, now: Millis): void {
     const { emit } = this.options;
     if (report.type === 'stats') this.tellFalseClaims(report.stats);
-    const change = this.list.take(report);
+    const change = this.list.take(report, now);
     if (change !== null) emit({ type: 'member', ...change });
     if (report.type === 'frame') emit({ type: 'send', to: report.to, bytes: report.bytes });
     else if (report.type === 'connect' || report.type === 'disconnect') emit(report);
@@ -147,7 +149,11 @@ export class Fellowship {
     const record = this.options.replica.get(departureSlot(host));
     const departure = record === undefined ? null : parseDeparture(record);
     if (departure === null) return;
-    this.order({ type: 'lifecycle', id: host, state: 'departed', incarnation: departure.incarnation });
+    const { incarnation } = departure;
+    this.order({ type: 'lifecycle', id: host, state: 'departed', incarnation });
+    if (host !== this.options.self) return;
+    const said = this.lifecycleOf(host)?.incarnation ?? -1;
+    this.saidGoneAt = said > incarnation ? null : incarnation;
   }
 
   private lifecycleOf(author: HostId): Lifecycle | null {
@@ -163,6 +169,18 @@ export class Fellowship {
     this.order({ type: 'rejoin', leftAt: said.incarnation });
     this.list.raiseIncarnation(said.incarnation + 1);
     return { state: 'active', incarnation: this.list.incarnation };
+  }
+
+  /**
+   * What to say, once, of an operator's word that this host is gone: null unless it has outlived that. Others forget
+   * incarnations when they start, and would stop waiting for this host when it is down.
+   */
+  denyDeparture(): Lifecycle | null {
+    const { incarnation } = this.list;
+    if (this.saidGoneAt === null || incarnation <= this.saidGoneAt || this.saidGoodbyeAt !== null)
+      return null;
+    this.saidGoneAt = null;
+    return { state: 'active', incarnation };
   }
 
   goodbye(): Lifecycle {

@@ -25,7 +25,7 @@ import { encodeRecord, isAuthentic } from './replica/codec.ts';
 import { Collection, isLive } from './replica/collection.ts';
 import { HybridClock, isClockAhead } from './replica/hlc.ts';
 import { Intake, relayVerdictOf, syncOutcomeOf, type Verdict } from './replica/intake.ts';
-import { parseLifecycle } from './replica/lifecycle.ts';
+import { type Lifecycle, parseLifecycle } from './replica/lifecycle.ts';
 import { OwnVersions } from './replica/own-versions.ts';
 import { type Hlc, hlcMillis, type Record, slotOf } from './replica/record.ts';
 import { type Collected, Replica } from './replica/replica.ts';
@@ -197,8 +197,9 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
         this.commit(input.records, now);
         break;
       case 'swim':
-        this.fellowship.take(input.report);
+        this.fellowship.take(input.report, now);
         if (this.fellowship.isGoodbyeOutdated) this.renewGoodbye(now);
+        this.sayActive(this.fellowship.denyDeparture(), now);
         if (input.report.type === 'root') this.sync.heard(input.report.peer, input.report.root, now);
         break;
       case 'connected':
@@ -252,9 +253,13 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
 
   /** Once after `load`: an agent that had left says that it is back, by its incarnation if not in writing. */
   start(now: Millis): readonly GossipEffect[] {
-    const lifecycle = this.fellowship.comeBack();
-    if (lifecycle !== null) this.tryWriteOwn(this.leftKind, '', encodeJson(lifecycle), now);
+    const back = this.fellowship.comeBack();
+    this.sayActive(this.fellowship.denyDeparture() ?? back, now);
     return this.drain(now);
+  }
+
+  private sayActive(lifecycle: Lifecycle | null, now: Millis): void {
+    if (lifecycle !== null) this.tryWriteOwn(this.leftKind, '', encodeJson(lifecycle), now);
   }
 
   /** Says goodbye. The agent has left once the record is durable and the delta is published. */

@@ -6,7 +6,7 @@ import type { HostId, Millis } from '../core.ts';
 import { type Coordinate, estimateMs } from './coordinates/coordinate.ts';
 import { ClockOffsets } from './membership/clock-offsets.ts';
 import { noMembershipStats } from './membership/membership-stats.ts';
-import type { Member, MemberState } from './port.ts';
+import type { Member, MemberState, MemberStatus } from './port.ts';
 import type { SwimReport, SwimStats } from './swim-port.ts';
 
 const noStats: SwimStats = {
@@ -90,12 +90,12 @@ export class MemberList {
    * Takes a report in. Returns the change it makes to a member, if any: `was` is what this list held before,
    * which is the state that others were told.
    */
-  take(report: SwimReport): { readonly member: Member; readonly was: MemberState } | null {
+  take(report: SwimReport, now: Millis): { readonly member: Member; readonly was: MemberState } | null {
     switch (report.type) {
       case 'member':
-        return this.update(report.member.id, report.member);
+        return this.update(report.member.id, report.member, now);
       case 'measured':
-        return this.measured(report);
+        return this.measured(report, now);
       case 'coordinate':
         if (report.id === this.self || this.members.has(report.id))
           this.coordinates.set(report.id, report.coordinate);
@@ -117,18 +117,27 @@ export class MemberList {
     }
   }
 
-  private measured(report: SwimReport & { type: 'measured' }) {
+  private measured(report: SwimReport & { type: 'measured' }, now: Millis) {
     const { id, roundTripMs, incarnation, clockAheadMs } = report;
     const held = this.members.get(id);
     if (held !== undefined) this.clocks.note(id, clockAheadMs);
-    return this.update(id, { roundTripMs, incarnation: Math.max(held?.incarnation ?? 0, incarnation) });
+    const risen = Math.max(held?.incarnation ?? 0, incarnation);
+    return this.update(id, { roundTripMs, incarnation: risen }, now);
   }
 
-  /** A report about somebody who is no member any more was on its way when that was decided. */
-  private update(id: HostId, change: Partial<Member>): { member: Member; was: MemberState } | null {
+  /**
+   * A report about somebody who is no member any more was on its way when that was decided. Since when a state
+   * lasts is by the clock that its age is reckoned by: membership's does not follow when the time is set.
+   */
+  private update(
+    id: HostId,
+    change: Partial<MemberStatus>,
+    now: Millis,
+  ): { member: Member; was: MemberState } | null {
     const held = this.members.get(id);
     if (held === undefined) return null;
-    const member = { ...held, ...change };
+    const isNews = change.state !== undefined && change.state !== held.state;
+    const member = { ...held, ...change, since: isNews ? now : held.since };
     this.members.set(id, member);
     return { member, was: held.state };
   }

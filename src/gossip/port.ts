@@ -6,14 +6,18 @@ import type { SwimOrder, SwimReport } from './swim-port.ts';
 /** SWIM's states; `left` is the graceful one, proven by the member's own signed record. */
 export type MemberState = 'alive' | 'suspect' | 'down' | 'left';
 
-export interface Member {
+/** What membership knows of a member. */
+export interface MemberStatus {
   readonly id: HostId;
   readonly state: MemberState;
   readonly incarnation: number;
-  /** When this agent saw the state begin. */
-  readonly since: Millis;
   /** Smoothed round trip, milliseconds; null until measured. */
   readonly roundTripMs: number | null;
+}
+
+export interface Member extends MemberStatus {
+  /** When this agent saw the state begin, by the clock that all but membership goes by. */
+  readonly since: Millis;
 }
 
 export type GossipInput =

@@ -7,7 +7,7 @@ import type { HostId, Millis } from '../core.ts';
 import type { Coordinate } from './coordinates/coordinate.ts';
 import type { Digest, SwimFrame } from './frames.ts';
 import type { MembershipStats } from './membership/membership-stats.ts';
-import type { Member, MemberState } from './port.ts';
+import type { MemberState, MemberStatus } from './port.ts';
 
 /** A datagram, or the connection between the two agents, which is there or is dialled. */
 export type Via = 'datagram' | 'stream';
@@ -38,7 +38,7 @@ export type SwimOrder =
 
 /** What membership tells the rest of its agent. */
 export type SwimReport =
-  | { readonly type: 'member'; readonly member: Member; readonly was: MemberState | null }
+  | { readonly type: 'member'; readonly member: MemberStatus; readonly was: MemberState | null }
   /** Keep a long-lived connection to this neighbour, or let it go. */
   | { readonly type: 'connect' | 'disconnect'; readonly peer: HostId }
   /** A member said what its replica's digest is. Only told when it differs, and once when it no longer does. */

@@ -129,7 +129,7 @@ test('a slot never goes back, whatever is joined, and the outcome is foretold', 
 test('replicas that forgot the dead at different times, and heard of them again, agree in the end', () => {
   const deadGraceMs = 24 * 3_600_000;
   const alice = idleSigner('alice').publicKey;
-  const deadSince = (author: string) => (author === alice ? 0 : null);
+  const deathOf = (author: string) => (author === alice ? { since: 0, isGone: true } : null);
   const life = fc.array(fc.oneof(records, fc.constant('collect' as const)));
   const lives = fc.array(life, { minLength: 1, maxLength: 3 });
   fc.assert(
@@ -137,14 +137,14 @@ test('replicas that forgot the dead at different times, and heard of them again,
       const replicas = first.map((events) => {
         const replica = new Replica();
         for (const event of events)
-          if (event === 'collect') replica.collectDead(deadSince, deadGraceMs, 1000);
+          if (event === 'collect') replica.collectDead(deathOf, deadGraceMs, 1000);
           else replica.join(event);
         return replica;
       });
       const said = [...first.flat().filter((event) => event !== 'collect'), ...last];
       for (const replica of replicas) {
         for (const record of said) replica.join(record);
-        replica.collectDead(deadSince, deadGraceMs, 1000);
+        replica.collectDead(deathOf, deadGraceMs, 1000);
         assert.deepEqual([...replica.ofAuthor(alice)], []);
         assert.equal(replica.root(), replicas[0]!.root());
       }

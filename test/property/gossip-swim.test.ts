@@ -126,10 +126,10 @@ test('the copy that reports make of the members agrees with membership, however 
       const list = new MemberList(self, incarnationsPerEpoch);
       for (const member of ids.slice(1)) list.add(member, 0);
       const queue = new ReportQueue();
-      const takeAll = (): void => {
-        for (const report of queue.take()) list.take(report);
-      };
       let now = 1;
+      const takeAll = (): void => {
+        for (const report of queue.take()) list.take(report, now);
+      };
       for (const step of inputs) {
         now += step.passesMs;
         const told = step.input.type === 'order' ? step.input.order : null;

@@ -232,11 +232,11 @@ export class Catalog {
     return this.hosts.get(id);
   }
 
-  /** A host that has not left, by name; of several with one name the lowest id. */
+  /** A host that has not left, by name; of several with one name one that is not down, then the lowest id. */
   hostNamed(name: string): HostEntry | undefined {
     let found: HostEntry | undefined;
     for (const host of this.hosts.values())
-      if (host.value.name === name && host.state !== 'left' && (found === undefined || host.id < found.id))
+      if (host.value.name === name && host.state !== 'left' && (found === undefined || precedes(host, found)))
         found = host;
     return found;
   }
@@ -318,6 +318,12 @@ export class Catalog {
         status = worse(status, check.value.status);
     return status;
   }
+}
+
+/** Which of two hosts with one name answers to it. */
+function precedes(a: HostEntry, b: HostEntry): boolean {
+  const isOneDown = (a.state === 'down') !== (b.state === 'down');
+  return isOneDown ? b.state === 'down' : a.id < b.id;
 }
 
 /** An instance that comes, changes or goes takes its checks along. */

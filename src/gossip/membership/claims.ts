@@ -5,7 +5,7 @@
  */
 import type { HostId, Millis } from '../../core.ts';
 import type { Rumor } from '../frames.ts';
-import type { Member } from '../port.ts';
+import type { MemberStatus } from '../port.ts';
 import { Allowance, type Rate, Rates } from '../rates.ts';
 import { RecentMap } from '../recent-map.ts';
 
@@ -82,7 +82,7 @@ export class Claims {
   }
 
   /** Who is down, or was a moment ago, is cut off, and may well find everybody else down. */
-  excuse({ id, state }: Member, now: Millis): void {
+  excuse({ id, state }: MemberStatus, now: Millis): void {
     this.excusedUntil.set(id, state === 'down' ? Number.POSITIVE_INFINITY : now + excusedForMs);
   }
 

@@ -2,8 +2,8 @@
  * The member table of one agent: everybody on the roster is alive at incarnation 0 until something else is
  * known, and only what deviates takes memory. Ten thousand simulated hosts fit in one process this way.
  */
-import { type HostId, type Millis, type Random, randomInt } from '../../core.ts';
-import type { Member, MemberState } from '../port.ts';
+import { type HostId, type Random, randomInt } from '../../core.ts';
+import type { MemberState, MemberStatus } from '../port.ts';
 import type { Accusation } from './claims.ts';
 import type { Standing } from './member.ts';
 import type { Roster } from './roster.ts';
@@ -11,7 +11,6 @@ import type { Roster } from './roster.ts';
 interface Entry {
   state: MemberState;
   incarnation: number;
-  since: Millis;
   roundTripMs: number | null;
   present: boolean;
   /** Its last word about itself, signed, is that it leaves. */
@@ -29,7 +28,6 @@ export class Members {
   readonly roster: Roster;
   private readonly self: HostId;
   private readonly random: Random;
-  private readonly startedAt: Millis;
   /** Whether whoever is on the roster is a member without being added: a roster shared by a simulator. */
   private readonly presumed: boolean;
   private readonly deviations = new Map<number, Entry>();
@@ -42,12 +40,11 @@ export class Members {
   private stride = 1;
   private strideFor = 0;
 
-  constructor(self: HostId, random: Random, roster: Roster, presumed: boolean, startedAt: Millis) {
+  constructor(self: HostId, random: Random, roster: Roster, presumed: boolean) {
     this.self = self;
     this.random = random;
     this.roster = roster;
     this.presumed = presumed;
-    this.startedAt = startedAt;
   }
 
   /** Members other than this one, whatever their state. */
@@ -66,13 +63,12 @@ export class Members {
   }
 
   /** False when it was a member already. */
-  add(id: HostId, now: Millis): boolean {
+  add(id: HostId): boolean {
     const index = this.roster.add(id);
     if (id === this.self || this.isPresent(index)) return false;
     this.deviations.set(index, {
       state: 'alive',
       incarnation: this.deviations.get(index)?.incarnation ?? 0,
-      since: now,
       roundTripMs: null,
       present: true,
     });
@@ -112,8 +108,7 @@ export class Members {
   private entry(index: number): Entry {
     let entry = this.deviations.get(index);
     if (entry === undefined) {
-      const since = this.startedAt;
-      entry = { state: 'alive', incarnation: 0, since, roundTripMs: null, present: this.presumed };
+      entry = { state: 'alive', incarnation: 0, roundTripMs: null, present: this.presumed };
       this.deviations.set(index, entry);
     }
     return entry;
@@ -132,7 +127,7 @@ export class Members {
   }
 
   /** Sets what is held about a member. The caller has consulted `outranks`. */
-  set(index: number, standing: Standing, now: Millis): void {
+  set(index: number, standing: Standing): void {
     const entry = this.entry(index);
     if (entry.state !== standing.state) {
       this.uncount(index, entry.state);
@@ -141,7 +136,6 @@ export class Members {
         this.down.push(index);
       }
       if (standing.state === 'left') this.leftCount++;
-      entry.since = now;
     }
     entry.state = standing.state;
     entry.incarnation = Math.max(entry.incarnation, standing.incarnation);
@@ -172,7 +166,7 @@ export class Members {
    * Returns the member with its smoothed round trip. It rises slowly and falls at once: a busy host adds to a
    * sample, nothing takes away from it, and the first ones come while both sides are still busy starting.
    */
-  noteRoundTrip(index: number, sampleMs: number): Member & { readonly roundTripMs: number } {
+  noteRoundTrip(index: number, sampleMs: number): MemberStatus & { readonly roundTripMs: number } {
     const entry = this.entry(index);
     const held = entry.roundTripMs;
     const isLeast = held === null || sampleMs < held;
@@ -181,19 +175,18 @@ export class Members {
     return { ...this.describe(index), roundTripMs };
   }
 
-  describe(index: number): Member {
+  describe(index: number): MemberStatus {
     const entry = this.deviations.get(index);
     return {
       id: this.roster.idAt(index),
       state: entry?.state ?? 'alive',
       incarnation: entry?.incarnation ?? 0,
-      since: entry?.since ?? this.startedAt,
       roundTripMs: entry?.roundTripMs ?? null,
     };
   }
 
   /** Every member but this one, in order of the roster. */
-  *all(): IterableIterator<Member> {
+  *all(): IterableIterator<MemberStatus> {
     for (let index = 0; index < this.roster.size; index++)
       if (this.isMember(index)) yield this.describe(index);
   }
@@ -208,7 +201,7 @@ export class Members {
   }
 
   /** Suspect and down members, at most `limit`: what a newcomer should be told. */
-  impaired(limit: number): Member[] {
+  impaired(limit: number): MemberStatus[] {
     const found = this.down.slice(0, limit);
     for (const [index, entry] of this.deviations) {
       if (found.length >= limit) break;

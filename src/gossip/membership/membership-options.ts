@@ -20,5 +20,4 @@ export interface MembershipOptions {
   readonly parameters?: SwimParameters;
   /** A roster whose hosts are all members from the start, shared by simulated agents of one process. */
   readonly presumedRoster?: Roster;
-  readonly startedAt?: Millis;
 }

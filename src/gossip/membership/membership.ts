@@ -9,7 +9,7 @@ import { earliest, type HostId, type Machine, type Millis } from '../../core.ts'
 import { Places } from '../coordinates/places.ts';
 import type { Rumor, SwimFrame } from '../frames.ts';
 import { defaultSwimParameters, type SwimParameters } from '../parameters.ts';
-import type { Member, MemberState } from '../port.ts';
+import type { MemberState, MemberStatus } from '../port.ts';
 import { Allowance, type Rate } from '../rates.ts';
 import type { Lifecycle } from '../replica/lifecycle.ts';
 import { View } from '../spread/view.ts';
@@ -62,7 +62,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     this.parameters = options.parameters ?? defaultSwimParameters;
     this.own = new OwnStanding(self, options.incarnation, options.prove);
     const roster = presumedRoster ?? new Roster();
-    this.table = new Members(self, random, roster, presumedRoster !== undefined, options.startedAt ?? 0);
+    this.table = new Members(self, random, roster, presumedRoster !== undefined);
     this.prober = new Prober(this.parameters, this, random);
     this.rhythm = new Rhythm(this.parameters, random);
     this.rumors = new Rumors(this.parameters.rumorMultiplier);
@@ -99,11 +99,11 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     return this.view.neighbours;
   }
 
-  all(): IterableIterator<Member> {
+  all(): IterableIterator<MemberStatus> {
     return this.table.all();
   }
 
-  get(id: HostId): Member | undefined {
+  get(id: HostId): MemberStatus | undefined {
     const index = this.table.indexOf(id);
     return index === undefined ? undefined : this.table.describe(index);
   }
@@ -156,7 +156,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
 
   /** `id` was admitted: alive until found otherwise. Follow with `drain`, as after each of the next four. */
   add(id: HostId, now: Millis): void {
-    if (!this.table.add(id, now)) return;
+    if (!this.table.add(id)) return;
     this.view.fillSoon(now);
   }
 
@@ -406,7 +406,7 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
 
   private change(index: number, standing: Standing, now: Millis): void {
     const was: MemberState = this.table.state(index);
-    this.table.set(index, { state: standing.state, incarnation: standing.incarnation }, now);
+    this.table.set(index, { state: standing.state, incarnation: standing.incarnation });
     if (was === standing.state) return;
     const member = this.table.describe(index);
     this.effects.push({ type: 'member', member, was });

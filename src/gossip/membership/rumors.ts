@@ -4,7 +4,7 @@
  */
 import type { HostId } from '../../core.ts';
 import type { Rumor } from '../frames.ts';
-import type { Member } from '../port.ts';
+import type { MemberStatus } from '../port.ts';
 
 /** Encoded size of the largest rumor: state, id, incarnation, proof. */
 export const rumorBytes: number = 1 + 32 + 8 + 64;
@@ -12,7 +12,7 @@ export const rumorBytes: number = 1 + 32 + 8 + 64;
 export const maxQueuedRumors = 4096;
 
 /** What whoever meets a new peer tells it of the members that are not well. */
-export function accusationsOf(impaired: readonly Member[], accuser: HostId): Rumor[] {
+export function accusationsOf(impaired: readonly MemberStatus[], accuser: HostId): Rumor[] {
   return impaired.map(({ id, state, incarnation }) => ({
     state: state === 'down' ? 'down' : 'suspect',
     id,

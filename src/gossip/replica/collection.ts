@@ -1,20 +1,26 @@
 /**
- * Forgets, at the full hour, what has been deleted, dead or over for long enough, and keeps replicas that have forgotten
- * from those that have not: a peer that is offered what it has collected says so, and whoever agrees that
+ * Forgets, at the full hour, what has been deleted, dead or over for long enough, and keeps replicas that have
+ * forgotten from those that have not: a peer that is offered what it has collected says so, and whoever agrees that
  * the author is dead follows it. An author that is told so itself has been forgotten while it lived, cut off
- * for long, and says once more what was its own.
+ * for long, and says once more what was its own. Where a host was is not forgotten while it may be back: it is a
+ * member as long as that is known, and looked for.
  */
 import type { HostId, Millis } from '../../core.ts';
 import type { Member } from '../port.ts';
 import type { CollectedSlot } from '../spread/session.ts';
 import { hlcMillis, type Record } from './record.ts';
-import type { Collected, Replica } from './replica.ts';
+import type { Collected, Death, Replica } from './replica.ts';
 
 /** Everybody collects at the same hour, so that replicas hardly differ meanwhile. */
 const collectEveryMs = 3_600_000;
 const collectAtOnce = 1000;
-/** How long an author must have been dead here before a peer's word that it is gone for good counts. */
+/** How long an author must have been dead here before a peer's word that it was collected counts. */
 export const followAfterMs = 3_600_000;
+/**
+ * Who is down for longer is no sign any more that this agent is cut off: what they said is forgotten then on both
+ * sides of a partition, and said again when it heals.
+ */
+export const cutOffForMs = 7 * 24 * 3_600_000;
 /**
  * How far above its own versions an author believes a floor: 1,024 starts, as after a restore of an old
  * snapshot of its disk. A lie cannot use up its versions: there is room for 2,048 of them.
@@ -48,7 +54,7 @@ export class Collection {
     firstVersion: number;
     member: (id: HostId) => Member | undefined;
     members: () => Iterable<Member>;
-    /** Since when a host is shut out for good: it counts as dead. */
+    /** Since when a host is shut out for good: it counts as gone. */
     expelledSince?: (id: HostId) => Millis | null;
   }) {
     this.replica = options.replica;
@@ -74,8 +80,8 @@ export class Collection {
     if (this.dueAt === null || now < this.dueAt) return null;
     const hour = hourOf(now);
     const buried = this.replica.collect(hour, collectAtOnce);
-    const room = this.isCutOff() ? 0 : collectAtOnce - buried.records.length;
-    const dead = this.replica.collectDead((author) => this.deadSince(author), hour, room);
+    const room = this.isCutOff(hour) ? 0 : collectAtOnce - buried.records.length;
+    const dead = this.replica.collectDead((author) => this.deathOf(author), hour, room);
     const left = collectAtOnce - buried.records.length - dead.records.length;
     const over = this.replica.collectExpired(hour, left);
     const records = [...buried.records, ...dead.records, ...over];
@@ -83,23 +89,25 @@ export class Collection {
     return { records, floors: buried.floors, deadFloors: dead.deadFloors };
   }
 
-  private deadSince(author: HostId): Millis | null {
+  private deathOf(author: HostId): Death | null {
     const member = this.member(author);
-    if (member === undefined) return this.expelledSince(author);
-    return isLive(member) ? null : member.since;
+    if (member !== undefined)
+      return isLive(member) ? null : { since: member.since, isGone: member.state === 'left' };
+    const since = this.expelledSince(author);
+    return since === null ? null : { since, isGone: true };
   }
 
   /**
-   * Whether more of the mesh is down than not: then it is likelier that this agent is on the wrong side of a
+   * Whether half of the mesh or more went down lately: then it is likelier that this agent is on one side of a
    * partition than that they all died, and forgetting them would have each of them repeat all it said.
    */
-  private isCutOff(): boolean {
+  private isCutOff(now: Millis): boolean {
     let live = 1;
     let down = 0;
     for (const member of this.members())
       if (isLive(member)) live++;
-      else if (member.state === 'down') down++;
-    return down > live;
+      else if (member.state === 'down' && member.since + cutOffForMs > now) down++;
+    return down >= live;
   }
 
   /** A peer refused these slots' records, because it has collected them. */
@@ -107,11 +115,11 @@ export class Collection {
     const records: Record[] = [];
     const deadFloors = new Map<HostId, number>();
     const repeat: { record: Record; floor: number }[] = [];
-    const isCutOff = this.isCutOff();
+    const isCutOff = this.isCutOff(now);
     for (const { slot, floor } of slots) {
-      const dropped = this.replica.surrender(slot, floor, ({ author }) => {
-        const since = this.deadSince(author);
-        return !isCutOff && since !== null && since + followAfterMs <= now;
+      const dropped = this.replica.surrender(slot, floor, (author) => {
+        const death = this.deathOf(author);
+        return !isCutOff && death !== null && death.since + followAfterMs <= now ? death : null;
       });
       records.push(...dropped.records);
       for (const [author, version] of dropped.deadFloors) deadFloors.set(author, version);

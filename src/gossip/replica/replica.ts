@@ -38,9 +38,25 @@ export interface ReplicaLimits {
   readonly tombstoneKeepMs: Millis;
   /** How long a dead host's records are kept. */
   readonly deadGraceMs: Millis;
-  /** Kinds that outlive their dead author longer than that. */
-  readonly lastingKinds: { readonly [kind: string]: Millis };
+  /**
+   * Kinds whose one record, key '', is kept longer than that, by whether its author may be back or is gone for
+   * good. For ever is bounded by the hosts ever admitted.
+   */
+  readonly lastingKinds: { readonly [kind: string]: { readonly down: Millis; readonly gone: Millis } };
 }
+
+/** Of an author that is not here. */
+export interface Death {
+  readonly since: Millis;
+  /** It left, or was shut out: nobody waits for it. All others may be behind a partition, however long it lasts. */
+  readonly isGone: boolean;
+}
+
+const forEver = Number.POSITIVE_INFINITY;
+const weekMs = 7 * 24 * 3_600_000;
+
+/** Without a record of this kind no other of its author is let in. */
+const admittingKind = 'admission';
 
 export const defaultReplicaLimits: ReplicaLimits = {
   hostEntries: 4096,
@@ -52,11 +68,12 @@ export const defaultReplicaLimits: ReplicaLimits = {
   tombstoneKeepMs: 24 * 3_600_000,
   deadGraceMs: 24 * 3_600_000,
   lastingKinds: {
-    // It uses up a token, and says whose key may come back: for ever.
-    admission: Number.POSITIVE_INFINITY,
-    // Where it is, so that it is still looked for, and whether it meant to go: a long weekend, and more.
-    host: 7 * 24 * 3_600_000,
-    lifecycle: 7 * 24 * 3_600_000,
+    // It uses up a token, and says whose key may come back.
+    [admittingKind]: { down: forEver, gone: forEver },
+    // Where it is, so that it is looked for until it says itself, or an operator, that it is gone.
+    host: { down: forEver, gone: weekMs },
+    // Whether it meant to go: who was away meanwhile has to know that, too.
+    lifecycle: { down: forEver, gone: forEver },
   },
 };
 
@@ -347,7 +364,7 @@ export class Replica {
   /** Policy comes first, with the grants; then what admits authors; then what they said. */
   foundationRank({ scope, kind }: Record): number {
     if (scope === 'policy') return 0;
-    return this.limits.lastingKinds[kind] === Number.POSITIVE_INFINITY ? 1 : 2;
+    return kind === admittingKind ? 1 : 2;
   }
 
   /** Host-scope records of `author` at or below this version are not taken into an empty slot. */
@@ -380,18 +397,18 @@ export class Replica {
   }
 
   /**
-   * Forgets host-scope records of authors that have been dead, as `deadSince` says, for longer than their
+   * Forgets host-scope records of authors that have been dead, as `deathOf` says, for longer than their
    * kind is kept; at most `limit` of them. The floor lets only later versions in again.
    */
-  collectDead(deadSince: (author: HostId) => Millis | null, now: Millis, limit: number): Collected {
+  collectDead(deathOf: (author: HostId) => Death | null, now: Millis, limit: number): Collected {
     const expired: Entry[] = [];
     for (const [author, entries] of this.byAuthor) {
       if (expired.length >= limit) break;
-      const since = deadSince(author);
-      if (since === null || since + this.limits.deadGraceMs > now) continue;
+      const death = deathOf(author);
+      if (death === null || death.since + this.limits.deadGraceMs > now) continue;
       for (const entry of entries) {
         if (expired.length >= limit) break;
-        if (since + this.keptMs(entry.record.kind) <= now) expired.push(entry);
+        if (death.since + this.keptMs(entry.record, death) <= now) expired.push(entry);
       }
     }
     return this.discard(expired, 'deadFloors');
@@ -412,23 +429,25 @@ export class Replica {
     return expired;
   }
 
-  /** How long a record of this kind outlives its dead author. */
-  private keptMs(kind: string): Millis {
+  /** How long a record outlives its dead author. */
+  private keptMs({ kind, key }: Record, { isGone }: Death): Millis {
     const { lastingKinds, deadGraceMs } = this.limits;
-    return Object.hasOwn(lastingKinds, kind) ? Math.max(lastingKinds[kind]!, deadGraceMs) : deadGraceMs;
+    const lasting = key === '' && Object.hasOwn(lastingKinds, kind) ? lastingKinds[kind] : undefined;
+    return Math.max(deadGraceMs, (isGone ? lasting?.gone : lasting?.down) ?? 0);
   }
 
   /**
-   * A peer has collected the slot of this name, up to version `floor`: follows it if `mayDrop` agrees, so
-   * that replicas that count the days of a death differently do not differ for days.
+   * A peer has collected the slot of this name, up to version `floor`: follows it if its author is dead, as
+   * `deathOf` says, so that replicas that count the days differently do not differ for days. What is kept
+   * for ever stays, whoever says what.
    */
-  surrender(slotDigest: Digest, floor: number, mayDrop: (record: Record) => boolean): Collected {
+  surrender(slotDigest: Digest, floor: number, deathOf: (author: HostId) => Death | null): Collected {
     const dropped: Entry[] = [];
     for (const entry of this.table.named(slotDigest)) {
       const { record } = entry;
-      const lasting = this.limits.lastingKinds[record.kind] === Number.POSITIVE_INFINITY;
-      if (record.scope === 'host' && record.version <= floor && !lasting && mayDrop(record))
-        dropped.push(entry);
+      if (record.scope !== 'host' || record.version > floor) continue;
+      const death = deathOf(record.author);
+      if (death !== null && this.keptMs(record, death) !== forEver) dropped.push(entry);
     }
     return this.discard(dropped, 'deadFloors');
   }

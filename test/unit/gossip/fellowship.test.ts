@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { Fellowship } from '../../../src/gossip/fellowship.ts';
 import { noMembershipStats } from '../../../src/gossip/membership/membership-stats.ts';
 import { incarnationsPerEpoch } from '../../../src/gossip/membership/swim.ts';
-import type { GossipEffect, Member } from '../../../src/gossip/port.ts';
+import type { GossipEffect, Member, MemberStatus } from '../../../src/gossip/port.ts';
 import { denialKind, departureKind } from '../../../src/gossip/replica/lifecycle.ts';
 import type { Record } from '../../../src/gossip/replica/record.ts';
 import { Replica } from '../../../src/gossip/replica/replica.ts';
@@ -36,8 +36,8 @@ class Bench {
     this.fellowship.note(records, now);
   }
 
-  report(report: SwimReport): void {
-    this.fellowship.take(report);
+  report(report: SwimReport, at = now): void {
+    this.fellowship.take(report, at);
   }
 
   /** Since it was last asked. */
@@ -70,6 +70,13 @@ const member = (id: string, state: Member['state'], incarnation: number): Member
   state,
   incarnation,
   since: now,
+  roundTripMs: null,
+});
+/** As membership reports it. */
+const status = (id: string, state: Member['state'], incarnation: number): MemberStatus => ({
+  id,
+  state,
+  incarnation,
   roundTripMs: null,
 });
 const stats = (more: Partial<SwimStats>): SwimReport => ({
@@ -111,7 +118,7 @@ test('a deleted admission, and a collected one, lets the member go', () => {
   const bench = new Bench();
   const collected = admission('bob');
   bench.note(admission('alice'), collected);
-  bench.report({ type: 'member', member: member(alice, 'down', 5), was: 'alive' });
+  bench.report({ type: 'member', member: status(alice, 'down', 5), was: 'alive' });
   bench.takeEffects();
   bench.note(admission('alice', 2, true));
   assert.deepEqual(bench.takeEffects(), [
@@ -174,18 +181,34 @@ test('a reported state is told on with the one that was told before', () => {
   const bench = new Bench();
   bench.note(admission('alice'));
   bench.takeEffects();
-  bench.report({ type: 'member', member: member(alice, 'suspect', 4), was: 'alive' });
+  bench.report({ type: 'member', member: status(alice, 'suspect', 4), was: 'alive' });
   // What membership says it was may be older than what this list told: its own word counts.
-  bench.report({ type: 'member', member: member(alice, 'down', 4), was: 'alive' });
+  bench.report({ type: 'member', member: status(alice, 'down', 4), was: 'alive' });
   assert.deepEqual(bench.takeEffects(), [
     { type: 'member', member: member(alice, 'suspect', 4), was: 'alive' },
     { type: 'member', member: member(alice, 'down', 4), was: 'suspect' },
   ]);
 });
 
+test('a state lasts since it was reported, by the clock here, whatever else is reported meanwhile', () => {
+  const bench = new Bench();
+  bench.note(admission('alice'));
+  const sinceOf = () => bench.fellowship.list.get(alice)?.since;
+  const report = (state: Member['state'], incarnation: number, at: number) =>
+    bench.report({ type: 'member', member: status(alice, state, incarnation), was: 'alive' }, at);
+  const measured = { type: 'measured', id: alice, roundTripMs: 3, incarnation: 5, clockAheadMs: 0 } as const;
+  bench.report(measured, now + 10);
+  report('alive', 5, now + 20);
+  assert.equal(sinceOf(), now);
+  report('down', 5, now + 30);
+  report('down', 6, now + 40);
+  bench.report(measured, now + 50);
+  assert.equal(sinceOf(), now + 30);
+});
+
 test('a report about somebody who is no member any more is of no interest', () => {
   const bench = new Bench();
-  bench.report({ type: 'member', member: member(alice, 'down', 4), was: 'alive' });
+  bench.report({ type: 'member', member: status(alice, 'down', 4), was: 'alive' });
   bench.report({ type: 'measured', id: alice, roundTripMs: 3, incarnation: 9, clockAheadMs: 0 });
   assert.deepEqual(bench.takeEffects(), []);
 });
@@ -259,10 +282,35 @@ test('a goodbye leaves room for refutations on their way, and is outdated only b
   assert.equal(fellowship.isGoodbyeOutdated, false);
 });
 
+test('a host that outlived an operator’s word that it is gone denies it in writing, once', () => {
+  const raised = firstIncarnation + 3;
+  const bench = new Bench();
+  assert.equal(bench.fellowship.denyDeparture(), null, 'nobody said so');
+  bench.note(departure(self, firstIncarnation + 2));
+  assert.equal(bench.fellowship.denyDeparture(), null, 'it has not refuted yet');
+  bench.report({ type: 'incarnation', incarnation: raised });
+  assert.deepEqual(bench.fellowship.denyDeparture(), { state: 'active', incarnation: raised });
+  assert.equal(bench.fellowship.denyDeparture(), null);
+
+  const started = new Bench();
+  started.note(departure(self, firstIncarnation - 2));
+  assert.deepEqual(started.fellowship.denyDeparture(), { state: 'active', incarnation: firstIncarnation });
+  const denied = new Bench();
+  denied.note(departure(self, firstIncarnation - 2), lifecycle('self', 'active', firstIncarnation - 1));
+  assert.equal(denied.fellowship.denyDeparture(), null, 'it has said so already');
+});
+
+test('who leaves of its own accord does not deny that it is gone', () => {
+  const bench = new Bench();
+  bench.note(departure(self, firstIncarnation - 1));
+  bench.fellowship.goodbye();
+  assert.equal(bench.fellowship.denyDeparture(), null);
+});
+
 test('a denied host is expelled, and is no member again whatever it says and whoever passes that on', () => {
   const bench = new Bench();
   bench.note(admission('alice'), admission('bob'));
-  bench.report({ type: 'member', member: member(alice, 'alive', 3), was: 'alive' });
+  bench.report({ type: 'member', member: status(alice, 'alive', 3), was: 'alive' });
   bench.takeEffects();
   bench.note(denial(alice));
   const effects = bench.takeEffects();
@@ -277,7 +325,7 @@ test('a denied host is expelled, and is no member again whatever it says and who
   assert.deepEqual(effects[3], { type: 'expel', peer: alice });
   assert.deepEqual([bench.fellowship.expelledSince(alice), bench.fellowship.expelledSince(bob)], [7, null]);
   bench.note(admission('alice', 2), lifecycle('alice', 'active', 9));
-  bench.report({ type: 'member', member: member(alice, 'alive', 9), was: 'alive' });
+  bench.report({ type: 'member', member: status(alice, 'alive', 9), was: 'alive' });
   assert.equal(bench.fellowship.list.get(alice), undefined);
   assert.ok(bench.takeEffects().every(({ type }) => type !== 'member'));
   assert.ok(bench.fellowship.list.get(bob) !== undefined);

@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { encodeJson } from '../../../src/core.ts';
-import { defaultGossipParameters } from '../../../src/gossip/parameters.ts';
 import { encodeRecord } from '../../../src/gossip/replica/codec.ts';
 import { type Record, slotOf } from '../../../src/gossip/replica/record.ts';
-import { defaultReplicaLimits } from '../../../src/gossip/replica/replica.ts';
 import { Mesh, type MeshHost, signerOf } from './mesh.ts';
 
 /** Everybody knows everybody, and a service of each. */
@@ -91,19 +89,6 @@ test('what was forgotten stays forgotten over a restart', () => {
   );
   const { outcome } = witness.gossip.offer(bytes, mesh.now);
   assert.deepEqual(outcome, { code: 'below-floor', later: false });
-});
-
-test('a dead host whose address is forgotten is no member any more', () => {
-  const replica = { ...defaultReplicaLimits, lastingKinds: {} };
-  const parameters = { ...defaultGossipParameters, replica };
-  const mesh = new Mesh({ seed: 17, size: 4, parameters });
-  settle(mesh);
-  mesh.kill(mesh.host(0));
-  skipHours(mesh, 26);
-  for (const { gossip } of mesh.hosts.slice(1)) {
-    assert.equal(gossip.member(mesh.host(0).id), undefined);
-    assert.equal([...gossip.members()].length, 2);
-  }
 });
 
 test('of concurrent policies the later wins, and every host keeps the other, on its disk as well', () => {

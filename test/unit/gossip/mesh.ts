@@ -85,6 +85,8 @@ export interface MeshOptions {
   readonly parameters?: GossipParameters;
   /** Whether publish-subscribe works; without it only anti-entropy carries records. */
   readonly publishing?: boolean;
+  /** Kind of the record that makes its author a member: `host` as in an agent, or the admission unless told. */
+  readonly memberKind?: string;
 }
 
 export class Mesh {
@@ -142,6 +144,7 @@ export class Mesh {
       random: seededRandom(Math.floor(this.random.next() * 2 ** 32)),
       epoch,
       ...(this.options.parameters && { parameters: this.options.parameters }),
+      ...(this.options.memberKind && { memberKind: this.options.memberKind }),
     });
   }
 
@@ -153,9 +156,10 @@ export class Mesh {
     return new Swim({ self, signer, verify, random, epoch, root, ...(parameters && { parameters }) });
   }
 
-  /** The bytes of a host's admission, made on a machine of its own so that the version is its first. */
+  /** The bytes of what makes a host a member, written on a machine of its own so that the version is its first. */
   admission(host: MeshHost): Uint8Array {
-    const { record } = this.machine(host.signer, 0).put('admission', '', encodeJson({}), this.now);
+    const kind = this.options.memberKind ?? 'admission';
+    const { record } = this.machine(host.signer, 0).put(kind, '', encodeJson({}), this.now);
     return record.bytes;
   }
 

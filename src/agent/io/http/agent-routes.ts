@@ -165,15 +165,20 @@ function join({ agent }: ApiContext, request: ApiRequest): Answer {
   );
 }
 
-/** The host is named by name, Consul node id or host id. What it said stays until it is collected. */
+/**
+ * The host is named by name, Consul node id or host id; of a name that has passed to another, the host that is down.
+ * What it said stays until it is collected.
+ */
 async function forceLeave(context: ApiContext, request: ApiRequest): Promise<Answer> {
   const { agent } = context;
   if (request.query.has('prune') && switchedOn(request, 'prune'))
     throw new Fault('unsupported', 'what a host said that left is collected by itself', { field: 'prune' });
   const named = request.params.name!;
+  const hosts = agent.catalog.allHosts();
   const host =
+    hosts.find(({ state, value }) => value.name === named && state === 'down') ??
     hostOf(context, named) ??
-    agent.catalog.allHosts().find(({ id, value }) => value.name === named || nodeUuid(id) === named);
+    hosts.find(({ id, value }) => value.name === named || nodeUuid(id) === named);
   if (host === undefined) throw new Fault('unknown-host', `there is no host "${named}"`, { field: 'name' });
   return json(await agent.command({ type: 'force-leave', host: host.id, operator: operatorOf(request) }));
 }

@@ -163,11 +163,19 @@ test('a host without a membership verdict counts as down until there is one', ()
   assert.equal(catalog.hostNamed('three')?.state, 'down');
 });
 
-test('of two hosts with one name the lower id answers, the other when that has left', () => {
-  addHost('c'.repeat(64), 'two');
-  assert.equal(catalog.hostNamed('two')?.id, two);
-  catalog.member({ id: two, state: 'left', incarnation: 0, since: 0, roundTripMs: null });
-  assert.equal(catalog.hostNamed('two')?.id, 'c'.repeat(64));
+test('of two hosts with one name the lower id answers, the other when that is down or has left', () => {
+  const three = 'c'.repeat(64);
+  const named = (ofTwo: MemberState, ofThree: MemberState) => {
+    for (const [id, state] of [[two, ofTwo] as const, [three, ofThree] as const])
+      catalog.member({ id, state, incarnation: 0, since: 0, roundTripMs: null });
+    return catalog.hostNamed('two')?.id;
+  };
+  addHost(three, 'two');
+  assert.equal(named('alive', 'alive'), two);
+  assert.equal(named('down', 'alive'), three);
+  assert.equal(named('down', 'suspect'), three);
+  assert.equal(named('down', 'down'), two);
+  assert.equal(named('left', 'down'), three);
 });
 
 test('a host that goes takes its services with it, and comes back empty', () => {

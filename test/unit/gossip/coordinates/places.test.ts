@@ -77,7 +77,7 @@ test('estimates come from what was reported of members and of this agent, and of
     ['b', 70],
     ['stranger', 1],
   ] as const)
-    list.take({ type: 'coordinate', id, coordinate: at(placeMs) });
+    list.take({ type: 'coordinate', id, coordinate: at(placeMs) }, 0);
   const heights = 2 * originCoordinate.heightMs;
   assert.equal(list.estimateMs('self', 'a'), 30 + heights);
   assert.equal(list.estimateMs('b', 'a'), 40 + heights);

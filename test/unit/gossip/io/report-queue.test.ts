@@ -7,7 +7,7 @@ import type { SwimReport } from '../../../../src/gossip/swim-port.ts';
 const frame = (number: number): SwimReport => ({ type: 'frame', to: 'a', bytes: Uint8Array.of(number) });
 const member = (id: string, state: MemberState): SwimReport => ({
   type: 'member',
-  member: { id, state, incarnation: 1, since: 0, roundTripMs: null },
+  member: { id, state, incarnation: 1, roundTripMs: null },
   was: null,
 });
 

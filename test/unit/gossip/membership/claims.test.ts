@@ -70,7 +70,7 @@ test('nobody is named for suspicions, nor for what it passed on: those may have 
 
 test('who is down, or was within the minute, was cut off and is not named', () => {
   const claims = new Claims();
-  const member = { id: 'back', incarnation: 0, since: 0, roundTripMs: null } as const;
+  const member = { id: 'back', incarnation: 0, roundTripMs: null } as const;
   claims.excuse({ ...member, state: 'down' }, start);
   claims.settle(letThrough(claims, 'back', death('back')), true, start);
   claims.excuse({ ...member, state: 'alive' }, start);

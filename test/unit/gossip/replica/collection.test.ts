@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { HostId, Millis } from '../../../../src/core.ts';
 import type { Member, MemberState } from '../../../../src/gossip/port.ts';
-import { Collection, followAfterMs } from '../../../../src/gossip/replica/collection.ts';
+import { Collection, cutOffForMs, followAfterMs } from '../../../../src/gossip/replica/collection.ts';
 import { type Record, slotOf } from '../../../../src/gossip/replica/record.ts';
 import { Replica } from '../../../../src/gossip/replica/replica.ts';
 import { eraseOps } from '../../../../src/gossip/replica/stored.ts';
@@ -66,7 +66,7 @@ test('the dead are collected at the full hour after their day of grace, those th
 
 test('a large collection goes in portions, one after the other', () => {
   const records = Array.from({ length: 2500 }, (_, i) => makeRecord({ author: 'down', key: `k${i}` }));
-  const collected = collectionOf({ down: 'down' }, records).run(start + 30 * hour);
+  const collected = collectionOf({ down: 'down', live: 'alive' }, records).run(start + 30 * hour);
   assert.deepEqual(
     collected.map(({ at, records: { length } }) => [at - start - 24 * hour, length]),
     [
@@ -77,16 +77,27 @@ test('a large collection goes in portions, one after the other', () => {
   );
 });
 
-test('an agent that sees most of the mesh down takes itself for cut off and forgets nobody', () => {
+test('an agent that sees half of the mesh down takes itself for cut off and forgets nobody for a week', () => {
   const tombstone = makeRecord({ author: 'a', key: 'old', deleted: true, hlc: start * 1024 });
   const records = [service('a'), service('b'), tombstone];
-  const { collection, run, slots } = collectionOf({ a: 'down', b: 'down', c: 'left' }, records);
-  const collected = run(start + 100 * hour);
-  assert.deepEqual(
-    collected.map(({ records: gone }) => gone),
-    [[tombstone]],
-  );
+  const states = { a: 'down', b: 'down', c: 'left', d: 'alive' } as const;
+  const { collection, run, slots } = collectionOf(states, records);
+  const [first, ...later] = run(start + cutOffForMs - 1);
+  assert.deepEqual([first?.records, later], [[tombstone], []]);
   assert.deepEqual(collection.follow(slots(service('a')), start + 100 * hour).collected.records, []);
+  const [second, ...last] = run(start + 2 * cutOffForMs);
+  assert.deepEqual([second?.at, second?.records, last], [start + cutOffForMs, records.slice(0, 2), []]);
+});
+
+test('where a host was is kept while it is down, and for a week after it left or was shut out', () => {
+  const addressOf = (author: string) => makeRecord({ author, kind: 'host', key: '' });
+  const [down, left, expelled] = ['down', 'left', 'expelled'].map(addressOf) as [Record, Record, Record];
+  const states = { down: 'down', left: 'left', live: 'alive' } as const;
+  const { collection, run, slots } = collectionOf(states, [down, left, expelled], ['expelled']);
+  const told = collection.follow(slots(down, left), start + 100 * hour);
+  assert.deepEqual(told.collected.records, [left]);
+  const [only, ...later] = run(start + 1000 * hour);
+  assert.deepEqual([only?.at, only?.records, later], [start + 7 * 24 * hour, [expelled], []]);
 });
 
 test('a peer that has collected a host is followed once the host has been dead here for an hour', () => {

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { digestKeyOf } from '../../../../src/gossip/replica/digest.ts';
 import { type Record, slotOf } from '../../../../src/gossip/replica/record.ts';
 import {
+  type Death,
   defaultReplicaLimits,
   isEquivocation,
   maxOlderVersions,
@@ -135,6 +136,9 @@ test('tombstones of policy are never forgotten, and a collection is bounded', ()
 });
 
 /** All that a host says of itself. */
+/** Whoever is asked about left at 0. */
+const gone = (): Death => ({ since: 0, isGone: true });
+
 function biography(author: string): Record[] {
   return [
     makeRecord({ author, kind: 'admission', key: '', version: 1 }),
@@ -145,25 +149,38 @@ function biography(author: string): Record[] {
   ];
 }
 
-test('a dead host keeps its services for a day, its address for a week and its admission for ever', () => {
-  const [admission, host] = biography('dead');
-  const dead = admission!.author;
-  const replica = replicaOf(...biography('dead'), ...biography('living'));
-  const deadSince = (author: string) => (author === dead ? 0 : null);
-  assert.deepEqual(replica.collectDead(deadSince, day - 1, 100).records, []);
-  const first = replica.collectDead(deadSince, day, 100);
+test('of a dead host services are kept for a day, and for ever who it is, where it was, and if it meant to go', () => {
+  const dead = biography('dead');
+  const [admission, host] = dead;
+  const lifecycle = makeRecord({ author: 'dead', kind: 'lifecycle', key: '', version: 6 });
+  const { author } = lifecycle;
+  const replica = replicaOf(...dead, lifecycle, ...biography('living'));
+  const down = (of: string) => (of === author ? { since: 0, isGone: false } : null);
+  assert.deepEqual(replica.collectDead(down, day - 1, 100).records, []);
+  const first = replica.collectDead(down, day, 100);
   assert.deepEqual(first.records.map(({ kind }) => kind).sort(), ['check', 'kind-of-tomorrow', 'service']);
-  assert.deepEqual([...first.deadFloors], [[dead, 5]]);
-  assert.deepEqual([...replica.ofAuthor(dead)], [admission, host]);
-  assert.deepEqual(replica.collectDead(deadSince, 7 * day, 100).records, [host]);
-  assert.deepEqual(replica.collectDead(deadSince, 1000 * day, 100).records, []);
-  assert.equal(replica.root(), replicaOf(admission!, ...biography('living')).root());
+  assert.deepEqual([...first.deadFloors], [[author, 5]]);
+  assert.deepEqual(replica.collectDead(down, 1000 * day, 100).records, []);
+  assert.deepEqual([...replica.ofAuthor(author)], [admission, host, lifecycle]);
+});
+
+test('where a host was that is gone for good is kept for a week, who it was and that it went for ever', () => {
+  const dead = biography('dead');
+  const [admission, host] = dead;
+  const lifecycle = makeRecord({ author: 'dead', kind: 'lifecycle', key: '', version: 6 });
+  const posing = makeRecord({ author: 'dead', kind: 'lifecycle', key: 'other', version: 7 });
+  const replica = replicaOf(...dead, lifecycle, posing);
+  assert.deepEqual(replica.collectDead(gone, day, 100).records, [...dead.slice(2), posing]);
+  assert.deepEqual(replica.collectDead(gone, 7 * day - 1, 100).records, []);
+  assert.deepEqual(replica.collectDead(gone, 7 * day, 100).records, [host]);
+  assert.deepEqual(replica.collectDead(gone, 1000 * day, 100).records, []);
+  assert.equal(replica.root(), replicaOf(admission!, lifecycle).root());
 });
 
 test('a straggler brings nothing back of a dead host, which itself is heard again with later versions', () => {
   const records = biography('dead');
   const replica = replicaOf(...records);
-  replica.collectDead(() => 0, 30 * day, 100);
+  replica.collectDead(gone, 30 * day, 100);
   for (const record of records.slice(1)) assert.equal(replica.join(record), 'below-floor');
   assert.equal(replica.join(makeRecord({ author: 'dead', kind: 'host', key: '', version: 6 })), 'applied');
   assert.equal(replica.join(records[2]!), 'below-floor');
@@ -176,7 +193,7 @@ test('once a dead host lives its old word counts again, but for what it deleted'
   const tombstone = makeRecord({ author: 'dead', key: 'old', version: 4, hlc: 1, deleted: true });
   for (const record of [...records, tombstone]) replica.join(record);
   replica.collect(2 * day, 100);
-  replica.collectDead(() => 0, 2 * day, 100);
+  replica.collectDead(gone, 2 * day, 100);
   assert.equal(replica.join(records[4]!), 'below-floor');
   alive = true;
   assert.equal(replica.join(makeRecord({ author: 'dead', key: 'old', version: 3 })), 'below-floor');
@@ -187,7 +204,7 @@ test('once a dead host lives its old word counts again, but for what it deleted'
 
 test('a collection of the dead is bounded too, and takes up where it stopped', () => {
   const replica = replicaOf(...['a', 'b', 'c'].flatMap(biography));
-  const sizes = [1, 2, 3, 4].map(() => replica.collectDead(() => 0, 2 * day, 4).records.length);
+  const sizes = [1, 2, 3, 4].map(() => replica.collectDead(gone, 2 * day, 4).records.length);
   assert.deepEqual(sizes, [4, 4, 1, 0]);
 });
 
@@ -195,15 +212,24 @@ test('a peer that has collected a slot is followed as far as it went, but never 
   const [admission, host, service] = biography('dead');
   const policy = makeRecord({ scope: 'policy', kind: 'config-entry', key: 'a' });
   const replica = replicaOf(admission!, host!, service!, policy);
-  const surrender = (record: Record, floor: number, agrees = true) =>
-    replica.surrender(replica.slotDigest(slotOf(record)), floor, () => agrees).records;
+  const surrender = (record: Record, floor: number, deathOf: () => Death | null = gone) =>
+    replica.surrender(replica.slotDigest(slotOf(record)), floor, deathOf).records;
   assert.deepEqual(surrender(service!, 2), []);
-  assert.deepEqual(surrender(service!, 3, false), []);
+  assert.deepEqual(
+    surrender(service!, 3, () => null),
+    [],
+  );
   assert.deepEqual(surrender(service!, 3), [service]);
   assert.equal(replica.join(service!), 'below-floor');
   assert.deepEqual(surrender(admission!, 9), []);
   assert.deepEqual(surrender(policy, Number.MAX_SAFE_INTEGER), []);
   assert.deepEqual(surrender(service!, 9), []);
+  assert.deepEqual(
+    surrender(host!, 9, () => ({ since: 0, isGone: false })),
+    [],
+    'it may be back',
+  );
+  assert.deepEqual(surrender(host!, 9), [host]);
 });
 
 const slot = { scope: 'policy', kind: 'config-entry', key: 'a' } as const;

@@ -7,13 +7,13 @@ import { defaultViewParameters, View } from '../../../../src/gossip/spread/view.
 
 function viewOf(size: number) {
   const random = seededRandom(9);
-  const members = new Members('self', random, new Roster(), false, 0);
+  const members = new Members('self', random, new Roster(), false);
   const effects: string[] = [];
   const view = new View(members, random, defaultViewParameters, (effect) =>
     effects.push(`${effect.type} ${effect.peer}`),
   );
   for (let i = 0; i < size; i++) {
-    members.add(`m${i}`, 0);
+    members.add(`m${i}`);
     view.fill();
   }
   return { members, view, effects };
@@ -29,7 +29,7 @@ test('a large mesh gives each agent a bounded view, refilled once it runs low', 
   const { members, view } = viewOf(200);
   assert.equal([...view.neighbours].length, 6);
   for (const peer of [...view.neighbours].slice(0, 4)) {
-    members.set(members.indexOf(peer)!, { state: 'down', incarnation: 1 }, 0);
+    members.set(members.indexOf(peer)!, { state: 'down', incarnation: 1 });
     view.drop(peer);
     view.fill();
   }
@@ -74,7 +74,7 @@ test('while a fleet starts a few neighbours do, and the view is filled up once n
   const { members, view, effects } = viewOf(0);
   let now = 0;
   for (let i = 0; i < 20; i++) {
-    members.add(`m${i}`, now);
+    members.add(`m${i}`);
     view.fillSoon(now);
     now += 100;
     view.wake(now);
@@ -94,7 +94,7 @@ test('newcomers without end do not keep the view from being filled up', () => {
   const { maxNeighbours, mostRestMs } = defaultViewParameters;
   let now = 0;
   for (let i = 0; now < mostRestMs; i++) {
-    members.add(`m${i}`, now);
+    members.add(`m${i}`);
     view.fillSoon(now);
     now += 500;
     view.wake(now);
