@@ -144,6 +144,13 @@ export class FrameLog {
   }
 }
 
+/** How much more may be sent on the connection, by what was seen. */
+export function grantedIn(lines: readonly string[]): number {
+  return lines
+    .filter((line) => line.startsWith('0 WINDOW '))
+    .reduce((sum, line) => sum + Number(line.split(' ')[2]), 0);
+}
+
 /** The engine's side of one connection: keeps what it is told. */
 export class Told implements TransportOwner {
   readonly transport: Transport;

@@ -105,8 +105,7 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
 
   dataBegins(streamId: number, length: number): Violation | null {
     this.dataStream = null;
-    if (!this.intake.admit(length))
-      return violation(ErrorCode.flowControlError, 'more data than was allowed');
+    this.intake.arrives(length);
     const stream = this.streams.get(streamId);
     if (stream === undefined) return this.strayData(streamId);
     if (stream === null) return null;
@@ -127,18 +126,13 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
   data(_streamId: number, bytes: Buffer, start: number, end: number): Violation | null {
     const count = end - start;
     const stream = this.dataStream;
-    if (stream === null) {
-      this.intake.taken(count);
-      return null;
-    }
+    if (stream === null) return null;
     if (stream.incoming !== 'chunked' && count > stream.incomingLeft) {
       this.dataStream = null;
-      this.intake.taken(count);
       return this.breakStream(stream, ErrorCode.protocolError);
     }
     if (!this.intake.prepare(stream, count + chunkRoomBytes)) {
       this.dataStream = null;
-      this.intake.taken(count);
       return null;
     }
     this.intake.count(count);
@@ -155,7 +149,6 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
     const stream = this.dataStream;
     this.dataStream = null;
     if (padding > 0 && stream !== null) stream.delivered(padding);
-    else if (padding > 0) this.intake.taken(padding);
     if (isEmpty && !endStream) return this.spendIdleFrame();
     if (endStream && stream !== null) return this.endOfStream(stream);
     // Only its end was still to come.

@@ -67,15 +67,17 @@ export class FrameReader {
   private blockStreamId = 0;
   private blockEndsStream = false;
   private continuations = 0;
+  /** Frames that have begun, of which all of a header block count as one. */
+  begun = 0;
 
   constructor(handler: FrameHandler, isServer: boolean) {
     this.handler = handler;
     this.prefaceAt = isServer ? 0 : preface.length;
   }
 
-  /** Whether a head is under way, which must not take forever. */
-  get isWithinBlock(): boolean {
-    return this.block !== null;
+  /** Whether a frame or a head is under way, which must not take forever; data may. */
+  get isWithinFrame(): boolean {
+    return this.headerLength > 0 || this.payload !== null || this.block !== null;
   }
   /** Whether the peer has shown that it speaks HTTP/2. */
   get isOpen(): boolean {
@@ -123,6 +125,7 @@ export class FrameReader {
   }
 
   private readHeader(bytes: Buffer, from: number, end: number): number {
+    if (this.headerLength === 0 && this.block === null) this.begun++;
     if (this.headerLength === 0 && end - from >= frameHeaderBytes) {
       const payloadAt = from + frameHeaderBytes;
       return this.startFrame(bytes, from, bytes, payloadAt, end);

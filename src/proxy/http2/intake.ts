@@ -1,4 +1,4 @@
-/** What comes on one connection: how much of it is still allowed, and what of it an engine is to be told next. */
+/** What comes on one connection: that more of it is allowed, and what of it an engine is to be told next. */
 import { delivery } from './delivery.ts';
 import type { FrameWriter } from './frame-writer.ts';
 import { defaultWindowBytes } from './frames.ts';
@@ -7,14 +7,12 @@ import type { StreamTransport } from './stream.ts';
 
 export class Intake {
   private readonly writer: FrameWriter;
-  /** Bytes the peer may still send, of all streams together, and those taken that were not given back. */
-  private allowance = connectionWindowBytes;
+  /** Bytes that came, for which the peer was not allowed as many more yet. */
   private unreturned = 0;
-  /** Whom what is in `delivery` is for, and how much of it counts for flow control. */
+  /** Whom what is in `delivery` is for, and how much of it counts for the window of its stream. */
   private stream: StreamTransport | null = null;
   private streamId = 0;
   private charge = 0;
-  private over = false;
 
   constructor(writer: FrameWriter) {
     this.writer = writer;
@@ -25,18 +23,14 @@ export class Intake {
     this.writer.windowUpdate(0, connectionWindowBytes - defaultWindowBytes);
   }
 
-  /** Counts bytes that come; false if they are more than was allowed. */
-  admit(count: number): boolean {
-    this.allowance -= count;
-    return this.allowance >= 0;
-  }
-
-  /** So many bytes were taken, or dropped: the peer may send as many more. */
-  taken(count: number): void {
+  /**
+   * So many bytes come: the peer may send as many more, whoever they are for. What nobody takes for now is bounded
+   * by the windows of its streams; if it counted here as well, a few slow readers would stop all the others.
+   */
+  arrives(count: number): void {
     this.unreturned += count;
-    if (this.unreturned < connectionWindowBytes / 2 || this.over) return;
+    if (this.unreturned < connectionWindowBytes / 2) return;
     this.writer.windowUpdate(0, this.unreturned);
-    this.allowance += this.unreturned;
     this.unreturned = 0;
   }
 
@@ -62,7 +56,7 @@ export class Intake {
     this.streamId = stream.streamId;
   }
 
-  /** So many bytes of what was put into `delivery` count for flow control. */
+  /** So many bytes of what was put into `delivery` count for the window of their stream. */
   count(bytes: number): void {
     this.charge += bytes;
   }
@@ -74,14 +68,11 @@ export class Intake {
     this.stream = null;
     this.charge = 0;
     delivery.deliver(stream.owner);
-    if (charge === 0) return;
-    if (stream.streamId === streamId) stream.delivered(charge);
-    else this.taken(charge);
+    if (charge > 0 && stream.streamId === streamId) stream.delivered(charge);
   }
 
   /** The connection is over: what was put together and not told is told to nobody. */
   close(): void {
-    this.over = true;
     if (this.stream !== null) delivery.drop();
     this.stream = null;
   }

@@ -7,9 +7,12 @@ export const maxConcurrentStreams = 250;
 export const assumedConcurrentStreams = 100;
 /** Name, value and 32 bytes of each field of a head or of trailers: what HTTP/1.1 heads may have, too. */
 export const maxHeaderListBytes = 64 * 1024;
-/** Bytes that may come on a stream before its reader has taken any. */
+/**
+ * Bytes that may come on a stream before its reader has taken any. They alone bound what is held for slow readers:
+ * at worst 64 MB of what one client uploads, and of an application as much for each answer as over HTTP/1.1.
+ */
 export const streamWindowBytes = 256 * 1024;
-/** As `streamWindowBytes`, for all streams of a connection together. */
+/** Bytes that may be under way on all streams of a connection together; how fast they are read makes no difference. */
 export const connectionWindowBytes = 4 * 1024 * 1024;
 /** A client with more than this to read is not read from: whatever else it asks for would only come on top. */
 export const maxUnreadBytes = 1024 * 1024;

@@ -44,6 +44,9 @@ export class Http2ServerSession extends Http2Connection {
   private held: Buffer | null = null;
   private finishedWhileHeld = false;
   private draining: 'no' | 'announced' | 'enforced' = 'no';
+  /** Until when the frame must be complete that was the `timedFrame`th to begin; 0 is none. */
+  private frameDeadlineMs: Millis = Number.POSITIVE_INFINITY;
+  private timedFrame = 0;
 
   /**
    * `accept` takes a new connection, and gives it an owner at once; it is asked for as many as there are streams
@@ -80,11 +83,21 @@ export class Http2ServerSession extends Http2Connection {
       this.stalled = true;
       this.transport.pause();
     }
-    if (this.draining !== 'no') return;
-    if (this.reader.isWithinBlock)
-      this.deadlineMs = Math.min(this.deadlineMs, this.context.now() + headReadMs);
-    else if (this.streams.size > 0) this.deadlineMs = Number.POSITIVE_INFINITY;
-    else if (this.reader.isOpen) this.deadlineMs = this.context.now() + idleDownstreamMs;
+    this.setDeadline();
+  }
+
+  /** Of the frame that is under way, from when it began, and of a connection without requests. */
+  private setDeadline(): void {
+    const { reader, streams, context } = this;
+    if (this.draining !== 'no' || !reader.isOpen) return;
+    this.deadlineMs = streams.size > 0 ? Number.POSITIVE_INFINITY : context.now() + idleDownstreamMs;
+    // While the client is not read from, it cannot be told from one that sends nothing.
+    if (this.stalled || !reader.isWithinFrame) this.timedFrame = 0;
+    else {
+      if (this.timedFrame !== reader.begun) this.frameDeadlineMs = context.now() + headReadMs;
+      this.timedFrame = reader.begun;
+      this.deadlineMs = Math.min(this.deadlineMs, this.frameDeadlineMs);
+    }
   }
 
   private hold(bytes: Buffer): void {
@@ -122,6 +135,7 @@ export class Http2ServerSession extends Http2Connection {
     if (this.stalled) {
       this.stalled = false;
       if (this.held === null) this.transport.resume();
+      this.setDeadline();
     }
     super.onDrain();
   }
@@ -250,7 +264,7 @@ export class Http2ServerSession extends Http2Connection {
 
   protected onUnused(): void {
     if (this.draining === 'enforced') this.end('reset', null);
-    else if (this.draining === 'no') this.deadlineMs = this.context.now() + idleDownstreamMs;
+    else this.setDeadline();
   }
 
   /** It is idle for long, does not speak HTTP/2 after all, stopped within a head, or was asked to go. */

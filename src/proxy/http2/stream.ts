@@ -30,10 +30,9 @@ export abstract class StreamTransport implements Transport, MessageSink {
   remoteEnded = false;
   /** Bytes the peer still takes on this stream. */
   credit = 0;
-  /** Bytes the peer may still send, those that were taken, and those that nobody takes for now. */
+  /** Bytes the peer may still send, and those delivered for which it was not allowed as many more yet. */
   allowance = 0;
   private unreturned = 0;
-  private untaken = 0;
   private paused = false;
   /** What waits for credit, and what comes behind it. */
   private queue: Buffer[] = [];
@@ -62,7 +61,6 @@ export abstract class StreamTransport implements Transport, MessageSink {
     this.localEnded = false;
     this.remoteEnded = false;
     this.unreturned = 0;
-    this.untaken = 0;
   }
 
   /** The exchange is over, in order or not; the bytes it held count for nobody any more. */
@@ -74,10 +72,7 @@ export abstract class StreamTransport implements Transport, MessageSink {
     this.queuedBytes = 0;
     this.queuedEnd = false;
     this.queuedTrailers = null;
-    const untaken = this.untaken;
-    this.untaken = 0;
     connection.forget(streamId, this);
-    if (untaken > 0) connection.intake.taken(untaken);
   }
 
   /** Bytes that wait for credit. */
@@ -191,17 +186,12 @@ export abstract class StreamTransport implements Transport, MessageSink {
 
   resume(): void {
     this.paused = false;
-    const untaken = this.untaken;
-    this.untaken = 0;
-    if (untaken > 0) this.connection?.intake.taken(untaken);
     this.returnCredit();
   }
 
   /** So many bytes of the exchange were delivered. */
   delivered(count: number): void {
     this.unreturned += count;
-    if (this.paused) this.untaken += count;
-    else this.connection!.intake.taken(count);
     this.returnCredit();
   }
 

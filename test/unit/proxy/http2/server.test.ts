@@ -1,9 +1,7 @@
 /** Requests of an HTTP/2 client as the engine sees them, and its answers as the client sees them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { headReadMs, idleDownstreamMs } from '../../../../src/proxy/engine.ts';
-import { ErrorCode, Flag, FrameType, preface, Setting } from '../../../../src/proxy/http2/frames.ts';
-import { streamWindowBytes } from '../../../../src/proxy/http2/limits.ts';
+import { ErrorCode, Flag, FrameType, Setting } from '../../../../src/proxy/http2/frames.ts';
 import {
   block,
   data,
@@ -297,25 +295,6 @@ test('an answer that nobody takes is not kept for ever, one that is taken slowly
   assert.equal(server.session.streamCount, 0);
 });
 
-test('a client may send as much as the engine takes, and a window more while it takes nothing', () => {
-  const server = new TestServer();
-  server.send(headers(1, postFields, false));
-  const engine = server.engine[0]!;
-  const piece = data(1, Buffer.alloc(16_384), false);
-  for (let i = 0; i < streamWindowBytes / 16_384 / 2; i++) server.send(piece);
-  assert.deepEqual(server.seen(), [`1 WINDOW ${streamWindowBytes / 2}`]);
-  engine.transport.pause();
-  for (let i = 0; i < streamWindowBytes / 16_384; i++) server.send(piece);
-  assert.deepEqual(server.seen(), []);
-  engine.transport.resume();
-  assert.deepEqual(server.seen(), [`1 WINDOW ${streamWindowBytes}`]);
-  engine.transport.pause();
-  for (let i = 0; i < streamWindowBytes / 16_384; i++) server.send(piece);
-  server.send(data(1, 'x', false));
-  assert.deepEqual(server.seen(), [`1 RESET ${ErrorCode.flowControlError}`]);
-  assert.equal(engine.closed, 'reset');
-});
-
 test('what is bad about a request ends its stream alone', () => {
   const cases: readonly (readonly [why: string, fields: Fields])[] = [
     ['no method', getFields.slice(1)],
@@ -436,29 +415,6 @@ test('a client that does not answer is not waited for, and an idle one goes at o
   idle.session.drain();
   idle.send(frame(FrameType.ping, Flag.ack, 0, 'draining'));
   assert.equal(idle.client.end, 'close');
-});
-
-test('who says nothing, stops within a head or is idle for long is closed; who waits for an answer is not', () => {
-  const mute = new TestServer(false);
-  mute.send(preface.subarray(0, 10));
-  mute.pass(headReadMs);
-  assert.equal(mute.client.end, 'close');
-  const half = new TestServer();
-  half.send(frame(FrameType.headers, 0, 1, block(getFields)));
-  half.pass(headReadMs);
-  assert.equal(half.client.end, 'close');
-  const idle = new TestServer();
-  idle.pass(idleDownstreamMs - 1);
-  assert.equal(idle.client.end, null);
-  idle.pass(1);
-  assert.equal(idle.client.end, 'close');
-  const busy = new TestServer();
-  busy.send(headers(1, getFields, true));
-  busy.pass(idleDownstreamMs * 2);
-  assert.equal(busy.client.end, null);
-  busy.engine[0]!.write(ok);
-  busy.pass(idleDownstreamMs);
-  assert.equal(busy.client.end, 'close');
 });
 
 test('a client that ends its side is answered what it had asked, and no more', () => {
