@@ -20,6 +20,11 @@ export class Deadlines {
     return this.watched.size;
   }
 
+  /** Everyone that is watched, late or not. */
+  [Symbol.iterator](): Iterator<Timed> {
+    return this.watched.values();
+  }
+
   add(timed: Timed): void {
     this.watched.add(timed);
   }

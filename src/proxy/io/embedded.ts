@@ -9,6 +9,7 @@ import { OutboundListener } from './outbound.ts';
 import { OutboundRoutes } from './outbound-routes.ts';
 import { Peers } from './peers.ts';
 import { QuietLog } from './quiet-log.ts';
+import { SocketTransport } from './socket.ts';
 import { socketOwners } from './socket-owner.ts';
 import { promptDeadlines, slowDeadlines, type TickedDeadlines } from './ticker.ts';
 import { type ServiceContext, serviceContexts } from './tls-contexts.ts';
@@ -106,6 +107,13 @@ class EmbeddedDataPlane implements DataPlane {
     return count;
   }
 
+  /** Connections that were given up, whose peers have not taken all they are to get. */
+  private get leavingCount(): number {
+    let count = 0;
+    for (const timed of this.slow) if (timed instanceof SocketTransport && timed.isLeaving) count++;
+    return count;
+  }
+
   stats(): DataPlaneStats {
     return {
       traffic: this.plane.traffic.snapshot(),
@@ -137,13 +145,14 @@ class EmbeddedDataPlane implements DataPlane {
     for (const listener of [...this.listeners.values(), ...this.leaving]) listener.destroy();
     this.inbound.destroy();
     this.routes.destroy();
+    for (const timed of this.slow) if (timed instanceof SocketTransport && timed.isLeaving) timed.destroy();
     this.slow.stop();
     this.prompt.stop();
     await this.observing.close();
   }
 
   private async drained(deadlineMs: number): Promise<void> {
-    while (this.connectionCount > 0 && this.plane.context.now() < deadlineMs)
+    while (this.connectionCount + this.leavingCount > 0 && this.plane.context.now() < deadlineMs)
       await new Promise<void>((resolve) => setTimeout(resolve, drainCheckMs));
   }
 }

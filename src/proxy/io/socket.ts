@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Millis } from '../../core.ts';
 import type { Timed } from '../deadlines.ts';
-import { type EngineContext, lingerMs } from '../engine.ts';
+import { type EngineContext, idleDownstreamMs, lingerMs } from '../engine.ts';
 import {
   type CloseReason,
   highWaterBytes,
@@ -53,6 +53,9 @@ export class SocketTransport implements Transport, Timed {
   private finishing = false;
   private broken = false;
   private hadPressure = false;
+  /** Of a connection that was given up: what the kernel had not taken when it was looked at last. */
+  private unsentBytes = 0;
+  private queuedBytes = 0;
 
   /** `established` is false while a connect is under way; then `watchConnect` says for how long. */
   constructor(socket: Socket, context: EngineContext, established: boolean) {
@@ -173,7 +176,14 @@ export class SocketTransport implements Transport, Timed {
     this.finishing = true;
     // Only a socket that is not shutting down can be reset; until everything has left, it may have to be.
     if (this.socket.writableLength === 0) this.socket.end();
-    else this.socket.write(nothing, () => this.socket.end());
+    else this.socket.write(nothing, () => this.left());
+  }
+
+  /** The kernel has all of what was written, and sends it whatever becomes of the socket. */
+  private left(): void {
+    this.socket.end();
+    if (this.unsentBytes > 0) this.deadlineMs = this.context.now() + lingerMs;
+    this.unsentBytes = 0;
   }
 
   close(): void {
@@ -182,8 +192,20 @@ export class SocketTransport implements Transport, Timed {
     if (this.socket.destroyed) return;
     // The peer may be in the middle of sending: closing at once would reset the connection under the answer.
     this.resume();
-    this.deadlineMs = this.context.now() + lingerMs;
+    this.watchLeaving(this.context.now());
     this.context.deadlines.add(this);
+  }
+
+  /** A peer that reads slowly gets everything; one that takes nothing for as long as it may be idle does not. */
+  private watchLeaving(now: Millis): void {
+    this.unsentBytes = this.socket.writableLength;
+    this.queuedBytes = queuedIn(this.socket);
+    this.deadlineMs = now + (this.established && this.unsentBytes > 0 ? idleDownstreamMs : lingerMs);
+  }
+
+  /** Whether it was given up with something to send that the kernel has not taken yet. */
+  get isLeaving(): boolean {
+    return this.unsentBytes > 0;
   }
 
   destroy(): void {
@@ -209,10 +231,18 @@ export class SocketTransport implements Transport, Timed {
     else socket.destroy();
   }
 
-  onDeadline(): void {
+  onDeadline(now: Millis): void {
+    const { socket, unsentBytes } = this;
+    const isTaken = socket.writableLength < unsentBytes || queuedIn(socket) < this.queuedBytes;
+    if (this.established && isTaken) {
+      this.watchLeaving(now);
+      return;
+    }
     this.deadlineMs = Number.POSITIVE_INFINITY;
     this.broken = true;
-    this.cutSocket();
+    // A reset would take back what the kernel has and the peer has not.
+    if (socket.writableFinished) socket.destroy();
+    else this.cutSocket();
   }
 
   private closed(): void {
@@ -223,4 +253,10 @@ export class SocketTransport implements Transport, Timed {
     this.owner = nobody;
     owner.onClose(reason);
   }
+}
+
+/** Of what the kernel is to take next: Node itself counts a piece only once all of it was taken. */
+function queuedIn(socket: Socket): number {
+  const { _handle: handle } = socket as unknown as { readonly _handle: { writeQueueSize: number } | null };
+  return handle?.writeQueueSize ?? 0;
 }

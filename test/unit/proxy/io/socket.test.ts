@@ -1,22 +1,32 @@
 /** Kernel sockets as transports: how they end. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, type Socket } from 'node:net';
-import { test } from 'node:test';
+import { connect, createServer, type Socket } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { seededRandom } from '../../../../src/core.ts';
 import { Deadlines } from '../../../../src/proxy/deadlines.ts';
+import { idleDownstreamMs, lingerMs } from '../../../../src/proxy/engine.ts';
 import { SocketTransport } from '../../../../src/proxy/io/socket.ts';
-import { listenOn } from '../../../support/mesh.ts';
+import { highWaterBytes } from '../../../../src/proxy/transport.ts';
+import { listenOn, startHttpApp, startMesh, trafficOf } from '../../../support/mesh.ts';
 
 const deadlines = new Deadlines();
+let nowMs = 0;
 const context = {
-  now: () => performance.now(),
+  now: () => nowMs,
   random: seededRandom(1),
   deadlines,
   promptDeadlines: deadlines,
 };
 
-test('a side that was ended can still be cut: its peer sees a break, and the socket is gone', async (t) => {
+function pass(ms: number): void {
+  nowMs += ms;
+  deadlines.expire(nowMs);
+}
+
+/** A connection whose peer reads nothing yet. */
+async function connected(t: TestContext): Promise<{ transport: SocketTransport; peer: Socket }> {
   const server = createServer({ pauseOnConnect: true });
   const accepted = once(server, 'connection') as Promise<[Socket]>;
   const port = await listenOn(t, server);
@@ -24,6 +34,12 @@ test('a side that was ended can still be cut: its peer sees a break, and the soc
     SocketTransport.connect('127.0.0.1', port, 1000, context, resolve),
   );
   const [peer] = await accepted;
+  t.after(() => peer.destroy());
+  return { transport, peer };
+}
+
+test('a side that was ended can still be cut: its peer sees a break, and the socket is gone', async (t) => {
+  const { transport, peer } = await connected(t);
   // More than the kernel takes from who sends to somebody that does not read.
   const bytes = Buffer.alloc(32 * 1024 * 1024);
   transport.write(bytes, 0, bytes.length);
@@ -40,13 +56,7 @@ test('a side that was ended can still be cut: its peer sees a break, and the soc
 });
 
 test('a side that was ended ends once everything has left', async (t) => {
-  const server = createServer({ pauseOnConnect: true });
-  const accepted = once(server, 'connection') as Promise<[Socket]>;
-  const port = await listenOn(t, server);
-  const transport = await new Promise<SocketTransport>((resolve) =>
-    SocketTransport.connect('127.0.0.1', port, 1000, context, resolve),
-  );
-  const [peer] = await accepted;
+  const { transport, peer } = await connected(t);
   const bytes = Buffer.alloc(32 * 1024 * 1024);
   transport.write(bytes, 0, bytes.length);
   transport.finish();
@@ -58,4 +68,118 @@ test('a side that was ended ends once everything has left', async (t) => {
   await once(peer, 'end');
   assert.equal(received, bytes.length);
   transport.close();
+});
+
+/** More than the kernel takes, in the pieces of many reads; the peer is told all there is, and is not read from. */
+function giveUp(transport: SocketTransport): number {
+  const piece = Buffer.alloc(64 * 1024);
+  const pieces = 500;
+  for (let i = 0; i < pieces; i++) transport.write(piece, 0, piece.length);
+  transport.close();
+  return pieces * piece.length;
+}
+
+/** Reads at least so much, and waits again. */
+async function readSome(peer: Socket, bytes: number): Promise<number> {
+  let received = 0;
+  const count = (chunk: Buffer): void => {
+    received += chunk.length;
+  };
+  peer.on('data', count);
+  peer.resume();
+  while (received < bytes) await once(peer, 'data');
+  peer.pause();
+  peer.off('data', count);
+  return received;
+}
+
+test('a connection that was given up stays for as long as its peer takes what is left', async (t) => {
+  const { transport, peer } = await connected(t);
+  const total = giveUp(transport);
+  assert.ok(transport.isLeaving);
+  let received = 0;
+  for (let i = 0; i < 4; i++) {
+    received += await readSome(peer, total / 6);
+    pass(idleDownstreamMs);
+  }
+  assert.ok(transport.isLeaving);
+  peer.on('data', (chunk: Buffer) => {
+    received += chunk.length;
+  });
+  peer.resume();
+  await once(peer, 'end');
+  assert.equal(received, total);
+  assert.equal(transport.isLeaving, false);
+});
+
+test('a connection that was given up is cut once its peer takes nothing any more', async (t) => {
+  const { transport, peer } = await connected(t);
+  giveUp(transport);
+  pass(idleDownstreamMs - 1);
+  assert.ok(deadlines.size > 0);
+  pass(1);
+  peer.resume();
+  const [error] = (await once(peer, 'error')) as [NodeJS.ErrnoException];
+  assert.equal(error.code, 'ECONNRESET');
+  assert.equal(deadlines.size, 0);
+});
+
+test("what the kernel has is the peer's, however late it reads", async (t) => {
+  const { transport, peer } = await connected(t);
+  const bytes = Buffer.alloc(256 * 1024);
+  transport.write(bytes, 0, bytes.length);
+  transport.close();
+  while (transport.pendingBytes > 0) await new Promise(setImmediate);
+  await new Promise(setImmediate);
+  pass(lingerMs);
+  while (deadlines.size > 0) await new Promise(setImmediate);
+  let received = 0;
+  peer.on('data', (chunk: Buffer) => {
+    received += chunk.length;
+  });
+  peer.resume();
+  await once(peer, 'end');
+  assert.equal(received, bytes.length);
+});
+
+/** Asks for so many bytes, and reads nothing. */
+function askUnread(t: TestContext, port: number, bytes: number): Socket {
+  const client = connect(port, '127.0.0.1').pause();
+  t.after(() => client.destroy());
+  client.write(`GET /${bytes} HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n`);
+  return client;
+}
+
+test('a data plane that goes waits until its clients have taken their answers', async (t) => {
+  const app = await startHttpApp(t, (request, response) =>
+    response.end(Buffer.alloc(Number(request.url!.slice(1)))),
+  );
+  const mesh = await startMesh(t, [app]);
+  const passedOn = (): number => trafficOf(mesh.caller, 'source').bytesReceived;
+  // What fits between the data plane and a client that does not read: in the kernel, and what may wait here.
+  const first = askUnread(t, mesh.port, 64 * 1024 * 1024);
+  let capacity = 0;
+  for (let before = -1; capacity === 0 || capacity !== before; capacity = passedOn()) {
+    before = capacity;
+    await setTimeout(200);
+  }
+  first.destroy();
+  const body = capacity - highWaterBytes / 2;
+  const client = askUnread(t, mesh.port, body);
+  await setTimeout(100);
+  while (mesh.caller.stats().activeConnections > 0) await setTimeout(20);
+  let isClosed = false;
+  const closing = mesh.caller.close(60_000).then(() => {
+    isClosed = true;
+  });
+  await setTimeout(200);
+  assert.equal(isClosed, false);
+  let received = 0;
+  client.on('data', (chunk: Buffer) => {
+    received += chunk.length;
+  });
+  client.resume();
+  await once(client, 'end');
+  await closing;
+  assert.ok(received > body);
 });
