@@ -22,6 +22,7 @@ export class InboundConnection implements Timed {
   private expired = false;
   private readonly socket: TLSSocket;
   private readonly certificate: X509Certificate;
+  private verified: VerifiedPeer;
   private readonly plane: Plane;
   private readonly peer: InboundPeer;
   /** Null for a peer that does not speak starling/1. */
@@ -37,6 +38,7 @@ export class InboundConnection implements Timed {
   ) {
     this.socket = socket;
     this.certificate = certificate;
+    this.verified = verified;
     this.plane = plane;
     const { context } = plane;
     this.deadlineMs = context.now() + certificate.validToDate.getTime() - Date.now();
@@ -78,13 +80,26 @@ export class InboundConnection implements Timed {
     this.drain();
   }
 
-  /** After a new configuration: a peer that is not trusted any more is cut, as are byte streams now denied. */
-  reconsider(): void {
-    const verified = this.plane.peers.verify(this.certificate.raw);
-    if ('problem' in verified) {
-      this.plane.peers.note(verified.problem, 'inbound', 'open', this.socket.remoteAddress ?? '');
+  /**
+   * After a new configuration: a peer that is not trusted any more is cut, as are byte streams now denied. Its
+   * certificate is read again only where roots are new: that takes as long as a request.
+   */
+  reconsider(areRootsNew: boolean): void {
+    const problem = this.problemNow(areRootsNew);
+    if (problem === null) this.peer.reconsider();
+    else {
+      this.plane.peers.note(problem, 'inbound', 'open', this.socket.remoteAddress ?? '');
       this.destroy();
-    } else this.peer.reconsider();
+    }
+  }
+
+  private problemNow(areRootsNew: boolean): string | null {
+    const { peers } = this.plane;
+    if (!areRootsNew) return peers.denialOf(this.verified);
+    const verified = peers.verify(this.certificate.raw);
+    if ('problem' in verified) return verified.problem;
+    this.verified = verified;
+    return null;
   }
 
   /**

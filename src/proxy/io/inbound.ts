@@ -1,5 +1,6 @@
 /** The mTLS listener of this host: authenticates every peer, then serves its streams and connections. */
 import { createServer, type SecureContext, type TLSSocket } from 'node:tls';
+import { isDeepStrictEqual } from 'node:util';
 import { Fault } from '../../core.ts';
 import type { ProxyConfig } from '../config.ts';
 import type { ListenerStatus } from '../dataplane.ts';
@@ -23,6 +24,7 @@ export class InboundListener implements LocalServices {
   private readonly services = new Map<string, LocalService>();
   private readonly limits = new Map<string, ServiceLimits>();
   private contexts: ReadonlyMap<string, ServiceContext> = new Map();
+  private roots: ProxyConfig['roots'] = [];
   private readonly connections = new Set<InboundConnection>();
 
   constructor(plane: Plane) {
@@ -42,7 +44,9 @@ export class InboundListener implements LocalServices {
     this.contexts = contexts;
     this.generation++;
     this.updateServices(config);
-    for (const connection of [...this.connections]) connection.reconsider();
+    const areRootsNew = !isDeepStrictEqual(config.roots, this.roots);
+    this.roots = config.roots;
+    for (const connection of [...this.connections]) connection.reconsider(areRootsNew);
     const { address, port } = config.inbound;
     if (this.server?.serves(address, port)) return;
     const before = this.server;

@@ -11,8 +11,7 @@ type Direction = DeniedPeerCount['direction'];
 type Stage = DeniedPeerCount['stage'];
 
 /**
- * Asked at each handshake, and again for every open connection when what is denied has changed; never for a
- * request. A certificate names the host it was issued to, so a denied host is refused whatever it presents.
+ * Asked at each handshake, and again for every open connection with a new configuration; never for a request. A certificate names the host it was issued to, so a denied host is refused whatever it presents.
  */
 export class Peers {
   private readonly verifyCertificate: VerifyPeer;

@@ -170,17 +170,25 @@ test('a client that hangs up before the handshake is let go, and so is one that 
   assert.equal(failures(mesh.callee), 2);
 });
 
-test('a peer that is not trusted any more is cut with the next configuration', async (t) => {
+test('a peer that is not trusted any more is cut with other roots, and nobody is looked at while they stay', async (t) => {
   const trusted = verifyTestPeer(trustDomain);
   let isRevoked = false;
-  const verifyPeer = (der: Uint8Array) => (isRevoked ? { problem: 'revoked' } : trusted(der));
+  let looks = 0;
+  const verifyPeer = (der: Uint8Array) => {
+    looks++;
+    return isRevoked ? { problem: 'revoked' } : trusted(der);
+  };
   const app = await startHttpApp(t, (_request, response) => response.end('secret'));
   const mesh = await startMesh(t, [app], { callee: { verifyPeer } });
   const answer = async (): Promise<number> => (await fetch(`http://127.0.0.1:${mesh.port}/`)).status;
   assert.equal(await answer(), 200);
   isRevoked = true;
-  assert.equal(await answer(), 200, 'until it is told');
-  await mesh.callee.apply(mesh.calleeConfig);
+  const { inbound } = mesh.calleeConfig;
+  const services = [inboundService('api', [app], { defaultAction: 'allow', connectTimeoutMs: 500 })];
+  await mesh.callee.apply({ ...mesh.calleeConfig, inbound: { ...inbound, services } });
+  assert.deepEqual([await answer(), looks], [200, 1]);
+  const roots = [...mesh.calleeConfig.roots, createTestAuthority(trustDomain).rootPem];
+  await mesh.callee.apply({ ...mesh.calleeConfig, roots });
   assert.equal(mesh.callee.stats().activeConnections, 0);
   assert.equal(await answer(), 503);
   assert.equal(mesh.callee.stats().handshakeFailures['peer-identity'], 1);
