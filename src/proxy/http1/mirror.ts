@@ -115,13 +115,13 @@ export class MirroredRequest implements Asker, Timed {
     const { transport } = upstream;
     transport.write(this.first, 0, this.first.length);
     for (const part of parts) transport.write(part, 0, part.length);
-    // A mirror that does not read gets nothing more until it does, nor is anything kept for it.
-    if (transport.pendingBytes > highWaterBytes) this.giveUp(failedStatus);
+    // Nothing is kept for a mirror that does not read. What waits may be held up on this side: it is not to blame.
+    if (transport.pendingBytes > highWaterBytes) this.giveUp(failedStatus, 'abandoned');
   }
 
-  private giveUp(status: number): void {
+  private giveUp(status: number, outcome: Outcome): void {
     this.upstream?.abandon();
-    this.end(status, 'failed');
+    this.end(status, outcome);
   }
 
   private end(status: number, outcome: Outcome): void {
@@ -134,7 +134,7 @@ export class MirroredRequest implements Asker, Timed {
   }
 
   onDeadline(): void {
-    this.giveUp(timedOutStatus);
+    this.giveUp(timedOutStatus, 'failed');
   }
 
   declines(): boolean {

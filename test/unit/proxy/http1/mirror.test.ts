@@ -1,23 +1,36 @@
 /** Copies of requests to a mirror: the request itself must never notice. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { noLocality } from '../../../../src/proxy/balance/zones.ts';
 import { Mirror } from '../../../../src/proxy/http1/mirror.ts';
 import { TrafficCounter } from '../../../../src/proxy/observe/traffic.ts';
+import { defaultBalance, defaultUpstream } from '../../../../src/proxy/policy-defaults.ts';
 import { highWaterBytes } from '../../../../src/proxy/transport.ts';
+import type { UpstreamGroup } from '../../../../src/proxy/upstream/upstreams.ts';
 import { type MemoryTransport, TestEngine } from '../../../support/transport.ts';
 
 const post = 'POST /a HTTP/1.1\r\nHost: api:80\r\nX-Request-Id: r\r\nContent-Length: 5\r\n\r\nhello';
 const copied = 'POST /a HTTP/1.1\r\nHost: api-shadow:80\r\nX-Request-Id: r\r\nContent-Length: 5\r\n\r\nhello';
 const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 
+const passiveHealth = {
+  intervalMs: 1000,
+  maxFailures: 1,
+  enforcingConsecutive5xx: 100,
+  maxEjectionPercent: 100,
+  baseEjectionTimeMs: 1000,
+};
+
 class Mirrored {
   readonly engine = new TestEngine();
   readonly copies = new TrafficCounter('source', 'web', 'shadow', 'http');
   readonly client: MemoryTransport;
+  readonly mirrors: UpstreamGroup;
 
   constructor(percent = 100, mirrors: readonly string[] = ['mirror']) {
     const { engine } = this;
-    const mirror = new Mirror(percent, engine.targetOf([engine.groupOf(mirrors)], { counter: this.copies }));
+    this.mirrors = engine.groupOf(mirrors);
+    const mirror = new Mirror(percent, engine.targetOf([this.mirrors], { counter: this.copies }));
     this.client = engine.accept({
       treatment: { rewrite: null, redirect: null, fault: null, mirror, hedge: null },
     }).client;
@@ -73,6 +86,27 @@ test('a mirror that breaks, is nobody, reads nothing or never answers does nothi
   full.client.receive(post);
   assert.equal(server!.end, 'destroy');
   assert.equal(full.serve(), ok);
+});
+
+test('a mirror is blamed for what it does not answer, and not for what cannot leave this host', () => {
+  for (const [pendingBytes, ejections] of [
+    [highWaterBytes + 1, 0],
+    [0, 1],
+  ] as const) {
+    const mirrored = new Mirrored();
+    mirrored.mirrors.configure(defaultBalance, { ...defaultUpstream, passiveHealth }, noLocality);
+    mirrored.client.receive(post);
+    mirrored.serve();
+    const [server] = mirrored.sentTo('mirror');
+    server!.receive(ok);
+    server!.pendingBytes = pendingBytes;
+    mirrored.client.receive(post);
+    mirrored.serve();
+    mirrored.engine.pass(15_000);
+    assert.equal(server!.end, 'destroy');
+    const [endpoint] = mirrored.mirrors.snapshot(mirrored.engine.nowMs).endpoints;
+    assert.deepEqual([endpoint!.ejections, endpoint!.inflight], [ejections, 0]);
+  }
 });
 
 test('only so many copies wait at once, and none of a long body is made', () => {
