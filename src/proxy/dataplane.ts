@@ -94,8 +94,9 @@ export interface BreakerStatus {
   readonly source: string;
   readonly cluster: string;
   readonly state: 'closed' | 'open' | 'half-open';
-  /** How often it opened. */
+  /** How often it opened, and how much it turned away. */
   readonly opened: number;
+  readonly rejected: number;
 }
 
 /** One cluster as one caller of this host has it. Everything is counted since the caller first asked for it. */
@@ -115,6 +116,8 @@ export interface ClusterStatus {
   /** How often an endpoint of this host's zone was asked, and one of another, where zones are looked at. */
   readonly stayed: number;
   readonly crossed: number;
+  /** Second tries that were not made, for the budget was spent; Envoy's `upstream_rq_retry_overflow`. */
+  readonly retriesDenied: number;
 }
 
 /** Records of single requests that were lost, for there was no room: traffic is never held up by them. */

@@ -165,13 +165,26 @@ function clusterMetrics(add: Add, dataPlane: Stats): void {
     [...clusterLabels, 'zone'],
     clusters(({ stayed, crossed }) => byName('zone', { own: stayed, other: crossed })),
   );
+  add(
+    'counter',
+    'starling_proxy_retries_denied_total',
+    'Second tries that were not made, for the budget was spent, as Envoy’s upstream_rq_retry_overflow.',
+    clusterLabels,
+    clusters(({ retriesDenied }) => single(retriesDenied)),
+  );
 }
 
 type ClusterOf = NonNullable<DataPlaneStats['clusters']>[number];
+type BreakerOf = NonNullable<DataPlaneStats['breakers']>[number];
 type EndpointOf = NonNullable<DataPlaneStats['endpoints']>[number];
 
 function breakerMetrics(add: Add, dataPlane: Stats): void {
   const breakers = () => dataPlane()?.breakers ?? [];
+  const counted = (countIn: (one: BreakerOf) => number) => (): Samples =>
+    breakers().map((one) => ({
+      labels: { source: one.source, cluster: one.cluster },
+      value: countIn(one),
+    }));
   add(
     'gauge',
     'starling_proxy_breaker_state',
@@ -190,7 +203,14 @@ function breakerMetrics(add: Add, dataPlane: Stats): void {
     'starling_proxy_breaker_opened_total',
     'How often circuit breakers opened.',
     clusterLabels,
-    () => breakers().map(({ source, cluster, opened }) => ({ labels: { source, cluster }, value: opened })),
+    counted(({ opened }) => opened),
+  );
+  add(
+    'counter',
+    'starling_proxy_breaker_rejected_total',
+    'Requests and connections that an open circuit turned away.',
+    clusterLabels,
+    counted(({ rejected }) => rejected),
   );
 }
 

@@ -13,7 +13,7 @@ export function addStatuses(
   statuses: GroupStatuses,
   source: string,
   cluster: string,
-  { endpoints, breaker, isPanicking, overflows, picks }: GroupSnapshot,
+  { endpoints, breaker, isPanicking, overflows, picks, retriesDenied }: GroupSnapshot,
 ): void {
   for (const endpoint of endpoints)
     statuses.endpoints.push({
@@ -28,7 +28,15 @@ export function addStatuses(
       ejections: endpoint.ejections,
     });
   const { panicked: panics, stayed, crossed } = picks;
-  statuses.clusters.push({ source, cluster, isPanicking, panics, overflows, stayed, crossed });
-  if (breaker !== null)
-    statuses.breakers.push({ source, cluster, state: breaker.state, opened: breaker.opened });
+  statuses.clusters.push({
+    source,
+    cluster,
+    isPanicking,
+    panics,
+    overflows,
+    stayed,
+    crossed,
+    retriesDenied,
+  });
+  if (breaker !== null) statuses.breakers.push({ source, cluster, ...breaker });
 }

@@ -135,6 +135,7 @@ function addClusters(a: ClusterStatus, b: ClusterStatus): ClusterStatus {
     },
     stayed: a.stayed + b.stayed,
     crossed: a.crossed + b.crossed,
+    retriesDenied: a.retriesDenied + b.retriesDenied,
   };
 }
 
@@ -142,5 +143,5 @@ const severity: readonly BreakerStatus['state'][] = ['closed', 'half-open', 'ope
 
 function worseBreaker(a: BreakerStatus, b: BreakerStatus): BreakerStatus {
   const state = severity.indexOf(a.state) >= severity.indexOf(b.state) ? a.state : b.state;
-  return { ...a, state, opened: a.opened + b.opened };
+  return { ...a, state, opened: a.opened + b.opened, rejected: a.rejected + b.rejected };
 }

@@ -145,6 +145,14 @@ const dataPlane: DataPlaneStats = {
   handshakeFailures: { 'svid-expired': 2 },
   violations: { 'http2-broken': 3 },
   deniedPeers: [],
+  breakers: [{ source: 'web', cluster: 'v2.api', state: 'half-open', opened: 2, rejected: 30 }],
+  clusters: [
+    {
+      ...{ source: 'web', cluster: 'api', isPanicking: false, panics: 0, stayed: 0, crossed: 0 },
+      overflows: { connections: 0, pending: 0, requests: 6 },
+      retriesDenied: 7,
+    },
+  ],
 };
 
 function exporter(host: FlockHost, stats: () => DataPlaneStats | null) {
@@ -181,6 +189,12 @@ test('metrics are Prometheus’ text, read at the moment of the scrape, and neve
     'starling_listener_up{listener="outbound"} 0',
     'starling_handshake_failures_total{reason="svid-expired"} 2',
     'starling_proxy_violations_total{kind="http2-broken"} 3',
+    'starling_proxy_breaker_state{source="web",cluster="v2.api",state="half-open"} 1',
+    'starling_proxy_breaker_state{source="web",cluster="v2.api",state="open"} 0',
+    'starling_proxy_breaker_opened_total{source="web",cluster="v2.api"} 2',
+    'starling_proxy_breaker_rejected_total{source="web",cluster="v2.api"} 30',
+    'starling_proxy_overflow_total{source="web",cluster="api",limit="requests"} 6',
+    'starling_proxy_retries_denied_total{source="web",cluster="api"} 7',
     'starling_blocking_queries 4',
     'starling_frames_total{event="framesSent"} 3',
     'starling_frame_bytes_total{direction="out"} 300',

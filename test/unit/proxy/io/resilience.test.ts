@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { Agent, request as httpRequest } from 'node:http';
 import { type TestContext, test } from 'node:test';
-import type { DataPlane } from '../../../../src/proxy/dataplane.ts';
+import type { BreakerStatus, DataPlane } from '../../../../src/proxy/dataplane.ts';
 import type { BalanceMethod, RetryPolicy, UpstreamPolicy } from '../../../../src/proxy/policy.ts';
 import { defaultBalance, defaultUpstream, noTimeouts } from '../../../../src/proxy/policy-defaults.ts';
 import {
@@ -16,6 +16,7 @@ import {
   startMesh,
   startPlane,
   startTcpApp,
+  trafficOf,
   withClusters,
 } from '../../../support/mesh.ts';
 
@@ -145,20 +146,36 @@ test('one slow instance of three gets under a tenth of the requests', async (t) 
   for (const quick of [apps[0]!, apps[2]!]) assert.ok(quick.seen > 80, `${quick.seen} of 400`);
 });
 
+const retry = {
+  maxRetries: 3,
+  on: ['5xx' as const],
+  statusCodes: [],
+  backoffMs: 0,
+  maxBackoffMs: 0,
+};
+
 test('a service that fails all requests sees at most 1.2 times of them, with three retries each', async (t) => {
-  const retry = {
-    maxRetries: 3,
-    on: ['5xx' as const],
-    statusCodes: [],
-    backoffMs: 0,
-    maxBackoffMs: 0,
-  };
-  const { port, apps } = await flock(t, 3, {}, retry);
+  const { caller, port, apps } = await flock(t, 3, {}, retry);
   for (const app of apps) app.status = 503;
   const answers = await askMany(t, port, 600);
   assert.deepEqual([...answers], [['503', 600]]);
   const seen = apps.reduce((sum, app) => sum + app.seen, 0);
   assert.ok(seen > 600 && seen <= 720, `${seen} for 600`);
+  assert.equal(trafficOf(caller, 'source').retries, seen - 600);
+  const { retriesDenied } = caller.stats().clusters![0]!;
+  // A request gives up at the first retry that it does not get.
+  assert.ok(retriesDenied >= 600 - (seen - 600) / 3 && retriesDenied <= 600, `${retriesDenied} denied`);
+});
+
+test('a circuit ends a storm of retries, and counts what it keeps away', async (t) => {
+  const { caller, port, apps } = await flock(t, 3, { breaker }, retry);
+  for (const app of apps) app.status = 503;
+  const answers = await askMany(t, port, 600);
+  const seen = apps.reduce((sum, app) => sum + app.seen, 0);
+  assert.ok(seen >= breaker.minimumRequests && seen < 60, `${seen} for 600`);
+  const [{ state, opened, rejected }] = caller.stats().breakers as [BreakerStatus];
+  assert.deepEqual([state, opened], ['open', 1]);
+  assert.ok(rejected >= answers.get('503 circuit-open')! && rejected > 500, `${rejected} turned away`);
 });
 
 test('an instance that fails is ejected, and shows so', async (t) => {
@@ -184,6 +201,7 @@ test('the circuit opens while a service fails, and closes when it is well again'
   assert.equal(state(), 'web api open');
   assert.deepEqual([answers.get('500'), app.seen], [10, 10]);
   assert.equal(answers.get('503 circuit-open'), 90);
+  assert.equal(caller.stats().breakers![0]!.rejected, 90);
   app.status = 200;
   const agent = new Agent({ keepAlive: true });
   t.after(() => agent.destroy());

@@ -27,6 +27,7 @@ function row(fields: Partial<TrafficRow>): TrafficRow {
 function clusterStatus(more: Partial<ClusterStatus>): ClusterStatus {
   return {
     ...{ source: 'web', cluster: 'api', isPanicking: false, panics: 0, stayed: 0, crossed: 0 },
+    retriesDenied: 1,
     overflows: { connections: 1, pending: 2, requests: 3 },
     ...more,
   };
@@ -47,7 +48,7 @@ test('the counters of workers add up, row by row', () => {
         refused: { timeout: 1 },
       }),
     ],
-    breakers: [{ source: 'web', cluster: 'api', state: 'closed', opened: 1 }],
+    breakers: [{ source: 'web', cluster: 'api', state: 'closed', opened: 1, rejected: 4 }],
     clusters: [clusterStatus({ panics: 2, crossed: 1 })],
   };
   const two: DataPlaneStats = {
@@ -69,7 +70,7 @@ test('the counters of workers add up, row by row', () => {
         },
       }),
     ],
-    breakers: [{ source: 'web', cluster: 'api', state: 'half-open', opened: 2 }],
+    breakers: [{ source: 'web', cluster: 'api', state: 'half-open', opened: 2, rejected: 5 }],
     clusters: [clusterStatus({ cluster: 'db' }), clusterStatus({ isPanicking: true, stayed: 1, crossed: 1 })],
   };
   const merged = mergeStats([one, two]);
@@ -77,10 +78,11 @@ test('the counters of workers add up, row by row', () => {
   assert.deepEqual(merged.handshakeFailures, { ECONNRESET: 2, EPIPE: 2 });
   assert.deepEqual(merged.violations, { 'http2-broken': 1 });
   assert.equal(merged.listeners[0]!.error, 'EADDRINUSE');
-  assert.deepEqual(merged.breakers, [{ source: 'web', cluster: 'api', state: 'half-open', opened: 3 }]);
+  const state = 'half-open';
+  assert.deepEqual(merged.breakers, [{ source: 'web', cluster: 'api', state, opened: 3, rejected: 9 }]);
   const overflows = { connections: 2, pending: 4, requests: 6 };
   assert.deepEqual(merged.clusters, [
-    clusterStatus({ isPanicking: true, panics: 2, overflows, stayed: 1, crossed: 2 }),
+    clusterStatus({ isPanicking: true, panics: 2, overflows, stayed: 1, crossed: 2, retriesDenied: 2 }),
     clusterStatus({ cluster: 'db' }),
   ]);
   const [web, job] = merged.traffic;
