@@ -30,7 +30,8 @@ export interface Authority {
   readonly operator: boolean;
 }
 
-function ownsHost(caller: Caller, agentUid: number): boolean {
+/** Root, the agent's own user, and whoever may use its unix socket. */
+export function ownsHost(caller: Caller, agentUid: number): boolean {
   if (caller.type === 'unix') return true;
   return caller.type === 'local' && (caller.uid === 0 || (caller.uid !== null && caller.uid === agentUid));
 }

@@ -115,6 +115,8 @@ export interface SignCsr {
   readonly csr: Uint8Array;
   /** How long it is to last; null for as long as those of this host. */
   readonly ttlMs: number | null;
+  /** The user of this host that asks; null for who owns the host, or may change the mesh. */
+  readonly user: number | null;
 }
 
 export interface SignedChain {

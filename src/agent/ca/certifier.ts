@@ -146,7 +146,7 @@ export class Certifier {
     return [...(requests ?? [])].flatMap((requestId) => {
       this.stats.ended(requestId, 'unreachable', now);
       return Petitions.isPetition(requestId)
-        ? this.petitions.failed(requestId, 'unreachable', reason)
+        ? this.petitions.failed(requestId, 'unreachable', reason, now)
         : this.keep({ type: 'request-failed', requestId, reason }, now);
     });
   }

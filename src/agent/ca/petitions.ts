@@ -1,7 +1,8 @@
 /**
  * Certificates for keys that this host does not hold: somebody of it made a key, and a signing request for a
  * service that the host may be. The same rules as for the host's own; and until such a certificate expires, the
- * root that it comes from counts as in use by this host. Pure.
+ * root that it comes from counts as in use by this host. What users ask for here never keeps the host from renewing
+ * its own. Pure.
  */
 import {
   ByteReader,
@@ -14,6 +15,7 @@ import {
 } from '../../core.ts';
 import { latestTime } from '../../trust/fields.ts';
 import { encodeIssueRequest, type IssueReply } from '../../trust/issuance/issuance.ts';
+import { RateLimiter, type RateLimits } from '../../trust/issuance/rate.ts';
 import { issuerPrefix } from '../../trust/log/issuance-log.ts';
 import type { TrustState } from '../../trust/state.ts';
 import { parseCertificate } from '../../trust/x509/certificate.ts';
@@ -39,12 +41,22 @@ export interface PetitionOptions {
 interface Petition {
   /** Of the command. */
   readonly request: number;
+  readonly command: SignCsr;
   readonly spki: Buffer;
-  readonly generation: number;
   readonly deadline: Millis;
+  /** Of the root that was asked for it; null until its turn has come. */
+  generation: number | null;
 }
 
-const maxPetitions = 64;
+const maxPetitions = 8;
+/** Of these, for users that do not own the host, and for one of them. */
+const maxForUsers = 6;
+const maxForUser = 3;
+/** Half of what a host has signed at a time: its own renewals never wait behind more. */
+const maxAsked = 2;
+/** For all users, and for one: half of what trustees sign for a host, and half of that. */
+const rateForUsers: RateLimits = { burst: 64, perSecond: 1, maxRequesters: 1 };
+const rateForUser: RateLimits = { burst: 32, perSecond: 0.5, maxRequesters: 256 };
 const answerWithinMs = 10_000;
 /** Requests of the `SvidKeeper` are numbered from 1, those here from this on. */
 const firstRequestId = 2 ** 31;
@@ -52,7 +64,10 @@ const prefix = `${issuerPrefix}external/`;
 
 export class Petitions {
   private readonly options: PetitionOptions;
+  /** In the order they came. */
   private readonly waiting = new Map<number, Petition>();
+  private readonly users = new RateLimiter(rateForUsers);
+  private readonly user = new RateLimiter(rateForUser);
   /** Until when a certificate of each root lasts, by generation. */
   private readonly inUse = new Map<number, Millis>();
   private lastRequestId = firstRequestId;
@@ -79,7 +94,8 @@ export class Petitions {
   wake(now: Millis): AgentEffect[] {
     const effects: AgentEffect[] = [];
     for (const [requestId, { deadline }] of this.waiting)
-      if (now >= deadline) effects.push(...this.failed(requestId, 'timed-out', 'no issuer answered in time'));
+      if (now >= deadline) effects.push(...this.end(requestId, 'timed-out', 'no issuer answered in time'));
+    effects.push(...this.askNext(now));
     for (const [generation, notAfter] of this.inUse) {
       if (now < notAfter) continue;
       this.inUse.delete(generation);
@@ -96,7 +112,8 @@ export class Petitions {
   /** The oldest root that a certificate comes from which may still be in use; null where none does. */
   oldestRootInUse(): number | null {
     let oldest: number | null = null;
-    for (const { generation } of this.waiting.values()) oldest = Math.min(oldest ?? generation, generation);
+    for (const { generation } of this.waiting.values())
+      if (generation !== null) oldest = Math.min(oldest ?? generation, generation);
     for (const generation of this.inUse.keys()) oldest = Math.min(oldest ?? generation, generation);
     return oldest;
   }
@@ -106,21 +123,63 @@ export class Petitions {
     return Math.max(0, ...this.inUse.values());
   }
 
-  /** Throws `Fault`: `overloaded`, and those of `parseCsr` with the field `csr`. */
-  begin(request: number, { csr, ttlMs }: SignCsr, now: Millis): AgentEffect[] {
-    if (this.waiting.size >= maxPetitions)
-      throw new Fault('overloaded', `${maxPetitions} requests to sign wait already; try again`);
-    const { spki } = parseCsr(csr);
-    const { generation } = this.options.trust.bundle.active();
-    const requestId = ++this.lastRequestId;
-    this.waiting.set(requestId, { request, spki, generation, deadline: now + answerWithinMs });
+  /** Throws `Fault`: `overloaded`, `rate-limited`, and those of `parseCsr` with the field `csr`. */
+  begin(request: number, command: SignCsr, now: Millis): AgentEffect[] {
+    this.checkRoom(command.user);
+    const { spki } = parseCsr(command.csr);
+    this.checkRate(command.user, now);
+    const deadline = now + answerWithinMs;
+    this.waiting.set(++this.lastRequestId, { request, command, spki, deadline, generation: null });
+    return this.askNext(now);
+  }
+
+  private checkRoom(user: number | null): void {
+    const all = [...this.waiting.values()];
+    const ofUsers = all.filter(({ command }) => command.user !== null);
+    const own = ofUsers.filter(({ command }) => command.user === user);
+    const isFull = user !== null && (ofUsers.length >= maxForUsers || own.length >= maxForUser);
+    if (isFull || all.length >= maxPetitions)
+      throw new Fault('overloaded', `${all.length} requests to sign wait already; try again`);
+  }
+
+  private checkRate(user: number | null, now: Millis): void {
+    if (user === null) return;
+    const waitMs = this.user.take(`${user}`, now) || this.users.take('', now);
+    if (waitMs > 0)
+      throw new Fault(
+        'rate-limited',
+        `too many requests to sign; try again in ${Math.ceil(waitMs / 1000)} s`,
+      );
+  }
+
+  /** Has those signed whose turn it is. */
+  private askNext(now: Millis): AgentEffect[] {
+    const effects: AgentEffect[] = [];
+    for (const [requestId, petition] of this.waiting) {
+      if ([...this.waiting.values()].filter(({ generation }) => generation !== null).length >= maxAsked)
+        break;
+      if (petition.generation !== null) continue;
+      try {
+        effects.push(...this.ask(requestId, petition, now));
+      } catch (error) {
+        if (!(error instanceof Fault)) throw error;
+        effects.push(...this.end(requestId, error.code, error.message));
+      }
+    }
+    return effects;
+  }
+
+  private ask(requestId: number, petition: Petition, now: Millis): AgentEffect[] {
+    const { trust, ttlMs } = this.options;
+    const { csr } = petition.command;
+    petition.generation = trust.bundle.active().generation;
     const frame = encodeIssueRequest({
       requestId,
       profile: certificateProfile,
-      generation,
+      generation: petition.generation,
       csr,
       issuedAt: wholeSeconds(now),
-      ttlMs: ttlMs ?? this.options.ttlMs,
+      ttlMs: petition.command.ttlMs ?? ttlMs,
     });
     return this.options.ask(requestId, frame, now);
   }
@@ -129,22 +188,23 @@ export class Petitions {
   answered(reply: IssueReply, now: Millis): AgentEffect[] {
     const petition = this.waiting.get(reply.requestId);
     if (petition === undefined) return [];
-    if (reply.type === 'refused') return this.failed(reply.requestId, reply.code, reply.message);
+    if (reply.type === 'refused') return this.failed(reply.requestId, reply.code, reply.message, now);
     try {
       const { value, generation } = this.checked(petition, reply.chain, now);
       this.waiting.delete(reply.requestId);
-      return this.granted(petition.request, value, generation);
+      return [...this.granted(petition.request, value, generation), ...this.askNext(now)];
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
-      return this.failed(
-        reply.requestId,
-        'issuer-wrong',
-        `the issuer sent a wrong certificate: ${error.message}`,
-      );
+      const message = `the issuer sent a wrong certificate: ${error.message}`;
+      return this.failed(reply.requestId, 'issuer-wrong', message, now);
     }
   }
 
-  failed(requestId: number, code: string, message: string): AgentEffect[] {
+  failed(requestId: number, code: string, message: string, now: Millis): AgentEffect[] {
+    return [...this.end(requestId, code, message), ...this.askNext(now)];
+  }
+
+  private end(requestId: number, code: string, message: string): AgentEffect[] {
     const petition = this.waiting.get(requestId);
     if (petition === undefined) return [];
     this.waiting.delete(requestId);

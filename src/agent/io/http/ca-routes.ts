@@ -4,7 +4,7 @@ import { Fault } from '../../../core.ts';
 import { maxTtlMs, minTtlMs } from '../../../trust/issuance/leaf-rules.ts';
 import { csrOfPem, parseCsr } from '../../../trust/x509/csr.ts';
 import { parseSpiffeId } from '../../../trust/x509/spiffe.ts';
-import type { Demand } from '../../access.ts';
+import { type Demand, ownsHost } from '../../access.ts';
 import type { SignedChain } from '../../ca/ca-port.ts';
 import { authorize, parseAuthorize } from '../../consul/authorize.ts';
 import { caLeafJson } from '../../consul/consul-leaf.ts';
@@ -72,10 +72,18 @@ function ofRequest({ agent }: ApiContext, request: ApiRequest): Demand {
   return { type: 'service', service: mine.find((one) => one.uid === uid) ?? mine[0] };
 }
 
+/** Whose requests are counted. */
+function userOf({ caller, authority }: ApiRequest): number | null {
+  const isFree = authority.operator || ownsHost(caller, authority.agentUid);
+  return caller.type === 'local' && !isFree ? caller.uid : null;
+}
+
 async function sign({ agent }: ApiContext, request: ApiRequest): Promise<Answer> {
   const ttl = request.query.get('ttl');
   const ttlMs = ttl === null || ttl === '' ? null : parseDurationBetween(ttl, 'ttl', minTtlMs, maxTtlMs);
-  const { certPem } = (await agent.command({ type: 'sign-csr', csr: csrIn(request), ttlMs })) as SignedChain;
+  const user = userOf(request);
+  const command = { type: 'sign-csr', csr: csrIn(request), ttlMs, user } as const;
+  const { certPem } = (await agent.command(command)) as SignedChain;
   return text(certPem, 200, 'application/pem-certificate-chain');
 }
 

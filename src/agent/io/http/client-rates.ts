@@ -6,7 +6,7 @@
 import type { Socket } from 'node:net';
 import { Fault, type Millis } from '../../../core.ts';
 import { RateLimiter, type RateLimits } from '../../../trust/issuance/rate.ts';
-import type { Authority, Caller } from '../../access.ts';
+import { type Authority, type Caller, ownsHost } from '../../access.ts';
 
 /** A change is synced to disk and told to the whole mesh. Reports of TTL checks are changes too. */
 const changesAllowed: RateLimits = { burst: 500, perSecond: 100, maxRequesters: 4096 };
@@ -40,8 +40,7 @@ export class ClientRates {
     now: Millis,
   ): TooOften | null {
     const { caller, authority } = request;
-    if (caller.type === 'unix' || authority.operator) return null;
-    if (caller.type === 'local' && (caller.uid === 0 || caller.uid === authority.agentUid)) return null;
+    if (authority.operator || ownsHost(caller, authority.agentUid)) return null;
     const waitMs = (isRead ? this.reads : this.changes).take(clientOf(caller, socket), now);
     return waitMs === 0 ? null : new TooOften(waitMs);
   }

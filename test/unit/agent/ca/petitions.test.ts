@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
 import type { SignedChain } from '../../../../src/agent/ca/ca-port.ts';
+import { Petitions } from '../../../../src/agent/ca/petitions.ts';
 import { leafTopic } from '../../../../src/agent/port.ts';
-import { Fault } from '../../../../src/core.ts';
+import { ed25519Verify, Fault } from '../../../../src/core.ts';
 import { standardPolicy } from '../../../../src/trust/epoch/policy.ts';
 import { createCsr } from '../../../../src/trust/x509/csr.ts';
 import { dnsNamesOf, formatSpiffeId } from '../../../../src/trust/x509/spiffe.ts';
@@ -26,7 +27,7 @@ function ofThree(): { flock: Flock; hosts: FlockHost[] } {
 
 /** What comes of a request to sign, or the code of its refusal. */
 function sign(host: FlockHost, service: string, ttlMs: number | null = null): SignedChain | string {
-  const request = host.ask({ type: 'sign-csr', csr: csrOf(service), ttlMs });
+  const request = host.ask({ type: 'sign-csr', csr: csrOf(service), ttlMs, user: null });
   host.flock.run(11_000);
   const answer = host.answers.get(request);
   assert.ok(answer !== undefined, 'a request to sign is answered within ten seconds');
@@ -53,9 +54,75 @@ test('the founder signs for a service of its host, and refuses a name that the h
 test('what is no signing request is refused at once', () => {
   const { first } = Flock.founded();
   assert.throws(
-    () => first.command({ type: 'sign-csr', csr: new Uint8Array(9), ttlMs: null }),
+    () => first.command({ type: 'sign-csr', csr: new Uint8Array(9), ttlMs: null, user: null }),
     (error: unknown) => error instanceof Fault && error.code === 'csr-malformed',
   );
+});
+
+test('a user that has certificates signed all the time keeps none from the services of its host', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  const csr = csrOf('api');
+  const codes = new Set<string>();
+  const flood = (seconds: number): void => {
+    for (let i = 0; i < 20 * seconds; i++) {
+      const request = second.ask({ type: 'sign-csr', csr, ttlMs: null, user: 1000 });
+      flock.run(50);
+      const answer = second.answers.get(request);
+      if (answer !== undefined && 'fault' in answer) codes.add(answer.fault.code);
+    }
+  };
+  flood(20);
+  second.register('web');
+  flood(1);
+  assert.deepEqual([...codes], ['rate-limited']);
+  assert.ok(second.identities.has('web'));
+  assert.equal(second.core.identities(flock.now)[0]?.problem, null);
+  assert.ok(typeof sign(second, 'api') !== 'string', 'nor from who owns the host');
+});
+
+test('few requests to sign wait, of one user fewer, and half of them at most are under way', () => {
+  const { flock, first } = Flock.founded();
+  const asked: number[] = [];
+  const petitions = new Petitions({
+    self: first.id,
+    trust: first.core.trust,
+    verify: ed25519Verify,
+    ttlMs: 3_600_000,
+    saved: [],
+    ask: (requestId) => {
+      asked.push(requestId);
+      return [];
+    },
+  });
+  const csr = csrOf('api');
+  let request = 0;
+  const codeOf = (user: number | null): string => {
+    try {
+      petitions.begin(++request, { type: 'sign-csr', csr, ttlMs: null, user }, flock.now);
+      return 'taken';
+    } catch (error) {
+      return error instanceof Fault ? error.code : String(error);
+    }
+  };
+  const counted = (user: number | null) =>
+    Array.from({ length: 64 }, () => codeOf(user)).filter((code) => code === 'taken');
+  assert.deepEqual(
+    [1000, 1001, 1002, null].map((user) => counted(user).length),
+    [3, 3, 0, 2],
+  );
+  assert.equal(asked.length, 2);
+  assert.deepEqual(
+    petitions.failed(asked[0]!, 'unreachable', 'gone', flock.now).map(({ type }) => type),
+    ['fail'],
+  );
+  assert.equal(asked.length, 3, 'the next has its turn');
+  assert.equal(codeOf(null), 'taken');
+  const ended = petitions.wake(flock.now + 10_000);
+  assert.deepEqual(new Set(ended.map(({ type }) => type)), new Set(['fail']));
+  assert.equal(ended.length, 8);
+  assert.equal(petitions.oldestRootInUse(), null);
+  assert.equal(petitions.nextWake(), null);
 });
 
 test('a root is not retired while a key of somebody else is certified by it, restarts included', () => {

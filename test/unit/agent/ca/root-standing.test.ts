@@ -32,7 +32,7 @@ const waitedFor = (host: FlockHost): string[] =>
 function sign(host: FlockHost, ttlMs: number): void {
   const identity = { trustDomain: genesis.trustDomain, datacenter: 'dc1', service: 'external' };
   const csr = createCsr(p256(), formatSpiffeId(identity), dnsNamesOf(identity));
-  const request = host.ask({ type: 'sign-csr', csr, ttlMs });
+  const request = host.ask({ type: 'sign-csr', csr, ttlMs, user: null });
   host.flock.run(2000);
   const answer = host.answers.get(request);
   assert.ok(answer !== undefined && 'value' in answer, JSON.stringify(answer));

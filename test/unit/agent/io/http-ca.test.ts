@@ -137,13 +137,15 @@ test('a signing request made with openssl is taken, and one that is none is refu
     const signed = await api.call('POST', '/v1/mesh/ca/sign?ttl=1h', { body: pem });
     assert.deepEqual([signed.status, signed.text], [200, 'CHAIN']);
     const command = api.agent.commands.at(-1);
-    assert.ok(command?.type === 'sign-csr' && command.ttlMs === 3_600_000);
+    assert.ok(command?.type === 'sign-csr' && command.ttlMs === 3_600_000 && command.user === null);
     assert.equal((await api.call('POST', '/v1/mesh/ca/sign?ttl=1y', { body: pem })).status, 400);
     const target = await strangersApi();
     try {
       assert.equal(await asStranger(target, 'POST', '/v1/mesh/ca/sign', pem), 403);
       await register(target, { user: 'nobody', uid: strangerUid });
       assert.equal(await asStranger(target, 'POST', '/v1/mesh/ca/sign', pem), 200);
+      const theirs = target.agent.commands.at(-1);
+      assert.ok(theirs?.type === 'sign-csr' && theirs.user === strangerUid);
     } finally {
       await target.server.close();
     }
