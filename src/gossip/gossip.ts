@@ -24,10 +24,11 @@ import { RecentMap } from './recent-map.ts';
 import { encodeRecord, isAuthentic } from './replica/codec.ts';
 import { Collection, isLive } from './replica/collection.ts';
 import { HybridClock, isClockAhead } from './replica/hlc.ts';
-import { Intake, relayVerdictOf, syncOutcomeOf, type Verdict } from './replica/intake.ts';
+import { Intake, relayVerdictOf, syncOutcomeOf, type Verdict, type Way } from './replica/intake.ts';
 import { type Lifecycle, parseLifecycle } from './replica/lifecycle.ts';
 import { OwnVersions } from './replica/own-versions.ts';
 import { type Hlc, hlcMillis, type Record, slotOf } from './replica/record.ts';
+import { Repeats } from './replica/repeats.ts';
 import { type Collected, Replica } from './replica/replica.ts';
 import { highestOf } from './replica/sequence.ts';
 import { eraseOps, readStored, recordOps } from './replica/stored.ts';
@@ -75,6 +76,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   /** What the latest `delta` input was worth. */
   private latestRelayVerdict: RelayVerdict = 'ignore';
   private readonly versions: OwnVersions;
+  private readonly repeats: Repeats;
   /** The latest number given to each operator, which may not be durable yet. */
   private readonly numbered = new RecentMap<number>(maxNumbered);
   /** Set while parked records wait for the authority to have learnt of those just applied. */
@@ -111,14 +113,19 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       onEquivocation: (subject, detail) =>
         this.effects.push({ type: 'alarm', code: 'equivocation', subject, detail }),
     });
+    this.repeats = new Repeats({
+      self,
+      verify,
+      write: (kind, key, value, now, share) => this.writeOwn(kind, key, value, now, share),
+    });
     this.dissemination = new Dissemination(this.parameters, random, (bytes) => {
       this.counters.deltasOut++;
       this.effects.push({ type: 'publish', bytes });
     });
     this.sync = new AntiEntropy(this.replica, random, this.parameters.sync, {
       send: (to, frame) => this.sendSync(to, frame),
-      accept: (records, _from, now) =>
-        this.acceptAll(records, now).map((verdict) => syncOutcomeOf(verdict, this.replica)),
+      accept: (records, peer, now) =>
+        this.acceptAll(records, now, { peer }).map((verdict) => syncOutcomeOf(verdict, this.replica)),
       collected: (slots, _from, now) => this.follow(slots, now),
     });
     this.collection = new Collection({
@@ -168,6 +175,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       this.sync,
       this.replica,
       this.latency,
+      this.repeats,
     );
   }
 
@@ -259,7 +267,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
   }
 
   private sayActive(lifecycle: Lifecycle | null, now: Millis): void {
-    if (lifecycle !== null) this.tryWriteOwn(this.leftKind, '', encodeJson(lifecycle), now);
+    if (lifecycle !== null) this.repeats.record(this.leftKind, '', encodeJson(lifecycle), now);
   }
 
   /** Says goodbye. The agent has left once the record is durable and the delta is published. */
@@ -294,11 +302,11 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     return { record, effects: this.drain(now) };
   }
 
-  private writeOwn(kind: string, key: string, value: Uint8Array | null, now: Millis): Record {
+  private writeOwn(kind: string, key: string, value: Uint8Array | null, now: Millis, share = 1): Record {
     const version = this.versions.next;
     const hlc = this.clock.tick(now);
     const record = encodeRecord({ scope: 'host', kind, key, version, hlc, value }, this.options.signer);
-    this.intake.checkOwn(record, now, { ignoreFloor: true });
+    this.intake.checkOwn(record, now, { ignoreFloor: true, slack: share });
     this.versions.used(version);
     this.persistOwn(record);
     return record;
@@ -343,7 +351,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     bytes: Uint8Array,
     now: Millis,
   ): { outcome: 'applied' | 'known' | 'stale' | Refusal; effects: readonly GossipEffect[] } {
-    const [verdict] = this.acceptAll([bytes], now);
+    const [verdict] = this.acceptAll([bytes], now, 'offer');
     assert(verdict !== undefined, 'one verdict a record');
     if (verdict.outcome === 'refused')
       return { outcome: { code: verdict.code, later: verdict.later }, effects: this.drain(now) };
@@ -379,19 +387,20 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       return;
     }
     this.counters.deltasIn++;
-    const verdicts = this.acceptAll(records, now);
+    const verdicts = this.acceptAll(records, now, 'delta');
     this.latestRelayVerdict = relayVerdictOf(verdicts);
     for (const { outcome, record } of verdicts)
       if (outcome === 'applied' && record !== null) this.latency.note(now - hlcMillis(record.hlc));
   }
 
   /** Takes records in, then tells of those that won. */
-  private acceptAll(records: readonly Uint8Array[], now: Millis): Verdict[] {
-    const verdicts = this.intake.acceptAll(records, now);
+  private acceptAll(records: readonly Uint8Array[], now: Millis, way: Way): Verdict[] {
+    const verdicts = this.intake.acceptAll(records, now, way);
     const entered: Record[] = [];
     for (const verdict of verdicts) {
       if (verdict.outcome === 'applied' || verdict.outcome === 'kept') entered.push(verdict.record);
-      else this.buryAgain(verdict, now);
+      else if (verdict.outcome === 'refused' && verdict.code === 'below-floor' && verdict.record !== null)
+        this.repeats.deletion(verdict.record, now);
     }
     this.announce(entered, now);
     return verdicts;
@@ -412,33 +421,13 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     this.announce(this.intake.retry(now), now);
   }
 
-  /**
-   * Somebody still holds a record of this host that was deleted so long ago that the tombstone is gone: its
-   * author is the one who can, and must, say so again.
-   */
-  private buryAgain(verdict: Verdict, now: Millis): void {
-    if (verdict.outcome !== 'refused' || verdict.code !== 'below-floor') return;
-    const record = verdict.record;
-    if (record === null || record.author !== this.options.self || record.deleted) return;
-    this.tryWriteOwn(record.kind, record.key, null, now);
-  }
-
   /** A peer has collected these slots: follows it where their authors are dead, and repeats what is its own. */
   private follow(slots: readonly CollectedSlot[], now: Millis): void {
     const { collected, repeat } = this.collection.follow(slots, now);
     this.forget(collected);
     for (const { record, floor } of repeat) {
       this.versions.climbAbove(floor);
-      this.tryWriteOwn(record.kind, record.key, record.value, now);
-    }
-  }
-
-  /** Nobody waits for the write: if the quota is full, peers go on to differ, and so will ask for it again. */
-  private tryWriteOwn(kind: string, key: string, value: Uint8Array | null, now: Millis): void {
-    try {
-      this.writeOwn(kind, key, value, now);
-    } catch (error) {
-      if (!(error instanceof Fault)) throw error;
+      this.repeats.record(record.kind, record.key, record.value, now);
     }
   }
 

@@ -3,6 +3,7 @@
 import type { MemberList } from './member-list.ts';
 import type { ClockFindings } from './membership/clock-offsets.ts';
 import type { Intake } from './replica/intake.ts';
+import type { RepeatStats, Repeats } from './replica/repeats.ts';
 import type { Replica } from './replica/replica.ts';
 import type { AntiEntropy, SyncStats } from './spread/antientropy.ts';
 import type { DeltaLatency, DeltaLatencyStats } from './spread/delta-latency.ts';
@@ -25,6 +26,8 @@ export interface GossipStats {
   /** By code. */
   readonly recordsRefused: ReadonlyMap<string, number>;
   readonly parkedDropped: number;
+  /** What this host said once more, since peers held otherwise. */
+  readonly repeats: Readonly<RepeatStats>;
 
   /** Whose clock is off, as far as answers to probes tell. */
   readonly clocks: ClockFindings;
@@ -51,6 +54,7 @@ export function gossipStats(
   sync: AntiEntropy,
   replica: Replica,
   latency: DeltaLatency,
+  repeats: Repeats,
 ): GossipStats {
   return {
     ...counters,
@@ -63,6 +67,7 @@ export function gossipStats(
     recordsStale: intake.stats.stale,
     recordsRefused: new Map(intake.stats.refused),
     parkedDropped: intake.parking.dropped,
+    repeats: { ...repeats.stats },
     parked: intake.parking.size,
     records: replica.size,
     recordBytes: replica.totalBytes,

@@ -64,6 +64,21 @@ export function gossipMetrics(
     [],
     () => single(core.knowledge.quarantine.total),
   );
+  add(
+    'counter',
+    'starling_repeats_total',
+    'What this host said once more because peers held otherwise, by what it was and what became of it.',
+    ['what', 'outcome'],
+    () => {
+      const { deletions, deletionsRefused, records, recordsRefused } = stats().repeats;
+      return [
+        { labels: { what: 'deletion', outcome: 'written' }, value: deletions },
+        { labels: { what: 'deletion', outcome: 'refused' }, value: deletionsRefused },
+        { labels: { what: 'record', outcome: 'written' }, value: records },
+        { labels: { what: 'record', outcome: 'refused' }, value: recordsRefused },
+      ];
+    },
+  );
   add('gauge', 'starling_replica_records', 'Slots in the replica, deletions included.', [], () =>
     single(stats().records),
   );

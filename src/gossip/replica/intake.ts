@@ -12,7 +12,7 @@ import { decodeRecord, isAuthentic } from './codec.ts';
 import { type HybridClock, isClockAhead } from './hlc.ts';
 import { Parking } from './parking.ts';
 import { type Record, type Scope, slotOf } from './record.ts';
-import { isEquivocation, othersSlack, type Replica } from './replica.ts';
+import { isEquivocation, type JoinOptions, othersSlack, type Replica } from './replica.ts';
 
 export type Verdict =
   | { readonly outcome: 'applied' | 'kept' | 'known' | 'stale'; readonly record: Record }
@@ -23,6 +23,9 @@ export type Verdict =
       readonly later: boolean;
       readonly record: Record | null;
     };
+
+/** How records came here: by a delta, whoever relayed it, from a peer of a session, or from a joiner or this host itself. */
+export type Way = 'delta' | 'offer' | { readonly peer: HostId };
 
 export interface IntakeStats {
   applied: number;
@@ -38,8 +41,14 @@ export interface IntakeStats {
  * here, so keys made up by the thousand displace nobody.
  */
 const maxRatedAuthors = 16_384;
-/** All authors of whom nothing is held, as far as their refusals are concerned. */
-const strangers = '';
+/**
+ * Who is charged for a record that was refused, where it is not its author: nothing is held of that one, so it may
+ * be any key. A relay of deltas cannot help it, a peer of a session can. What would admit its author is counted apart,
+ * so that records of made-up keys keep nobody from joining.
+ */
+const strangers = 'strangers';
+const newcomers = 'newcomers';
+const joiners = 'joiners';
 /**
  * Authentic records that are verified, then refused: the burst is for a replica to which an admission comes after
  * what it admits, the rate is what verifying costs three hundredths of a core.
@@ -59,7 +68,7 @@ export class Intake {
   private readonly onEquivocation: (author: HostId, slot: string) => void;
   private readonly reported = new Set<HostId>();
   private readonly rates: { readonly [scope in Scope]: Rates };
-  /** How often an author signs what it may not, as keys made up by the thousand do: together they are one. */
+  /** How often somebody signs, or passes on, what may not enter; see `chargedFor`. */
   private readonly refusals = new Rates(refusalRate, maxRatedAuthors);
   private readonly ownRates: { readonly [scope in Scope]: Rates };
 
@@ -91,10 +100,10 @@ export class Intake {
    * Takes in the records of one message one by one, so that a bad one costs no other. But no honest peer passes
    * a forgery on: what comes after one is not looked at, since each would cost a verification.
    */
-  acceptAll(records: readonly Uint8Array[], now: Millis): Verdict[] {
+  acceptAll(records: readonly Uint8Array[], now: Millis, way: Way = 'delta'): Verdict[] {
     const verdicts: Verdict[] = [];
     for (const bytes of records) {
-      const verdict = this.accept(bytes, now);
+      const verdict = this.accept(bytes, now, way);
       verdicts.push(verdict);
       if (isForged(verdict)) break;
     }
@@ -103,8 +112,8 @@ export class Intake {
   }
 
   /** Takes in one record, whoever passed it on. */
-  accept(bytes: Uint8Array, now: Millis): Verdict {
-    const verdict = this.consider(bytes, now);
+  accept(bytes: Uint8Array, now: Millis, way: Way = 'delta'): Verdict {
+    const verdict = this.consider(bytes, now, way);
     if (verdict.outcome === 'refused') {
       const { refused } = this.stats;
       refused.set(verdict.code, (refused.get(verdict.code) ?? 0) + 1);
@@ -114,10 +123,11 @@ export class Intake {
 
   /**
    * Whether a record written on this host may be made durable, and joined then. `Fault`, with nothing
-   * changed: `known-record`, `stale-record`, `quota-exceeded`, `rate-exceeded`. `ignoreFloor` for its own slots.
+   * changed: `known-record`, `stale-record`, `quota-exceeded`, `rate-exceeded`. `ignoreFloor` for its own slots;
+   * `slack` for how much of its share it may fill, all of it unless told.
    */
-  checkOwn(record: Record, now: Millis, options: { readonly ignoreFloor?: boolean } = {}): void {
-    const outcome = this.replica.preview(record, { ...options, slack: 1 });
+  checkOwn(record: Record, now: Millis, options: JoinOptions = {}): void {
+    const outcome = this.replica.preview(record, { slack: 1, ...options });
     if (outcome === 'quota-exceeded')
       throw new Fault('quota-exceeded', 'this author has as many records as the mesh allows one to have');
     if (outcome === 'known') throw new Fault('known-record', 'the slot holds this very record');
@@ -127,7 +137,7 @@ export class Intake {
       throw new Fault('rate-exceeded', 'this author writes faster than the mesh allows one to write');
   }
 
-  private consider(bytes: Uint8Array, now: Millis): Verdict {
+  private consider(bytes: Uint8Array, now: Millis, way: Way): Verdict {
     let record: Record;
     try {
       record = decodeRecord(bytes);
@@ -146,7 +156,7 @@ export class Intake {
     if (preview === 'stale' && !isNews) return { outcome: preview, record };
     if (this.parking.has(record)) return refuse(record, 'parked', true);
     // Before the signature, which is what costs; anti-entropy brings the record again.
-    const source = this.replica.knows(record.author) ? record.author : strangers;
+    const source = this.chargedFor(record, way);
     const isOverRate =
       !this.rates[record.scope].allows(record.author, now) || !this.refusals.allows(source, now);
     if (isOverRate) return refuse(record, 'rate-exceeded', true);
@@ -158,6 +168,14 @@ export class Intake {
     this.refusals.take(source, now);
     if (refusal.later) this.parking.add(record);
     return refuse(record, refusal.code, refusal.later);
+  }
+
+  /** Whose refusals a refusal of this record is counted among. */
+  private chargedFor(record: Record, way: Way): string {
+    if (way === 'offer') return joiners;
+    if (way !== 'delta') return `peer/${way.peer}`;
+    if (this.replica.knows(record.author)) return record.author;
+    return this.replica.foundationRank(record) === 1 ? newcomers : strangers;
   }
 
   private enter(record: Record, now: Millis): Verdict {

@@ -1,7 +1,10 @@
 /** Records that are forged, replayed, contradictory, from the future or without end. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { encodeJson, type Verify } from '../../../../src/core.ts';
+import { encodeJson, seededRandom, type Verify } from '../../../../src/core.ts';
+import { encodeFrame } from '../../../../src/gossip/framecodec.ts';
+import type { SyncFrame } from '../../../../src/gossip/frames.ts';
+import { Gossip } from '../../../../src/gossip/gossip.ts';
 import { defaultGossipParameters } from '../../../../src/gossip/parameters.ts';
 import type { Authority } from '../../../../src/gossip/port.ts';
 import { encodeRecord, type RecordFields } from '../../../../src/gossip/replica/codec.ts';
@@ -10,7 +13,7 @@ import { Intake } from '../../../../src/gossip/replica/intake.ts';
 import { defaultReplicaLimits, othersSlack, Replica } from '../../../../src/gossip/replica/replica.ts';
 import { encodeDelta } from '../../../../src/gossip/spread/dissemination.ts';
 import { Mesh, type MeshHost } from '../mesh.ts';
-import { makeRecord } from '../records.ts';
+import { idleSigner, makeRecord } from '../records.ts';
 
 const now = 1_800_000_000_000;
 
@@ -162,6 +165,85 @@ test('records of keys made up by the thousand cost a bounded number of verificat
   assert.equal(verified(), 4096 + 200);
   admitted.add(makeRecord({ author: 'carol' }).author);
   assert.equal(intake.accept(makeRecord({ author: 'carol' }).bytes, later + 5).outcome, 'applied');
+});
+
+/** Nobody is admitted but who is in `admitted`. */
+function closed(admitted: ReadonlySet<string>): Authority {
+  return {
+    judge: ({ author }) => (admitted.has(author) ? null : { code: 'not-admitted', later: true }),
+  };
+}
+
+test('records of made-up keys keep nobody who joins from being heard of', () => {
+  const joiner = makeRecord({ author: 'joiner', kind: 'admission', key: '' });
+  const { intake, verified } = intakeOf({ authority: closed(new Set([joiner.author])) });
+  for (let i = 0; i < 10_000; i++) intake.accept(makeRecord({ author: `nobody ${i}` }).bytes, now);
+  assert.equal(intake.accept(joiner.bytes, now).outcome, 'applied');
+  assert.equal(verified(), 4096 + 1);
+});
+
+test('admissions of made-up keys by the thousand keep none out that a joiner hands over, or an honest peer holds', () => {
+  const [asks, synced] = ['asks', 'synced'].map((author) =>
+    makeRecord({ author, kind: 'admission', key: '' }),
+  );
+  const { intake, verified } = intakeOf({ authority: closed(new Set([asks!.author, synced!.author])) });
+  for (let i = 0; i < 10_000; i++)
+    intake.accept(makeRecord({ author: `nobody ${i}`, kind: 'admission', key: '' }).bytes, now);
+  assert.equal(verified(), 4096);
+  assert.equal(intake.accept(asks!.bytes, now, 'offer').outcome, 'applied');
+  assert.equal(intake.accept(synced!.bytes, now, { peer: 'honest' }).outcome, 'applied');
+});
+
+test('a peer that passes made-up keys on in sessions uses up its own allowance, and no other peer’s', () => {
+  const admitted = ['one', 'two', 'three'].map((author) => makeRecord({ author }));
+  const { intake, verified } = intakeOf({ authority: closed(new Set(admitted.map(({ author }) => author))) });
+  const [first, second, third] = admitted;
+  for (let i = 0; i < 10_000; i++)
+    intake.accept(makeRecord({ author: `nobody ${i}` }).bytes, now, { peer: 'liar' });
+  assert.equal(verified(), 4096);
+  assert.equal(intake.accept(first!.bytes, now, { peer: 'liar' }).outcome, 'refused');
+  assert.equal(intake.accept(first!.bytes, now, { peer: 'honest' }).outcome, 'applied');
+  assert.equal(intake.accept(second!.bytes, now).outcome, 'applied');
+  assert.equal(intake.accept(third!.bytes, now + 10, { peer: 'liar' }).outcome, 'applied', 'at its rate');
+});
+
+test('what a known author may not sign is charged to the peer that replays it in sessions, not to the author', () => {
+  const authority: Authority = {
+    judge: ({ scope }) => (scope === 'policy' ? { code: 'operator-expired', later: false } : null),
+  };
+  const { intake } = intakeOf({ authority });
+  intake.accept(makeRecord({}).bytes, now);
+  for (let i = 0; i < 10_000; i++)
+    intake.accept(makeRecord({ scope: 'policy', kind: 'config-entry', key: `${i}` }).bytes, now, {
+      peer: 'liar',
+    });
+  assert.equal(intake.accept(makeRecord({ version: 2 }).bytes, now).outcome, 'applied');
+});
+
+test('sessions charge the peer that they are with', () => {
+  const admitted = new Set([idleSigner('self').publicKey, makeRecord({ author: 'carol' }).author]);
+  const gossip = new Gossip({
+    self: idleSigner('self').publicKey,
+    signer: idleSigner('self'),
+    verify: () => true,
+    authority: closed(admitted),
+    random: seededRandom(1),
+    epoch: 1,
+  });
+  const say = (from: string, frame: SyncFrame) =>
+    gossip.step({ type: 'frame', from, bytes: encodeFrame(frame) }, now);
+  const [liar, honest] = ['a'.repeat(64), 'b'.repeat(64)];
+  for (const from of [liar!, honest!]) say(from, { type: 'sync-open', session: 1, buckets: null });
+  for (let i = 0; i < 50; i++) {
+    const records = Array.from({ length: 100 }, (_, n) => makeRecord({ author: `nobody ${i} ${n}` }).bytes);
+    say(liar!, { type: 'sync-records', session: 1, last: false, records });
+  }
+  assert.ok(gossip.stats().recordsRefused.get('rate-exceeded')! > 0);
+  const carol = makeRecord({ author: 'carol' });
+  say(liar!, { type: 'sync-records', session: 1, last: false, records: [carol.bytes] });
+  assert.equal(gossip.replica.size, 0);
+  say(honest!, { type: 'sync-records', session: 1, last: false, records: [carol.bytes] });
+  assert.equal(gossip.replica.size, 1);
 });
 
 test('an admitted author that signs what it may not is heard at a rate, then not verified', () => {
