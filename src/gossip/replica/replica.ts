@@ -74,6 +74,8 @@ export const defaultReplicaLimits: ReplicaLimits = {
     host: { down: forEver, gone: weekMs },
     // Whether it meant to go: who was away meanwhile has to know that, too.
     lifecycle: { down: forEver, gone: forEver },
+    // Which root its certificates need, and those that it had signed for keys of others: none lasts longer.
+    'trust-ack': { down: weekMs, gone: weekMs },
   },
 };
 

@@ -2,7 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SignedChain } from '../../../../src/agent/ca/ca-port.ts';
+import { TRUST_ACK } from '../../../../src/agent/kinds.ts';
+import { defaultReplicaLimits } from '../../../../src/gossip/replica/replica.ts';
 import { standardPolicy } from '../../../../src/trust/epoch/policy.ts';
+import { maxTtlMs } from '../../../../src/trust/issuance/leaf-rules.ts';
 import { createCsr } from '../../../../src/trust/x509/csr.ts';
 import { dnsNamesOf, formatSpiffeId } from '../../../../src/trust/x509/spiffe.ts';
 import { Flock, type FlockHost, genesis, operator } from '../../../support/flock.ts';
@@ -85,6 +88,11 @@ test('it stays though its host died right after it had the key certified', () =>
   flock.run(5 * minute);
   assert.deepEqual(rootsOf(first), ['g0 retired', 'g1 old', 'g2 active']);
   assert.deepEqual(waitedFor(first), ['host-3']);
+});
+
+test('what a dead host said of its certificates is kept as long as the longest of them lasts', () => {
+  const { down, gone } = defaultReplicaLimits.lastingKinds[TRUST_ACK]!;
+  assert.ok(down >= maxTtlMs && gone >= maxTtlMs);
 });
 
 test('a host that left has a minute to come back with its own certificates, and to believe another root', () => {
