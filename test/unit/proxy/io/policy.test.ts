@@ -119,6 +119,30 @@ test('a tunnel is cut once permissions do not let in what asked for it, and stay
   await closed;
 });
 
+test('an upgrade under way when permissions change does not become a tunnel beside them', async (t) => {
+  let asked: (answer: () => void) => void = () => {};
+  const request = new Promise<() => void>((resolve) => {
+    asked = resolve;
+  });
+  const app = await startTcpApp(t, (socket) =>
+    socket.once('data', () =>
+      asked(() =>
+        socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'),
+      ),
+    ),
+  );
+  const mesh = await startMesh(t, [app]);
+  const upgrade = 'GET /chat HTTP/1.1\r\nHost: api\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
+  const socket = connect(mesh.port, '127.0.0.1');
+  t.after(() => socket.destroy());
+  socket.write(upgrade);
+  const switchProtocols = await request;
+  const services = [inboundService('api', [app], permissions({ action: 'allow', match: prefix('/files') }))];
+  await mesh.callee.apply({ ...mesh.calleeConfig, inbound: { ...mesh.calleeConfig.inbound, services } });
+  switchProtocols();
+  assert.match(String((await once(socket, 'data'))[0]), /^HTTP\/1.1 502 /);
+});
+
 test('a rate that is reached is answered with 429 and a time to come again', async (t) => {
   const app = await named(t, 'api');
   const rateLimits = { instance: { requestsPerSecond: 0.1, burst: 2 }, routes: [], callers: [] };
