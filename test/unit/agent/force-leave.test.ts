@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { forcedDeparture } from '../../../src/agent/catalog/member-status.ts';
 import { diagnose } from '../../../src/agent/diagnosis.ts';
-import { shortId } from '../../../src/agent/kinds.ts';
+import { ADMISSION, HOST, LIFECYCLE, shortId } from '../../../src/agent/kinds.ts';
 import type { ForcedLeave } from '../../../src/agent/port.ts';
-import { ed25519Signer, encodeJson, type Signer } from '../../../src/core.ts';
+import { ed25519Signer, encodeJson, parseJson, type Signer } from '../../../src/core.ts';
 import { encodeRecord } from '../../../src/gossip/replica/codec.ts';
 import { departureKind } from '../../../src/gossip/replica/lifecycle.ts';
+import { slotOf } from '../../../src/gossip/replica/record.ts';
+import { defaultReplicaLimits } from '../../../src/gossip/replica/replica.ts';
 import { encodeDelta } from '../../../src/gossip/spread/dissemination.ts';
 import { Flock, type FlockHost, operator, signerOf } from '../../support/flock.ts';
 import { well } from '../../support/shell-facts.ts';
@@ -50,13 +52,23 @@ test('the word outlives the agents that heard it', () => {
   assert.equal(stateAt(second, third), 'left');
 });
 
-test('a host that lives on is soon alive again for everybody', () => {
+test('where a host is and whether it left are of kinds that are kept beyond its day of grace', () => {
+  for (const kind of [ADMISSION, HOST, LIFECYCLE])
+    assert.equal(defaultReplicaLimits.lastingKinds[kind]?.down, Number.POSITIVE_INFINITY, kind);
+});
+
+test('a host that lives on is soon alive again for everybody, and has said so in writing', () => {
   const { flock, first, second, third } = three();
   const before = first.core.catalog.host(third.id)!.incarnation;
   force(first, third);
   flock.run(5000);
   assert.deepEqual([stateAt(first, third), stateAt(second, third)], ['alive', 'alive']);
-  assert.ok(first.core.catalog.host(third.id)!.incarnation > before);
+  const { incarnation } = first.core.catalog.host(third.id)!;
+  assert.ok(incarnation > before);
+  const said = first.core.gossip.replica.get(
+    slotOf({ scope: 'host', author: third.id, kind: LIFECYCLE, key: '' }),
+  );
+  assert.deepEqual(parseJson(said!.value), { state: 'active', incarnation });
 });
 
 test('nobody but an operator can say it, and of strangers and of the agent itself it is not taken', () => {
