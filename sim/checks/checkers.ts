@@ -29,7 +29,7 @@ export class Checkers {
   private readonly verify: Verify;
   /** `observer subject` -> since when it is held down although healthy and reachable. */
   private readonly heldDownSince = new Map<number, number>();
-  /** The dead that an observer has found down, and since when it holds them otherwise again; null while it does not. */
+  /** Whom an observer has found down or knows nothing of, and since when it holds them otherwise; null while it does not. */
   private readonly misled = new Map<number, number | null>();
   private readonly growth: Growth;
   private readonly authentic = new WeakSet<Record>();
@@ -124,9 +124,12 @@ export class Checkers {
     for (const subject of this.flock.hosts) {
       if (subject === observer || subject.state === 'waiting' || subject.state === 'joining') continue;
       const state = observer.agent!.member(subject.id)?.state;
-      if (state === undefined) continue;
-      const since = Math.max(networkChangedAt, observer.since, subject.since);
       const pair = observer.number * 65_536 + subject.number;
+      if (state === undefined) {
+        this.misled.set(pair, null);
+        continue;
+      }
+      const since = Math.max(networkChangedAt, observer.since, subject.since);
       const isGone = state === 'down' || state === 'left';
       // Behind a partition there are many to be found down, one by one: no bound is promised there.
       if (subject.state === 'dead' && !isGone && !this.flock.isPartitioned) {
@@ -155,8 +158,8 @@ export class Checkers {
   }
 
   /**
-   * When the observer took for alive again whom it had found down: one who had not heard a last word of the dead's
-   * believes it when it is replayed, for it is signed, and finds it down a second time. Never is `-Infinity`.
+   * When the observer took for alive whom it had not known, or had found down: one who had not heard a last word of the
+   * dead's believes it when it is replayed, for it is signed, and finds it down a second time. Never is `-Infinity`.
    */
   private misledAt(pair: number): number {
     const held = this.misled.get(pair);
