@@ -138,11 +138,12 @@ export class BalancedEndpoint {
 
   /**
    * For a connection that carries bytes: the server has shown that it serves it, which is all the success there is
-   * to see for perhaps hours. How it ends then says nothing: `leave` follows instead of `end`.
+   * to see for perhaps hours. How it ends then says nothing: `leave` follows instead of `end`. `latencyMs` is how
+   * long it took to say so.
    */
-  reached(now: Millis, startedAt: Millis): void {
+  reached(now: Millis, startedAt: Millis, latencyMs: number = notMeasured): void {
     this.failuresInRow = 0;
-    this.forgive();
+    this.learn(now, 'ok', latencyMs);
     this.listener?.reached(this, now, startedAt);
   }
 

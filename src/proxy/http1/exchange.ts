@@ -275,18 +275,18 @@ export class Exchange implements Asker {
   /** The server agreed to another protocol: from here on bytes go through as they are. */
   becomeTunnel(response: Buffer, upstream: Transport): void {
     const { client } = this;
-    this.tries.upstream = null;
+    const agreedAt = this.context.now();
+    this.tries.reached(agreedAt, agreedAt - this.clock.triedAt);
     this.status = 101;
-    this.clock.answeredAt = this.context.now();
+    this.clock.answeredAt = agreedAt;
     this.clock.stop();
     client.deadlineMs = Infinity;
     client.transport.write(response, 0, response.length);
-    const tunnel = new Relay(client.transport, upstream, this.account.counter!, (end) => {
-      const now = this.context.now();
-      this.letGo(now, end === 'reset' ? 'failed' : 'ok');
+    const tunnel = new Relay(client.transport, upstream, this.account.counter!, () => {
+      this.tries.leave();
       this.account.requestBytes += tunnel.sentBytes;
       this.account.responseBytes += response.length + tunnel.receivedBytes;
-      this.conclude(now, 101, null, null);
+      this.conclude(this.context.now(), 101, null, null);
       client.tunnelEnded();
     });
     tunnel.endWhenIdle(this.target!.streamIdleMs, this.context);

@@ -129,6 +129,20 @@ export class Tries implements Hedging {
     endpoint.end(now, outcome, tookMs);
   }
 
+  /** The server agreed to carry bytes, which is all the success there is to see; `leave` follows instead of `end`. */
+  reached(now: Millis, tookMs: number): void {
+    this.settle();
+    this.upstream = null;
+    this.endpoint?.reached(now, this.clock.triedAt, tookMs);
+  }
+
+  /** What `reached` was told of is over. */
+  leave(): void {
+    this.endpoint?.leave();
+    this.endpoint = null;
+    this.group = null;
+  }
+
   /** Whether policy rather asks again than to pass this answer on; then `goOn` follows. */
   declines(bytes: Buffer, head: ResponseHead): boolean {
     const { retry } = this;

@@ -15,6 +15,8 @@ const get = 'GET / HTTP/1.1\r\nHost: api\r\nX-Request-Id: r\r\n\r\n';
 const post = 'POST / HTTP/1.1\r\nHost: api\r\nX-Request-Id: r\r\nContent-Length: 5\r\n\r\nhello';
 const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 const unavailable = 'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n';
+const upgrade = 'GET / HTTP/1.1\r\nHost: api\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n';
+const switching = 'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n';
 const timedOut = /^HTTP\/1\.1 504 [\s\S]*x-starling-reason: timeout\r\n/;
 
 function timeouts(more: Partial<TimeoutPolicy>): Pick<HttpRoute, 'timeouts'> {
@@ -142,13 +144,42 @@ test('a long answer and a tunnel are not watched as closely as what led to them'
   engine.pass(defaultIdleMs);
   assert.equal(client.end, 'destroy', 'yet it is cut when it is idle');
   const upgraded = engine.accept(timeouts({ requestMs: 100 })).client;
-  upgraded.receive('GET / HTTP/1.1\r\nHost: api\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n');
-  engine.server.receive(
-    'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n',
-  );
+  upgraded.receive(upgrade);
+  engine.server.receive(switching);
   engine.pass(1000);
   assert.equal(upgraded.end, null);
   assert.equal(engine.context.promptDeadlines.size, 0);
+});
+
+test('a server that agreed to a tunnel has served it, however that ends', () => {
+  const engine = new TestEngine();
+  const breaker = {
+    errorPercent: 50,
+    minimumRequests: 2,
+    windowMs: 10_000,
+    openMs: 1000,
+    halfOpenRequests: 1,
+  };
+  engine.group.configure(defaultBalance, { ...defaultUpstream, breaker }, noLocality);
+  const openTunnel = (): MemoryTransport => {
+    const { client } = engine.accept();
+    client.receive(upgrade);
+    engine.server.receive(switching);
+    return engine.server;
+  };
+  const snapshot = () => engine.group.snapshot(engine.nowMs);
+  for (const server of Array.from({ length: 5 }, openTunnel)) server.break('reset');
+  assert.deepEqual([snapshot().breaker!.state, snapshot().inUse.requests], ['closed', 0]);
+  // Nor has it anything to say about what came to be known after it was agreed to.
+  const old = openTunnel();
+  for (let i = 0; i < 6; i++) {
+    engine.accept().client.receive(post);
+    engine.server.receive(unavailable);
+  }
+  assert.equal(snapshot().breaker!.state, 'open');
+  engine.pass(1000);
+  old.break('reset');
+  assert.deepEqual([snapshot().breaker!.state, snapshot().inUse.requests], ['half-open', 0]);
 });
 
 test('policy has what it names tried again, so often and no more, whatever the method', () => {
@@ -444,6 +475,18 @@ test('a request whose server is silent is sent to another one beside it, and the
     assert.deepEqual([first!.end, second!.end], winner === 0 ? [null, 'destroy'] : ['destroy', null]);
     client.receive(get);
   }
+});
+
+test('a server that agrees to a tunnel while another was asked beside it has the client alone', () => {
+  const engine = new TestEngine(['one', 'two']);
+  const { client } = engine.accept(hedge(100));
+  client.receive(upgrade);
+  engine.pass(100);
+  const [first, second] = engine.dialed.map(({ transport }) => transport);
+  first!.receive(switching);
+  assert.deepEqual([first!.end, second!.end], [null, 'destroy']);
+  first!.receive('here');
+  assert.match(client.take(), /here$/);
 });
 
 test('when either of two tries breaks, the other one is waited for', () => {
