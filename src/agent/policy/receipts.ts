@@ -15,10 +15,12 @@ import { noPolicyRevision, type Policies } from './policy.ts';
 /** From one receipt of a host to its next, at least. */
 const leastPauseMs = 500;
 /**
- * All hosts take a write on within a moment, and tell of it at random times within so much for each of them: some 25
- * receipts a second, however large the mesh, and a small one has them all at once.
+ * All hosts take a write on within a moment, and tell of it at random times within so much for each of them that is
+ * here: some 25 receipts a second, and a small mesh has them all at once.
  */
 const spreadMsPerHost = 40;
+/** Whoever waits for all of them gives up after ten seconds, so a mesh of hundreds tells faster. */
+const maxSpreadMs = 5000;
 /** Revisions that are told apart; of hosts that are further behind is said that they are behind. */
 const maxKnown = 1024;
 
@@ -105,7 +107,8 @@ export class Receipts {
   }
 
   private spreadMs(): Millis {
-    return this.random.next() * spreadMsPerHost * this.catalog.presentHosts().length;
+    const here = this.catalog.presentHosts().filter(({ state }) => state !== 'down').length;
+    return this.random.next() * Math.min(spreadMsPerHost * here, maxSpreadMs);
   }
 
   nextWake(): Millis | null {

@@ -1,7 +1,10 @@
 /** Whether a write holds everywhere: what proxies have taken on, and what their agents tell of it. */
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
+import { Command } from 'commander';
 import { Catalog } from '../../../../src/agent/catalog/catalog.ts';
+import { parseDuration } from '../../../../src/agent/consul/duration.ts';
+import { addConfigCommands } from '../../../../src/agent/io/cli/config-commands.ts';
 import { CONFIG_ENTRY, HOST, POLICY_RECEIPT } from '../../../../src/agent/kinds.ts';
 import { noPolicyRevision, Policies } from '../../../../src/agent/policy/policy.ts';
 import { policyReceiptOf, Receipts } from '../../../../src/agent/policy/receipts.ts';
@@ -93,30 +96,55 @@ test('a host tells what its proxy serves by, not what it was only given, and not
   assert.equal(receipts.nextWake(), null);
 });
 
-test('the hosts of a large mesh that take a write on at once tell of it one after the other', () => {
-  const hosts = 1000;
-  for (let n = 3; n < hosts; n++)
-    catalog.record(n.toString(16).padStart(64, '0'), HOST, '', hostValue(`host-${n}`, '10.0.0.1'));
+/** `hosts` of them in all. */
+function enlarge(hosts: number, now: MemberState): void {
+  for (let n = catalog.allHosts().length; n < hosts; n++) {
+    const id = n.toString(16).padStart(64, '0');
+    catalog.record(id, HOST, '', hostValue(`host-${n}`, '10.0.0.1'));
+    state(id, now);
+  }
+}
+
+/** When so many hosts tell what all of them took on, now and again after a rest: milliseconds. */
+function toldAfterMs(hosts: number): number[][] {
   write('service-defaults/a', 1);
   const all = Array.from({ length: hosts }, (_, seed) => new Receipts(policies, catalog, seededRandom(seed)));
-  let now = 1_000_000;
-  for (let round = 1; round <= 2; round++) {
+  return [1_000_000, 5_000_000].map((now, round) => {
+    write('service-defaults/a', round + 2);
     for (const one of all) one.compiled(null, now);
     const dueMs = all.map((one) => one.nextWake()! - now);
-    assert.ok(Math.max(...dueMs) <= hosts * 40, 'and nobody waits for longer than that');
+    for (const one of all) assert.equal(one.wake(now + 40 * hosts).length, 1);
+    return dueMs;
+  });
+}
+
+test('the hosts of a mesh that take a write on at once tell of it one after the other', () => {
+  const hosts = 120;
+  enlarge(hosts, 'alive');
+  for (const dueMs of toldAfterMs(hosts)) {
     const perSecond = new Map<number, number>();
-    for (const ms of dueMs) {
-      const second = Math.floor(ms / 1000);
-      perSecond.set(second, (perSecond.get(second) ?? 0) + 1);
-    }
+    for (const ms of dueMs)
+      perSecond.set(Math.floor(ms / 1000), (perSecond.get(Math.floor(ms / 1000)) ?? 0) + 1);
     const most = Math.max(...perSecond.values());
-    assert.ok(most < 50, `${most} receipts in one second of round ${round}`);
-    now += hosts * 40;
-    for (const one of all) assert.equal(one.wake(now).length, 1);
-    // After a rest, as before.
-    now += 3_600_000;
-    write('service-defaults/a', round + 1);
+    assert.ok(most < 50, `${most} receipts in one second`);
   }
+});
+
+test('hosts that are down, which are waited for without end, hold up nobody’s receipt', () => {
+  enlarge(100, 'down');
+  write('service-defaults/a', 1);
+  receipts.compiled(null, 1_000_000);
+  assert.equal(receipts.nextWake(), 1_000_000 + 3 * 40);
+});
+
+test('also in a mesh of a thousand all have told well before `apply --wait` gives up', () => {
+  enlarge(1000, 'alive');
+  const program = new Command();
+  addConfigCommands(program);
+  const apply = program.commands.find((command) => command.name() === 'apply');
+  const { timeout } = apply!.opts<{ timeout: string }>();
+  for (const dueMs of toldAfterMs(1000))
+    assert.ok(Math.max(...dueMs) <= parseDuration(timeout, 'timeout') / 2);
 });
 
 test('a policy that changes nothing for the data plane waits for the change before it', () => {
