@@ -116,11 +116,12 @@ export class Collection {
     const deadFloors = new Map<HostId, number>();
     const repeat: { record: Record; floor: number }[] = [];
     const isCutOff = this.isCutOff(now);
+    const deathOf = (author: HostId) => {
+      const death = this.deathOf(author);
+      return !isCutOff && death !== null && death.since + followAfterMs <= now ? death : null;
+    };
     for (const { slot, floor } of slots) {
-      const dropped = this.replica.surrender(slot, floor, (author) => {
-        const death = this.deathOf(author);
-        return !isCutOff && death !== null && death.since + followAfterMs <= now ? death : null;
-      });
+      const dropped = this.replica.surrender(slot, floor, deathOf, now);
       records.push(...dropped.records);
       for (const [author, version] of dropped.deadFloors) deadFloors.set(author, version);
       for (const record of this.replica.versionsNamed(slot))

@@ -38,12 +38,16 @@ export interface ReplicaLimits {
   readonly tombstoneKeepMs: Millis;
   /** How long a dead host's records are kept. */
   readonly deadGraceMs: Millis;
-  /**
-   * Kinds whose one record, key '', is kept longer than that, by whether its author may be back or is gone for
-   * good. For ever is bounded by the hosts ever admitted.
-   */
-  readonly lastingKinds: { readonly [kind: string]: { readonly down: Millis; readonly gone: Millis } };
+  /** Kinds whose one record, key '', is kept longer than that. */
+  readonly lastingKinds: { readonly [kind: string]: Lasting };
 }
+
+/**
+ * How long a record outlives its author. From the death on, by whether the author may be back or is gone for good;
+ * for ever is bounded by the hosts ever admitted. Or from when it was said: all replicas count that alike, so none
+ * needs to believe another that it is over.
+ */
+export type Lasting = { readonly down: Millis; readonly gone: Millis } | { readonly said: Millis };
 
 /** Of an author that is not here. */
 export interface Death {
@@ -53,7 +57,7 @@ export interface Death {
 }
 
 const forEver = Number.POSITIVE_INFINITY;
-const weekMs = 7 * 24 * 3_600_000;
+const dayMs = 24 * 3_600_000;
 
 /** Without a record of this kind no other of its author is let in. */
 const admittingKind = 'admission';
@@ -71,11 +75,12 @@ export const defaultReplicaLimits: ReplicaLimits = {
     // It uses up a token, and says whose key may come back.
     [admittingKind]: { down: forEver, gone: forEver },
     // Where it is, so that it is looked for until it says itself, or an operator, that it is gone.
-    host: { down: forEver, gone: weekMs },
+    host: { down: forEver, gone: 7 * dayMs },
     // Whether it meant to go: who was away meanwhile has to know that, too.
     lifecycle: { down: forEver, gone: forEver },
-    // Which root its certificates need, and those that it had signed for keys of others: none lasts longer.
-    'trust-ack': { down: weekMs, gone: weekMs },
+    // Which root its certificates need, and those that it had signed for keys of others: none lasts for more than a
+    // week, of which is told rounded up by half a life at the most.
+    'trust-ack': { said: 11 * dayMs },
   },
 };
 
@@ -410,7 +415,7 @@ export class Replica {
       if (death === null || death.since + this.limits.deadGraceMs > now) continue;
       for (const entry of entries) {
         if (expired.length >= limit) break;
-        if (death.since + this.keptMs(entry.record, death) <= now) expired.push(entry);
+        if (this.keptUntil(entry.record, death) <= now) expired.push(entry);
       }
     }
     return this.discard(expired, 'deadFloors');
@@ -431,25 +436,44 @@ export class Replica {
     return expired;
   }
 
-  /** How long a record outlives its dead author. */
-  private keptMs({ kind, key }: Record, { isGone }: Death): Millis {
-    const { lastingKinds, deadGraceMs } = this.limits;
-    const lasting = key === '' && Object.hasOwn(lastingKinds, kind) ? lastingKinds[kind] : undefined;
-    return Math.max(deadGraceMs, (isGone ? lasting?.gone : lasting?.down) ?? 0);
+  private lastingOf({ kind, key }: Record): Lasting | undefined {
+    const { lastingKinds } = this.limits;
+    return key === '' && Object.hasOwn(lastingKinds, kind) ? lastingKinds[kind] : undefined;
+  }
+
+  private keptUntil(record: Record, { since, isGone }: Death): Millis {
+    const lasting = this.lastingOf(record);
+    const graceEnds = since + this.limits.deadGraceMs;
+    if (lasting === undefined) return graceEnds;
+    if ('said' in lasting) return Math.max(graceEnds, hlcMillis(record.hlc) + lasting.said);
+    return Math.max(graceEnds, since + (isGone ? lasting.gone : lasting.down));
+  }
+
+  /** Whether a peer's word is enough to forget what a dead author said. */
+  private mayBelieve(record: Record, { isGone }: Death, now: Millis): boolean {
+    const lasting = this.lastingOf(record);
+    if (lasting === undefined) return true;
+    if ('said' in lasting) return hlcMillis(record.hlc) + lasting.said <= now;
+    return (isGone ? lasting.gone : lasting.down) !== forEver;
   }
 
   /**
    * A peer has collected the slot of this name, up to version `floor`: follows it if its author is dead, as
    * `deathOf` says, so that replicas that count the days differently do not differ for days. What is kept
-   * for ever stays, whoever says what.
+   * for ever, or ends by its own time, stays, whoever says what.
    */
-  surrender(slotDigest: Digest, floor: number, deathOf: (author: HostId) => Death | null): Collected {
+  surrender(
+    slotDigest: Digest,
+    floor: number,
+    deathOf: (author: HostId) => Death | null,
+    now: Millis,
+  ): Collected {
     const dropped: Entry[] = [];
     for (const entry of this.table.named(slotDigest)) {
       const { record } = entry;
       if (record.scope !== 'host' || record.version > floor) continue;
       const death = deathOf(record.author);
-      if (death !== null && this.keptMs(record, death) !== forEver) dropped.push(entry);
+      if (death !== null && this.mayBelieve(record, death, now)) dropped.push(entry);
     }
     return this.discard(dropped, 'deadFloors');
   }

@@ -53,8 +53,10 @@ test('the word outlives the agents that heard it', () => {
 });
 
 test('where a host is and whether it left are of kinds that are kept beyond its day of grace', () => {
-  for (const kind of [ADMISSION, HOST, LIFECYCLE])
-    assert.equal(defaultReplicaLimits.lastingKinds[kind]?.down, Number.POSITIVE_INFINITY, kind);
+  for (const kind of [ADMISSION, HOST, LIFECYCLE]) {
+    const lasting = defaultReplicaLimits.lastingKinds[kind];
+    assert.ok(lasting !== undefined && 'down' in lasting && lasting.down === Number.POSITIVE_INFINITY, kind);
+  }
 });
 
 test('a host that lives on is soon alive again for everybody, and has said so in writing', () => {

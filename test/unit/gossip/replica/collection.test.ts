@@ -100,6 +100,27 @@ test('where a host was is kept while it is down, and for a week after it left or
   assert.deepEqual([only?.at, only?.records, later], [start + 7 * 24 * hour, [expelled], []]);
 });
 
+test('what a dead host said of its certificates ends by when it said so, not by a peer’s word', () => {
+  const lastingMs = 11 * 24 * hour;
+  const ackOf = (author: string, saidAgoMs: Millis) =>
+    makeRecord({ author, kind: 'trust-ack', key: '', hlc: (start - saidAgoMs) * 1024 });
+  const [fresh, old] = [ackOf('left', hour), ackOf('down', lastingMs)];
+  const states = { down: 'down', left: 'left', live: 'alive', other: 'alive' } as const;
+  const { collection, run, slots } = collectionOf(states, [fresh, old]);
+  const told = slots(fresh, old);
+  assert.deepEqual(collection.follow(told, start + followAfterMs).collected.records, [old]);
+  assert.deepEqual(run(start + lastingMs - hour - 1), []);
+  assert.deepEqual(collection.follow(told, start + lastingMs - hour - 1).collected.records, []);
+  const [only] = run(start + 1000 * hour);
+  assert.deepEqual([only?.at, only?.records], [start + lastingMs - hour, [fresh]]);
+});
+
+test('an old word on certificates is kept as long as anything of the dead', () => {
+  const old = makeRecord({ author: 'down', kind: 'trust-ack', key: '', hlc: 1024 });
+  const [only] = collectionOf({ down: 'down', live: 'alive' }, [old]).run(start + 1000 * hour);
+  assert.deepEqual([only?.at, only?.records], [start + 24 * hour, [old]]);
+});
+
 test('a peer that has collected a host is followed once the host has been dead here for an hour', () => {
   const [dead, alive] = [service('down'), service('alive')];
   const { replica, collection, slots } = collectionOf({ down: 'down', alive: 'alive' }, [dead, alive]);

@@ -213,7 +213,7 @@ test('a peer that has collected a slot is followed as far as it went, but never 
   const policy = makeRecord({ scope: 'policy', kind: 'config-entry', key: 'a' });
   const replica = replicaOf(admission!, host!, service!, policy);
   const surrender = (record: Record, floor: number, deathOf: () => Death | null = gone) =>
-    replica.surrender(replica.slotDigest(slotOf(record)), floor, deathOf).records;
+    replica.surrender(replica.slotDigest(slotOf(record)), floor, deathOf, 0).records;
   assert.deepEqual(surrender(service!, 2), []);
   assert.deepEqual(
     surrender(service!, 3, () => null),
