@@ -45,8 +45,11 @@ export interface Transport {
   resume(): void;
   /** Ends this side in order, after everything written; the other side may go on sending. */
   finish(): void;
-  /** Gives the connection up in order: what was written still leaves, what comes is dropped, nothing is told. */
-  close(): void;
+  /**
+   * Gives the connection up in order: what was written still leaves, what comes is dropped, nothing is told. A peer
+   * that is at fault has but a moment to take what was written.
+   */
+  close(isAtFault?: boolean): void;
   /** Cuts both directions so that the peer sees a break, not an end. Nothing is told after it. */
   destroy(): void;
   /**

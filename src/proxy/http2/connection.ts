@@ -332,11 +332,11 @@ export abstract class Http2Connection implements TransportOwner, FrameHandler, T
     this.end('reset', problem);
   }
 
-  /** Ends everything; what was written still leaves. */
+  /** Ends everything; what was written still leaves. `problem` says what the peer did wrong, if it did. */
   protected end(reason: CloseReason, problem: string | null): void {
     if (this.over) return;
     this.finishOver(reason, problem);
-    this.transport.close();
+    this.transport.close(problem !== null);
   }
 
   private finishOver(reason: CloseReason, problem: string | null): void {

@@ -56,6 +56,8 @@ export class SocketTransport implements Transport, Timed {
   /** Of a connection that was given up: what the kernel had not taken when it was looked at last. */
   private unsentBytes = 0;
   private queuedBytes = 0;
+  /** Of one whose peer is at fault: it is not waited for. */
+  private isHurried = false;
 
   /** `established` is false while a connect is under way; then `watchConnect` says for how long. */
   constructor(socket: Socket, context: EngineContext, established: boolean) {
@@ -184,10 +186,12 @@ export class SocketTransport implements Transport, Timed {
     this.socket.end();
     if (this.unsentBytes > 0) this.deadlineMs = this.context.now() + lingerMs;
     this.unsentBytes = 0;
+    this.queuedBytes = 0;
   }
 
-  close(): void {
+  close(isAtFault = false): void {
     this.owner = nobody;
+    this.isHurried = isAtFault;
     this.finish();
     if (this.socket.destroyed) return;
     // The peer may be in the middle of sending: closing at once would reset the connection under the answer.
@@ -200,7 +204,8 @@ export class SocketTransport implements Transport, Timed {
   private watchLeaving(now: Millis): void {
     this.unsentBytes = this.socket.writableLength;
     this.queuedBytes = queuedIn(this.socket);
-    this.deadlineMs = now + (this.established && this.unsentBytes > 0 ? idleDownstreamMs : lingerMs);
+    const isAwaited = this.established && !this.isHurried && this.unsentBytes > 0;
+    this.deadlineMs = now + (isAwaited ? idleDownstreamMs : lingerMs);
   }
 
   /** Whether it was given up with something to send that the kernel has not taken yet. */
@@ -234,7 +239,7 @@ export class SocketTransport implements Transport, Timed {
   onDeadline(now: Millis): void {
     const { socket, unsentBytes } = this;
     const isTaken = socket.writableLength < unsentBytes || queuedIn(socket) < this.queuedBytes;
-    if (this.established && isTaken) {
+    if (this.established && !this.isHurried && isTaken) {
       this.watchLeaving(now);
       return;
     }

@@ -7,6 +7,7 @@ import { setTimeout } from 'node:timers/promises';
 import { seededRandom } from '../../../../src/core.ts';
 import { Deadlines } from '../../../../src/proxy/deadlines.ts';
 import { idleDownstreamMs, lingerMs } from '../../../../src/proxy/engine.ts';
+import { Http2ServerSession } from '../../../../src/proxy/http2/server-session.ts';
 import { SocketTransport } from '../../../../src/proxy/io/socket.ts';
 import { highWaterBytes } from '../../../../src/proxy/transport.ts';
 import { listenOn, startHttpApp, startMesh, trafficOf } from '../../../support/mesh.ts';
@@ -124,6 +125,45 @@ test('a connection that was given up is cut once its peer takes nothing any more
   assert.equal(deadlines.size, 0);
 });
 
+/** Its socket is closed within a few turns, without any more time. */
+async function isGone(): Promise<void> {
+  for (let turn = 0; turn < 100 && deadlines.size > 0; turn++) await new Promise(setImmediate);
+  assert.equal(deadlines.size, 0);
+}
+
+test('a connection that was given up lingers once, also where its peer was slow to take what is left', async (t) => {
+  const { transport, peer } = await connected(t);
+  const total = giveUp(transport);
+  // The kernel takes the rest, and the peer is not told of the end.
+  await readSome(peer, total - 256 * 1024);
+  while (transport.isLeaving) await setTimeout(1, undefined, { signal: t.signal });
+  pass(lingerMs - 1);
+  assert.equal(deadlines.size, 1);
+  pass(1);
+  await isGone();
+});
+
+test('a peer that broke the rules is not waited for, whatever it has not taken', async (t) => {
+  const { transport, peer } = await connected(t);
+  new Http2ServerSession(
+    transport,
+    context,
+    () => assert.fail('it asks for nothing'),
+    () => {},
+  );
+  const bytes = Buffer.alloc(32 * 1024 * 1024);
+  transport.write(bytes, 0, bytes.length);
+  peer.write('no preface of HTTP/2\r\n\r\n');
+  while (!transport.isLeaving) await setTimeout(1, undefined, { signal: t.signal });
+  // It is no better for taking some of it.
+  await readSome(peer, bytes.length / 4);
+  pass(lingerMs);
+  peer.resume();
+  const [error] = (await once(peer, 'error')) as [NodeJS.ErrnoException];
+  assert.equal(error.code, 'ECONNRESET');
+  await isGone();
+});
+
 test("what the kernel has is the peer's, however late it reads", async (t) => {
   const { transport, peer } = await connected(t);
   const bytes = Buffer.alloc(256 * 1024);
@@ -132,7 +172,7 @@ test("what the kernel has is the peer's, however late it reads", async (t) => {
   while (transport.pendingBytes > 0) await new Promise(setImmediate);
   await new Promise(setImmediate);
   pass(lingerMs);
-  while (deadlines.size > 0) await new Promise(setImmediate);
+  await isGone();
   let received = 0;
   peer.on('data', (chunk: Buffer) => {
     received += chunk.length;
@@ -167,7 +207,8 @@ test('a data plane that goes waits until its clients have taken their answers', 
   const body = capacity - highWaterBytes / 2;
   const client = askUnread(t, mesh.port, body);
   await setTimeout(100);
-  while (mesh.caller.stats().activeConnections > 0) await setTimeout(20);
+  for (let i = 0; i < 500 && mesh.caller.stats().activeConnections > 0; i++) await setTimeout(20);
+  assert.equal(mesh.caller.stats().activeConnections, 0);
   let isClosed = false;
   const closing = mesh.caller.close(60_000).then(() => {
     isClosed = true;
