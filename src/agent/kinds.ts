@@ -75,8 +75,11 @@ export interface TrustAckValue {
   readonly uses: number;
   /** When the last of them expires; 0 where there is none. */
   readonly lastsUntil: number;
-  /** The same of those alone that it had signed for keys of others, who use them whether or not it is there. */
-  readonly externalUntil: number;
+  /**
+   * The same of those alone that it had signed for keys of others, who use them whether or not it is there. Agents did
+   * not always say it: then `lastsUntil` may be of such a one.
+   */
+  readonly externalUntil?: number;
   /**
    * What it promised as a trustee, or the key that it alone had, cannot be read any more there: it holds no office, and
    * others take its seat.

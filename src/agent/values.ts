@@ -130,7 +130,7 @@ const trustAck = Type.Object({
   believes: Type.Array(generation, { maxItems: 64 }),
   uses: generation,
   lastsUntil: Type.Integer({ minimum: 0, maximum: latestTime }),
-  externalUntil: Type.Integer({ minimum: 0, maximum: latestTime }),
+  externalUntil: Type.Optional(Type.Integer({ minimum: 0, maximum: latestTime })),
   withdrawn: Type.Boolean(),
 });
 const trustHead = Type.Object({

@@ -99,7 +99,7 @@ export class RootStanding implements CustodianContext {
     const ack = this.options.facts.ackOf(host);
     if (ack === undefined) return this.wasHereLately(host, now);
     if (ack.uses > generation) return false;
-    const lastsUntil = this.hasLeft(host, now) ? ack.externalUntil : ack.lastsUntil;
+    const lastsUntil = this.hasLeft(host, now) ? (ack.externalUntil ?? ack.lastsUntil) : ack.lastsUntil;
     return this.isHere(host) || now <= lastsUntil + clockSkewMs;
   }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CHECK, CHECK_DEFINITION, HOST, SERVICE, TRUST_EPOCH } from '../../../src/agent/kinds.ts';
+import { CHECK, CHECK_DEFINITION, HOST, SERVICE, TRUST_ACK, TRUST_EPOCH } from '../../../src/agent/kinds.ts';
 import { decodeValue } from '../../../src/agent/values.ts';
 import { Fault } from '../../../src/core.ts';
 import { genesisEpoch } from '../../../src/trust/epoch/descriptor.ts';
@@ -50,6 +50,14 @@ test('fields and kinds of a later version are let be, and a tombstone is no valu
   });
   assert.deepEqual(decodeValue(recordOf({ kind: 'of-later', value: [1] })), [1]);
   assert.equal(decodeValue(recordOf({ kind: SERVICE, key: 'web', value: null })), null);
+});
+
+test('what agents said of their certificates before they told their own from those of others is understood', () => {
+  const old = { believes: [1, 2], uses: 1, lastsUntil: 1_800_000_000_000, withdrawn: false };
+  assert.deepEqual(decodeValue(recordOf({ kind: TRUST_ACK, value: old })), old);
+  const now = { ...old, externalUntil: 0 };
+  assert.deepEqual(decodeValue(recordOf({ kind: TRUST_ACK, value: now })), now);
+  assert.match(malformed(TRUST_ACK, '', { ...old, externalUntil: 'soon' }), /externalUntil/);
 });
 
 test('a value says which of its fields is not what it should be', () => {

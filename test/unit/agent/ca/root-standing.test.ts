@@ -110,3 +110,20 @@ test('a host that left has a minute to come back with its own certificates, and 
   flock.run(minute);
   assert.deepEqual(rootsOf(first), ['g0 retired', 'g1 retired', 'g2 active'], 'it left for good');
 });
+
+test('of one that left and did not tell its own certificates from those of others all may be in use', () => {
+  const { flock, hosts } = sharing(4);
+  const [first, , , last] = hosts as [FlockHost, FlockHost, FlockHost, FlockHost];
+  last.register('web');
+  flock.run(5000);
+  leave(last);
+  for (const { core } of hosts.slice(0, 3)) {
+    const { externalUntil, ...old } = core.knowledge.trustFacts.ackOf(last.id)!;
+    assert.equal(externalUntil, 0);
+    core.knowledge.trustFacts.acknowledged(last.id, old);
+  }
+  first.command({ type: 'rotate-root', operator });
+  flock.run(5 * minute);
+  assert.deepEqual(rootsOf(first), ['g0 retired', 'g1 old', 'g2 active']);
+  assert.deepEqual(waitedFor(first), ['host-3']);
+});
