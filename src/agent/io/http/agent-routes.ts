@@ -2,7 +2,7 @@
 
 import { byCodeUnit, Fault } from '../../../core.ts';
 import { type Demand, refusalOfReplacement } from '../../access.ts';
-import { worse } from '../../catalog/catalog.ts';
+import { type HostEntry, worse } from '../../catalog/catalog.ts';
 import { maintenanceCheckId } from '../../catalog/registry.ts';
 import {
   agentHealthJson,
@@ -23,7 +23,6 @@ import {
   type ApiContext,
   type ApiRequest,
   bodyJson,
-  hostOf,
   json,
   needed,
   operatorOf,
@@ -166,8 +165,8 @@ function join({ agent }: ApiContext, request: ApiRequest): Answer {
 }
 
 /**
- * The host is named by name, Consul node id or host id; of a name that has passed to another, the host that is down.
- * What it said stays until it is collected.
+ * The host is named by name, Consul node id or host id. A name may have passed to another: by it the host that is down
+ * is meant, then the one that left, and one that is alive never. What it said stays until it is collected.
  */
 async function forceLeave(context: ApiContext, request: ApiRequest): Promise<Answer> {
   const { agent } = context;
@@ -175,12 +174,24 @@ async function forceLeave(context: ApiContext, request: ApiRequest): Promise<Ans
     throw new Fault('unsupported', 'what a host said that left is collected by itself', { field: 'prune' });
   const named = request.params.name!;
   const hosts = agent.catalog.allHosts();
+  const namesakes = hosts.filter(({ value }) => value.name === named);
   const host =
-    hosts.find(({ state, value }) => value.name === named && state === 'down') ??
-    hostOf(context, named) ??
-    hosts.find(({ id, value }) => value.name === named || nodeUuid(id) === named);
-  if (host === undefined) throw new Fault('unknown-host', `there is no host "${named}"`, { field: 'name' });
+    hosts.find(({ id }) => id === named || nodeUuid(id) === named) ??
+    namesakes.find(({ state }) => state === 'down') ??
+    namesakes.find(({ state }) => state === 'left');
+  if (host === undefined) throw unableToForce(named, namesakes);
   return json(await agent.command({ type: 'force-leave', host: host.id, operator: operatorOf(request) }));
+}
+
+function unableToForce(named: string, alive: readonly HostEntry[]): Fault {
+  const field = { field: 'name' };
+  if (alive.length === 0) return new Fault('unknown-host', `there is no host "${named}"`, field);
+  const [{ id, state }] = alive as [HostEntry];
+  return new Fault(
+    'conflict',
+    `${named} is ${state}; if it is meant all the same, name it by its id: ${id}`,
+    field,
+  );
 }
 
 export const agentRoutes: readonly Route[] = [

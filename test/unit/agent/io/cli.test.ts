@@ -455,6 +455,8 @@ test('misuse is exit 2, and commands that are not built are unknown', async () =
 test('a host that is gone is said to have left by an operator, by name or id, and by nobody else', async () => {
   const lost = 'd'.repeat(64);
   api.agent.addHost(lost, hostValue('lost', '127.0.0.4'));
+  await fails(1, new RegExp(`lost is alive; .* ${lost}`), 'force-leave', 'lost', ...operator());
+  api.agent.member(lost, 'down');
   await fails(1, /operator/, 'force-leave', 'lost');
   assert.equal(
     await done('force-leave', 'lost', ...operator()),
@@ -468,7 +470,11 @@ test('a host that is gone is said to have left by an operator, by name or id, an
     api.agent.addHost(id, hostValue('named-anew', '127.0.0.5'));
     api.agent.catalog.member({ id, state, incarnation: 0, since: 0, roundTripMs: null });
   }
-  assert.equal(JSON.parse(await done('force-leave', 'named-anew', '--json', ...operator())).host, dead);
+  // Said twice it means the same one, and never the host that has the name now.
+  for (const changed of [true, false]) {
+    const said = JSON.parse(await done('force-leave', 'named-anew', '--json', ...operator()));
+    assert.deepEqual([said.host, said.changed], [dead, changed]);
+  }
   await fails(1, /there is no host "nobody"/, 'force-leave', 'nobody', ...operator());
   await fails(2, /argument|missing/, 'force-leave');
 });
