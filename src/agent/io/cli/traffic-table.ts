@@ -74,18 +74,20 @@ export function trafficTable({ traffic }: TrafficReport): string {
 
 /** What keeps calls from going where they should: a line for each cluster that has something to tell. */
 export function troubleLines({ clusters = [], breakers = [], endpoints = [] }: TrafficReport): string[] {
-  return clusters.flatMap(({ source, cluster, isPanicking, panics, overflows }) => {
+  return clusters.flatMap(({ source, cluster, isPanicking, panics, overflows, retriesDenied }) => {
     const isOfIt = (one: { readonly source: string; readonly cluster: string }): boolean =>
       one.source === source && one.cluster === cluster;
-    const circuit = breakers.find(isOfIt)?.state ?? 'closed';
+    const { state: circuit = 'closed', rejected = 0 } = breakers.find(isOfIt) ?? {};
     const ejected = endpoints.filter((one) => isOfIt(one) && one.ejected).length;
     const turnedAway = Object.entries(overflows).filter(([, count]) => count > 0);
     const troubles = [
       ...(circuit === 'closed' ? [] : [`circuit ${circuit}`]),
+      ...(rejected === 0 ? [] : [`${rejected} turned away by an open circuit`]),
       ...(ejected === 0 ? [] : [`${ejected} ejected`]),
       ...(isPanicking ? ['in panic: all endpoints are asked, whatever their health'] : []),
       ...(panics === 0 ? [] : [`${panics} calls in panic`]),
       ...turnedAway.map(([limit, count]) => `${count} over the limit of ${limit}`),
+      ...(retriesDenied === 0 ? [] : [`${retriesDenied} retries over their budget`]),
     ];
     return troubles.length === 0
       ? []

@@ -5,7 +5,9 @@ import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { resolve } from 'node:path';
 import { after, before, test } from 'node:test';
+import { troubleLines } from '../../../../src/agent/io/cli/traffic-table.ts';
 import type { TrafficReport } from '../../../../src/agent/traffic.ts';
+import type { ClusterStatus } from '../../../../src/proxy/dataplane.ts';
 import { responseFlag } from '../../../../src/proxy/observe/flags.ts';
 import type { TapEvent } from '../../../../src/proxy/observe/tap.ts';
 import { TrafficTable } from '../../../../src/proxy/observe/traffic.ts';
@@ -96,6 +98,23 @@ test('on the command line stat and top --once are tables, and top needs a termin
   );
   assert.equal(live![0], 2);
   assert.match(live![2], /^starling: top draws on a terminal/);
+});
+
+test('below the table stands what keeps calls from going where they should, and nothing where all is well', () => {
+  const of = { source: 'web', cluster: 'api' };
+  const well: ClusterStatus = {
+    ...of,
+    ...{ isPanicking: false, panics: 0, stayed: 5, crossed: 5, retriesDenied: 0 },
+    overflows: { connections: 0, pending: 0, requests: 0 },
+  };
+  const told = (cluster: ClusterStatus, rejected = 0): string[] =>
+    troubleLines({
+      ...{ traffic: [], denied: [], clusters: [cluster], endpoints: [] },
+      breakers: [{ ...of, state: rejected > 0 ? 'open' : 'closed', opened: 0, rejected }],
+    } as Partial<TrafficReport> as TrafficReport);
+  assert.deepEqual(told(well), []);
+  assert.deepEqual(told({ ...well, retriesDenied: 3 }), ['web -> api: 3 retries over their budget']);
+  assert.deepEqual(told(well, 4), ['web -> api: circuit open, 4 turned away by an open circuit']);
 });
 
 test('tap shows requests as they end, on the command line as in the stream', async () => {
