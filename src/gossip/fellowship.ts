@@ -25,6 +25,8 @@ import type { SwimOrder, SwimReport, SwimStats } from './swim-port.ts';
  * threads, and a goodbye below them would count for nothing.
  */
 const goodbyeLeap = 16;
+/** That this host is not gone is said once more if it is not in writing by then. */
+const denyAgainAfterMs: Millis = 10_000;
 
 export interface FellowshipOptions {
   readonly self: HostId;
@@ -44,8 +46,12 @@ export class Fellowship {
   private toldRoot: Digest;
   /** The incarnation of the goodbye, once said. */
   private saidGoodbyeAt: number | null = null;
-  /** The incarnation at which an operator said that this host is gone, until it has denied that in writing. */
+  /**
+   * The incarnation at which this host is said to be gone, by an operator or its own goodbye of an earlier run, until
+   * it has denied that in writing.
+   */
   private saidGoneAt: number | null = null;
+  private deniedAt: Millis = Number.NEGATIVE_INFINITY;
 
   constructor(options: FellowshipOptions) {
     this.options = options;
@@ -96,7 +102,11 @@ export class Fellowship {
       const denied = deniedHostIn(record);
       if (denied !== null) this.expel(denied);
       if (scope === 'policy' && kind === departureKind) this.tellDeparture(key);
-      if (scope !== 'host' || key !== '' || author === self) continue;
+      if (scope !== 'host' || key !== '') continue;
+      if (author === self) {
+        if (kind === leftKind) this.noteOwnWord();
+        continue;
+      }
       if (kind === memberKind) {
         if (deleted) this.remove(author);
         else this.add(author, now);
@@ -152,8 +162,14 @@ export class Fellowship {
     const { incarnation } = departure;
     this.order({ type: 'lifecycle', id: host, state: 'departed', incarnation });
     if (host !== this.options.self) return;
-    const said = this.lifecycleOf(host)?.incarnation ?? -1;
-    this.saidGoneAt = said > incarnation ? null : incarnation;
+    this.saidGoneAt = Math.max(incarnation, this.saidGoneAt ?? 0);
+    this.noteOwnWord();
+  }
+
+  /** What this host says of itself is in the replica, hence durable. */
+  private noteOwnWord(): void {
+    const said = this.lifecycleOf(this.options.self)?.incarnation ?? -1;
+    if (this.saidGoneAt !== null && said > this.saidGoneAt) this.saidGoneAt = null;
   }
 
   private lifecycleOf(author: HostId): Lifecycle | null {
@@ -162,24 +178,25 @@ export class Fellowship {
     return record === undefined ? null : parseLifecycle(record);
   }
 
-  /** At the start: what to say when this agent had said goodbye before, null else. */
-  comeBack(): Lifecycle | null {
+  /** At the start: undoes the goodbye that this agent had said before, if it had. */
+  comeBack(): void {
     const said = this.lifecycleOf(this.options.self);
-    if (said?.state !== 'left') return null;
+    if (said?.state !== 'left') return;
     this.order({ type: 'rejoin', leftAt: said.incarnation });
     this.list.raiseIncarnation(said.incarnation + 1);
-    return { state: 'active', incarnation: this.list.incarnation };
+    this.saidGoneAt = Math.max(said.incarnation, this.saidGoneAt ?? 0);
   }
 
   /**
-   * What to say, once, of an operator's word that this host is gone: null unless it has outlived that. Others forget
-   * incarnations when they start, and would stop waiting for this host when it is down.
+   * What to say of the word that this host is gone: null unless it has outlived that, and now and then until it is in
+   * writing. Others forget incarnations when they start, and would stop waiting for this host when it is down.
    */
-  denyDeparture(): Lifecycle | null {
+  denyDeparture(now: Millis): Lifecycle | null {
     const { incarnation } = this.list;
     if (this.saidGoneAt === null || incarnation <= this.saidGoneAt || this.saidGoodbyeAt !== null)
       return null;
-    this.saidGoneAt = null;
+    if (now < this.deniedAt + denyAgainAfterMs) return null;
+    this.deniedAt = now;
     return { state: 'active', incarnation };
   }
 

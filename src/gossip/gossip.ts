@@ -25,7 +25,7 @@ import { encodeRecord, isAuthentic } from './replica/codec.ts';
 import { Collection, isLive } from './replica/collection.ts';
 import { HybridClock, isClockAhead } from './replica/hlc.ts';
 import { Intake, relayVerdictOf, syncOutcomeOf, type Verdict, type Way } from './replica/intake.ts';
-import { type Lifecycle, parseLifecycle } from './replica/lifecycle.ts';
+import { parseLifecycle } from './replica/lifecycle.ts';
 import { OwnVersions } from './replica/own-versions.ts';
 import { type Hlc, hlcMillis, type Record, slotOf } from './replica/record.ts';
 import { Repeats } from './replica/repeats.ts';
@@ -207,7 +207,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       case 'swim':
         this.fellowship.take(input.report, now);
         if (this.fellowship.isGoodbyeOutdated) this.renewGoodbye(now);
-        this.sayActive(this.fellowship.denyDeparture(), now);
+        this.denyDeparture(now);
         if (input.report.type === 'root') this.sync.heard(input.report.peer, input.report.root, now);
         break;
       case 'connected':
@@ -259,14 +259,15 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     return { loaded: records.length, dropped, effects: this.drain(now) };
   }
 
-  /** Once after `load`: an agent that had left says that it is back, by its incarnation if not in writing. */
+  /** Once after `load`: an agent that had left says that it is back, by its incarnation until it can in writing. */
   start(now: Millis): readonly GossipEffect[] {
-    const back = this.fellowship.comeBack();
-    this.sayActive(this.fellowship.denyDeparture() ?? back, now);
+    this.fellowship.comeBack();
+    this.denyDeparture(now);
     return this.drain(now);
   }
 
-  private sayActive(lifecycle: Lifecycle | null, now: Millis): void {
+  private denyDeparture(now: Millis): void {
+    const lifecycle = this.fellowship.denyDeparture(now);
     if (lifecycle !== null) this.repeats.record(this.leftKind, '', encodeJson(lifecycle), now);
   }
 

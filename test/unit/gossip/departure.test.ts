@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { encodeJson } from '../../../src/core.ts';
+import { defaultGossipParameters } from '../../../src/gossip/parameters.ts';
 import { encodeRecord } from '../../../src/gossip/replica/codec.ts';
-import { departureKind, parseDeparture } from '../../../src/gossip/replica/lifecycle.ts';
-import type { Record } from '../../../src/gossip/replica/record.ts';
+import { departureKind, parseDeparture, parseLifecycle } from '../../../src/gossip/replica/lifecycle.ts';
+import { type Record, slotOf } from '../../../src/gossip/replica/record.ts';
 import { Mesh, type MeshHost, signerOf } from './mesh.ts';
 
 const operator = signerOf('operator');
@@ -66,6 +67,31 @@ test('a host that is alive refutes the word, with nobody having lost it for long
   mesh.run(5000);
   for (const host of mesh.hosts) if (host !== second) assert.equal(mesh.stateOf(host, second), 'alive');
   assert.ok(second.gossip.incarnation > incarnation);
+});
+
+test('a host that may write nothing just then says in writing that it is not gone once it may', () => {
+  const { replica } = defaultGossipParameters;
+  const hostRate = { perSecond: 1 / 30, burst: 8 };
+  const mesh = new Mesh({
+    seed: 4,
+    size: 3,
+    parameters: { ...defaultGossipParameters, replica: { ...replica, hostRate } },
+  });
+  mesh.run(3000);
+  const [first, second] = [mesh.host(0), mesh.host(1)];
+  for (let n = 0; n < hostRate.burst; n++) mesh.put(second, 'service', `${n}`, {});
+  mesh.run(1000);
+  say(mesh, first, second, first.gossip.member(second.id)!.incarnation);
+  const said = () =>
+    first.gossip.replica.get(slotOf({ scope: 'host', author: second.id, kind: 'lifecycle', key: '' }));
+  mesh.run(10_000);
+  assert.equal(mesh.stateOf(first, second), 'alive');
+  assert.equal(said(), undefined);
+  mesh.run(60_000);
+  assert.equal(parseLifecycle(said()!)?.state, 'active');
+  const { records, recordsRefused } = second.gossip.stats().repeats;
+  assert.equal(records, 1);
+  assert.ok(recordsRefused >= 1 && recordsRefused < 7, `${recordsRefused} attempts`);
 });
 
 test('the word counts as well where it is known before the host', () => {

@@ -249,7 +249,8 @@ test('an agent that had not left has nothing to say when it starts', () => {
     const bench = new Bench();
     bench.note(...said);
     bench.takeEffects();
-    assert.equal(bench.fellowship.comeBack(), null);
+    bench.fellowship.comeBack();
+    assert.equal(bench.fellowship.denyDeparture(now), null);
     assert.deepEqual(bench.takeEffects(), []);
     assert.equal(bench.fellowship.list.incarnation, firstIncarnation);
   }
@@ -260,7 +261,8 @@ test('one that had left comes back above its goodbye, or above its earlier runs,
     const bench = new Bench();
     bench.note(lifecycle('self', 'left', leftAt));
     const incarnation = Math.max(firstIncarnation, leftAt + 1);
-    assert.deepEqual(bench.fellowship.comeBack(), { state: 'active', incarnation });
+    bench.fellowship.comeBack();
+    assert.deepEqual(bench.fellowship.denyDeparture(now), { state: 'active', incarnation });
     assert.deepEqual(bench.takeOrders(), [{ type: 'rejoin', leftAt }]);
     assert.equal(bench.fellowship.list.incarnation, incarnation);
   }
@@ -282,29 +284,34 @@ test('a goodbye leaves room for refutations on their way, and is outdated only b
   assert.equal(fellowship.isGoodbyeOutdated, false);
 });
 
-test('a host that outlived an operator’s word that it is gone denies it in writing, once', () => {
+test('a host that outlived an operator’s word that it is gone denies it until that is in writing, now and then', () => {
   const raised = firstIncarnation + 3;
   const bench = new Bench();
-  assert.equal(bench.fellowship.denyDeparture(), null, 'nobody said so');
+  assert.equal(bench.fellowship.denyDeparture(now), null, 'nobody said so');
   bench.note(departure(self, firstIncarnation + 2));
-  assert.equal(bench.fellowship.denyDeparture(), null, 'it has not refuted yet');
+  assert.equal(bench.fellowship.denyDeparture(now), null, 'it has not refuted yet');
   bench.report({ type: 'incarnation', incarnation: raised });
-  assert.deepEqual(bench.fellowship.denyDeparture(), { state: 'active', incarnation: raised });
-  assert.equal(bench.fellowship.denyDeparture(), null);
+  assert.deepEqual(bench.fellowship.denyDeparture(now), { state: 'active', incarnation: raised });
+  assert.equal(bench.fellowship.denyDeparture(now + 9_999), null, 'it may be on its way to the disk');
+  assert.deepEqual(bench.fellowship.denyDeparture(now + 10_000), { state: 'active', incarnation: raised });
+  bench.note(lifecycle('self', 'active', raised));
+  assert.equal(bench.fellowship.denyDeparture(now + 20_000), null);
+  bench.note(lifecycle('self', 'active', raised + 1, 2));
+  assert.equal(bench.fellowship.denyDeparture(now + 60_000), null);
 
   const started = new Bench();
   started.note(departure(self, firstIncarnation - 2));
-  assert.deepEqual(started.fellowship.denyDeparture(), { state: 'active', incarnation: firstIncarnation });
+  assert.deepEqual(started.fellowship.denyDeparture(now), { state: 'active', incarnation: firstIncarnation });
   const denied = new Bench();
   denied.note(departure(self, firstIncarnation - 2), lifecycle('self', 'active', firstIncarnation - 1));
-  assert.equal(denied.fellowship.denyDeparture(), null, 'it has said so already');
+  assert.equal(denied.fellowship.denyDeparture(now), null, 'it has said so already');
 });
 
 test('who leaves of its own accord does not deny that it is gone', () => {
   const bench = new Bench();
   bench.note(departure(self, firstIncarnation - 1));
   bench.fellowship.goodbye();
-  assert.equal(bench.fellowship.denyDeparture(), null);
+  assert.equal(bench.fellowship.denyDeparture(now), null);
 });
 
 test('a denied host is expelled, and is no member again whatever it says and whoever passes that on', () => {
