@@ -9,6 +9,7 @@ import type { AgentCore } from './core.ts';
 import { shortId } from './kinds.ts';
 import { policyFindings } from './policy/policy-findings.ts';
 import type { Finding } from './port.ts';
+import type { Deed } from './quarantine.ts';
 
 /** What only the shell knows. */
 export interface ShellFacts {
@@ -243,15 +244,20 @@ function trustFindings({ credentials }: AgentCore, facts: ShellFacts, now: numbe
 /** As many are told one by one: one bug may fail on many. */
 const mostQuarantined = 10;
 
+const quarantinedTo: { readonly [deed in Deed]: string } = {
+  judge: 'it stays outside, and other hosts do not get it from here',
+  apply: 'it counts as absent here, and is passed on',
+};
+
 /** Records that this agent's own code failed on. */
 function quarantineFindings({ catalog, knowledge }: AgentCore): Finding[] {
   const all = knowledge.quarantine.all();
-  const findings = all.slice(0, mostQuarantined).map(({ record: { author, kind, key }, error }) => {
+  const findings = all.slice(0, mostQuarantined).map(({ record: { author, kind, key }, deed, error }) => {
     const what = key === '' ? kind : `${kind}/${key}`;
     return finding(
       'critical',
       `record ${what} of ${catalog.host(author)?.value.name ?? shortId(author)}`,
-      `this agent failed on it (${error}): it counts as absent here, and is passed on`,
+      `this agent failed to ${deed} it (${error}): ${quarantinedTo[deed]}`,
       'a bug of this agent: report it with the line record-quarantined of its log; until then write the record anew',
     );
   });

@@ -1,7 +1,7 @@
 /**
  * Records that this agent's own code failed on: a bug, which one record must not turn into the end of the agent, and
- * of every start after. Such a record counts as absent here; the replica holds it and passes it on like any other.
- * Pure.
+ * of every start after. Such a record counts as absent here. One that it fails to judge stays outside; all others the
+ * replica holds and passes on. Pure.
  */
 import { createHash } from 'node:crypto';
 import { RecentMap } from '../gossip/recent-map.ts';
@@ -18,6 +18,8 @@ const maxErrorLength = 300;
 
 export interface Quarantined {
   readonly record: Pick<Record, 'scope' | 'author' | 'kind' | 'key' | 'version'>;
+  /** What failed. */
+  readonly deed: Deed;
   /** Of the whole record. */
   readonly digest: string;
   /** Name and message. */
@@ -80,7 +82,8 @@ export class Quarantine {
       0,
       maxErrorLength,
     );
-    const failed = { record: { scope, author, kind, key, version }, digest: digestOf(record), error: text };
+    const named = { scope, author, kind, key, version };
+    const failed = { record: named, deed, digest: digestOf(record), error: text };
     this.held.set(nameOf(record, deed), failed);
     this.failures++;
     this.onFailure(failed, error);
@@ -88,9 +91,12 @@ export class Quarantine {
 }
 
 /** What the log says of a failure. */
-export function failureFields({ record: { author, kind, key }, error: detail }: Quarantined, error: unknown) {
+export function failureFields(
+  { record: { author, kind, key }, deed, error: detail }: Quarantined,
+  error: unknown,
+) {
   const stack = (error instanceof Error && error.stack) || '';
-  return { author: shortId(author), kind, key, detail, stack };
+  return { author: shortId(author), kind, key, deed, detail, stack };
 }
 
 /** Judging comes before a slot is won, so it does not make another record's place in it. */

@@ -58,13 +58,16 @@ test('a record that an agent fails on is left out there, named, and passed on to
   const [alarm, ...more] = alarmsOf(first);
   assert.deepEqual(more, []);
   assert.equal(alarm?.level, 'error');
-  const { author, kind, key, detail, stack } = alarm!.fields;
-  assert.deepEqual([kind, key, detail], [SERVICE, 'poison', 'TypeError: nobody thought of this']);
+  const { author, kind, key, deed, detail, stack } = alarm!.fields;
+  assert.deepEqual(
+    [kind, key, deed, detail],
+    [SERVICE, 'poison', 'apply', 'TypeError: nobody thought of this'],
+  );
   assert.ok(third.id.startsWith(String(author)));
   assert.match(String(stack), /quarantine\.test/);
   const [found] = diagnose(first.core, well, flock.now);
   assert.deepEqual([found?.grade, found?.subject], ['critical', 'record service/poison of third']);
-  assert.match(found!.detail, /TypeError: nobody thought of this/);
+  assert.match(found!.detail, /failed to apply it .*TypeError: nobody thought of this.*is passed on/);
   // Who joins through an agent that fails on it has it all the same, byte for byte.
   const fourth = flock.admit('fourth', first, flock.token(first));
   fourth.mayQuarantine = true;
@@ -166,6 +169,10 @@ test('a record that its very judgement fails on stays outside, and the agent goe
     assert.deepEqual(servicesAt(host), ['web']);
     assert.equal(alarmsOf(host).length, 1);
     assert.ok(host.core.gossip.stats().recordsRefused.get('judgement-failed')! > 0);
+    assert.equal(poisonOf(third, host), undefined);
+    const [found] = diagnose(host.core, well, flock.now);
+    assert.match(found!.detail, /failed to judge it .*what is this.*: it stays outside/);
+    assert.doesNotMatch(found!.detail, /passed on/);
   }
 });
 
