@@ -51,6 +51,12 @@ const failures: Readonly<{ [close in CloseReason]: UpstreamFailure }> = {
     outcome: 'abandoned',
     mayAskAgain: true,
   },
+  // A proxy has its own reasons, such as permissions that are new: its application may be as well as ever.
+  cut: {
+    ...broken,
+    detail: 'its proxy cut the connection before the answer',
+    outcome: 'abandoned',
+  },
   failed: {
     ...broken,
     detail: 'the application broke the connection before the answer',

@@ -16,6 +16,8 @@ export type CloseReason =
   | DeclineReason
   /** The peer has read nothing of it, and may take it on another connection: this one was full, or is going. */
   | 'not-taken'
+  /** The peer is a proxy of ours, and cut it without saying why: bytes in either direction may be lost. */
+  | 'cut'
   /** It broke: bytes in either direction may be lost. */
   | 'reset';
 

@@ -260,8 +260,10 @@ export class Exchange implements Asker {
   /** The upstream connection broke, and has let go. A response under way is cut, never ended. */
   upstreamFailed(failed: UpstreamConnection, failure: UpstreamFailure): void {
     const now = this.context.now();
-    this.letGo(now, failure.outcome);
-    if (this.status !== 0) {
+    const hasBegun = this.status !== 0;
+    // Whoever cut an answer, its server did not give all of it.
+    this.letGo(now, hasBegun && failure.outcome === 'abandoned' ? 'failed' : failure.outcome);
+    if (hasBegun) {
       this.conclude(now, this.status, failure.reason, null, failure.detail);
       this.client.cut();
       return;

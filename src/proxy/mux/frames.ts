@@ -29,8 +29,8 @@ export const OpenCode = { http1: 0x11, tcp: 0x12, http2: 0x13 } as const;
 
 /** In the payload of `reset`. */
 export const ResetCode = {
-  /** It broke, and what was sent may have been acted on. */
-  reset: 0,
+  /** It was cut, and what was sent may have been acted on. */
+  cut: 0,
   refused: 1,
   unavailable: 2,
   unreachable: 3,
@@ -39,7 +39,7 @@ export const ResetCode = {
 
 /** By code. What each means for who is told is with `CloseReason`. */
 export const resetReasons: readonly (keyof typeof ResetCode)[] = [
-  'reset',
+  'cut',
   'refused',
   'unavailable',
   'unreachable',

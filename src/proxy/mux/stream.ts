@@ -85,7 +85,7 @@ export class MuxStream implements Transport {
   }
 
   destroy(): void {
-    this.reset(ResetCode.reset);
+    this.reset(ResetCode.cut);
   }
 
   decline(reason: DeclineReason): boolean {
@@ -107,7 +107,7 @@ export class MuxStream implements Transport {
       this.session.sendFinish(this.id);
     }
     if (this.remoteFinished) this.leave();
-    else if (this.closing) this.reset(ResetCode.reset);
+    else if (this.closing) this.reset(ResetCode.cut);
   }
 
   private leave(): void {

@@ -177,13 +177,21 @@ export class Relay implements Timed {
     } else (fromClient ? this.upstream : this.client).transport.finish();
   }
 
-  /** A side broke or ended for good: the other one must not take that for an end in order. */
+  /**
+   * A side broke or ended for good: the other one must not take that for an end in order. A client that is a proxy of
+   * ours is told where the server broke it before any answer: what it hears of nobody is no fault of the server's.
+   */
   closed(fromClient: boolean, reason: CloseReason): void {
     if (this.over || (!fromClient && this.handsBack(reason))) return;
     const other = fromClient ? this.upstream : this.client;
     if (reason === 'ended') other.transport.close();
-    else other.transport.destroy();
+    else if (fromClient || this.hasAnswered || !other.transport.decline('failed')) other.transport.destroy();
     this.end(fromClient && reason !== 'ended' ? 'client-reset' : reason);
+  }
+
+  /** Whether the server has said anything, or ended its side in order. */
+  private get hasAnswered(): boolean {
+    return this.receivedBytes > 0 || this.upstream.ended;
   }
 
   private handsBack(reason: CloseReason): boolean {

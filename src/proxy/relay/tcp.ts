@@ -153,7 +153,7 @@ export class TcpConnection implements TransportOwner, Timed {
     this.awaitProof(endpoint);
     const relay = new Relay(this.client, transport, tcpCounter, (end) => {
       const isOwnDoing = end === 'ended' || end === 'client-reset' || end === 'idle';
-      const wasServed = isOwnDoing || end === 'reset';
+      const wasServed = isOwnDoing || isBreak(end);
       this.endTry(endpoint, isOwnDoing ? 'abandoned' : failureOf(end).outcome);
       if (wasServed) this.conclude(servedStatus, flagsOf(end), '');
       else {
@@ -261,5 +261,10 @@ export class TcpConnection implements TransportOwner, Timed {
 function flagsOf(end: RelayEnd): ResponseFlags {
   if (end === 'client-reset') return responseFlag.DC;
   if (end === 'idle') return responseFlag.SI;
-  return end === 'reset' ? responseFlag.UC : 0;
+  return isBreak(end) ? responseFlag.UC : 0;
+}
+
+/** Whether it ended from the server's side, after it had reached an application. */
+function isBreak(end: RelayEnd): boolean {
+  return end === 'reset' || end === 'cut' || end === 'failed';
 }

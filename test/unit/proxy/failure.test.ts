@@ -49,6 +49,24 @@ test('so do the statuses of gRPC that are the fault of servers, wherever they ar
   }
 });
 
+test('a proxy that cuts a request before its answer says nothing of the server, one that cuts the answer does', () => {
+  for (const [begun, ejections] of [
+    ['', 0],
+    ['HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no', 1],
+  ] as const) {
+    const engine = new TestEngine(['one']);
+    engine.group.configure(defaultBalance, { ...defaultUpstream, passiveHealth }, noLocality);
+    for (let i = 0; i < 2; i++) {
+      const { client } = engine.accept();
+      client.receive('POST / HTTP/1.1\r\nHost: api.mesh\r\nContent-Length: 0\r\n\r\n');
+      engine.server.receive(begun);
+      engine.server.break('cut');
+      assert.match(client.take(), begun === '' ? /^HTTP\/1\.1 502 / : /o$/);
+    }
+    assert.equal(engine.group.snapshot(engine.nowMs).endpoints[0]!.ejections, ejections);
+  }
+});
+
 test('an answer that turns the caller away is no sign of speed, every other is', () => {
   assert.equal(after(plain(200)).ewmaMs, 30);
   assert.equal(after(plain(404)).ewmaMs, 30);

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls';
 import type { InboundService } from '../../../../src/proxy/config.ts';
 import type { DataPlane } from '../../../../src/proxy/dataplane.ts';
+import { defaultUpstream, noTimeouts } from '../../../../src/proxy/policy-defaults.ts';
 import type { IdentityView } from '../../../../src/proxy/view.ts';
 import {
   exchange,
@@ -94,6 +95,33 @@ test('a denied TCP caller is reset', async (t) => {
   const { text, cut } = await exchange(mesh.port, 'hello');
   assert.deepEqual({ text, cut, calls }, { text: '', cut: true, calls: 0 });
   assert.deepEqual(trafficOf(mesh.callee, 'destination', 'tcp').deniedBy, { 'service-intentions/api': 1 });
+});
+
+test('streams that are denied hold up none that are allowed later; those that the application breaks do', async (t) => {
+  const breaker = {
+    ...{ errorPercent: 50, minimumRequests: 3 },
+    ...{ windowMs: 10_000, openMs: 60_000, halfOpenRequests: 1 },
+  };
+  let breaks = false;
+  const app = await startTcpApp(t, (socket) => {
+    socket.once('data', () => (breaks ? socket.resetAndDestroy() : socket.end('here')));
+  });
+  const mesh = await startMesh(t, [app], {
+    inbound: { ...denyWeb, protocol: 'tcp' },
+    cluster: { protocol: 'tcp' },
+  });
+  const upstreams = { ...defaultUpstream, breaker };
+  const web = { service: 'web', outbound: noTimeouts, upstreams, overrides: [], zones: [] };
+  await mesh.caller.apply({ ...mesh.callerConfig, callers: [web] });
+  const state = () => mesh.caller.stats().breakers![0]!.state;
+  for (let i = 0; i < 5; i++) assert.equal((await exchange(mesh.port, 'hello')).cut, true);
+  assert.equal(state(), 'closed');
+  const services = [inboundService('api', [app], { protocol: 'tcp' })];
+  await mesh.callee.apply({ ...mesh.calleeConfig, inbound: { ...mesh.calleeConfig.inbound, services } });
+  assert.equal((await exchange(mesh.port, 'hello')).text, 'here');
+  breaks = true;
+  for (let i = 0; i < 3; i++) await exchange(mesh.port, 'hello');
+  assert.equal(state(), 'open');
 });
 
 test('a new denial holds for the next request, and cuts streams that are open', async (t) => {

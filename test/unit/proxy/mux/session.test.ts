@@ -90,15 +90,18 @@ test('frames for a stream that this side has reset are late, not wrong', () => {
 });
 
 test('a server says why it does not serve a stream, and the client hears just that', () => {
-  for (const reason of ['refused', 'unavailable', 'unreachable', 'failed'] as const) {
+  for (const reason of ['refused', 'unavailable', 'unreachable', 'failed', 'cut', 'reset'] as const) {
     const { session: serving, streams } = server();
     const client = new Session(true, { onOutput() {}, onGoAway() {}, onStream() {}, onMalformed() {} });
     const stream = client.open('http1');
     const told: CloseReason[] = [];
     stream.owner = { ...nobody, onClose: (why) => told.push(why) };
     serving.receive(output(client));
-    assert.equal(streams[0]!.decline(reason), true);
+    if (reason === 'cut') streams[0]!.destroy();
+    else if (reason !== 'reset') assert.equal(streams[0]!.decline(reason), true);
     client.receive(output(serving));
+    // What nobody said is the end of the session.
+    if (reason === 'reset') for (const session of [client, serving]) session.fail('reset');
     assert.deepEqual([told, client.streamCount, serving.streamCount], [[reason], 0, 0]);
   }
 });

@@ -5,7 +5,7 @@ import { seededRandom } from '../../../../src/core.ts';
 import { Deadlines } from '../../../../src/proxy/deadlines.ts';
 import { TrafficCounter } from '../../../../src/proxy/observe/traffic.ts';
 import { Relay, type RelayEnd } from '../../../../src/proxy/relay/relay.ts';
-import { highWaterBytes } from '../../../../src/proxy/transport.ts';
+import { type DeclineReason, highWaterBytes } from '../../../../src/proxy/transport.ts';
 import { MemoryTransport } from '../../../support/transport.ts';
 
 function join(): { client: MemoryTransport; server: MemoryTransport; relay: Relay; ends: RelayEnd[] } {
@@ -34,6 +34,35 @@ test('a break on either side breaks the other, and is never an end', () => {
     const other = side === 'client' ? joined.server : joined.client;
     joined[side].break('reset');
     assert.deepEqual([other.end, joined.ends], ['destroy', [side === 'client' ? 'client-reset' : 'reset']]);
+  }
+});
+
+test('a client that is a proxy of ours is told that the server broke it before any answer, and nothing else', () => {
+  const cases: readonly (readonly [(joined: ReturnType<typeof join>) => void, DeclineReason | null])[] = [
+    [({ server }) => server.break('reset'), 'failed'],
+    [({ relay }) => relay.cut(), null],
+    [
+      ({ server }) => {
+        server.receive('an answer');
+        server.break('reset');
+      },
+      null,
+    ],
+    [
+      ({ server }) => {
+        server.owner.onFinish();
+        server.break('reset');
+      },
+      null,
+    ],
+  ];
+  for (const [happen, told] of cases) {
+    const joined = join();
+    joined.client.isProxy = true;
+    joined.client.receive('question');
+    happen(joined);
+    assert.deepEqual([joined.client.declined, joined.ends.length], [told, 1]);
+    if (told === null) assert.notEqual(joined.client.end, 'close');
   }
 });
 

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { noLocality } from '../../../../src/proxy/balance/zones.ts';
 import { defaultBalance, defaultUpstream } from '../../../../src/proxy/policy-defaults.ts';
 import { standingMs, TcpConnection } from '../../../../src/proxy/relay/tcp.ts';
+import type { CloseReason } from '../../../../src/proxy/transport.ts';
 import { MemoryTransport, TestEngine } from '../../../support/transport.ts';
 
 const breaker = {
@@ -46,18 +47,26 @@ class Streams {
   }
 
   /** Streams that break before the server has said anything. */
-  fail(count: number): void {
-    for (let i = 0; i < count; i++) this.open().server.break('reset');
+  fail(count: number, reason: CloseReason = 'reset'): void {
+    for (let i = 0; i < count; i++) this.open().server.break(reason);
   }
 }
 
 test('streams that break before the server said anything open the circuit and eject the endpoint', () => {
+  for (const reason of ['reset', 'failed'] as const) {
+    const streams = new Streams();
+    streams.fail(2, reason);
+    assert.deepEqual(streams.state, ['closed', 0]);
+    streams.fail(1, reason);
+    assert.deepEqual(streams.state, ['open', 1]);
+    assert.equal(streams.over, 3);
+  }
+});
+
+test('streams that the other proxy cuts, as where permissions do not let them in, say nothing', () => {
   const streams = new Streams();
-  streams.fail(2);
-  assert.deepEqual(streams.state, ['closed', 0]);
-  streams.fail(1);
-  assert.deepEqual(streams.state, ['open', 1]);
-  assert.equal(streams.over, 3);
+  streams.fail(5, 'cut');
+  assert.deepEqual([streams.state, streams.over], [['closed', 0], 5]);
 });
 
 test('a server has served a stream once it says anything, ends in order, or the stream has stood for a while', () => {
