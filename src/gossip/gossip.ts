@@ -401,7 +401,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     for (const verdict of verdicts) {
       if (verdict.outcome === 'applied' || verdict.outcome === 'kept') entered.push(verdict.record);
       else if (verdict.outcome === 'refused' && verdict.code === 'below-floor' && verdict.record !== null)
-        this.repeats.deletion(verdict.record, now);
+        this.repeats.deletion(verdict.record, way, now);
     }
     this.announce(entered, now);
     return verdicts;

@@ -3,9 +3,10 @@
  * counted, and as long as peers differ they ask again.
  */
 import { Fault, type HostId, type Millis, type Verify } from '../../core.ts';
-import { Allowance, type Rate } from '../rates.ts';
+import { Allowance, type Rate, Rates } from '../rates.ts';
 import { RecentMap } from '../recent-map.ts';
 import { isAuthentic } from './codec.ts';
+import type { Way } from './intake.ts';
 import { type Record, slotOf } from './record.ts';
 
 /**
@@ -13,8 +14,13 @@ import { type Record, slotOf } from './record.ts';
  * for whoever replays what this host ever deleted.
  */
 const deletionRate: Rate = { perSecond: 5 / 60, burst: 256 };
-/** Signatures looked at for it: others may be refused unseen, but a forgery must not make this host write. */
+/**
+ * Signatures looked at for it, for each peer of a session and for all deltas together, whose relays cannot help what
+ * is in them: others are refused unseen. A forgery must not make this host write, nor keep it from hearing others.
+ */
 const lookRate: Rate = { perSecond: 5, burst: 512 };
+/** Peers whose looks are counted; past this, whoever had one longest ago starts anew. */
+const maxLookedFor = 1024;
 /**
  * The part of its share that a host fills with deletions said again at the most: each stays for a day, and what it
  * has to say itself needs room.
@@ -41,7 +47,7 @@ export class Repeats {
   private readonly verify: Verify;
   private readonly write: Write;
   private readonly deletions = new Allowance(deletionRate);
-  private readonly looks = new Allowance(lookRate);
+  private readonly looks = new Rates(lookRate, maxLookedFor);
   /** Slots by when they were deleted again. */
   private readonly underWay = new RecentMap<Millis>(deletionRate.burst);
 
@@ -61,13 +67,13 @@ export class Repeats {
    * Somebody still holds `record`, which may be one of this host that was deleted so long ago that the tombstone is
    * gone: its author is the one who can, and must, say so again.
    */
-  deletion(record: Record, now: Millis): void {
+  deletion(record: Record, way: Way, now: Millis): void {
     if (record.author !== this.self || record.deleted) return;
     const slot = slotOf(record);
     if (now < (this.underWay.get(slot) ?? Number.NEGATIVE_INFINITY) + underWayMs) return;
     const isWritten =
       this.deletions.allows(now) &&
-      this.looks.take(now) &&
+      this.looks.take(typeof way === 'string' ? way : way.peer, now) &&
       isAuthentic(record, this.verify) &&
       this.tryWrite(record.kind, record.key, null, now, shareForDeletions);
     this.stats[isWritten ? 'deletions' : 'deletionsRefused']++;
