@@ -8,8 +8,9 @@
 import type { HostId, Millis } from '../../core.ts';
 import type { Member } from '../port.ts';
 import type { CollectedSlot } from '../spread/session.ts';
+import type { Death } from './lasting.ts';
 import { hlcMillis, type Record } from './record.ts';
-import type { Collected, Death, Replica } from './replica.ts';
+import type { Collected, Replica } from './replica.ts';
 
 /** Everybody collects at the same hour, so that replicas hardly differ meanwhile. */
 const collectEveryMs = 3_600_000;

@@ -11,6 +11,7 @@ import type { Finality } from '../port.ts';
 import type { Rate } from '../rates.ts';
 import { Digester, digestKeyBytes } from './digest.ts';
 import { Floors } from './floors.ts';
+import { type Death, endsByWord, forEver, keptUntil, type LastingLimits } from './lasting.ts';
 import { hlcMillis, type Record, shareSlot, slotOf } from './record.ts';
 import { type Entry, SlotTable } from './slots.ts';
 import { type WriterSize, Writers } from './writers.ts';
@@ -21,7 +22,7 @@ export { bucketCount } from './slots.ts';
 /** Versions of a policy slot kept beside the winner: losers of concurrent writes, and what was replaced. */
 export const maxOlderVersions = 16;
 
-export interface ReplicaLimits {
+export interface ReplicaLimits extends LastingLimits {
   /** Records one author may fill, tombstones and older versions included, by scope. */
   readonly hostEntries: number;
   readonly policyEntries: number;
@@ -36,27 +37,8 @@ export interface ReplicaLimits {
   readonly policyRate: Rate;
   /** How long a deletion is remembered at the least. */
   readonly tombstoneKeepMs: Millis;
-  /** How long a dead host's records are kept. */
-  readonly deadGraceMs: Millis;
-  /** Kinds whose one record, key '', is kept longer than that. */
-  readonly lastingKinds: { readonly [kind: string]: Lasting };
 }
 
-/**
- * How long a record outlives its author. From the death on, by whether the author may be back or is gone for good;
- * for ever is bounded by the hosts ever admitted. Or from when it was said: all replicas count that alike, so none
- * needs to believe another that it is over.
- */
-export type Lasting = { readonly down: Millis; readonly gone: Millis } | { readonly said: Millis };
-
-/** Of an author that is not here. */
-export interface Death {
-  readonly since: Millis;
-  /** It left, or was shut out: nobody waits for it. All others may be behind a partition, however long it lasts. */
-  readonly isGone: boolean;
-}
-
-const forEver = Number.POSITIVE_INFINITY;
 const dayMs = 24 * 3_600_000;
 
 /** Without a record of this kind no other of its author is let in. */
@@ -415,7 +397,7 @@ export class Replica {
       if (death === null || death.since + this.limits.deadGraceMs > now) continue;
       for (const entry of entries) {
         if (expired.length >= limit) break;
-        if (this.keptUntil(entry.record, death) <= now) expired.push(entry);
+        if (keptUntil(entry.record, death, this.limits) <= now) expired.push(entry);
       }
     }
     return this.discard(expired, 'deadFloors');
@@ -436,27 +418,6 @@ export class Replica {
     return expired;
   }
 
-  private lastingOf({ kind, key }: Record): Lasting | undefined {
-    const { lastingKinds } = this.limits;
-    return key === '' && Object.hasOwn(lastingKinds, kind) ? lastingKinds[kind] : undefined;
-  }
-
-  private keptUntil(record: Record, { since, isGone }: Death): Millis {
-    const lasting = this.lastingOf(record);
-    const graceEnds = since + this.limits.deadGraceMs;
-    if (lasting === undefined) return graceEnds;
-    if ('said' in lasting) return Math.max(graceEnds, hlcMillis(record.hlc) + lasting.said);
-    return Math.max(graceEnds, since + (isGone ? lasting.gone : lasting.down));
-  }
-
-  /** Whether a peer's word is enough to forget what a dead author said. */
-  private mayBelieve(record: Record, { isGone }: Death, now: Millis): boolean {
-    const lasting = this.lastingOf(record);
-    if (lasting === undefined) return true;
-    if ('said' in lasting) return hlcMillis(record.hlc) + lasting.said <= now;
-    return (isGone ? lasting.gone : lasting.down) !== forEver;
-  }
-
   /**
    * A peer has collected the slot of this name, up to version `floor`: follows it if its author is dead, as
    * `deathOf` says, so that replicas that count the days differently do not differ for days. What is kept
@@ -473,7 +434,7 @@ export class Replica {
       const { record } = entry;
       if (record.scope !== 'host' || record.version > floor) continue;
       const death = deathOf(record.author);
-      if (death !== null && this.mayBelieve(record, death, now)) dropped.push(entry);
+      if (death !== null && endsByWord(record, death, this.limits, now)) dropped.push(entry);
     }
     return this.discard(dropped, 'deadFloors');
   }

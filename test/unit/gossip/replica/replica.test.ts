@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { digestKeyOf } from '../../../../src/gossip/replica/digest.ts';
+import type { Death } from '../../../../src/gossip/replica/lasting.ts';
 import { type Record, slotOf } from '../../../../src/gossip/replica/record.ts';
 import {
-  type Death,
   defaultReplicaLimits,
   isEquivocation,
   maxOlderVersions,
