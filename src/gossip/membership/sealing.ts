@@ -3,7 +3,8 @@
  * (static Diffie-Hellman, as in Noise's KK without its handshake: a probe has no round trip to spare), one for
  * each direction; a nonce never repeats, since it holds the sender's epoch, which its disk counts, and a
  * counter that begins at the time of day, for disks that are set back. What is set back together with its memory
- * and its clock seals with nonces a second time until the clock is right again. There is no forward secrecy: what
+ * seals with nonces a second time until its clock leaps by seconds; if counters followed the clock with every
+ * datagram, the window would take for a copy what others overtake by a millisecond. There is no forward secrecy: what
  * travels so is who is alive, which every member knows. A receiver that has just started, or was set back, cannot
  * tell a copy of a datagram of before from a late one; the frames inside carry incarnations, which make such
  * copies old news.
@@ -37,9 +38,10 @@ const countersPerSecond = 2 ** 16;
 const maxStartSeconds = 2 ** 31;
 /**
  * When the time of day is this far past that of the datagram before, counters begin at it anew: the clock was
- * put right, or the host's memory was set back, and others have had counters far above its own.
+ * put right, or the host's memory was set back, and others have had counters far above its own. What is on its way
+ * since then comes too late for any probe, so it may be taken for a copy.
  */
-const leapMs = 60_000;
+const leapMs = 5000;
 /** Former members whose replay windows are kept for their return; beyond, the one who left first is forgotten. */
 const maxFormer = 1024;
 

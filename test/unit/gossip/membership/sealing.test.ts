@@ -182,6 +182,29 @@ test('a host whose memory was set back is heard again once its clock is right', 
   }
 });
 
+test('a memory that was set back by some seconds only is noticed as well', () => {
+  const [host, restored, receiver] = [sealingOf(1, [b]), sealingOf(1, [b]), sealingOf(2, [a])];
+  const before = [host, restored].map((one) => nonceOf(seal(one, b)));
+  assert.equal(before[0], before[1], 'what both had sent when the memory was copied');
+  const nonces = new Set(before);
+  for (let second = 1; second <= 5; second++) {
+    const datagram = seal(host, b, startedAt + 1000 * second);
+    nonces.add(nonceOf(datagram));
+    assert.equal(typeof receiver.open(datagram), 'object');
+  }
+  const datagram = seal(restored, b, startedAt + 6000);
+  assert.equal(nonces.has(nonceOf(datagram)), false);
+  assert.equal(typeof receiver.open(datagram), 'object');
+});
+
+test('a datagram that many others have overtaken within seconds is no copy', () => {
+  const [sender, receiver] = [sealingOf(1, [b]), sealingOf(2, [a])];
+  const late = seal(sender, b);
+  for (let step = 1; step < 10; step++)
+    assert.equal(typeof receiver.open(seal(sender, b, startedAt + 1000 * step)), 'object');
+  assert.equal(typeof receiver.open(late), 'object');
+});
+
 test('a clock that goes to and fro lets no counter repeat', () => {
   const sender = sealingOf(1, [b]);
   const nonces = new Set<string>();
