@@ -67,7 +67,7 @@ export function gossipMetrics(
   add(
     'counter',
     'starling_repeats_total',
-    'What this host said once more because peers held otherwise, by what it was and what became of it.',
+    'What this host said once more because peers held otherwise, by what it was (records include that it is back after a goodbye, and that it is not gone) and what became of it.',
     ['what', 'outcome'],
     () => {
       const { deletions, deletionsRefused, records, recordsRefused } = stats().repeats;

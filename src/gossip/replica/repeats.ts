@@ -34,6 +34,7 @@ export interface RepeatStats {
   deletions: number;
   /** For want of room or allowance, or because nobody signed what was to be deleted. */
   deletionsRefused: number;
+  /** That this host is back after a goodbye, and that it is not gone as an operator said, included. */
   records: number;
   recordsRefused: number;
 }
