@@ -8,6 +8,7 @@ import { MemberList } from './member-list.ts';
 import { incarnationsPerEpoch } from './membership/swim.ts';
 import type { GossipEffect } from './port.ts';
 import {
+  type Departure,
   denialSlot,
   deniedHostIn,
   departureKind,
@@ -156,8 +157,7 @@ export class Fellowship {
 
   /** The operator's word on a host, if there is one, and it has come before the host or after. */
   private tellDeparture(host: HostId): void {
-    const record = this.options.replica.get(departureSlot(host));
-    const departure = record === undefined ? null : parseDeparture(record);
+    const departure = this.departureOf(host);
     if (departure === null) return;
     const { incarnation } = departure;
     this.order({ type: 'lifecycle', id: host, state: 'departed', incarnation });
@@ -170,6 +170,22 @@ export class Fellowship {
   private noteOwnWord(): void {
     const said = this.lifecycleOf(this.options.self)?.incarnation ?? -1;
     if (this.saidGoneAt !== null && said > this.saidGoneAt) this.saidGoneAt = null;
+  }
+
+  /**
+   * Whether a host is gone by what is in writing, which is the same for everybody: those who have been there may know
+   * of an incarnation above that.
+   */
+  isSaidGone(host: HostId): boolean {
+    const own = this.lifecycleOf(host);
+    if (own?.state === 'left') return true;
+    const departure = this.departureOf(host);
+    return departure !== null && departure.incarnation >= (own?.incarnation ?? 0);
+  }
+
+  private departureOf(host: HostId): Departure | null {
+    const record = this.options.replica.get(departureSlot(host));
+    return record === undefined ? null : parseDeparture(record);
   }
 
   private lifecycleOf(author: HostId): Lifecycle | null {

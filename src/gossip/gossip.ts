@@ -135,6 +135,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       member: (id) => this.member(id),
       members: () => this.members(),
       expelledSince: (id) => this.fellowship.expelledSince(id),
+      isSaidGone: (id) => this.fellowship.isSaidGone(id),
     });
   }
 

@@ -44,6 +44,7 @@ export class Collection {
   private readonly member: (id: HostId) => Member | undefined;
   private readonly members: () => Iterable<Member>;
   private readonly expelledSince: (id: HostId) => Millis | null;
+  private readonly isSaidGone: (id: HostId) => boolean;
   private dueAt: Millis | null = null;
   /** The highest floor that this author believes. */
   private readonly ceiling: number;
@@ -57,12 +58,15 @@ export class Collection {
     members: () => Iterable<Member>;
     /** Since when a host is shut out for good: it counts as gone. */
     expelledSince?: (id: HostId) => Millis | null;
+    /** Whether it is in writing that a host is gone, by its own word or an operator's, and that was not denied. */
+    isSaidGone?: (id: HostId) => boolean;
   }) {
     this.replica = options.replica;
     this.self = options.self;
     this.member = options.member;
     this.members = options.members;
     this.expelledSince = options.expelledSince ?? (() => null);
+    this.isSaidGone = options.isSaidGone ?? (() => false);
     this.ceiling = options.firstVersion + maxFloorLeap;
   }
 
@@ -119,7 +123,9 @@ export class Collection {
     const isCutOff = this.isCutOff(now);
     const deathOf = (author: HostId) => {
       const death = this.deathOf(author);
-      return !isCutOff && death !== null && death.since + followAfterMs <= now ? death : null;
+      if (isCutOff || death === null || death.since + followAfterMs > now) return null;
+      // Peers that have heard less of it than this agent do not wait for it.
+      return { ...death, isGone: death.isGone || this.isSaidGone(author) };
     };
     for (const { slot, floor } of slots) {
       const dropped = this.replica.surrender(slot, floor, deathOf, now);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { encodeJson } from '../../../src/core.ts';
+import { defaultGossipParameters } from '../../../src/gossip/parameters.ts';
 import { encodeRecord } from '../../../src/gossip/replica/codec.ts';
 import { departureKind } from '../../../src/gossip/replica/lifecycle.ts';
 import { slotOf } from '../../../src/gossip/replica/record.ts';
@@ -137,6 +138,28 @@ test('who left, or was said to be gone, is no member any more after a week, also
     null,
     'they may come back',
   );
+});
+
+test('who died before it could deny in writing that it is gone is given up by all once one has', () => {
+  const { replica } = defaultGossipParameters;
+  const hostRate = { perSecond: 0, burst: 1 };
+  const parameters = { ...defaultGossipParameters, replica: { ...replica, hostRate } };
+  const mesh = new Mesh({ seed: 35, size: 4, memberKind: 'host', parameters });
+  mesh.run(3000);
+  const [living, witness, other] = mesh.hosts as [MeshHost, MeshHost, MeshHost];
+  mesh.put(living, 'service', 'web', {});
+  depart(mesh, witness, living);
+  mesh.run(10_000);
+  assert.equal(mesh.stateOf(witness, living), 'alive');
+  mesh.kill(living);
+  mesh.run(30_000);
+  mesh.kill(other);
+  mesh.restart(other);
+  mesh.run(60_000);
+  assert.deepEqual([mesh.stateOf(witness, living), mesh.stateOf(other, living)], ['down', 'left']);
+  skipHours(mesh, longTimeHours);
+  assert.ok(mesh.converged());
+  for (const host of mesh.hosts.slice(1)) assert.ok(hasLetGo(host, living));
 });
 
 /** An operator says by one host of another that it is gone. */

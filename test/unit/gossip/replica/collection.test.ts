@@ -18,6 +18,7 @@ function collectionOf(
   states: { readonly [name: string]: MemberState },
   records: readonly Record[],
   expelled: readonly string[] = [],
+  saidGone: readonly string[] = [],
 ) {
   const expiryOf = ({ key }: Record) => (key.startsWith('until-') ? start + Number(key.slice(6)) : null);
   const replica = new Replica({ expiryOf });
@@ -32,6 +33,7 @@ function collectionOf(
     member: (id) => members.get(id),
     members: () => members.values(),
     expelledSince: (id) => (expelled.some((name) => idOf(name) === id) ? start : null),
+    isSaidGone: (id) => saidGone.some((name) => idOf(name) === id),
   });
   collection.begin(start);
   /** Wakes at every deadline until `until`; what was collected, with the time of it. */
@@ -98,6 +100,16 @@ test('where a host was is kept while it is down, and for a week after it left or
   assert.deepEqual(told.collected.records, [left]);
   const [only, ...later] = run(start + 1000 * hour);
   assert.deepEqual([only?.at, only?.records, later], [start + 7 * 24 * hour, [expelled], []]);
+});
+
+test('a peer that gave up a host that is gone in writing is followed also where the host is only down', () => {
+  const [down, other] = ['down', 'other'].map((author) => makeRecord({ author, kind: 'host', key: '' })) as [
+    Record,
+    Record,
+  ];
+  const states = { down: 'down', other: 'down', live: 'alive', more: 'alive' } as const;
+  const { collection, slots } = collectionOf(states, [down, other], [], ['down']);
+  assert.deepEqual(collection.follow(slots(down, other), start + followAfterMs).collected.records, [down]);
 });
 
 test('what a dead host said of its certificates ends by when it said so, not by a peer’s word', () => {
