@@ -95,6 +95,8 @@ export interface Cluster {
   readonly sni: string;
   readonly spiffeId: string;
   readonly connectTimeoutMs: number;
+  /** How long a host's proxy waits for an instance that it connects to, milliseconds. */
+  readonly localConnectTimeoutMs: number;
   readonly endpoints: readonly Endpoint[];
   /** Instances that exist but are not in rotation, so that "no healthy upstream" can say how many. */
   readonly outOfRotation: number;

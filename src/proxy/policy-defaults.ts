@@ -17,6 +17,9 @@ export const noTimeouts: TimeoutPolicy = { requestMs: null, idleMs: null, perTry
 /** How long a connection to another host's proxy may take, milliseconds; Consul's default. */
 export const defaultConnectTimeoutMs = 5000;
 
+/** How long one to its application may take a proxy: that one is on the same host, and answers at once or not at all. */
+export const defaultLocalConnectTimeoutMs = 1000;
+
 const noLimits: UpstreamLimits = { maxConnections: 0, maxPendingRequests: 0, maxConcurrentRequests: 0 };
 
 /** No limits, no ejection, no breaker. */

@@ -99,6 +99,7 @@ export function cluster(service: string, ports: readonly number[], more: Partial
     spiffeId: spiffeIdOf(trustDomain, service),
     // A connection is made as soon as the machine comes to it.
     connectTimeoutMs: 10_000,
+    localConnectTimeoutMs: 1000,
     endpoints: ports.map((port) => ({
       id: `host-${port}`,
       hostName: `host-${port}`,

@@ -12,6 +12,7 @@ import {
 } from '../../src/proxy/http1/route.ts';
 import { idleOnly } from '../../src/proxy/http1/timeouts.ts';
 import { TrafficCounter } from '../../src/proxy/observe/traffic.ts';
+import { leastStandingMs } from '../../src/proxy/relay/tcp.ts';
 import {
   type CloseReason,
   type DeclineReason,
@@ -115,6 +116,7 @@ export class TestEngine {
       responseEdits: null,
       hasher: null,
       streamIdleMs: Infinity,
+      standingMs: leastStandingMs,
       unavailable: () => new Refusal(503, 'no-healthy-upstream', 'none'),
       ...more,
     };

@@ -47,7 +47,8 @@ export interface OutcomeListener {
 
 /**
  * It outlives its removal from the balancer: whoever holds it calls `end` as ever. Every `begin` is followed by
- * exactly one `end`, or by `reached` and `leave`: whatever was begun has one outcome.
+ * exactly one `end`, or by `reached` and `leave`: whatever was begun has one outcome. Only where `reached` turns out to
+ * have been wrong, `end` follows it with a connect failure.
  */
 export class BalancedEndpoint {
   readonly id: string;

@@ -2,7 +2,7 @@
 import { byCodeUnit } from '../../core.ts';
 import type { Cluster, Endpoint } from '../config.ts';
 import { instanceData } from '../filter/instance.ts';
-import { defaultBalance, defaultConnectTimeoutMs } from '../policy-defaults.ts';
+import { defaultBalance, defaultConnectTimeoutMs, defaultLocalConnectTimeoutMs } from '../policy-defaults.ts';
 import type { InstanceView, ServiceView } from '../view.ts';
 import type { Chains, Target } from './chains.ts';
 import type { Subset } from './entries.ts';
@@ -16,6 +16,7 @@ export function clusterOf(chains: Chains, target: Target, service: ServiceView |
   const { id, subset, datacenter } = target;
   const { trustDomain } = chains;
   const resolver = chains.entries.resolvers.get(target.service);
+  const defaults = chains.entries.defaults.get(target.service);
   const members = target.broken || service === undefined ? [] : membersOf(service, target);
   const ready = members.filter((instance) => inRotation(instance, target.instances));
   return {
@@ -29,6 +30,7 @@ export function clusterOf(chains: Chains, target: Target, service: ServiceView |
     sni: sniOf(target.service, datacenter, trustDomain, subset),
     spiffeId: spiffeIdOf(target.service, datacenter, trustDomain),
     connectTimeoutMs: resolver?.connectTimeoutMs ?? defaultConnectTimeoutMs,
+    localConnectTimeoutMs: defaults?.localConnectTimeoutMs || defaultLocalConnectTimeoutMs,
     endpoints: endpoints(ready),
     outOfRotation: members.length - ready.length,
   };

@@ -19,7 +19,10 @@ import { compileStreamIdle, compileTimeouts } from './timeouts.ts';
 const facts = new RequestFacts();
 
 /** What is known of a cluster where routes are compiled. */
-export type Reach = Pick<RouteTarget, 'groups' | 'counter' | 'tcpCounter' | 'hasher' | 'unavailable'>;
+export type Reach = Pick<
+  RouteTarget,
+  'groups' | 'counter' | 'tcpCounter' | 'hasher' | 'standingMs' | 'unavailable'
+>;
 
 interface Entry {
   readonly match: CompiledMatch | null;
@@ -115,6 +118,7 @@ function compileTarget(route: Route, split: SplitTarget, caller: TimeoutPolicy, 
     groups: reach.groups,
     hasher: reach.hasher,
     streamIdleMs: compileStreamIdle(route.timeouts, caller),
+    standingMs: reach.standingMs,
     unavailable: (groupIndex) => reach.unavailable(groupIndex),
     addedHeaders: edits?.lines ?? null,
     requestCuts: edits === null || edits.cuts.length === 0 ? null : edits.cuts,

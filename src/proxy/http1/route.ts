@@ -18,6 +18,8 @@ export interface RouteTarget {
   readonly tcpCounter: TrafficCounter;
   /** For byte streams, and for connections that became one: how long nothing may come. */
   readonly streamIdleMs: number;
+  /** For byte streams: how long one has to stand to be served, see `TcpRoute`. */
+  readonly standingMs: number;
   /** In order: each stands in for those before it, see `Failover`. */
   readonly groups: readonly UpstreamGroup[];
   /** Whole header lines added to every request, such as who calls; null for none. */

@@ -1,12 +1,10 @@
 /** Opens plaintext connections to one instance of an application on this host, or streams of such. */
 import type { EngineContext } from '../engine.ts';
 import { ClientPool } from '../http2/client-pool.ts';
+import { defaultLocalConnectTimeoutMs } from '../policy-defaults.ts';
 import { nobody, type Transport } from '../transport.ts';
 import type { CarriedProtocol, Dialer } from '../upstream/upstreams.ts';
 import { SocketTransport } from './socket.ts';
-
-/** An application on the same host answers at once or not at all. */
-const defaultConnectTimeoutMs = 1000;
 
 export class AppDialer implements Dialer {
   private readonly address: string;
@@ -42,7 +40,7 @@ export class AppDialer implements Dialer {
   }
 
   private connect(onConnect: (transport: Transport) => void): Transport {
-    const timeoutMs = this.connectTimeoutMs || defaultConnectTimeoutMs;
+    const timeoutMs = this.connectTimeoutMs || defaultLocalConnectTimeoutMs;
     return SocketTransport.connect(this.address, this.port, timeoutMs, this.context, onConnect);
   }
 }

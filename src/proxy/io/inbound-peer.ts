@@ -23,7 +23,7 @@ import { VersionDetection } from '../http2/version.ts';
 import type { MuxStream } from '../mux/stream.ts';
 import type { TrafficCounter } from '../observe/traffic.ts';
 import { Detection } from '../relay/detection.ts';
-import { TcpConnection } from '../relay/tcp.ts';
+import { leastStandingMs, TcpConnection } from '../relay/tcp.ts';
 import type { Transport } from '../transport.ts';
 import type { CarriedProtocol, RequestProtocol } from '../upstream/upstreams.ts';
 import type { Protocol } from '../view.ts';
@@ -120,6 +120,7 @@ export class InboundPeer implements RequestRouter {
       hasher: null,
       // The caller's proxy keeps the time.
       streamIdleMs: Infinity,
+      standingMs: leastStandingMs,
       unavailable: () => service.unavailable(),
     };
     const route = plainRoute(target, carriedBy(service.protocol), service.timeouts);

@@ -7,6 +7,7 @@ import { Refusal } from '../http1/refusal.ts';
 import { type Reach, RouteTable } from '../http1/route-table.ts';
 import type { BreakerPolicy, UpstreamPolicy } from '../policy.ts';
 import { defaultConnectTimeoutMs, noTimeouts, treatmentOf } from '../policy-defaults.ts';
+import { leastStandingMs, standingMsOf } from '../relay/tcp.ts';
 import { UpstreamGroup } from '../upstream/upstreams.ts';
 import type { GroupMemory } from '../workers/memory.ts';
 import type { Plane } from './options.ts';
@@ -88,12 +89,14 @@ export class OutboundCaller {
     const cluster = this.config.clusterOf(id);
     if (cluster === null) return this.nowhere(id);
     const others = cluster.failover.map((other) => this.config.clusterOf(other));
-    const opened = [cluster, ...others.filter((other) => other !== null)].map((each) => this.open(each));
+    const clusters = [cluster, ...others.filter((other) => other !== null)];
+    const opened = clusters.map((each) => this.open(each));
+    const standingMs = Math.max(...clusters.map((each) => standingMsOf(each.localConnectTimeoutMs)));
     const groups = opened.map(({ group }) => group);
     const { hash } = cluster.balance;
     const hasher = hash.length === 0 ? null : new RequestHasher(hash);
     const unavailable = (groupIndex: number): Refusal => opened[groupIndex]!.unavailable();
-    return { ...opened[0]!.counters(rule), groups, hasher, unavailable };
+    return { ...opened[0]!.counters(rule), groups, hasher, standingMs, unavailable };
   }
 
   private open(cluster: Cluster): OutboundCluster {
@@ -121,6 +124,7 @@ export class OutboundCaller {
       tcpCounter: traffic.counter('source', this.source, id, 'tcp'),
       groups: [new UpstreamGroup(context.random)],
       hasher: null,
+      standingMs: leastStandingMs,
       unavailable: () => new Refusal(503, 'no-route', `no cluster ${id}`),
     };
   }

@@ -10,7 +10,7 @@ import { type ResponseFlags, responseFlag } from '../observe/flags.ts';
 import type { Observation } from '../observe/observation.ts';
 import type { TrafficCounter } from '../observe/traffic.ts';
 import { type CloseReason, nobody, type Transport, type TransportOwner } from '../transport.ts';
-import { Failover } from '../upstream/failover.ts';
+import { Failover, triesEach } from '../upstream/failover.ts';
 import type { UpstreamGroup } from '../upstream/upstreams.ts';
 import { type OnHttp, Relay, type RelayEnd } from './relay.ts';
 
@@ -20,6 +20,8 @@ export interface TcpRoute {
   readonly tcpCounter: TrafficCounter;
   /** How long nothing may come from either side; `Infinity` for ever. */
   readonly streamIdleMs: number;
+  /** How long a connection has to stand to be served, though its server waits for the client to speak. */
+  readonly standingMs: number;
   /** Why no group has an endpoint to offer, by the index of the one that says so. */
   unavailable(groupIndex: number): Refusal;
 }
@@ -28,11 +30,15 @@ export interface TcpRoute {
 const servedStatus = 200;
 const failedStatus = 500;
 
-/**
- * A connection that stands for so long is served, though its server waits for the client to speak. Longer than
- * the server's proxy takes to find that it cannot reach the application.
- */
-export const standingMs = 2000;
+/** The least that `TcpRoute.standingMs` is: where there is a way to the application already. */
+export const leastStandingMs = 2000;
+/** For word of it to come back, and for clocks that tick once a second. */
+const standingMarginMs = 1000;
+
+/** Longer than a server's proxy takes to find that it cannot reach its application, with so long for each try. */
+export function standingMsOf(localConnectTimeoutMs: number): number {
+  return Math.max(leastStandingMs, triesEach * localConnectTimeoutMs + standingMarginMs);
+}
 
 export class TcpConnection implements TransportOwner, Timed {
   /** When it has stood for long enough; counted from when there is a way to the server's proxy. */
@@ -176,7 +182,7 @@ export class TcpConnection implements TransportOwner, Timed {
   /** That the other proxy was reached says nothing about the application behind it. */
   private awaitProof(endpoint: BalancedEndpoint): void {
     this.unproven = endpoint;
-    this.deadlineMs = this.context.now() + standingMs;
+    this.deadlineMs = this.context.now() + this.route.standingMs;
     this.context.deadlines.add(this);
   }
 
@@ -196,7 +202,10 @@ export class TcpConnection implements TransportOwner, Timed {
     this.context.deadlines.remove(this);
   }
 
-  /** Every try of an endpoint ends here, once. One that stood and yet reached no application is no success. */
+  /**
+   * Every try of an endpoint ends here, once. One that stood and yet reached no application, for its proxy took longer
+   * than it may, is no success after all.
+   */
   private endTry(endpoint: BalancedEndpoint, outcome: Outcome): void {
     const isProven = this.relay !== null && this.unproven === null;
     this.settleProof();

@@ -4,7 +4,7 @@ import type { BalancedEndpoint } from '../balance/endpoint.ts';
 import type { UpstreamGroup } from './upstream-group.ts';
 
 /** Tries that fail before a group is left for the next one: its first choice, and one other. */
-const triesEach = 2;
+export const triesEach = 2;
 
 /**
  * The way of one request through the groups of its target, of which each stands in for those before it (as Envoy's

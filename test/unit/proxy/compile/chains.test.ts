@@ -292,6 +292,15 @@ test('timeouts, balancing and connect timeouts come from the resolver of the ser
   assert.deepEqual(routesOf(config, 'web')[0]!.timeouts, { requestMs: 5, idleMs: 6, perTryMs: 7 });
 });
 
+test('callers learn how long the proxies of a service wait for its instances', () => {
+  const config = compiled({
+    defaults: [serviceDefaults('api', { localConnectTimeoutMs: 8000 })],
+    resolvers: [resolver('old', { redirect: target('api') }), resolver('db', {})],
+  });
+  const waits = ['api', 'db'].map((id) => clusterNamed(config, id).localConnectTimeoutMs);
+  assert.deepEqual(waits, [8000, 1000]);
+});
+
 test('protocols come from service-defaults, then the service, then proxy-defaults', () => {
   const config = compiled(
     {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { noLocality } from '../../../../src/proxy/balance/zones.ts';
 import { defaultBalance, defaultUpstream } from '../../../../src/proxy/policy-defaults.ts';
-import { standingMs, TcpConnection } from '../../../../src/proxy/relay/tcp.ts';
+import { leastStandingMs, standingMsOf, TcpConnection } from '../../../../src/proxy/relay/tcp.ts';
 import type { CloseReason } from '../../../../src/proxy/transport.ts';
 import { MemoryTransport, TestEngine } from '../../../support/transport.ts';
 
@@ -32,8 +32,9 @@ class Streams {
   }
 
   /** A stream whose client has said something, and its server's side. */
-  open(): { client: MemoryTransport; server: MemoryTransport } {
-    const { context, target } = this.engine;
+  open(standingMs = leastStandingMs): { client: MemoryTransport; server: MemoryTransport } {
+    const { context, group } = this.engine;
+    const target = this.engine.targetOf([group], { standingMs });
     const client = new MemoryTransport();
     const first = Buffer.from('hello');
     const connection = new TcpConnection(client, target, context, first, false, () => this.over++);
@@ -73,7 +74,7 @@ test('a server has served a stream once it says anything, ends in order, or the 
   const ways: ((stream: ReturnType<Streams['open']>, streams: Streams) => void)[] = [
     ({ server }) => server.receive('220 welcome'),
     ({ server }) => server.owner.onFinish(),
-    (_stream, streams) => streams.engine.pass(standingMs),
+    (_stream, streams) => streams.engine.pass(leastStandingMs),
   ];
   for (const serve of ways) {
     const streams = new Streams();
@@ -104,8 +105,23 @@ test('a stream that the client gives up says nothing, and one that never reached
   for (let i = 0; i < 5; i++) streams.open().client.break('reset');
   assert.deepEqual(streams.state, ['closed', 0]);
   const { server } = streams.open();
-  streams.engine.pass(standingMs);
+  streams.engine.pass(leastStandingMs);
   server.break('unreachable');
   const [endpoint] = streams.engine.group.snapshot(streams.engine.nowMs).endpoints;
   assert.deepEqual([endpoint!.inflight, streams.engine.group.isServing(streams.engine.nowMs)], [0, false]);
+});
+
+test('a stream has to stand for longer than its server takes to find that it reaches no application', () => {
+  for (const localConnectTimeoutMs of [10, 1000, 5000]) {
+    const streams = new Streams();
+    const standingMs = standingMsOf(localConnectTimeoutMs);
+    assert.ok(standingMs >= leastStandingMs);
+    for (let i = 0; i < 3; i++) {
+      const { server } = streams.open(standingMs);
+      // As many instances as it tries before it gives up.
+      streams.engine.pass(2 * localConnectTimeoutMs + 10);
+      server.break('unreachable');
+    }
+    assert.equal(streams.state[1], 1, `${localConnectTimeoutMs}`);
+  }
 });
