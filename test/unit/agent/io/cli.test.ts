@@ -452,42 +452,6 @@ test('misuse is exit 2, and commands that are not built are unknown', async () =
   assert.equal((await starlingWith([])).code, 2);
 });
 
-test('a host that is gone is said to have left by an operator, by name or id, and by nobody else', async () => {
-  const lost = 'd'.repeat(64);
-  api.agent.addHost(lost, hostValue('lost', '127.0.0.4'));
-  await fails(1, new RegExp(`lost is alive; .* ${lost}`), 'force-leave', 'lost', ...operator());
-  api.agent.member(lost, 'down');
-  await fails(1, /operator/, 'force-leave', 'lost');
-  assert.equal(
-    await done('force-leave', 'lost', ...operator()),
-    'lost counts as left, unless it is alive and says so\n',
-  );
-  assert.deepEqual(api.agent.commands.at(-1)?.type, 'force-leave');
-  assert.equal(await done('force-leave', 'lost', ...operator()), 'lost had left before\n');
-  assert.equal(JSON.parse(await done('force-leave', lost, '--json', ...operator())).changed, false);
-  const [heir, dead] = ['1'.repeat(64), '2'.repeat(64)] as const;
-  for (const [id, state] of [[heir, 'alive'] as const, [dead, 'down'] as const]) {
-    api.agent.addHost(id, hostValue('named-anew', '127.0.0.5'));
-    api.agent.catalog.member({ id, state, incarnation: 0, since: 0, roundTripMs: null });
-  }
-  // Said twice it means the same one, and never the host that has the name now.
-  for (const changed of [true, false]) {
-    const said = JSON.parse(await done('force-leave', 'named-anew', '--json', ...operator()));
-    assert.deepEqual([said.host, said.changed], [dead, changed]);
-  }
-  await fails(1, /there is no host "nobody"/, 'force-leave', 'nobody', ...operator());
-  await fails(2, /argument|missing/, 'force-leave');
-});
-
-test('Consul’s way to force a host out is refused without the token, and where it asks to prune', async () => {
-  const path = '/v1/agent/force-leave/lost';
-  assert.equal((await api.call('PUT', path)).status, 403);
-  assert.equal((await api.call('PUT', `${path}?prune`, { operator: true })).status, 400);
-  assert.equal((await api.call('PUT', '/v1/agent/force-leave/x', { operator: true })).status, 404);
-  const uuid = 'dddddddd-dddd-dddd-dddd-dddddddddddd';
-  assert.equal((await api.call('PUT', `/v1/agent/force-leave/${uuid}`, { operator: true })).status, 200);
-});
-
 test('explain says what becomes of a call, by exit code too, and what would let it through', async () => {
   const ended = await cli('explain', 'web', 'api', '--path', '/x', '--header', 'a=b', '--why-not');
   assert.equal(ended.code, 1);
