@@ -169,10 +169,13 @@ export class Checkers {
     return at;
   }
 
-  /** Healthy, and not out of reach. Who was let in and then cut off from its sponsor knows nobody, and talks to none. */
+  /**
+   * Healthy, and not out of reach. Who was let in and then cut off from its sponsor knows nobody, and talks to none; nor
+   * does who was let in while it was away, and the sponsor went before it was back.
+   */
   private isWell(subject: Host, observer: Host): boolean {
     const isOpen = this.flock.network.links.isOpen(observer.number, subject.number);
-    return isOpen && subject.isReady && !subject.frozen;
+    return isOpen && subject.isReady && !subject.frozen && subject.agent!.isAdmitted(observer.id);
   }
 
   /** What peers can make an agent hold stays within its limits. */

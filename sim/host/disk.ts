@@ -1,7 +1,7 @@
 /**
  * A host's key-value store as a disk really keeps it. What was synced survives everything. What was written and
  * not synced lies with the kernel: it outlives the process, and when the machine stops some first part of it, or
- * nothing. Writes are a log, as in level: what survives is always a prefix.
+ * nothing. Writes are a log, as in level: what survives is always a prefix, and of one write all or nothing.
  */
 import { byCodeUnit, type Random, randomInt } from '../../src/core.ts';
 import type { World } from '../world.ts';
@@ -34,6 +34,8 @@ export class Disk {
   /** Written since, in order, the first entry being operation number `durableCount`. */
   private log: DiskOp[] = [];
   private durableCount = 0;
+  /** Where each write in `log` ends, counted like `durableCount`. */
+  private ends: number[] = [];
   /** How many operations the kernel was given, counted like `durableCount`. */
   private handedOverCount = 0;
   private lastDoneAt = 0;
@@ -67,6 +69,7 @@ export class Disk {
   write(ops: readonly DiskOp[], sync: boolean, done: () => void): void {
     for (const op of ops) this.log.push(op);
     const upTo = this.durableCount + this.log.length;
+    this.ends.push(upTo);
     const durationMs = ops.length === 0 ? 0 : sync ? this.latencyMs * (0.5 + this.random.next()) : handOverMs;
     this.lastDoneAt = Math.max(this.lastDoneAt, this.world.now + durationMs);
     const life = this.life;
@@ -101,18 +104,22 @@ export class Disk {
       this.settle(survivors);
       this.log = [];
     }
+    const lastEnd = this.durableCount + this.log.length;
+    this.ends = this.ends.filter((end) => end <= lastEnd);
     this.handedOverCount = this.durableCount + this.log.length;
     this.lastDoneAt = 0;
     this.writingBack = false;
     this.writeBackLater();
   }
 
-  /** How many operations of the log outlive a crash. A write under way may have got anywhere. */
+  /** How many operations of the log outlive a crash. Writes under way may have got anywhere, or to no end. */
   private survivors(crash: Crash): number {
     const { length } = this.log;
     if (crash === 'power') return 0;
     const least = crash === 'process' ? Math.max(0, this.handedOverCount - this.durableCount) : 0;
-    return least + randomInt(this.random, length - least + 1);
+    const reached = this.durableCount + least + randomInt(this.random, length - least + 1);
+    const whole = this.ends.findLast((end) => end <= reached) ?? this.durableCount;
+    return Math.max(least, whole - this.durableCount);
   }
 
   /** Everything a process finds when it opens the store, sorted by key as level gives it. */
@@ -135,6 +142,7 @@ export class Disk {
     if (count > 0) {
       this.log = this.log.slice(count);
       this.durableCount += count;
+      this.ends = this.ends.filter((end) => end > this.durableCount);
     }
   }
 }
