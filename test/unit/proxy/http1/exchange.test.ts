@@ -151,37 +151,6 @@ test('a long answer and a tunnel are not watched as closely as what led to them'
   assert.equal(engine.context.promptDeadlines.size, 0);
 });
 
-test('a server that agreed to a tunnel has served it, however that ends', () => {
-  const engine = new TestEngine();
-  const breaker = {
-    errorPercent: 50,
-    minimumRequests: 2,
-    windowMs: 10_000,
-    openMs: 1000,
-    halfOpenRequests: 1,
-  };
-  engine.group.configure(defaultBalance, { ...defaultUpstream, breaker }, noLocality);
-  const openTunnel = (): MemoryTransport => {
-    const { client } = engine.accept();
-    client.receive(upgrade);
-    engine.server.receive(switching);
-    return engine.server;
-  };
-  const snapshot = () => engine.group.snapshot(engine.nowMs);
-  for (const server of Array.from({ length: 5 }, openTunnel)) server.break('reset');
-  assert.deepEqual([snapshot().breaker!.state, snapshot().inUse.requests], ['closed', 0]);
-  // Nor has it anything to say about what came to be known after it was agreed to.
-  const old = openTunnel();
-  for (let i = 0; i < 6; i++) {
-    engine.accept().client.receive(post);
-    engine.server.receive(unavailable);
-  }
-  assert.equal(snapshot().breaker!.state, 'open');
-  engine.pass(1000);
-  old.break('reset');
-  assert.deepEqual([snapshot().breaker!.state, snapshot().inUse.requests], ['half-open', 0]);
-});
-
 test('policy has what it names tried again, so often and no more, whatever the method', () => {
   const reset = (server: MemoryTransport): void => server.break('reset');
   const refuse = (server: MemoryTransport): void => server.break('connect-failure');
@@ -475,18 +444,6 @@ test('a request whose server is silent is sent to another one beside it, and the
     assert.deepEqual([first!.end, second!.end], winner === 0 ? [null, 'destroy'] : ['destroy', null]);
     client.receive(get);
   }
-});
-
-test('a server that agrees to a tunnel while another was asked beside it has the client alone', () => {
-  const engine = new TestEngine(['one', 'two']);
-  const { client } = engine.accept(hedge(100));
-  client.receive(upgrade);
-  engine.pass(100);
-  const [first, second] = engine.dialed.map(({ transport }) => transport);
-  first!.receive(switching);
-  assert.deepEqual([first!.end, second!.end], [null, 'destroy']);
-  first!.receive('here');
-  assert.match(client.take(), /here$/);
 });
 
 test('when either of two tries breaks, the other one is waited for', () => {
