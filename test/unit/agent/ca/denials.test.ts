@@ -167,7 +167,7 @@ test('what a denied host says counts nowhere, and replicas are alike whenever ea
     assert.equal(host.core.gossip.replica.root(), first.core.gossip.replica.root(), host.name);
   }
   assert.ok(first.core.gossip.replica.get(`host/${third.id}/service/late`) !== undefined);
-  flock.now += 8 * 24 * hour;
+  flock.now += 12 * 24 * hour;
   flock.run(1000);
   const left = [...first.core.gossip.replica.ofAuthor(third.id)].map(({ kind }) => kind);
   assert.deepEqual(left, ['admission'], 'its records are collected as those of the dead are');
