@@ -20,8 +20,8 @@ export class TrustCheckers {
   private readonly lackMs: number;
   /** Since when a host could have had its certificates, by number. */
   private readonly ableSince = new Map<number, number>();
-  /** Since when a service of a host is without one, `<number>/<service>`. */
-  private readonly lackingSince = new Map<string, number>();
+  /** Since when which services of a host are without one, by number. */
+  private readonly lackingSince = new Map<number, ReadonlyMap<string, number>>();
   private readonly rootKeys = new Map<string, HostId>();
   /** The longest that anybody was without a certificate that it could have had. */
   longestLackMs = 0;
@@ -150,14 +150,13 @@ export class TrustCheckers {
     }
     const ableSince = this.ableSince.get(host.number) ?? now;
     this.ableSince.set(host.number, ableSince);
+    const before = this.lackingSince.get(host.number);
+    const lacking = new Map<string, number>();
+    this.lackingSince.set(host.number, lacking);
     for (const service of this.servicesOf(host)) {
-      const key = `${host.number}/${service}`;
-      if (this.generationOf(host, service) !== null) {
-        this.lackingSince.delete(key);
-        continue;
-      }
-      const lackingSince = this.lackingSince.get(key) ?? now;
-      this.lackingSince.set(key, lackingSince);
+      if (this.generationOf(host, service) !== null) continue;
+      const lackingSince = before?.get(service) ?? now;
+      lacking.set(service, lackingSince);
       const lackedMs = now - Math.max(lackingSince, ableSince);
       this.longestLackMs = Math.max(this.longestLackMs, lackedMs);
       if (lackedMs > this.lackMs)
