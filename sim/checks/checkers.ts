@@ -108,7 +108,10 @@ export class Checkers {
     for (const subject of this.flock.hosts) {
       if (subject.state === 'waiting' || subject.state === 'joining' || subject === observer) continue;
       const state = observer.agent!.member(subject.id)?.state ?? 'unknown';
-      const right = subject.isRunning ? state === 'alive' : state === 'down' || state === 'left';
+      // Where a host was that has left is given up, so that who missed its short stay need not hear of it.
+      const isForgotten = subject.state === 'left' && state === 'unknown';
+      const isGone = state === 'down' || state === 'left' || isForgotten;
+      const right = subject.isRunning ? state === 'alive' : isGone;
       if (!right) return `${observer.name} holds ${subject.name} ${state}, it is ${subject.state}`;
     }
     return null;
