@@ -145,7 +145,8 @@ class Runner {
 
   /**
    * Mends network, disks and frozen processes; the dead stay dead, but for those whom others need to be known. Then
-   * all must agree, and stay so; what falls due meanwhile is done in as long as anything may take.
+   * all must agree, and stay so. The seat of a trustee that left last falls vacant in that time: it is to be taken within
+   * the bound for certificates.
    */
   mendAndAgree(): { readonly agreedMs: number; readonly certifiedMs: number | null } {
     this.flock.apply({ do: 'mend' });

@@ -113,7 +113,7 @@ test('a window takes what a list of everything taken would let it take, and noth
   );
 });
 
-/** Each run has any epoch, as disks are set back, and begins later than the one before ended. */
+/** Epochs may fall from run to run, as when a disk is set back; each run begins after the end of the one before. */
 const runs = fc.array(
   fc.record({
     epoch: fc.integer({ min: 0, max: 5 }),

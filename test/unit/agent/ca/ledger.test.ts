@@ -241,6 +241,12 @@ test('a trustee that shows one host another log than it told all is found out, a
   assert.equal(second.core.credentials?.alarms()[0]?.name, 'first', 'and so does whoever found out');
 });
 
+function hearAccusation(flock: Flock, at: FlockHost, by: FlockHost, key: string, value: Uint8Array): void {
+  const slot = { scope: 'host', kind: TRUST_ACCUSATION, key } as const;
+  const record = encodeRecord({ ...slot, version: 1, hlc: flock.now * 1024, value }, by.signer);
+  at.feed({ type: 'delta', bytes: encodeDelta([record.bytes]) });
+}
+
 test('a host’s word that a trustee runs twice is told as its word, and what proves nothing convicts nobody', () => {
   const { flock, first } = Flock.founded();
   const token = flock.token(first, { uses: 2 });
@@ -253,15 +259,7 @@ test('a host’s word that a trustee runs twice is told as its word, and what pr
       evidence,
       at: flock.now - day + 60_000,
     });
-    const record = {
-      scope: 'host',
-      kind: TRUST_ACCUSATION,
-      key,
-      version: 1,
-      hlc: flock.now * 1024,
-      value,
-    } as const;
-    third.feed({ type: 'delta', bytes: encodeDelta([encodeRecord(record, second.signer).bytes]) });
+    hearAccusation(flock, third, second, key, value);
   };
   const alarms = () => third.core.credentials!.alarms().map(({ name, detail }) => `${name} ${detail}`);
   accuse(`twin/${third.id}`);
@@ -369,15 +367,7 @@ test('a denied host accuses nobody any more', () => {
   const third = flock.join('third', first, token);
   const value = encodeJson({ detail: 'twice', evidence: '', at: flock.now });
   const key = `twin/${first.id}`;
-  const record = {
-    scope: 'host',
-    kind: TRUST_ACCUSATION,
-    key,
-    version: 1,
-    hlc: flock.now * 1024,
-    value,
-  } as const;
-  third.feed({ type: 'delta', bytes: encodeDelta([encodeRecord(record, second.signer).bytes]) });
+  hearAccusation(flock, third, second, key, value);
   assert.equal(third.core.credentials?.alarms().length, 1);
   deny(first, second);
   assert.deepEqual(third.core.credentials?.alarms(), []);

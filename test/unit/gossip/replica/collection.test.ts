@@ -127,7 +127,7 @@ test('what a dead host said of its certificates ends by when it said so, not by 
   assert.deepEqual([only?.at, only?.records], [start + lastingMs - hour, [fresh]]);
 });
 
-test('an old word on certificates is kept as long as anything of the dead', () => {
+test('what a dead host said of its certificates long before it died goes with the rest of what it said', () => {
   const old = makeRecord({ author: 'down', kind: 'trust-ack', key: '', hlc: 1024 });
   const [only] = collectionOf({ down: 'down', live: 'alive' }, [old]).run(start + 1000 * hour);
   assert.deepEqual([only?.at, only?.records], [start + 24 * hour, [old]]);
