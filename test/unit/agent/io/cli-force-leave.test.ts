@@ -1,14 +1,13 @@
 /** `force-leave`: an operator says for a host that it left, on the command line and as Consul's clients do. */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { hostValue } from '../../../support/agent.ts';
 import { operatorToken, startApi, type TestApi } from '../../../support/api.ts';
+import { type Ended, runCli } from '../../../support/cli.ts';
 
-const starling = resolve(import.meta.dirname, '../../../../bin/starling');
 let api: TestApi;
 let folder: string;
 before(async () => {
@@ -23,19 +22,7 @@ after(async () => {
 
 const operator = (): string[] => ['--operator-token-file', join(folder, 'token')];
 
-interface Ended {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function cli(...args: string[]): Promise<Ended> {
-  return new Promise((done) => {
-    execFile(starling, [...args, '--http', api.address], { cwd: folder }, (error, stdout, stderr) =>
-      done({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }),
-    );
-  });
-}
+const cli = (...args: string[]): Promise<Ended> => runCli(folder, ...args, '--http', api.address);
 
 async function done(...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await cli(...args);

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { operatorToken, startApi, type TestApi } from '../../../support/api.ts';
+import { type Ended, runCli } from '../../../support/cli.ts';
 
-const starling = resolve(import.meta.dirname, '../../../../bin/starling');
 let api: TestApi;
 let folder: string;
 let operator: readonly string[];
@@ -22,19 +21,7 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-interface Ended {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function cli(...args: string[]): Promise<Ended> {
-  return new Promise((done) => {
-    execFile(starling, [...args, '--http', api.address], { cwd: folder }, (error, stdout, stderr) =>
-      done({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }),
-    );
-  });
-}
+const cli = (...args: string[]): Promise<Ended> => runCli(folder, ...args, '--http', api.address);
 
 async function write(entry: object): Promise<void> {
   const { status, text } = await api.call('PUT', '/v1/config', { body: entry, operator: true });
