@@ -164,7 +164,8 @@ class Runner {
     this.runWithSweeps(this.world.now + steadyMs);
     const steadyAt = this.world.now;
     const withinMs = this.plan.lazyPublish ? ownWritesMs : unhealedWritesMs;
-    this.until(() => this.checkers.disagreement(), 'stability', steadyAt, withinMs);
+    const relapse = (): string | null => this.checkers.disagreement() ?? this.trust.unsettledHosts();
+    this.until(relapse, 'stability', steadyAt, withinMs);
     this.until(() => this.trust.unsettled(), 'stability', steadyAt, this.scenario.bounds.certifyMs);
     this.checkers.final();
     return { agreedMs, certifiedMs };

@@ -42,12 +42,27 @@ export class TrustCheckers {
 
   /** What the mesh still owes; null when nothing, or when it cannot: too few trustees are left. */
   unsettled(): string | null {
+    return this.owed(
+      (latest, awake) => this.wrongTrustees(latest, awake) ?? this.unsettledHost(latest, awake),
+    );
+  }
+
+  /** The same, but for seats of which the holder is away. */
+  unsettledHosts(): string | null {
+    return this.owed((latest, awake) => this.unsettledHost(latest, awake));
+  }
+
+  private owed(what: (latest: EpochDescriptor, awake: readonly Host[]) => string | null): string | null {
     const awake = this.honest();
     const latest = this.latestEpoch(awake);
     if (latest === null) return null;
     if (!this.isUp(latest, awake))
       return this.flock.recovers ? `too few trustees of epoch ${latest.plan.epoch} are left` : null;
-    return this.wrongTrustees(latest, awake) ?? first(awake, (host) => this.unsettledAt(host, latest));
+    return what(latest, awake);
+  }
+
+  private unsettledHost(latest: EpochDescriptor, awake: readonly Host[]): string | null {
+    return first(awake, (host) => this.unsettledAt(host, latest));
   }
 
   /** Whether so many trustees are gone for good that nobody can sign any more. */
