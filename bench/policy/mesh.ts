@@ -88,6 +88,7 @@ export class BenchMesh {
       self: hostIdOf(0),
       datacenter: 'dc1',
       zone: '',
+      roundTrips: [],
       defaultIntention: 'deny',
       inbound: { address: '10.0.0.1', port: 21000 },
       outbound: { address: '127.0.0.1', port: 15001 },

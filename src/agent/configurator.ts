@@ -1,5 +1,6 @@
 /** Keeps the proxy's configuration in step with what the agent knows: project, compile, compare. Pure. */
 import type { HostId, Millis, Random } from '../core.ts';
+import type { Member } from '../gossip/port.ts';
 import { Compiler } from '../proxy/compile/compile.ts';
 import { configEquals } from '../proxy/compile/equal.ts';
 import type { ProxyConfig } from '../proxy/config.ts';
@@ -7,6 +8,7 @@ import type { PolicyView } from '../proxy/policy.ts';
 import type { IdentityView, IntentionView, MeshView } from '../proxy/view.ts';
 import type { TrustState } from '../trust/state.ts';
 import type { Catalog } from './catalog/catalog.ts';
+import { RoundTrips } from './catalog/round-trips.ts';
 import { VipPool, type VipRange } from './catalog/vips.ts';
 import type { AgentEffect, SavedState } from './effects.ts';
 import { intentionsOf } from './entries/service-intentions.ts';
@@ -15,6 +17,13 @@ import type { HostValue } from './kinds.ts';
 import type { Policies } from './policy/policy.ts';
 import { Receipts } from './policy/receipts.ts';
 import { Projector } from './project.ts';
+
+/** What membership knows of where hosts are. */
+export interface Whereabouts {
+  members(): Iterable<Member>;
+  /** The round trip to expect between two hosts, milliseconds; null when nothing is known of one of them. */
+  estimateMs(a: HostId, b: HostId): number | null;
+}
 
 export interface ConfiguratorOptions {
   readonly self: HostId;
@@ -26,6 +35,7 @@ export interface ConfiguratorOptions {
   readonly catalog: Catalog;
   readonly policies: Policies;
   readonly trust: TrustState;
+  readonly gossip: Whereabouts;
   readonly random: Random;
 }
 
@@ -45,6 +55,7 @@ export class Configurator {
   private readonly vips: VipPool;
   private readonly projector = new Projector();
   private readonly compiler = new Compiler();
+  private readonly roundTrips = new RoundTrips();
   private entries: ReadEntries | null = null;
   private latest: MeshView | null = null;
   private config: ProxyConfig | null = null;
@@ -66,6 +77,17 @@ export class Configurator {
   /** When to configure after a change at `now`: soon, unless a large mesh was configured only just. */
   dueAfter(now: Millis): Millis {
     return Math.max(now + gatherMs, this.rested);
+  }
+
+  /** Some host, or this one, is elsewhere than was told before. */
+  moved(): void {
+    this.roundTrips.moved();
+  }
+
+  /** Whether it is time to configure because hosts are further off, or nearer, than the proxy knows. */
+  look(now: Millis): boolean {
+    const { gossip, self } = this.options;
+    return this.roundTrips.look(gossip.members(), (host) => gossip.estimateMs(self, host), now);
   }
 
   /** Before the first update: the addresses that services had in the run before. */
@@ -94,6 +116,7 @@ export class Configurator {
       self,
       datacenter: host.datacenter,
       zone: host.zone,
+      roundTrips: this.roundTrips.all,
       defaultIntention: trust.genesis.defaultIntention,
       inbound,
       outbound,

@@ -108,7 +108,6 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     this.health = new HealthMachine(random);
     this.approach = options.sponsor === null ? null : new Approach(options.sponsor.id, random);
     const { catalog, policies, trust } = this.knowledge;
-    this.configurator = new Configurator({ ...options, self, catalog, policies, trust });
     this.gossip = new Gossip({
       self,
       signer,
@@ -121,7 +120,9 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       digestKey: digestKeyOf(genesis.hash),
       ...(options.gossip === undefined ? {} : { parameters: options.gossip }),
     });
-    this.writer = new Writer(this.gossip, this.knowledge.registry, (effect) => this.emit(effect));
+    const { gossip } = this;
+    this.configurator = new Configurator({ ...options, self, catalog, policies, trust, gossip });
+    this.writer = new Writer(gossip, this.knowledge.registry, (effect) => this.emit(effect));
   }
 
   get catalog(): Catalog {
@@ -235,6 +236,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       case 'swim':
         this.gossiped(this.gossip.step(input, now), now);
         if (input.report.type === 'incarnation') this.noteOwnStanding();
+        if (input.report.type === 'coordinate') this.configurator.moved();
         break;
       case 'join-request':
         this.joinRequest(input.exchange, input.bytes, now);
@@ -466,8 +468,8 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       if (topics.has(`node:${this.options.host.name}`)) this.ownServicesChanged(now);
     }
     const identities = this.effects.some(({ type }) => type === 'keep-identity' || type === 'drop-identity');
-    if (this.configureAt === null && (topics.size > 0 || identities))
-      this.configureAt = this.configurator.dueAfter(now);
+    const isNews = this.configurator.look(now) || topics.size > 0 || identities;
+    if (this.configureAt === null && isNews) this.configureAt = this.configurator.dueAfter(now);
     if (this.configureAt !== null && now >= this.configureAt) this.configure(now);
   }
 

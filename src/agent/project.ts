@@ -27,6 +27,7 @@ export interface ProjectionInput {
   readonly self: HostId;
   readonly datacenter: string;
   readonly zone: string;
+  readonly roundTrips: MeshView['roundTrips'];
   readonly defaultIntention: 'allow' | 'deny';
   readonly inbound: MeshView['inbound'];
   readonly outbound: MeshView['outbound'];
@@ -77,6 +78,7 @@ export class Projector {
       host: input.self,
       datacenter: input.datacenter,
       zone: input.zone,
+      roundTrips: input.roundTrips,
       defaultIntention: input.defaultIntention,
       inbound: input.inbound,
       outbound: input.outbound,

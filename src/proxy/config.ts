@@ -17,7 +17,7 @@ import type {
   UpstreamOverride,
   UpstreamPolicy,
 } from './policy.ts';
-import type { IdentityView, Protocol } from './view.ts';
+import type { HostRoundTrip, IdentityView, Protocol } from './view.ts';
 import type { SharedLimits } from './workers/memory.ts';
 
 /**
@@ -209,6 +209,8 @@ export interface ProxyConfig {
   readonly domain: string;
   readonly datacenter: string;
   readonly zone: string;
+  /** To hosts that are some way off, as far as that is known. Sorted by host. */
+  readonly roundTrips: readonly HostRoundTrip[];
   readonly inbound: {
     readonly address: string;
     readonly port: number;

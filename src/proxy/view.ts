@@ -96,12 +96,21 @@ export interface CallerView {
   readonly zones: readonly ZoneCallers[];
 }
 
+/** How far another host is. */
+export interface HostRoundTrip {
+  readonly host: HostId;
+  /** The network's round trip, milliseconds, roughly. */
+  readonly ms: number;
+}
+
 export interface MeshView {
   readonly trustDomain: string;
   readonly domain: string;
   readonly host: HostId;
   readonly datacenter: string;
   readonly zone: string;
+  /** To hosts that are some way off, as far as that is known. Sorted by host. */
+  readonly roundTrips: readonly HostRoundTrip[];
   readonly defaultIntention: 'allow' | 'deny';
   readonly inbound: { readonly address: string; readonly port: number };
   readonly outbound: { readonly address: string; readonly port: number } | null;

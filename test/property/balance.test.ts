@@ -26,7 +26,7 @@ const callersInOrder = [
 
 function balancer(method: BalanceMethod, specs: readonly EndpointSpec[], seed = 1, zone = ''): Balancer {
   const made = new Balancer(seededRandom(seed));
-  made.configure({ ...defaultBalance, method }, { zone, callers: callersInOrder });
+  made.configure({ ...defaultBalance, method }, { zone, callers: callersInOrder, roundTrips: new Map() });
   made.update(specs);
   return made;
 }
@@ -222,7 +222,7 @@ for (const method of ['round_robin', 'random'] as const)
           let stayed = 0;
           for (let caller = 0; caller < count; caller++) {
             const made = new Balancer(seededRandom(seed + 31 * i + caller));
-            made.configure({ ...defaultBalance, method }, { zone: `z${i}`, callers });
+            made.configure({ ...defaultBalance, method }, { zone: `z${i}`, callers, roundTrips: new Map() });
             made.update(specs);
             for (let pick = 0; pick < picksEach; pick++) {
               const { id, zone } = made.pick(0)!;

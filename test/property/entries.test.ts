@@ -93,6 +93,7 @@ const emptyMesh = {
   host: 'a'.repeat(64),
   datacenter: 'dc1',
   zone: '',
+  roundTrips: [],
   defaultIntention: 'deny',
   inbound: { address: '127.0.0.1', port: 21000 },
   outbound: null,

@@ -105,6 +105,7 @@ test('the check of an intention and the proxy of the service agree on every call
           host: 'a'.repeat(64),
           datacenter: 'dc1',
           zone: '',
+          roundTrips: [],
           defaultIntention: defaultIntention as 'allow' | 'deny',
           inbound: { address: '127.0.0.1', port: 21000 },
           outbound: null,

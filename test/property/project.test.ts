@@ -67,6 +67,7 @@ function inputOf(catalog: Catalog, policy: PolicyView, vips: VipPool): Projectio
     self,
     datacenter: 'dc1',
     zone: '',
+    roundTrips: [],
     defaultIntention: 'deny',
     inbound: { address: '10.0.0.1', port: 21000 },
     outbound: null,

@@ -212,6 +212,7 @@ export class MemoryAgent implements AgentPort {
       host: selfId,
       datacenter: 'dc1',
       zone: '',
+      roundTrips: [],
       defaultIntention: this.defaultIntention,
       inbound: { address: '127.0.0.1', port: 21000 },
       outbound: null,

@@ -48,6 +48,7 @@ export function emptyConfig(): ProxyConfig {
     domain: 'mesh',
     datacenter: 'dc1',
     zone: 'a',
+    roundTrips: [],
     inbound: { address: '127.0.0.1', port: 0, services: [] },
     outbound: [],
     destinations: [],

@@ -16,6 +16,8 @@ export class SimulatedServer {
   readonly id: string;
   readonly zone: string;
   serviceMs: number;
+  /** The network's, to it and back. */
+  roundTripMs = 0;
   isFailing = false;
   /** How many requests came. */
   seen = 0;
@@ -37,7 +39,7 @@ export class SimulatedServer {
     // Between half and one and a half of the mean.
     const doneAt = Math.max(now, this.freeAt[worker]!) + this.serviceMs * (0.5 + random.next());
     this.freeAt[worker] = doneAt;
-    return doneAt;
+    return doneAt + this.roundTripMs;
   }
 }
 

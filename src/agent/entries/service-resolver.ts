@@ -137,11 +137,11 @@ const loadBalancerShape = {
   HashPolicies: list(hashPolicy, 16),
   ZoneAware: beyond(
     flag(true),
-    'Calls stay in the caller’s zone as far as its endpoints have capacity for the callers there; the rest goes to zones with capacity to spare, as Envoy’s zone aware routing.',
+    'Calls stay in the caller’s zone as far as its endpoints have capacity for the callers there; the rest goes to zones with capacity to spare, as Envoy’s zone aware routing. Without zones p2c prefers the nearest endpoints by network coordinates while they answer sooner than others would.',
   ),
   ZoneMinClusterSize: beyond(
     amount({ least: 0, most: 65_535 }),
-    'With fewer endpoints in good order, zones are not looked at; 0 if not said (Envoy’s min_cluster_size is 6 then).',
+    'With fewer endpoints in good order, neither zones nor distances are looked at; 0 if not said (Envoy’s min_cluster_size is 6 then).',
   ),
   SlowStart: beyond(
     duration({ mostMs: 3_600_000 }),

@@ -11,6 +11,7 @@ import { type Chooser, noHash } from './chooser.ts';
 import { LatencyChooser, LeastRequestChooser, RandomChooser } from './draws.ts';
 import { BalancedEndpoint, type OutcomeListener, type Rotation } from './endpoint.ts';
 import { MaglevChooser } from './maglev.ts';
+import { nearestOf } from './nearest.ts';
 import { RingChooser } from './ring.ts';
 import { RoundRobinChooser } from './round-robin.ts';
 import {
@@ -91,11 +92,22 @@ export class Balancer {
 
   /** Takes on how to balance, from the next pick on. The same again costs nothing. */
   configure(policy: BalancePolicy, locality: Locality): void {
-    const isSame = JSON.stringify([policy, locality]) === JSON.stringify([this.policy, this.locality]);
-    if (isSame) return;
+    const { zone, callers } = this.locality;
+    const isSame =
+      JSON.stringify([policy, locality.zone, locality.callers]) ===
+      JSON.stringify([this.policy, zone, callers]);
     this.policy = policy;
     this.locality = locality;
+    for (const endpoint of this.all) this.place(endpoint);
+    if (isSame) return;
     this.table = null;
+    this.rotation.isStale = true;
+  }
+
+  private place(endpoint: BalancedEndpoint): void {
+    const roundTripMs = this.locality.roundTrips.get(endpoint.id) ?? 0;
+    if (roundTripMs === endpoint.roundTripMs) return;
+    endpoint.roundTripMs = roundTripMs;
     this.rotation.isStale = true;
   }
 
@@ -114,6 +126,7 @@ export class Balancer {
       if (known === undefined && isFirst) endpoint.warmSince = Number.NEGATIVE_INFINITY;
       endpoint.weight = weight;
       endpoint.zone = zone;
+      this.place(endpoint);
       byId.set(id, endpoint);
     }
     if (!changed) return;
@@ -248,7 +261,14 @@ export class Balancer {
     if (method === 'round_robin') return new RoundRobinChooser(endpoints, this.random);
     if (method === 'least_request') return new LeastRequestChooser(endpoints, this.random, choiceCount);
     if (method === 'random') return new RandomChooser(endpoints, this.random);
-    return new LatencyChooser(endpoints, this.random);
+    const nearest = this.isDistanceLookedAt(endpoints.length) ? nearestOf(endpoints) : null;
+    return new LatencyChooser(endpoints, this.random, nearest);
+  }
+
+  /** Distance stands in for zones where those make no difference. */
+  private isDistanceLookedAt(count: number): boolean {
+    const { zoneAware, zoneMinimumEndpoints } = this.policy;
+    return zoneAware && count >= zoneMinimumEndpoints && !this.areZonesApart && !this.panicking;
   }
 
   private tableOf(method: 'ring_hash' | 'maglev'): Chooser {

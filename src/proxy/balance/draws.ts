@@ -85,10 +85,32 @@ export class LeastRequestChooser extends RandomChooser {
 /**
  * `p2c`: of two draws the one that is expected to answer sooner, by its latency times what is under way there
  * (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001; latency as Finagle's
- * PeakEwma). An endpoint that nobody has measured is taken to be as quick as the other.
+ * PeakEwma). An endpoint that nobody has measured is taken to be as quick as the other, but for the way there.
+ * With `nearest`, a choice that is further off has to be better than one of those, too.
  */
 export class LatencyChooser extends RandomChooser {
-  override choose(now: Millis, exclude: string | undefined, _hash: number): BalancedEndpoint | null {
+  private readonly near: LatencyChooser | null;
+  private readonly nearMs: number;
+
+  constructor(
+    endpoints: readonly BalancedEndpoint[],
+    random: Random,
+    nearest: readonly BalancedEndpoint[] | null = null,
+  ) {
+    super(endpoints, random);
+    this.near = nearest && new LatencyChooser(nearest, random);
+    this.nearMs = Math.max(...(nearest ?? []).map(({ roundTripMs }) => roundTripMs));
+  }
+
+  override choose(now: Millis, exclude: string | undefined, hash: number): BalancedEndpoint | null {
+    const best = this.better(now, exclude);
+    if (best === null || this.near === null || best.roundTripMs <= this.nearMs) return best;
+    const near = this.near.choose(now, exclude, hash);
+    return near !== null && isSooner(near, best, now) ? near : best;
+  }
+
+  /** Of two draws. */
+  private better(now: Millis, exclude: string | undefined): BalancedEndpoint | null {
     const first = this.draw(exclude);
     if (first < 0) return null;
     const index = this.drawRival(first, exclude);
@@ -101,10 +123,14 @@ export class LatencyChooser extends RandomChooser {
 
 /** Whether `a` is expected to answer clearly sooner than `b`. */
 function isSooner(a: BalancedEndpoint, b: BalancedEndpoint, now: Millis): boolean {
-  const aMs = a.latencyMs(now);
-  const bMs = b.latencyMs(now);
-  if (aMs === 0 || bMs === 0) return a.load < b.load;
+  const aMs = a.latencyMs(now) || unmeasuredMs(a, b, now);
+  const bMs = b.latencyMs(now) || unmeasuredMs(b, a, now);
   const ratio = (aMs + chanceMs) / (bMs + chanceMs);
   const areAlike = ratio < alikeFactor && ratio > 1 / alikeFactor;
   return areAlike ? a.load < b.load : ratio * a.load < b.load;
+}
+
+/** How soon an endpoint answers that nobody has measured: it serves as quickly as `other`, from where it is. */
+function unmeasuredMs(endpoint: BalancedEndpoint, other: BalancedEndpoint, now: Millis): number {
+  return endpoint.roundTripMs + Math.max(other.latencyMs(now) - other.roundTripMs, 0);
 }

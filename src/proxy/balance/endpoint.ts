@@ -53,6 +53,8 @@ export interface OutcomeListener {
 export class BalancedEndpoint {
   readonly id: string;
   zone: string;
+  /** The network's round trip to it, milliseconds; 0 where it is short, or not known. */
+  roundTripMs = 0;
   /** As configured, above 0. */
   weight: number;
   /** The weight that counts now, relative to the mean of the cluster; lower while the endpoint warms up. */
@@ -129,11 +131,11 @@ export class BalancedEndpoint {
     if (latencyMs < 0) return;
     if (outcome === 'ok') this.latency.observe(now, latencyMs);
     else if (outcome === 'failed') this.latency.observe(now, this.failureLatencyMs(now, latencyMs));
-    else if (latencyMs > this.latency.read(now)) this.latency.observe(now, latencyMs);
+    else if (latencyMs > this.latencyMs(now)) this.latency.observe(now, latencyMs);
   }
 
   private failureLatencyMs(now: Millis, latencyMs: number): number {
-    const before = Math.max(this.latency.read(now), minFailureLatencyMs);
+    const before = Math.max(this.latencyMs(now), minFailureLatencyMs);
     return Math.max(latencyMs, Math.min(before * failureSlowdown, maxFailureLatencyMs));
   }
 
@@ -205,7 +207,7 @@ export class BalancedEndpoint {
 
   /** How long its answers took lately, milliseconds, pessimistically; 0 is not known. */
   latencyMs(now: Millis): number {
-    return this.latency.read(now);
+    return this.latency.read(now, this.roundTripMs);
   }
 
   /**

@@ -26,9 +26,13 @@ export class PeakLatency {
     this.seenAt = now;
   }
 
-  /** Milliseconds; 0 is "nobody knows": an endpoint that is not asked any more is forgiven, and asked again. */
-  read(now: Millis): number {
+  /**
+   * Milliseconds; 0 is "nobody knows": an endpoint that is not asked any more is forgiven, and asked again. But what
+   * time forgives is how busy it was, not how far away it is: nothing fades below `roundTripMs`, the way there and back.
+   */
+  read(now: Millis, roundTripMs: number): number {
     const ageMs = now - this.seenAt;
-    return ageMs < negligibleMs ? this.valueMs : this.valueMs * Math.exp(-ageMs / latencyMemoryMs);
+    if (ageMs < negligibleMs) return this.valueMs;
+    return Math.max(this.valueMs * Math.exp(-ageMs / latencyMemoryMs), Math.min(this.valueMs, roundTripMs));
   }
 }

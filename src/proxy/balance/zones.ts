@@ -33,10 +33,12 @@ export interface Locality {
   readonly zone: string;
   /** The callers that share the cluster with it, itself among them; none where nobody knows. */
   readonly callers: readonly ZoneCallers[];
+  /** The network's round trips to endpoints, milliseconds, by their ids; what is not among them is near, or unknown. */
+  readonly roundTrips: ReadonlyMap<string, number>;
 }
 
 /** There is nothing to prefer. */
-export const noLocality: Locality = { zone: '', callers: [] };
+export const noLocality: Locality = { zone: '', callers: [], roundTrips: new Map() };
 
 /** Where calls from one zone go. */
 export interface ZonePlan {
@@ -62,7 +64,7 @@ interface Zoned {
 /** Null where zones are not looked at, or would make no difference: then every endpoint gets what it weighs. */
 export function planFor(
   { method, zoneAware, zoneMinimumEndpoints }: BalancePolicy,
-  { zone, callers }: Locality,
+  { zone, callers }: Pick<Locality, 'zone' | 'callers'>,
   endpoints: readonly Zoned[],
 ): ZonePlan | null {
   const isByHash = method === 'ring_hash' || method === 'maglev';
@@ -107,8 +109,9 @@ export function mayBeLeft(near: BalancedEndpoint, now: Millis): boolean {
   return near.latencyMs(now) >= quickMs;
 }
 
-/** Whether `far`, of another zone, is so much quicker. One that nobody has measured is asked to find out. */
+/** Whether `far`, of another zone, is so much quicker. One that nobody has measured is asked to find out, if it can be. */
 export function isWorthLeaving(near: BalancedEndpoint, far: BalancedEndpoint, now: Millis): boolean {
   const farMs = far.latencyMs(now);
-  return farMs === 0 ? far.inflight === 0 : near.latencyMs(now) > farMs * leavingFactor;
+  if (farMs === 0 && far.inflight > 0) return false;
+  return near.latencyMs(now) > (farMs || far.roundTripMs) * leavingFactor;
 }

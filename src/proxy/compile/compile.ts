@@ -52,6 +52,7 @@ export class Compiler {
       domain: view.domain,
       datacenter: view.datacenter,
       zone: view.zone,
+      roundTrips: view.roundTrips,
       inbound: {
         address: view.inbound.address,
         port: view.inbound.port,

@@ -19,6 +19,8 @@ export interface ClusterSource {
   /** Where this host is. */
   readonly zone: string;
   readonly datacenter: string;
+  /** The network's round trips to hosts that are some way off, milliseconds. */
+  readonly roundTrips: ReadonlyMap<string, number>;
   clusterOf(id: string): Cluster | null;
   /** What threads share of the way of a service of this host to a cluster, with such a breaker. */
   memoryOf(source: string, cluster: string, breaker: BreakerPolicy | null): GroupMemory;
@@ -132,9 +134,10 @@ export class OutboundCaller {
   /** Zones of another datacenter are none of this one's, whatever they are called. */
   private localityOf({ datacenter }: Cluster): Locality {
     const { config, policy } = this;
+    const { roundTrips } = config;
     return datacenter === config.datacenter && policy !== null
-      ? { zone: config.zone, callers: policy.zones }
-      : noLocality;
+      ? { zone: config.zone, callers: policy.zones, roundTrips }
+      : { ...noLocality, roundTrips };
   }
 
   /**

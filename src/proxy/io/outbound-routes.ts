@@ -21,6 +21,7 @@ export class OutboundRoutes implements ClusterSource {
   generation = 0;
   zone = '';
   datacenter = '';
+  roundTrips: ReadonlyMap<string, number> = new Map();
   private readonly plane: Plane;
   private domainSuffix = '';
   private clusters: ReadonlyMap<string, Cluster> = new Map();
@@ -39,6 +40,7 @@ export class OutboundRoutes implements ClusterSource {
     this.generation++;
     this.zone = config.zone;
     this.datacenter = config.datacenter;
+    this.roundTrips = new Map(config.roundTrips.map(({ host, ms }) => [host, ms]));
     this.domainSuffix = `.${config.domain}`;
     this.clusters = new Map(config.clusters.map((cluster) => [cluster.id, cluster]));
     this.destinations = new Map(config.destinations.map((each) => [each.id, each]));

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { seal } from '../../../src/agent/envelope.ts';
 import { SERVICE } from '../../../src/agent/kinds.ts';
 import { ed25519Signer, encodeJson, Fault, type Signer } from '../../../src/core.ts';
+import { originCoordinate } from '../../../src/gossip/coordinates/coordinate.ts';
 import { encodeRecord } from '../../../src/gossip/replica/codec.ts';
 import { encodeIssueReply } from '../../../src/trust/issuance/issuance.ts';
 import { checkOf, definitionOf } from '../../support/agent.ts';
@@ -280,6 +281,24 @@ test('an intention reconfigures every proxy concerned within the delay, and only
   first.command(intention('web', 'api', 'allow'));
   flock.run(1000);
   assert.equal(first.configs.length, before + 1);
+});
+
+test('the proxy is told of hosts that are some way off, and again only when that has clearly changed', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  flock.run(20_000);
+  const moved = (id: string, placeMs: number) => {
+    const coordinate = { ...originCoordinate, vectorMs: [placeMs, 0, 0, 0, 0, 0, 0, 0] };
+    first.feed({ type: 'swim', report: { type: 'coordinate', id, coordinate } });
+    flock.run(20_000);
+    return first.lastConfig.roundTrips;
+  };
+  assert.deepEqual(moved(first.id, 0), []);
+  assert.deepEqual(moved(second.id, 60), [{ host: second.id, ms: 64 }]);
+  const before = first.configs.length;
+  assert.deepEqual(moved(second.id, 70), [{ host: second.id, ms: 64 }]);
+  assert.equal(first.configs.length, before);
+  assert.deepEqual(moved(first.id, 69.5), []);
 });
 
 test('an intention written on one host is in force on the others', () => {

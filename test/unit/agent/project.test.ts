@@ -63,6 +63,7 @@ function input(): ProjectionInput {
     self,
     datacenter: 'dc1',
     zone: '',
+    roundTrips: [],
     defaultIntention: 'deny',
     inbound: { address: '10.0.0.1', port: 21000 },
     outbound: null,

@@ -67,6 +67,7 @@ export function meshView(fields: Partial<MeshView> = {}): MeshView {
     host: 'a',
     datacenter: 'dc1',
     zone: 'z1',
+    roundTrips: [],
     defaultIntention: 'deny',
     inbound: { address: '10.0.0.1', port: 21000 },
     outbound: { address: '127.0.0.1', port: 15001 },

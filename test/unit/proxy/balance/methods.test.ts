@@ -12,6 +12,7 @@ import { defaultBalance } from '../../../../src/proxy/policy-defaults.ts';
 const inFirstZone: Locality = {
   zone: 'z1',
   callers: ['z1', 'z2', 'z3'].map((zone) => ({ zone, instances: 1 })),
+  roundTrips: new Map(),
 };
 
 function balancer(
@@ -115,12 +116,12 @@ test('one slow answer alone is no peak, two are, and they fade', () => {
   const latency = new PeakLatency();
   for (let i = 0; i < 10; i++) latency.observe(i, 2);
   latency.observe(20, 500);
-  assert.ok(latency.read(20) < 3);
+  assert.ok(latency.read(20, 0) < 3);
   latency.observe(21, 400);
-  assert.equal(latency.read(21), 400);
-  assert.ok(Math.abs(latency.read(21 + latencyMemoryMs) - 400 / Math.E) < 1);
+  assert.equal(latency.read(21, 0), 400);
+  assert.ok(Math.abs(latency.read(21 + latencyMemoryMs, 0) - 400 / Math.E) < 1);
   for (let i = 0; i < 100; i++) latency.observe(1000 + i * 100, 2);
-  assert.ok(latency.read(11_000) < 70, `${latency.read(11_000)}`);
+  assert.ok(latency.read(11_000, 0) < 70, `${latency.read(11_000, 0)}`);
 });
 
 test('an endpoint that fails at once is not taken for a quick one, nor one that callers gave up on', () => {
@@ -286,4 +287,47 @@ test('suspicion of the only endpoint of a zone lets most of its traffic spill ov
   assert.equal(shareOf(made, 'a', 0), 1);
   made.update(specs(10));
   assert.ok(Math.abs(shareOf(made, 'a', 0) - 3 / 21) < 0.03);
+});
+
+test('a latency fades to what the network takes, unless it never was as much', () => {
+  const latency = new PeakLatency();
+  for (let i = 0; i < 2; i++) latency.observe(0, 200);
+  assert.ok(latency.read(latencyMemoryMs, 64) > 64);
+  assert.equal(latency.read(100 * latencyMemoryMs, 64), 64);
+  assert.equal(latency.read(100 * latencyMemoryMs, 500), 200);
+});
+
+/** Endpoints by how far away they are, of so much weight. */
+function placed(
+  far: { readonly [id: string]: number },
+  weights: { readonly [id: string]: number } = {},
+): Balancer {
+  const specs = Object.keys(far).map((id) => ({ id, weight: weights[id] ?? 1 }));
+  const made = balancer(specs, {});
+  made.configure(defaultBalance, { ...noLocality, roundTrips: new Map(Object.entries(far)) });
+  return made;
+}
+
+test('the nearest is preferred, alone among those as near; without distances all are alike', () => {
+  assert.equal(shareOf(placed({ a: 0, b: 64, c: 64, d: 64 }), 'a', 0), 1);
+  assert.ok(Math.abs(shareOf(placed({ a: 32, b: 40, c: 256, d: 512 }), 'a', 0) - 0.5) < 0.03);
+  assert.ok(Math.abs(shareOf(placed({ a: 0, b: 0, c: 64, d: 64 }), 'a', 0) - 0.5) < 0.03);
+  assert.ok(Math.abs(shareOf(placed({ a: 64, b: 64, c: 64, d: 64 }), 'a', 0) - 0.25) < 0.03);
+});
+
+test('nearness does not outdo a weight that says suspected or on trial', () => {
+  const share = shareOf(placed({ a: 0, b: 64, c: 64 }, { b: 10, c: 10 }), 'a', 0);
+  assert.ok(share < 0.15, `${share}`);
+});
+
+test('a near endpoint that is out of rotation or excluded is not chosen, and one that moved away is no longer near', () => {
+  const made = placed({ a: 0, b: 64, c: 64 });
+  assert.notEqual(made.pick(0, 'a')!.id, 'a');
+  made.get('a')!.begin(0);
+  made.get('a')!.end(0, 'connect-failure');
+  assert.equal(shareOf(made, 'a', 0), 0);
+  const moved = placed({ a: 0, b: 64, c: 64 });
+  moved.pick(0);
+  moved.configure(defaultBalance, { ...noLocality, roundTrips: new Map([['a', 64]]) });
+  assert.equal(shareOf(moved, 'a', 0), 0);
 });

@@ -1,8 +1,8 @@
 /** What balancing, ejection, breaker and retry budget come to together, under load and in virtual time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Locality } from '../../../../src/proxy/balance/zones.ts';
-import type { BreakerPolicy, PassiveHealthPolicy } from '../../../../src/proxy/policy.ts';
+import { type Locality, noLocality } from '../../../../src/proxy/balance/zones.ts';
+import type { BalancePolicy, BreakerPolicy, PassiveHealthPolicy } from '../../../../src/proxy/policy.ts';
 import { initialRetries, retryShare } from '../../../../src/proxy/resilience/retry-budget.ts';
 import { Queueing, SimulatedServer } from '../../../support/queueing.ts';
 
@@ -157,7 +157,7 @@ test('the breaker opens while everything fails, tries now and then, and closes w
 /** In z1, with so many callers in each zone. */
 function localityOf(callers: { readonly [zone: string]: number }): Locality {
   const zones = Object.entries(callers).map(([zone, instances]) => ({ zone, instances }));
-  return { zone: 'z1', callers: zones };
+  return { zone: 'z1', callers: zones, roundTrips: new Map() };
 }
 
 test('a zone that is several times slower than others is left within half a second, a little slower it is not', () => {
@@ -196,4 +196,42 @@ test('traffic stays in its zone as far as the zone has capacity for its callers'
   assert.ok(Math.abs(shareNear(1, 3, { z1: 1, z2: 1 }) - 0.5) < 0.03);
   assert.ok(Math.abs(shareNear(1, 3, { z1: 7 }) - 0.25) < 0.03);
   assert.equal(shareNear(1, 3, { z1: 1, z2: 4 }), 1);
+});
+
+/** One server here with four workers, which can serve 800 a second, and five as good that are 64 ms away. */
+function oneNearFiveFar(): SimulatedServer[] {
+  const far = ['b', 'c', 'd', 'e', 'f'].map((id) => new SimulatedServer(id, 5, 4));
+  for (const server of far) server.roundTripMs = 64;
+  return [new SimulatedServer('a', 5, 4), ...far];
+}
+
+/** What part the near one saw of `count` requests, where distances are known and where they are not. */
+function shareOfNear(
+  perSecond: number,
+  count: number,
+  isKnown: boolean,
+  balance: Partial<BalancePolicy> = {},
+) {
+  const servers = oneNearFiveFar();
+  const far = isKnown ? servers.filter(({ roundTripMs }) => roundTripMs > 0) : [];
+  const roundTrips = new Map(far.map(({ id, roundTripMs }) => [id, roundTripMs]));
+  const queueing = new Queueing(servers, 1, balance, {}, { ...noLocality, roundTrips });
+  queueing.run({ perSecond, untilMs: (count / perSecond) * 1000 });
+  return servers[0]!.seen / queueing.seen;
+}
+
+test('without zones a near endpoint is preferred however seldom it is asked, as far as it has capacity', () => {
+  for (const perSecond of [0.1, 1, 10, 100]) {
+    assert.ok(shareOfNear(perSecond, 1000, true) > 0.99, `${perSecond} a second`);
+    assert.ok(shareOfNear(perSecond, 1000, false) < 0.4, `${perSecond} a second`);
+  }
+  const atCapacity = shareOfNear(800, 10_000, true);
+  assert.ok(atCapacity > 0.7 && atCapacity < 0.95, `${atCapacity}`);
+  const overCapacity = shareOfNear(2000, 20_000, true);
+  assert.ok(overCapacity > 0.3 && overCapacity < 0.45, `${overCapacity}`);
+});
+
+test('distance makes no difference where locality is switched off but to what is expected of the unmeasured', () => {
+  const share = shareOfNear(100, 1000, true, { zoneAware: false });
+  assert.ok(share > 0.3 && share < 0.36, `${share}`);
 });
