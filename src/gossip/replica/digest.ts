@@ -12,6 +12,19 @@ export const digestKeyBytes = 32;
 /** Digest of nothing, and the neutral element of `combine`. */
 export const emptyDigest: Digest = '\0'.repeat(digestBytes);
 
+/**
+ * What a slot has to do with others: policy comes first (0), with the grants; then what admits authors (1); then what
+ * they said (2). Who takes records in another order than this has to refuse some, until it is told again.
+ */
+export type Rank = 0 | 1 | 2;
+
+/** The leading bits of a slot's digest say its rank: these stay as they fell, and these are set. */
+const rankBits: { readonly [rank in Rank]: { readonly kept: number; readonly set: number } } = {
+  0: { kept: 0x3f, set: 0 },
+  1: { kept: 0x3f, set: 0x40 },
+  2: { kept: 0x7f, set: 0x80 },
+};
+
 const slotTag = 0;
 const recordTag = 1;
 
@@ -29,12 +42,14 @@ export class Digester {
     this.scratch.set(key.subarray(0, digestKeyBytes));
   }
 
-  /** Names a slot on the wire. */
-  ofSlot(name: string): Digest {
+  /** Names a slot on the wire; names of a lower rank come before those of a higher one. */
+  ofSlot(name: string, rank: Rank): Digest {
     const length = Buffer.byteLength(name);
     const scratch = this.room(length);
     scratch.write(name, digestKeyBytes + 1, 'utf8');
-    return this.finish(slotTag, length);
+    const digest = this.finish(slotTag, length);
+    const { kept, set } = rankBits[rank];
+    return String.fromCharCode((digest.charCodeAt(0) & kept) | set) + digest.slice(1);
   }
 
   /** Of a record's bytes, given with one character a byte. */

@@ -175,7 +175,7 @@ export class Intake {
     if (way === 'offer') return joiners;
     if (way !== 'delta') return `peer/${way.peer}`;
     if (this.replica.knows(record.author)) return record.author;
-    return this.replica.foundationRank(record) === 1 ? newcomers : strangers;
+    return this.replica.rankOf(record) === 1 ? newcomers : strangers;
   }
 
   private enter(record: Record, now: Millis): Verdict {

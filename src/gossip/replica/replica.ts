@@ -9,7 +9,7 @@ import { byCodeUnit, type HostId, type Millis } from '../../core.ts';
 import type { Digest } from '../frames.ts';
 import type { Finality } from '../port.ts';
 import type { Rate } from '../rates.ts';
-import { Digester, digestKeyBytes } from './digest.ts';
+import { Digester, digestKeyBytes, type Rank } from './digest.ts';
 import { Floors } from './floors.ts';
 import { type Death, endsByWord, forEver, keptUntil, type LastingLimits } from './lasting.ts';
 import { hlcMillis, type Record, shareSlot, slotOf } from './record.ts';
@@ -176,7 +176,7 @@ export class Replica {
   }
 
   private entryOf(slot: string): Entry | undefined {
-    for (const entry of this.table.named(this.digester.ofSlot(slot)))
+    for (const entry of this.table.named(this.slotDigest(slot)))
       if (slotOf(entry.record) === slot) return entry;
     return undefined;
   }
@@ -247,7 +247,7 @@ export class Replica {
   }
 
   private slotDigestOf(record: Record): Digest {
-    return this.digester.ofSlot(slotOf(record));
+    return this.digester.ofSlot(slotOf(record), this.rankOf(record));
   }
 
   private insert(record: Record, slotDigest: Digest): void {
@@ -330,7 +330,7 @@ export class Replica {
   }
 
   slotDigest(slot: string): Digest {
-    return this.digester.ofSlot(slot);
+    return this.digester.ofSlot(slot, rankOfSlot(slot));
   }
 
   /** All versions held of the slot of this name on the wire, winners before what they beat. */
@@ -341,8 +341,7 @@ export class Replica {
   /** All versions of all slots, in the order in which a newcomer can make use of them at once. */
   *foundationFirst(): IterableIterator<Record> {
     yield* this.policyVersions();
-    for (const rank of [1, 2])
-      for (const { record } of this.table.entries()) if (this.foundationRank(record) === rank) yield record;
+    for (const { record } of this.table.entries(1)) yield record;
   }
 
   /** All versions held of every policy slot. */
@@ -350,8 +349,7 @@ export class Replica {
     for (const { record, older } of this.policies) yield* [record, ...older];
   }
 
-  /** Policy comes first, with the grants; then what admits authors; then what they said. */
-  foundationRank({ scope, kind }: Record): number {
+  rankOf({ scope, kind }: Record): Rank {
     if (scope === 'policy') return 0;
     return kind === admittingKind ? 1 : 2;
   }
@@ -468,4 +466,11 @@ const none: readonly Record[] = [];
 /** The record that makes room for one more version. */
 function leavingFor({ record, older }: Entry): Record | undefined {
   return record.scope === 'host' ? record : older[maxOlderVersions - 1];
+}
+
+/** As `rankOf`, by name. */
+function rankOfSlot(slot: string): Rank {
+  const [scope, , kind] = slot.split('/', 3);
+  if (scope === 'policy') return 0;
+  return kind === admittingKind ? 1 : 2;
 }

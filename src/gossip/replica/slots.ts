@@ -4,7 +4,7 @@
  */
 
 import type { Digest } from '../frames.ts';
-import { combine, combineInto, digestBytes, emptyDigest } from './digest.ts';
+import { combine, combineInto, digestBytes, emptyDigest, type Rank } from './digest.ts';
 import { type Record, shareSlot } from './record.ts';
 
 /** Slots are spread over this many buckets, each with a digest of its own. */
@@ -25,6 +25,12 @@ export interface Entry {
   digest: Digest;
   /** The next slot of the very same digest: a coincidence of 64 bits, which costs nobody a record. */
   next: Entry | null;
+}
+
+/** Of all slots in a bucket. */
+export function rankOf(bucket: number): Rank {
+  if (bucket >= bucketCount / 2) return 2;
+  return bucket >= bucketCount / 4 ? 1 : 0;
 }
 
 /** The nine leading bits of a slot's digest. */
@@ -72,10 +78,12 @@ export class SlotTable {
     for (; entry !== null; entry = entry.next) yield entry;
   }
 
-  *entries(): IterableIterator<Entry> {
-    for (const bucket of this.buckets)
-      for (const first of bucket?.values() ?? [])
-        for (let entry: Entry | null = first; entry !== null; entry = entry.next) yield entry;
+  /** Lower ranks before higher ones, from `rank` on. */
+  *entries(rank: Rank = 0): IterableIterator<Entry> {
+    for (const [index, bucket] of this.buckets.entries())
+      if (rankOf(index) >= rank)
+        for (const first of bucket?.values() ?? [])
+          for (let entry: Entry | null = first; entry !== null; entry = entry.next) yield entry;
   }
 
   add(entry: Entry): void {

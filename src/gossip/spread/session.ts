@@ -18,7 +18,7 @@ import type { SyncParameters } from '../parameters.ts';
 import { digestBytes } from '../replica/digest.ts';
 import type { Record } from '../replica/record.ts';
 import type { Replica } from '../replica/replica.ts';
-import { partsPerBucket, rangeOfPart } from '../replica/slots.ts';
+import { partsPerBucket, rangeOfPart, rankOf } from '../replica/slots.ts';
 
 /** Payload of one frame: leaves room for a largest record's overhead below `maxFrameBytes`. */
 const chunkBytes = 60 * 1024;
@@ -251,12 +251,27 @@ export class SessionRunner {
     this.owner.ended(session, reason, now);
   }
 
-  /** Large buckets that differ by their parts, then small ones in full; the last frame may be empty. */
+  /**
+   * What differs, by rank: everything is asked for, pushed and taken in that order, so that nobody has to refuse what
+   * comes before that which admits its author. The last frame may be empty.
+   */
   private *differenceFrames(session: Session, theirs: Uint8Array): Generator<Carrying> {
     const differing = differences(this.replica.bucketDigests(), theirs);
     const isLarge = (bucket: number) => this.replica.bucketSize(bucket) > maxListedSlots;
+    for (const rank of [0, 1, 2]) {
+      const ofRank = differing.filter((bucket) => rankOf(bucket) === rank);
+      yield* this.partsFrames(session, ofRank.filter(isLarge));
+      const small = ofRank.filter((bucket) => !isLarge(bucket));
+      if (small.length === 0 && rank < 2) continue;
+      for (const { ranges, last } of this.listings(small))
+        yield { type: 'sync-listing', session: session.id, last: last && rank === 2, ranges };
+    }
+  }
+
+  /** Large buckets by their parts. */
+  private *partsFrames(session: Session, buckets: readonly number[]): Generator<Carrying> {
     let parts: BucketParts[] = [];
-    for (const bucket of differing.filter(isLarge)) {
+    for (const bucket of buckets) {
       if ((parts.length + 1) * (partsBytes + 2) > chunkBytes) {
         yield { type: 'sync-parts', session: session.id, buckets: parts };
         parts = [];
@@ -264,9 +279,6 @@ export class SessionRunner {
       parts.push({ bucket, digests: this.replica.partDigests(bucket) });
     }
     if (parts.length > 0) yield { type: 'sync-parts', session: session.id, buckets: parts };
-    const small = differing.filter((bucket) => !isLarge(bucket));
-    for (const { ranges, last } of this.listings(small))
-      yield { type: 'sync-listing', session: session.id, last, ranges };
   }
 
   /** Listings of the parts that differ; the peer answers each frame of them. */
@@ -324,11 +336,9 @@ export class SessionRunner {
     yield { type: 'sync-want', session: session.id, slots };
   }
 
-  /** All versions of these slots, drawn when it is their turn, those first that others depend on. */
+  /** All versions of these slots, drawn when it is their turn. */
   private *versionsOf(slots: Iterable<Digest>): Generator<Record> {
-    const records = [...slots].flatMap((slot) => [...this.replica.versionsNamed(slot)]);
-    for (const rank of [0, 1, 2])
-      for (const record of records) if (this.replica.foundationRank(record) === rank) yield record;
+    for (const slot of slots) yield* this.replica.versionsNamed(slot);
   }
 
   /**

@@ -1,13 +1,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Digest } from '../../../../src/gossip/frames.ts';
-import { combine, digestBytes, emptyDigest } from '../../../../src/gossip/replica/digest.ts';
+import {
+  combine,
+  Digester,
+  digestBytes,
+  emptyDigest,
+  type Rank,
+} from '../../../../src/gossip/replica/digest.ts';
 import {
   bucketCount,
   bucketOf,
   type Entry,
   partsPerBucket,
   rangeOfPart,
+  rankOf,
   SlotTable,
 } from '../../../../src/gossip/replica/slots.ts';
 import { makeRecord } from '../records.ts';
@@ -99,4 +106,16 @@ test('a part that was listed before is listed anew after a change', () => {
   assert.equal(sum(listed()), 1);
   table.remove(added);
   assert.equal(sum(listed()), 0);
+});
+
+test('names of a lower rank come first, and a replica is walked in that order', () => {
+  const digester = new Digester(new Uint8Array(32));
+  for (const rank of [0, 1, 2] as const)
+    for (let i = 0; i < 200; i++) assert.equal(rankOf(bucketOf(digester.ofSlot(`slot ${i}`, rank))), rank);
+  const table = new SlotTable();
+  for (let i = 0; i < 60; i++)
+    table.add(entry(`${i % 3}`, digester.ofSlot(`slot ${i}`, (i % 3) as Rank), scattered(i)));
+  const walked = (from: Rank) => [...table.entries(from)].map(({ record }) => record.key).join('');
+  assert.equal(walked(0), '0'.repeat(20) + '1'.repeat(20) + '2'.repeat(20));
+  assert.equal(walked(2), '2'.repeat(20));
 });

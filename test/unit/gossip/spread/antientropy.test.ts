@@ -322,3 +322,29 @@ test('an agent that holds little of a large replica gets the rest, though nearly
   assert.equal(a.replica.root(), b.replica.root());
   assert.equal(a.machine.stats.completed, 1);
 });
+
+test('halves that each admitted hundreds take in all in one session, each record after what admits its author', () => {
+  const exchange = new Exchange();
+  const half = (name: string): Side => {
+    const authors = Array.from({ length: 300 }, (_, i) => `${name}${i}`);
+    const records = authors.flatMap((author) => [
+      makeRecord({ author, kind: 'admission', key: '' }),
+      ...many(12, author),
+    ]);
+    const side = exchange.side(name, records);
+    side.refuses = ({ kind, author }) => {
+      const isEarly = kind !== 'admission' && side.replica.get(`host/${author}/admission/`) === undefined;
+      if (isEarly) early++;
+      return isEarly;
+    };
+    return side;
+  };
+  let early = 0;
+  const [a, b] = [half('a'), half('b')];
+  exchange.hear(a, b);
+  exchange.run(5000);
+  assert.equal(a.machine.stats.opened + b.machine.stats.opened, 1);
+  assert.equal(early, 0);
+  assert.equal(a.replica.root(), b.replica.root());
+  assert.equal([...a.replica.records()].length, 2 * 300 * 13);
+});
