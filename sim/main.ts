@@ -6,8 +6,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { Fault, messageOf } from '../src/core.ts';
+import { assert, Fault, messageOf } from '../src/core.ts';
 import { type Arguments, hostsOf, readArguments, scaleScenario, usage } from './arguments.ts';
 import { Violation } from './checks/violation.ts';
 import {
@@ -155,6 +157,7 @@ function crossCheck({ hosts, seeds, json }: Arguments): void {
 function study(name: string): void {
   const result = studies.get(name)!({
     stopwatch: () => performance.now(),
+    bytesInUse,
     progress: (text) => process.stderr.write(`${text}\n`),
     playGossipsub,
   });
@@ -166,6 +169,16 @@ function study(name: string): void {
   writeFileSync(file('json'), `${JSON.stringify(result.data, null, 2)}\n`);
   writeFileSync(file('svg'), result.svg);
   process.stdout.write(result.text);
+}
+
+/** Of this process, once garbage is collected. */
+function bytesInUse(): number {
+  setFlagsFromString('--expose-gc');
+  const collect: unknown = runInNewContext('gc');
+  assert(typeof collect === 'function', 'the collector can be called');
+  collect();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
 }
 
 function isArgumentError(error: unknown): boolean {

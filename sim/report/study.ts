@@ -13,6 +13,8 @@ export interface StudyResult {
 export interface StudyTools {
   /** Real milliseconds, from any origin: what a run took is for the caller to measure. */
   readonly stopwatch: () => number;
+  /** Of this process, once garbage is collected. */
+  readonly bytesInUse: () => number;
   readonly progress: (text: string) => void;
   /** The real gossipsub, which takes a process of its own. */
   readonly playGossipsub: (trial: Trial) => Spread;

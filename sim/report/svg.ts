@@ -8,7 +8,7 @@ export interface Series {
 
 /** Series of one unit, drawn over one axis. */
 export interface Panel {
-  readonly unit: 'ms' | 'B';
+  readonly unit: 'ms' | 'us' | 'B';
   readonly series: readonly Series[];
 }
 
@@ -91,6 +91,7 @@ function grid(unit: Panel['unit'], { x, y, decades }: Axes): string[] {
 }
 
 function tickLabel(value: number, unit: Panel['unit']): string {
+  if (unit === 'us') return value < 1_000 ? `${value} us` : `${value / 1_000} ms`;
   if (unit === 'ms') return value < 1_000 ? `${value} ms` : `${value / 1_000} s`;
   if (value < 1_000) return `${value} B`;
   return value < 1_000_000 ? `${value / 1_000} kB` : `${value / 1_000_000} MB`;
