@@ -7,6 +7,7 @@ export const peerNames = [
   'node-http2',
   'starling-plane',
   'starling-2',
+  'starling-3',
 ] as const;
 
 export type PeerName = (typeof peerNames)[number];

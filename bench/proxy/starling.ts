@@ -1,4 +1,4 @@
-/** The subject: two real agents, whose embedded proxies carry the client's requests to the service. */
+/** The subject: two real agents, or three, whose embedded proxies carry the client's requests to the service. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Bird, Flock } from '../../demo/flock.ts';
@@ -12,17 +12,19 @@ import { type Kind, kinds, type Subject, type Way } from './subject.ts';
 export const near = 41;
 export const far = 42;
 
-/** Two agents, by their last octets and how many threads of theirs carry traffic. */
-interface Pair {
+/** Agents, by their last octets and how many threads of theirs carry traffic. */
+interface Agents {
   readonly name: string;
   readonly near: number;
-  readonly far: number;
+  readonly far: readonly number[];
   readonly workers: number;
 }
 
-export const starling: Pair = { name: 'starling', near, far, workers: 1 };
+export const starling: Agents = { name: 'starling', near, far: [far], workers: 1 };
 /** The same with two threads in each. */
-export const starlingOfTwo: Pair = { name: 'starling-2', near: 44, far: 45, workers: 2 };
+export const starlingOfTwo: Agents = { name: 'starling-2', near: 44, far: [45], workers: 2 };
+/** The same with two hosts that serve, so that the client's has a choice to make. */
+export const starlingOfThree: Agents = { name: 'starling-3', near: 46, far: [47, 48], workers: 1 };
 
 /** One service for each kind of traffic. */
 export const serviceOf: { readonly [kind in Kind]: string } = {
@@ -37,30 +39,32 @@ export const serviceOf: { readonly [kind in Kind]: string } = {
  */
 export async function startStarling(
   stage: Stage,
-  pair: Pair,
+  agents: Agents,
   way: Way,
   say: (text: string) => void,
 ): Promise<Subject> {
   assertFree(way.client.http);
   const flock = stage.flock();
-  const extra = ['--proxy-workers', String(pair.workers)];
-  const [nearBird, farBird] = (await flock.start([
-    { n: pair.near, name: 'near', extra },
-    { n: pair.far, name: 'far', extra },
-  ])) as [Bird, Bird];
+  const extra = ['--proxy-workers', String(agents.workers)];
+  const [nearBird, ...farBirds] = (await flock.start([
+    { n: agents.near, name: 'near', extra },
+    ...agents.far.map((n, i) => ({ n, name: `far-${i}`, extra })),
+  ])) as [Bird, ...Bird[]];
   await watchUpstreams(flock, nearBird);
   const carried = await declareProtocols(flock, nearBird, say);
-  for (const kind of carried)
-    await register(flock, farBird, { name: serviceOf[kind], ...ends(way.application[kind]) });
+  for (const bird of farBirds)
+    for (const kind of carried)
+      await register(flock, bird, { name: serviceOf[kind], ...ends(way.application[kind]) });
   await registerClient(flock, nearBird, way, carried);
   for (const kind of carried) await allow(flock, nearBird, serviceOf[kind]);
-  const programs = [nearBird.program!, farBird.program!] as const;
-  await answering(stage, way.client.http, programs[0]);
-  assertOwned(`${farBird.address}:${farBird.inboundPort}`, [programs[1].pid]);
+  await answering(stage, way.client.http, nearBird.program!);
+  for (const { address, inboundPort, program } of farBirds)
+    assertOwned(`${address}:${inboundPort}`, [program!.pid]);
   const endpoints = carried.includes('grpc')
-    ? await withoutUnserved(pair.name, way.client, say)
+    ? await withoutUnserved(agents.name, way.client, say)
     : { http: way.client.http, tcp: way.client.tcp };
-  return { name: pair.name, endpoints, proxies: programs };
+  const proxies = [nearBird, ...farBirds].map(({ program }) => program!);
+  return { name: agents.name, endpoints, proxies };
 }
 
 interface NamedService {

@@ -7,7 +7,7 @@ import { startNginx } from './nginx.ts';
 import { startNodeHttp2 } from './node-http2.ts';
 import { type PeerName, peerNames } from './peer-names.ts';
 import { startPlanes } from './plane.ts';
-import { far, near, starling, starlingOfTwo, startStarling } from './starling.ts';
+import { far, near, starling, starlingOfThree, starlingOfTwo, startStarling } from './starling.ts';
 import type { Subject, Way } from './subject.ts';
 
 type Say = (text: string) => void;
@@ -22,6 +22,7 @@ const starters: {
 } = {
   'starling-plane': (stage, _, way, say) => startPlanes(stage, way, say),
   'starling-2': (stage, _, way, say) => startStarling(stage, starlingOfTwo, way, say),
+  'starling-3': (stage, _, way, say) => startStarling(stage, starlingOfThree, way, say),
   'haproxy-h2': (stage, certificates, way) => startHaproxy(stage, certificates, way, 'h2'),
   'haproxy-h1': (stage, certificates, way) => startHaproxy(stage, certificates, way, 'http/1.1'),
   nginx: startNginx,
