@@ -17,6 +17,7 @@ import { encodeDelta } from '../../src/gossip/spread/dissemination.ts';
 import { Violation } from '../checks/violation.ts';
 import { drawBytes } from '../host/keys.ts';
 import { type Inhabitant, type PreparedMesh, prepareMesh } from '../host/prepared.ts';
+import { firstInstanceOf, instancesOn, instancesPerHost } from '../scale/population.ts';
 import { World } from '../world.ts';
 import { type Costs, Resident } from './resident.ts';
 
@@ -46,8 +47,6 @@ export interface CensusReport {
   };
 }
 
-/** As in the largest mesh that has been described in public. */
-const instancesPerHost = 17.2;
 /** How many hosts run an instance of one service. */
 const instancesPerService = 60;
 const changes = 200;
@@ -79,13 +78,14 @@ class Census {
   }
 
   private populate(hosts: number): Inhabitant[] {
-    const total = Math.round(hosts * instancesPerHost);
-    const names = Math.max(Math.ceil(instancesPerHost) + 1, Math.round(total / instancesPerService));
-    let placed = 0;
+    const names = Math.max(
+      Math.ceil(instancesPerHost) + 1,
+      Math.round(instancesOn(hosts) / instancesPerService),
+    );
     return Array.from({ length: hosts }, (_, number) => {
-      const until = Math.round(((number + 1) * total) / hosts);
       const services: string[] = [];
-      for (; placed < until; placed++) services.push(`service-${placed % names}`);
+      for (let i = firstInstanceOf(number, hosts); i < firstInstanceOf(number + 1, hosts); i++)
+        services.push(`service-${i % names}`);
       const address = `10.${number >> 16}.${(number >> 8) & 255}.${number & 255}`;
       return {
         number,

@@ -1,6 +1,7 @@
 /**
  * Membership and dissemination alone, for large meshes: how long a write takes to reach all, how long a death,
- * and what that costs a host. Deltas spread as publish-subscribe does, with no records behind them.
+ * and what that costs a host. Deltas spread as publish-subscribe does; of the instances that every host knows, each
+ * holds what was written meanwhile, and in the end all hold the same.
  */
 import { assert, type HostId, type Random, randomInt } from '../../src/core.ts';
 import type { Member } from '../../src/gossip/port.ts';
@@ -13,7 +14,9 @@ import type { RunReport } from '../run.ts';
 import { sample } from '../scenarios/common.ts';
 import { World } from '../world.ts';
 import { LightMesh, type LightMeshWatcher } from './light-mesh.ts';
+import { type LightRecord, LightReplica, lightRecord } from './light-replica.ts';
 import { memberOptions, type ParameterSet } from './memberlist.ts';
+import { firstInstanceOf, instancesOn } from './population.ts';
 
 export interface ScaleOptions {
   readonly hosts: number;
@@ -42,7 +45,12 @@ const idleMs = 20_000;
 const activeMs = 30_000;
 /** What is under way at the end of it has so long to arrive. */
 const drainMs = { own: 20_000, serf: 60_000 };
-const writes = 40;
+/** So often is each instance written, and so many writes are made at least. */
+const writeEveryMs = 6 * 3_600_000;
+const writesMin = 40;
+/** Every so many-th write is followed by another to the same instance, before it has got around. */
+const flapEvery = 4;
+const flapMs = 3;
 const deathsMax = 6;
 /** Bytes of a delta with one service and its check. */
 export const deltaBytes = 1_100;
@@ -60,6 +68,7 @@ interface Death {
 interface Delta {
   readonly at: number;
   readonly from: number;
+  readonly record: LightRecord;
   reached: number;
 }
 
@@ -79,6 +88,7 @@ class ScaleRun implements LightMeshWatcher {
   private readonly delivery = new Samples();
   private readonly told = { killed: new Samples(), dark: new Samples() };
   private readonly toldAll = { killed: new Samples(), dark: new Samples() };
+  private readonly replicas: LightReplica[];
   private falseDowns = 0;
 
   constructor(options: ScaleOptions) {
@@ -87,6 +97,7 @@ class ScaleRun implements LightMeshWatcher {
     this.world = new World(options.seed);
     this.random = this.world.random('scale');
     this.mesh = new LightMesh(this.world, { hosts: options.hosts, ...memberOptions(this.parameters) }, this);
+    this.replicas = Array.from({ length: options.hosts }, () => new LightReplica());
   }
 
   run(): ScaleReport {
@@ -152,8 +163,11 @@ class ScaleRun implements LightMeshWatcher {
         this.kill(host, index % 2 === 0 ? 'killed' : 'dark'),
       );
     if (this.parameters === 'serf') return;
+    const writes = Math.max(writesMin, Math.round((instancesOn(hosts) * activeMs) / writeEveryMs));
     for (let write = 0; write < writes; write++)
-      this.world.after(((write + this.random.next()) * activeMs) / writes, () => this.write());
+      this.world.after(((write + this.random.next()) * activeMs) / writes, () =>
+        this.writeSome(write % flapEvery === 0),
+      );
   }
 
   private kill(host: number, how: Death['how']): void {
@@ -161,11 +175,24 @@ class ScaleRun implements LightMeshWatcher {
     this.deaths.set(this.mesh.roster.idAt(host), { host, how, at: this.world.now, foundBy: 0 });
   }
 
-  private write(): void {
-    let from = randomInt(this.random, this.options.hosts);
-    while (!this.mesh.network.isUp(from)) from = randomInt(this.random, this.options.hosts);
+  /** An instance of a host that is up changes; if it `flaps`, again at once. */
+  private writeSome(flaps: boolean): void {
+    const { hosts } = this.options;
+    let from = randomInt(this.random, hosts);
+    while (!this.mesh.network.isUp(from)) from = randomInt(this.random, hosts);
+    const first = firstInstanceOf(from, hosts);
+    const instance = first + randomInt(this.random, firstInstanceOf(from + 1, hosts) - first);
+    this.write(from, instance);
+    if (flaps) this.world.after(flapMs * this.random.next(), () => this.write(from, instance));
+  }
+
+  private write(from: number, instance: number): void {
+    if (!this.mesh.network.isUp(from)) return;
+    const own = this.replicas[from]!;
+    const record = lightRecord(instance, own.versionOf(instance) + 1);
+    own.join(record);
     const bytes = drawBytes(this.random, deltaBytes);
-    this.deltas.set(bytes, { at: this.world.now, from, reached: 1 });
+    this.deltas.set(bytes, { at: this.world.now, from, record, reached: 1 });
     // Writes are rare here, and one that follows a rest leaves at once.
     this.mesh.pubsub.publish(from, bytes);
   }
@@ -174,6 +201,7 @@ class ScaleRun implements LightMeshWatcher {
     const delta = this.deltas.get(bytes);
     assert(delta !== undefined, `host ${host} got what nobody wrote`);
     delta.reached++;
+    this.replicas[host]!.join(delta.record);
     const tookMs = this.world.now - delta.at;
     this.delivery.add(tookMs);
     this.world.trace.double(tookMs).integer(host);
@@ -198,11 +226,15 @@ class ScaleRun implements LightMeshWatcher {
     if (death.foundBy === this.living) this.toldAll[death.how].add(tookMs);
   }
 
-  /** All that lived knows of every death and has every write; nobody that is well is held down. */
+  /** All that lived knows of every death, has every write and holds the same; nobody that is well is held down. */
   private check(): void {
     for (const { reached, from } of this.deltas.values())
       if (reached < this.living)
         throw new Violation('delivery', this.world, `${reached} hosts have a write of host ${from}`);
+    const digests = this.replicas
+      .filter((_, host) => this.mesh.network.isUp(host))
+      .map(({ digest }) => digest);
+    if (new Set(digests).size > 1) throw new Violation('convergence', this.world, 'replicas differ');
     for (let host = 0; host < this.options.hosts; host++) {
       if (!this.mesh.network.isUp(host)) continue;
       for (const { id, state } of this.mesh.membership(host).all())

@@ -10,7 +10,7 @@ import { epoch, World } from '../../sim/world.ts';
 
 test('three hundred members hear of every write and find every death, and a seed repeats itself', () => {
   const { run: report } = runScale({ hosts: 300, seed: 5 });
-  assert.equal(report.convergence.count, 40);
+  assert.equal(report.convergence.count, 50);
   assert.ok(report.convergence.max! < 500, `${report.convergence.max} ms`);
   assert.equal(report.ejection.count, 6);
   assert.ok(report.detection.count >= 6 * 294);
