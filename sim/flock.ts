@@ -20,7 +20,7 @@ import { svidTtlMs as preparedTtlMs } from './host/prepared.ts';
 import { Links } from './network/links.ts';
 import { Network } from './network/network.ts';
 import { Pubsub } from './network/pubsub.ts';
-import type { Plan, Step, TrustTerms } from './plan.ts';
+import type { Attack, Plan, Step, TrustTerms } from './plan.ts';
 import { Rescuer } from './rescuer.ts';
 import type { World } from './world.ts';
 import { type Reach, Writes } from './writes.ts';
@@ -56,6 +56,7 @@ export class Flock implements Reach {
   private readonly writes: Writes;
   private readonly attackers = new Map<number, Attacker>();
   private readonly numbers = new Map<HostId, number>();
+  private readonly overfull = new Set<HostId>();
   private readonly rescuer: Rescuer;
   /** Gone with their disks. */
   private readonly lost = new Set<Host>();
@@ -69,6 +70,7 @@ export class Flock implements Reach {
     this.network.intercept = (from, to, kind, bytes) => {
       const attacker = this.attackers.get(to);
       if (kind === 'frame' && (this.forgets(to, from, bytes) || this.isMute(from, bytes))) return true;
+      if (kind === 'frame' && this.attackers.get(from)?.keepsBack(bytes)) return true;
       if (attacker === undefined && sabotage === null) return false;
       if (kind !== 'frame' && kind !== 'membership') return false;
       const frame = kind === 'frame' ? bytes : seal('gossip', bytes);
@@ -95,9 +97,13 @@ export class Flock implements Reach {
       this.numbers.set(host.id, number);
     }
     this.network.links.setQuality(options.plan.quality);
-    for (const { step } of options.plan.timeline)
-      if (step.do === 'attack' && !this.attackers.has(step.host))
-        this.attackers.set(step.host, new Attacker(this.host(step.host), this));
+    for (const { step } of options.plan.timeline) if (step.do === 'attack') this.arm(step.host, step.how);
+  }
+
+  private arm(number: number, how: Attack): void {
+    const host = this.host(number);
+    if (!this.attackers.has(number)) this.attackers.set(number, new Attacker(host, this));
+    if (how === 'many-keys') this.overfull.add(host.id);
   }
 
   get terms(): TrustTerms {
@@ -114,9 +120,23 @@ export class Flock implements Reach {
     return this.plan.recovers;
   }
 
+  /** See `Plan`. */
+  get deliverMs(): number | null {
+    return this.plan.deliverMs;
+  }
+
   /** Whether somebody else has this host's key. */
   isCompromised(host: Host): boolean {
     return this.attackers.has(host.number) || this.isLiar(host);
+  }
+
+  /** Whether somebody writes more than an author's share has room for. */
+  get isOverfilled(): boolean {
+    return this.overfull.size > 0;
+  }
+
+  overfills(author: HostId): boolean {
+    return this.overfull.has(author);
   }
 
   isLiar({ number }: Host): boolean {

@@ -20,7 +20,14 @@ export const attacks = [
   'withhold',
   'sweeping-deaths',
 ] as const;
-export type Attack = (typeof attacks)[number];
+
+/**
+ * What it does against the room and the time that others have for it, see siege.ts. A list of its own: what seeds draw
+ * from `attacks` stays as it was.
+ */
+export const sieges = ['many-keys', 'bombs', 'flood', 'stonewall'] as const;
+export type Siege = (typeof sieges)[number];
+export type Attack = (typeof attacks)[number] | Siege;
 
 /** What a trustee does to those who rely on it; see liar.ts. */
 export const lies = [
@@ -118,6 +125,11 @@ export interface Plan {
   readonly quality: Partial<LinkQuality>;
   /** Whether publish-subscribe heals its own gaps; off, anti-entropy must. */
   readonly lazyPublish: boolean;
+  /**
+   * From the acknowledgement of a write until every host has it but those that somebody else has in hand; null where
+   * faults leave no such bound.
+   */
+  readonly deliverMs: number | null;
 }
 
 /** The promises a run is held to. All in virtual milliseconds. */

@@ -14,6 +14,7 @@ import type { Host } from '../host/host.ts';
 import { networkLimits } from '../network/network.ts';
 import type { Bounds } from '../plan.ts';
 import { Growth } from './growth.ts';
+import { Shares } from './shares.ts';
 import { Violation } from './violation.ts';
 
 /** How often the running checks look, virtual milliseconds. */
@@ -32,18 +33,22 @@ export class Checkers {
   /** Whom an observer has found down or knows nothing of, and since when it holds them otherwise; null while it does not. */
   private readonly misled = new Map<number, number | null>();
   private readonly growth: Growth;
+  private readonly shares: Shares;
   private readonly authentic = new WeakSet<Record>();
   private readonly digests = new WeakMap<ProxyConfig, string>();
   /** Number of the observer that disagreed last. */
   private lastWrong = 0;
   /** Whose turn it is in a mesh too large to look at as a whole. */
   private next = 0;
+  /** Whose shares are looked at in the next sweep. */
+  private nextShare = 0;
 
   constructor(flock: Flock, bounds: Bounds, verify: Verify) {
     this.flock = flock;
     this.bounds = bounds;
     this.verify = verify;
     this.growth = new Growth(flock.world);
+    this.shares = new Shares(flock.world, (author) => flock.overfills(author));
   }
 
   /** Everything that must hold at any moment. */
@@ -57,12 +62,16 @@ export class Checkers {
       if (!this.flock.isCompromised(observer)) this.growth.ownVersions(observer);
     }
     this.growth.sweep(awake, this.flock.hosts);
+    // What is held does not shrink again: one in turn is enough, and where nobody writes so much the end is.
+    if (this.flock.isOverfilled) this.boundedShare(awake[this.nextShare++ % awake.length]);
+    this.delivery();
     this.boundedNetwork();
   }
 
   /** Everything that must hold once all agree. */
   final(): void {
     for (const host of this.flock.awake()) {
+      this.boundedShare(host);
       this.durability(host);
       this.authenticity(host);
     }
@@ -86,7 +95,9 @@ export class Checkers {
   }
 
   private difference(first: Host, host: Host): string | null {
-    if (host.agent!.root() !== first.agent!.root())
+    const areSame = host.agent!.root() === first.agent!.root();
+    // What an overfull author is refused depends on what came first: all else is the same everywhere.
+    if (!areSame && !(this.flock.isOverfilled && this.shares.agree(host.agent!, first.agent!)))
       return `replicas of ${first.name} and ${host.name} differ`;
     if (this.endpointsDigest(host) === this.endpointsDigest(first)) return null;
     const where = firstDifference(endpointsOf(first), endpointsOf(host));
@@ -179,6 +190,25 @@ export class Checkers {
   private isWell(subject: Host, observer: Host): boolean {
     const isOpen = this.flock.network.links.isOpen(observer.number, subject.number);
     return isOpen && subject.isReady && !subject.frozen && subject.agent!.isAdmitted(observer.id);
+  }
+
+  /** What is held of one author stays within its quota; but for a host that is not its agent's alone. */
+  private boundedShare(host: Host | undefined): void {
+    if (host !== undefined && !this.flock.isCompromised(host)) this.shares.check(host.name, host.agent!);
+  }
+
+  /** What was acknowledged is told everybody in time. */
+  private delivery(): void {
+    const { deliverMs } = this.flock;
+    if (deliverMs === null) return;
+    for (const { topic, startedAt, remaining } of this.flock.ledger.undelivered()) {
+      if (this.flock.world.now - startedAt <= deliverMs) continue;
+      for (const number of remaining) {
+        const host = this.flock.hosts[number]!;
+        if (!this.flock.isCompromised(host))
+          this.violate('delivery', `${host.name} lacks what was written of ${topic} ${deliverMs} ms ago`);
+      }
+    }
   }
 
   /** What peers can make an agent hold stays within its limits. */

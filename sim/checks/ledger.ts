@@ -26,9 +26,15 @@ export interface Acknowledged {
 /** A write that its writer outlived by so long, unpartitioned, is everywhere. */
 const spreadMs = 10_000;
 
-interface Watch {
+/** What not all have heard of. */
+export interface Undelivered {
   readonly startedAt: number;
   readonly topic: Topic;
+  /** Who has not. */
+  readonly remaining: ReadonlySet<number>;
+}
+
+interface Watch extends Undelivered {
   readonly seen: (agent: SimulatedAgent) => boolean;
   readonly remaining: Set<number>;
   readonly samples: Samples;
@@ -109,6 +115,11 @@ export class Ledger {
         id: dead.id,
         remaining: new Set(balancing.map(({ number }) => number)),
       });
+  }
+
+  /** Writes, and deaths, that some host has not seen yet. */
+  undelivered(): Iterable<Undelivered> {
+    return this.watches;
   }
 
   /** A fault of the network or of a process: what is under way measures the fault from here on. */

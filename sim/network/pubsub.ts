@@ -42,6 +42,8 @@ class Subscriber {
   life = 0;
   /** Until then it passes nothing on, whoever published it. */
   mutedUntil: Millis = 0;
+  /** Until then it publishes nothing of its own either. */
+  silentUntil: Millis = 0;
 
   constructor(random: Random) {
     this.random = random;
@@ -104,7 +106,8 @@ export class Pubsub {
 
   /** To the mesh, and where that is thin to others too, so that at least `degree` have it. */
   publish(host: number, bytes: Uint8Array): void {
-    const { mesh, held, random } = this.subscriber(host);
+    const { mesh, held, random, silentUntil } = this.subscriber(host);
+    if (silentUntil > this.world.now) return;
     const peers = this.network.openPeers(host);
     if (peers.length === 0) {
       held.push(bytes);
@@ -157,6 +160,12 @@ export class Pubsub {
   /** The host keeps what others publish to itself for a while. */
   mute(host: number, until: Millis): void {
     this.subscriber(host).mutedUntil = until;
+  }
+
+  /** The host also keeps to itself what it publishes, for good. */
+  silence(host: number, until: Millis): void {
+    this.mute(host, until);
+    this.subscriber(host).silentUntil = until;
   }
 
   private push(host: number, except: number | null, bytes: Uint8Array): void {

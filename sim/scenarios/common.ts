@@ -49,6 +49,7 @@ export function basePlan(hosts: number, random: Random, joinOverMs: number): Pla
     timeline: [],
     quality: {},
     lazyPublish: true,
+    deliverMs: null,
   };
 }
 

@@ -10,6 +10,8 @@ import { large } from './large.ts';
 import { lossy } from './lossy.ts';
 import { partition } from './partition.ts';
 import { recovery } from './recovery.ts';
+import { siege } from './siege.ts';
+import { surrounded } from './surrounded.ts';
 import { swarm } from './swarm.ts';
 import { traitors } from './traitors.ts';
 import { trust, trustTraitor } from './trust.ts';
@@ -25,6 +27,8 @@ export const scenarios: ReadonlyMap<string, Scenario> = new Map(
     lossy,
     partition,
     recovery,
+    siege,
+    surrounded,
     swarm,
     traitors,
     trust,
