@@ -43,11 +43,12 @@ export class TrustCheckers {
   /** What the mesh still owes; null when nothing, or when it cannot: too few trustees are left. */
   unsettled(): string | null {
     return this.owed(
-      (latest, awake) => this.wrongTrustees(latest, awake) ?? this.unsettledHost(latest, awake),
+      (latest, awake) =>
+        this.wrongTrustees(latest, awake) ?? this.unsettledHost(latest, awake) ?? this.shareless(awake),
     );
   }
 
-  /** The same, but for seats of which the holder is away. */
+  /** The same, but for seats of which the holder is away, or was missed by a dealing: those take another epoch. */
   unsettledHosts(): string | null {
     return this.owed((latest, awake) => this.unsettledHost(latest, awake));
   }
@@ -59,6 +60,14 @@ export class TrustCheckers {
     if (!this.isUp(latest, awake))
       return this.flock.recovers ? `too few trustees of epoch ${latest.plan.epoch} are left` : null;
     return what(latest, awake);
+  }
+
+  private shareless(awake: readonly Host[]): string | null {
+    const missed = awake.find(({ agent }) => {
+      const { isTrustee, share } = agent!.credentials()!.epochStatus();
+      return isTrustee && share === null;
+    });
+    return missed === undefined ? null : `${missed.name} is a trustee without a share`;
   }
 
   private unsettledHost(latest: EpochDescriptor, awake: readonly Host[]): string | null {
@@ -110,7 +119,6 @@ export class TrustCheckers {
     const status = agent.credentials()?.epochStatus();
     if (status?.current.hash !== latest.hash)
       return `${name} is in epoch ${status?.current.plan.epoch}, not in ${latest.plan.epoch}`;
-    if (status.isTrustee && status.share === null) return `${name} is a trustee without a share`;
     const active = agent.trust.bundle.active();
     if (active.generation !== latest.plan.generation)
       return `root g${active.generation} is active at ${name}: ${agent.credentials()!.ca(host.now).waiting}`;
