@@ -57,6 +57,8 @@ export interface GossipOptions {
 
 /** Operators who write here at the same time, at most. */
 const maxNumbered = 64;
+/** How many times its share a host may fill with its goodbye: others grant more, and none has to stay. */
+const goodbyeSlack = 1.5;
 /** Quota and floor were minded when the record was written: what is on the disk counts. */
 const taken = { slack: Number.POSITIVE_INFINITY, ignoreFloor: true };
 
@@ -274,13 +276,15 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
 
   /** Says goodbye. The agent has left once the record is durable and the delta is published. */
   leave(now: Millis): { record: Record; effects: readonly GossipEffect[] } {
-    return this.put(this.leftKind, '', encodeJson(this.fellowship.goodbye()), now);
+    const goodbye = encodeJson(this.fellowship.goodbye());
+    const record = this.writeOwn(this.leftKind, '', goodbye, now, goodbyeSlack);
+    return { record, effects: this.drain(now) };
   }
 
   /** Membership refuted more accusations than the goodbye allowed for: said as it was, it would count for nothing. */
   private renewGoodbye(now: Millis): void {
     try {
-      this.writeOwn(this.leftKind, '', encodeJson(this.fellowship.goodbye()), now);
+      this.writeOwn(this.leftKind, '', encodeJson(this.fellowship.goodbye()), now, goodbyeSlack);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       const { self } = this.options;

@@ -1,7 +1,7 @@
 /** An operator's word that a host is gone, and the host's own that it is not. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { encodeJson } from '../../../src/core.ts';
+import { encodeJson, Fault } from '../../../src/core.ts';
 import { defaultGossipParameters } from '../../../src/gossip/parameters.ts';
 import { encodeRecord } from '../../../src/gossip/replica/codec.ts';
 import { departureKind, parseDeparture, parseLifecycle } from '../../../src/gossip/replica/lifecycle.ts';
@@ -114,4 +114,22 @@ test('a word that is none is ignored', () => {
   assert.notEqual(parseDeparture(departure(host, { incarnation: 2 ** 40 })), null);
   assert.equal(parseDeparture(departure(host, { incarnation: 2 ** 40 + 1 })), null);
   assert.equal(parseDeparture(departure('somebody', { incarnation: 3 })), null);
+});
+
+test('a host that has filled its share may still say goodbye, and is heard', () => {
+  const replica = { ...defaultGossipParameters.replica, hostEntries: 8 };
+  const mesh = new Mesh({ seed: 8, size: 3, parameters: { ...defaultGossipParameters, replica } });
+  mesh.run(3000);
+  const [first, leaving] = [mesh.host(0), mesh.host(2)];
+  const isFull = (error: unknown): boolean => error instanceof Fault && error.code === 'quota-exceeded';
+  const fill = (): void => {
+    for (let i = 0; i < 9; i++) {
+      mesh.put(leaving, 'note', `${i}`, { full: true });
+      mesh.run(100);
+    }
+  };
+  assert.throws(fill, isFull);
+  mesh.perform(leaving, leaving.gossip.leave(mesh.now).effects);
+  mesh.run(2000);
+  assert.equal(mesh.stateOf(first, leaving), 'left');
 });
