@@ -40,7 +40,7 @@ import { Farewell } from './joining/farewell.ts';
 import { encodeJoinAnswer, type JoinAnswer } from './joining/joining.ts';
 import { judgeJoinRequest, refusalOf, refuseUnlessTaken } from './joining/sponsor.ts';
 import { seedsOf } from './joining/tokens.ts';
-import { HOST, type HostValue, LIFECYCLE, type ServiceDefinition, shortId } from './kinds.ts';
+import { HOST, type HostValue, LIFECYCLE, type ServiceDefinition, shortId, vitalKinds } from './kinds.ts';
 import { Knowledge } from './knowledge.ts';
 import { outward } from './outward.ts';
 import type { Policies } from './policy/policy.ts';
@@ -117,6 +117,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       authority: this.knowledge.authority,
       memberKind: HOST,
       leftKind: LIFECYCLE,
+      vitalKinds,
       digestKey: digestKeyOf(genesis.hash),
       ...(options.gossip === undefined ? {} : { parameters: options.gossip }),
     });

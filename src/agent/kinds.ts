@@ -44,6 +44,17 @@ export const ROOT_ROTATION = 'root-rotation';
  */
 export const RECOVERY = 'recovery';
 
+/** What the mesh relies on each host to be able to say: its users' services and checks cannot take the room for it. */
+export const vitalKinds: readonly string[] = [
+  HOST,
+  POLICY_RECEIPT,
+  TRUST_ACK,
+  TRUST_EPOCH,
+  TRUST_HEAD,
+  TRUST_STAND,
+  TRUST_ACCUSATION,
+];
+
 export interface HostValue {
   readonly name: string;
   readonly datacenter: string;

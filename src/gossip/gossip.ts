@@ -51,14 +51,14 @@ export interface GossipOptions {
   readonly memberKind?: string;
   /** Host-scope kind, key '', by which a member says that it left, or is back. */
   readonly leftKind?: string;
+  /** Host-scope kinds that a host must be able to write even where its users filled its share, beside `leftKind`. */
+  readonly vitalKinds?: readonly string[];
   /** The mesh's own, from `digestKeyOf`; all its agents must have the same. */
   readonly digestKey?: Uint8Array;
 }
 
 /** Operators who write here at the same time, at most. */
 const maxNumbered = 64;
-/** How many times its share a host may fill with its goodbye: others grant more, and none has to stay. */
-const goodbyeSlack = 1.5;
 /** Quota and floor were minded when the record was written: what is on the disk counts. */
 const taken = { slack: Number.POSITIVE_INFINITY, ignoreFloor: true };
 
@@ -114,6 +114,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
       parameters: this.parameters,
       onEquivocation: (subject, detail) =>
         this.effects.push({ type: 'alarm', code: 'equivocation', subject, detail }),
+      vitalKinds: new Set([this.leftKind, ...(options.vitalKinds ?? [])]),
     });
     this.repeats = new Repeats({
       self,
@@ -276,15 +277,13 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
 
   /** Says goodbye. The agent has left once the record is durable and the delta is published. */
   leave(now: Millis): { record: Record; effects: readonly GossipEffect[] } {
-    const goodbye = encodeJson(this.fellowship.goodbye());
-    const record = this.writeOwn(this.leftKind, '', goodbye, now, goodbyeSlack);
-    return { record, effects: this.drain(now) };
+    return this.put(this.leftKind, '', encodeJson(this.fellowship.goodbye()), now);
   }
 
   /** Membership refuted more accusations than the goodbye allowed for: said as it was, it would count for nothing. */
   private renewGoodbye(now: Millis): void {
     try {
-      this.writeOwn(this.leftKind, '', encodeJson(this.fellowship.goodbye()), now, goodbyeSlack);
+      this.writeOwn(this.leftKind, '', encodeJson(this.fellowship.goodbye()), now);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       const { self } = this.options;
@@ -308,11 +307,11 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     return { record, effects: this.drain(now) };
   }
 
-  private writeOwn(kind: string, key: string, value: Uint8Array | null, now: Millis, share = 1): Record {
+  private writeOwn(kind: string, key: string, value: Uint8Array | null, now: Millis, slack?: number): Record {
     const version = this.versions.next;
     const hlc = this.clock.tick(now);
     const record = encodeRecord({ scope: 'host', kind, key, version, hlc, value }, this.options.signer);
-    this.intake.checkOwn(record, now, { ignoreFloor: true, slack: share });
+    this.intake.checkOwn(record, now, { ignoreFloor: true, ...(slack === undefined ? {} : { slack }) });
     this.versions.used(version);
     this.persistOwn(record);
     return record;

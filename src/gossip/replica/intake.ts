@@ -55,6 +55,9 @@ const joiners = 'joiners';
  */
 const refusalRate: Rate = { perSecond: 200, burst: 4096 };
 
+/** How many times its share a host may fill with what it has to be able to say; others grant `othersSlack`. */
+const vitalSlack = 1.5;
+
 /** Equivocating writers that were reported; past this the list starts over. */
 const maxReported = 1024;
 
@@ -70,6 +73,7 @@ export class Intake {
   private readonly rates: { readonly [scope in Scope]: Rates };
   /** How often somebody signs, or passes on, what may not enter; see `chargedFor`. */
   private readonly refusals = new Rates(refusalRate, maxRatedAuthors);
+  private readonly vitalKinds: ReadonlySet<string>;
   private readonly ownRates: { readonly [scope in Scope]: Rates };
 
   constructor(options: {
@@ -79,7 +83,10 @@ export class Intake {
     authority: Authority;
     parameters: GossipParameters;
     onEquivocation: (author: HostId, slot: string) => void;
+    /** What this host must be able to write even where its users filled its share. */
+    vitalKinds: ReadonlySet<string>;
   }) {
+    this.vitalKinds = options.vitalKinds;
     this.replica = options.replica;
     this.clock = options.clock;
     this.verify = options.verify;
@@ -124,10 +131,11 @@ export class Intake {
   /**
    * Whether a record written on this host may be made durable, and joined then. `Fault`, with nothing
    * changed: `known-record`, `stale-record`, `quota-exceeded`, `rate-exceeded`. `ignoreFloor` for its own slots;
-   * `slack` for how much of its share it may fill, all of it unless told.
+   * `slack` for how much of its share it may fill: unless told all of it, and with vital kinds more.
    */
   checkOwn(record: Record, now: Millis, options: JoinOptions = {}): void {
-    const outcome = this.replica.preview(record, { slack: 1, ...options });
+    const slack = this.vitalKinds.has(record.kind) ? vitalSlack : 1;
+    const outcome = this.replica.preview(record, { slack, ...options });
     if (outcome === 'quota-exceeded')
       throw new Fault('quota-exceeded', 'this author has as many records as the mesh allows one to have');
     if (outcome === 'known') throw new Fault('known-record', 'the slot holds this very record');

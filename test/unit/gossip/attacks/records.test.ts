@@ -22,6 +22,7 @@ function intakeOf(options: { authority?: Authority; verify?: Verify } = {}) {
   let verified = 0;
   const reports: string[] = [];
   const intake = new Intake({
+    vitalKinds: new Set(),
     replica,
     clock: new HybridClock(),
     verify: (...given) => {

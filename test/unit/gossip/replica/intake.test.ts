@@ -18,6 +18,7 @@ function intakeOf(
   const replica = new Replica({ limits: options.limits ?? defaultReplicaLimits });
   const reports: string[] = [];
   const intake = new Intake({
+    vitalKinds: new Set(['ack']),
     replica,
     clock: new HybridClock(),
     verify: options.verify ?? (() => true),
@@ -157,6 +158,22 @@ test('forgeries in an author’s name use up nothing of its rate', () => {
     assert.equal(outcomeOf(intake.accept(makeRecord({ version }).bytes, now)), 'bad-signature');
   genuine = true;
   assert.equal(outcomeOf(intake.accept(makeRecord({ version: 60 }).bytes, now)), 'applied');
+});
+
+test('what a host must be able to say has room where its share is full, half as much again and no more', () => {
+  const { intake, replica } = intakeOf({ limits: { ...defaultReplicaLimits, hostEntries: 4 } });
+  const write = (kind: string, key: string) => {
+    const record = makeRecord({ kind, key });
+    intake.checkOwn(record, now);
+    replica.join(record);
+  };
+  const isFull = (error: unknown) => error instanceof Fault && error.code === 'quota-exceeded';
+  for (const key of ['a', 'b', 'c', 'd']) write('note', key);
+  assert.throws(() => write('note', 'e'), isFull);
+  write('ack', '');
+  write('ack', 'more');
+  assert.throws(() => write('ack', 'too much'), isFull);
+  assert.throws(() => write('note', 'e'), isFull);
 });
 
 test('a host that writes too much or too fast itself is told so, well before others would refuse it', () => {
