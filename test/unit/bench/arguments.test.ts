@@ -11,7 +11,8 @@ function misuse(...args: string[]): string {
 
 test('the proxy benchmark compares everybody in everything for three rounds of five seconds unless told', () => {
   const only = ['agent', 'load', 'pace', 'grpc', 'tcp', 'memory'];
-  const peers = ['haproxy-h2', 'haproxy-h1', 'nginx', 'caddy', 'node-http2', 'starling-plane', 'starling-2'];
+  const starlings = ['starling-plane', 'starling-2', 'starling-3'];
+  const peers = ['haproxy-h2', 'haproxy-h1', 'nginx', 'caddy', 'node-http2', ...starlings];
   const usual = { bench: 'proxy', json: null, seconds: 5, rounds: 3, only, peers };
   assert.deepEqual(readArguments(['proxy']), usual);
   const asked = readArguments(['proxy', '--json', 'out.json', '--seconds', '2', '--rounds', '7']);

@@ -24,12 +24,13 @@ import {
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
+/** On a connection of its own: a shared pool has those of earlier tests, to ports that may be used again. */
 async function ask(
   port: number,
   options: RequestOptions = {},
   body: string | Buffer = '',
 ): Promise<{ response: IncomingMessage; text: string }> {
-  const request = httpRequest({ host: '127.0.0.1', port, ...options });
+  const request = httpRequest({ host: '127.0.0.1', port, agent: false, ...options });
   request.end(body);
   const [response] = (await once(request, 'response')) as [IncomingMessage];
   const chunks: Buffer[] = [];
@@ -149,6 +150,7 @@ test('100 Continue comes before the body is sent', async (t) => {
   const request = httpRequest({
     host: '127.0.0.1',
     port: mesh.port,
+    agent: false,
     method: 'POST',
     headers: { expect: '100-continue', 'content-length': 4 },
   });
@@ -196,7 +198,7 @@ test('bodies of 50 MB go both ways without being held in memory', async (t) => {
     pipeline(request, response).catch(() => response.destroy());
   });
   const mesh = await startMesh(t, [app]);
-  const request = httpRequest({ host: '127.0.0.1', port: mesh.port, method: 'POST' });
+  const request = httpRequest({ host: '127.0.0.1', port: mesh.port, agent: false, method: 'POST' });
   const sent = createHash('sha256');
   const received = createHash('sha256');
   const answered = once(request, 'response') as Promise<[IncomingMessage]>;
@@ -335,6 +337,7 @@ test('a WebSocket upgrade becomes a tunnel both ways', async (t) => {
   const request = httpRequest({
     host: '127.0.0.1',
     port: mesh.port,
+    agent: false,
     headers: { connection: 'Upgrade', upgrade: 'websocket' },
   });
   request.end();

@@ -30,7 +30,8 @@ interface Answer {
   readonly reason: string | undefined;
 }
 
-function call(port: number, method: string, agent?: Agent): Promise<Answer> {
+/** On a connection of its own, unless `agent` keeps some: a shared pool has those of earlier tests, to ports used again. */
+function call(port: number, method: string, agent: Agent | false = false): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const request = httpRequest({ host: '127.0.0.1', port, method, agent }, (response) => {
       response.resume();
