@@ -2,6 +2,7 @@
  * No replica holds more of one author than the mesh grants one, however much it writes; and what it writes keeps
  * nobody from holding all that others wrote.
  */
+import { ADMISSION } from '../../src/agent/kinds.ts';
 import type { HostId } from '../../src/core.ts';
 import type { Record } from '../../src/gossip/replica/record.ts';
 import { defaultReplicaLimits, othersSlack, type ReplicaLimits } from '../../src/gossip/replica/replica.ts';
@@ -13,6 +14,8 @@ export interface Holder {
   /** Of all it holds; changes with it. */
   root(): string;
   records(): Iterable<Record>;
+  /** All versions held of every policy slot. */
+  policyVersions(): Iterable<Record>;
 }
 
 interface Share {
@@ -57,7 +60,10 @@ export class Shares {
         );
   }
 
-  /** Whether two replicas hold the same but for what those wrote who write too much. */
+  /**
+   * Whether two replicas hold the same, histories of policy included, but for what those said who write too much: which
+   * of that fits depends on what came first. But whoever admitted them did so before.
+   */
   agree(a: Holder, b: Holder): boolean {
     const ours = this.restOf(a);
     const theirs = this.restOf(b);
@@ -69,7 +75,9 @@ export class Shares {
     const known = this.rests.get(holder);
     if (known?.root === root) return known.records;
     const records = new Set<string>();
-    for (const { author, text } of holder.records()) if (!this.overfills(author)) records.add(text);
+    for (const { author, kind, text } of holder.records())
+      if (kind === ADMISSION || !this.overfills(author)) records.add(text);
+    for (const { text } of holder.policyVersions()) records.add(text);
     this.rests.set(holder, { root, records });
     return records;
   }

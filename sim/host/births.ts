@@ -217,6 +217,7 @@ function observed(core: AgentCore, swim: Swim, engine: SimulatedAgent['engine'])
       id === core.self ? swim.membership.incarnation : (swim.membership.get(id)?.incarnation ?? 0),
     root: () => gossip.replica.root(),
     records: () => gossip.replica.records(),
+    policyVersions: () => gossip.replica.policyVersions(),
     ownRecords: () => gossip.replica.ofAuthor(core.self),
     record: (slot) => gossip.replica.get(slot),
     passesOn: () => gossip.relayVerdict === 'accept',

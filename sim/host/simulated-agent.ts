@@ -32,6 +32,8 @@ export interface SimulatedAgent extends Machine<AgentInput, AgentEffect> {
   /** Digest of the whole replica. */
   root(): string;
   records(): Iterable<Record>;
+  /** All versions held of every policy slot. */
+  policyVersions(): Iterable<Record>;
   /** Those of this host's own scope. */
   ownRecords(): Iterable<Record>;
   record(slot: string): Record | undefined;

@@ -216,9 +216,12 @@ export class Fellowship {
     return { state: 'active', incarnation };
   }
 
-  goodbye(): Lifecycle {
-    this.saidGoodbyeAt = this.list.incarnation + goodbyeLeap;
-    return { state: 'left', incarnation: this.saidGoodbyeAt };
+  /** Has `write` say in writing that this host leaves; nothing changed where that throws. */
+  goodbye<T>(write: (goodbye: Lifecycle) => T): T {
+    const incarnation = this.list.incarnation + goodbyeLeap;
+    const written = write({ state: 'left', incarnation });
+    this.saidGoodbyeAt = incarnation;
+    return written;
   }
 
   /** Whether membership has refuted so much since the goodbye that it must be said anew. */

@@ -116,11 +116,7 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
         this.effects.push({ type: 'alarm', code: 'equivocation', subject, detail }),
       vitalKinds: new Set([this.leftKind, ...(options.vitalKinds ?? [])]),
     });
-    this.repeats = new Repeats({
-      self,
-      verify,
-      write: (kind, key, value, now, share) => this.writeOwn(kind, key, value, now, share),
-    });
+    this.repeats = new Repeats({ self, verify, write: (...write) => this.writeOwn(...write) });
     this.dissemination = new Dissemination(this.parameters, random, (bytes) => {
       this.counters.deltasOut++;
       this.effects.push({ type: 'publish', bytes });
@@ -277,17 +273,21 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
 
   /** Says goodbye. The agent has left once the record is durable and the delta is published. */
   leave(now: Millis): { record: Record; effects: readonly GossipEffect[] } {
-    return this.put(this.leftKind, '', encodeJson(this.fellowship.goodbye()), now);
+    return { record: this.writeGoodbye(now), effects: this.drain(now) };
+  }
+
+  private writeGoodbye(now: Millis): Record {
+    return this.fellowship.goodbye((said) => this.writeOwn(this.leftKind, '', encodeJson(said), now));
   }
 
   /** Membership refuted more accusations than the goodbye allowed for: said as it was, it would count for nothing. */
   private renewGoodbye(now: Millis): void {
     try {
-      this.writeOwn(this.leftKind, '', encodeJson(this.fellowship.goodbye()), now);
+      this.writeGoodbye(now);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
-      const { self } = this.options;
-      this.effects.push({ type: 'alarm', code: 'goodbye-lost', subject: self, detail: error.message });
+      const { self: subject } = this.options;
+      this.effects.push({ type: 'alarm', code: 'goodbye-lost', subject, detail: error.message });
     }
   }
 
@@ -303,15 +303,14 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     value: Uint8Array | null,
     now: Millis,
   ): { record: Record; effects: readonly GossipEffect[] } {
-    const record = this.writeOwn(kind, key, value, now);
-    return { record, effects: this.drain(now) };
+    return { record: this.writeOwn(kind, key, value, now), effects: this.drain(now) };
   }
 
   private writeOwn(kind: string, key: string, value: Uint8Array | null, now: Millis, slack?: number): Record {
     const version = this.versions.next;
     const hlc = this.clock.tick(now);
     const record = encodeRecord({ scope: 'host', kind, key, version, hlc, value }, this.options.signer);
-    this.intake.checkOwn(record, now, { ignoreFloor: true, ...(slack === undefined ? {} : { slack }) });
+    this.intake.checkOwn(record, now, { ignoreFloor: true, slack });
     this.versions.used(version);
     this.persistOwn(record);
     return record;

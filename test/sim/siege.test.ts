@@ -132,6 +132,13 @@ test('replicas agree whatever they hold of who writes too much, and on nothing e
   assert.ok(shares.agree(replicaOf([kept, honest]), replicaOf([lost, honest])));
   assert.ok(!shares.agree(replicaOf([kept, honest]), replicaOf([kept])));
   assert.ok(!shares.agree(replicaOf([honest]), replicaOf([makeRecord({ author: 'honest', version: 2 })])));
+  const admission = makeRecord({ author: 'flood', kind: 'admission', key: '' });
+  assert.ok(!shares.agree(replicaOf([kept, admission]), replicaOf([kept])));
+  const entry = { scope: 'policy', kind: 'config-entry', key: 'e', author: 'operator' } as const;
+  const [before, after] = [makeRecord(entry), makeRecord({ ...entry, version: 2 })];
+  const [whole, winner] = [replicaOf([before, after]), replicaOf([after])];
+  assert.deepEqual([...whole.records()], [...winner.records()]);
+  assert.ok(!shares.agree(whole, winner), 'one lacks what was said before');
 });
 
 test('a host that is not told in time of what another wrote is noticed', () => {

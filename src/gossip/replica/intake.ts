@@ -131,17 +131,18 @@ export class Intake {
   /**
    * Whether a record written on this host may be made durable, and joined then. `Fault`, with nothing
    * changed: `known-record`, `stale-record`, `quota-exceeded`, `rate-exceeded`. `ignoreFloor` for its own slots;
-   * `slack` for how much of its share it may fill: unless told all of it, and with vital kinds more.
+   * `slack` for how much of its share it may fill: unless told all of it, and with vital kinds more. Those have no
+   * rate either: this host's users must not use it up.
    */
   checkOwn(record: Record, now: Millis, options: JoinOptions = {}): void {
-    const slack = this.vitalKinds.has(record.kind) ? vitalSlack : 1;
-    const outcome = this.replica.preview(record, { slack, ...options });
+    const isVital = this.vitalKinds.has(record.kind);
+    const slack = options.slack ?? (isVital ? vitalSlack : 1);
+    const outcome = this.replica.preview(record, { ...options, slack });
     if (outcome === 'quota-exceeded')
       throw new Fault('quota-exceeded', 'this author has as many records as the mesh allows one to have');
     if (outcome === 'known') throw new Fault('known-record', 'the slot holds this very record');
     if (outcome !== 'applied') throw new Fault('stale-record', 'the slot holds, or held, a later record');
-    const rates = this.ownRates[record.scope];
-    if (!rates.take(record.author, now))
+    if (!isVital && !this.ownRates[record.scope].take(record.author, now))
       throw new Fault('rate-exceeded', 'this author writes faster than the mesh allows one to write');
   }
 

@@ -40,7 +40,7 @@ export interface RepeatStats {
 }
 
 /** Writes one of this host's own slots, filling at most this part of its share; null is a tombstone. Throws `Fault`. */
-type Write = (kind: string, key: string, value: Uint8Array | null, now: Millis, share: number) => void;
+type Write = (kind: string, key: string, value: Uint8Array | null, now: Millis, share?: number) => void;
 
 export class Repeats {
   readonly stats: RepeatStats = { deletions: 0, deletionsRefused: 0, records: 0, recordsRefused: 0 };
@@ -60,7 +60,7 @@ export class Repeats {
 
   /** Something that is to be in the mesh, and that it has forgotten or never heard. */
   record(kind: string, key: string, value: Uint8Array, now: Millis): void {
-    const isWritten = this.tryWrite(kind, key, value, now, 1);
+    const isWritten = this.tryWrite(kind, key, value, now);
     this.stats[isWritten ? 'records' : 'recordsRefused']++;
   }
 
@@ -83,7 +83,13 @@ export class Repeats {
     this.underWay.set(slot, now);
   }
 
-  private tryWrite(kind: string, key: string, value: Uint8Array | null, now: Millis, share: number): boolean {
+  private tryWrite(
+    kind: string,
+    key: string,
+    value: Uint8Array | null,
+    now: Millis,
+    share?: number,
+  ): boolean {
     try {
       this.write(kind, key, value, now, share);
       return true;

@@ -81,7 +81,7 @@ export type JoinOutcome = 'applied' | 'kept' | 'known' | 'stale' | 'below-floor'
 
 export interface JoinOptions {
   /** How many times its quota an author may fill; `othersSlack` unless told. */
-  readonly slack?: number;
+  readonly slack?: number | undefined;
   /** For what was minded before, such as records read back from the store. */
   readonly ignoreFloor?: boolean;
 }

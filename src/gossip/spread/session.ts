@@ -253,15 +253,20 @@ export class SessionRunner {
 
   /**
    * What differs, by rank: everything is asked for, pushed and taken in that order, so that nobody has to refuse what
-   * comes before that which admits its author. The last frame may be empty.
+   * comes before that which admits its author. Parts are one exchange more than listings, so that nothing is listed
+   * after them. The last frame may be empty.
    */
   private *differenceFrames(session: Session, theirs: Uint8Array): Generator<Carrying> {
     const differing = differences(this.replica.bucketDigests(), theirs);
-    const isLarge = (bucket: number) => this.replica.bucketSize(bucket) > maxListedSlots;
+    let byParts = false;
     for (const rank of [0, 1, 2]) {
       const ofRank = differing.filter((bucket) => rankOf(bucket) === rank);
-      yield* this.partsFrames(session, ofRank.filter(isLarge));
+      const isLarge = (bucket: number): boolean =>
+        byParts || this.replica.bucketSize(bucket) > maxListedSlots;
+      const large = ofRank.filter(isLarge);
       const small = ofRank.filter((bucket) => !isLarge(bucket));
+      byParts ||= large.length > 0;
+      yield* this.partsFrames(session, large);
       if (small.length === 0 && rank < 2) continue;
       for (const { ranges, last } of this.listings(small))
         yield { type: 'sync-listing', session: session.id, last: last && rank === 2, ranges };

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seal } from '../../../src/agent/envelope.ts';
-import { SERVICE } from '../../../src/agent/kinds.ts';
+import { POLICY_RECEIPT, SERVICE } from '../../../src/agent/kinds.ts';
 import { ed25519Signer, encodeJson, Fault, type Signer } from '../../../src/core.ts';
 import { originCoordinate } from '../../../src/gossip/coordinates/coordinate.ts';
 import { encodeRecord } from '../../../src/gossip/replica/codec.ts';
+import { slotOf } from '../../../src/gossip/replica/record.ts';
 import { encodeIssueReply } from '../../../src/trust/issuance/issuance.ts';
 import { checkOf, definitionOf } from '../../support/agent.ts';
 import { type Answer, Flock, operator, signerOf } from '../../support/flock.ts';
@@ -393,6 +394,27 @@ test('what does not fit into the host’s share of the mesh is refused, by the A
   );
   assert.deepEqual(first.core.catalog.serviceNames(), []);
   first.register('web');
+});
+
+test('an agent whose share its users have filled still tells what policy it follows, and says goodbye', () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  for (const size of [60, 6, 0]) {
+    const meta = Object.fromEntries(Array.from({ length: size }, (_, n) => [`key-${n}`, 'x'.repeat(500)]));
+    const fill = (): void => {
+      for (let n = 0; ; n++) second.command(registration(`s${size}-${n}`, { meta }));
+    };
+    assert.throws(fill, hasCode('quota-exceeded'));
+  }
+  first.command(intention('web', 'api', 'allow'));
+  flock.run(10_000);
+  const said = first.core.gossip.replica.get(
+    slotOf({ scope: 'host', author: second.id, kind: POLICY_RECEIPT, key: '' }),
+  );
+  assert.ok(said !== undefined, 'a receipt');
+  second.ask({ type: 'leave' });
+  flock.run(5000);
+  assert.equal(first.core.catalog.host(second.id)?.state, 'left');
 });
 
 test('frames that are no frames, from anybody, change nothing', () => {

@@ -272,15 +272,20 @@ test('a goodbye leaves room for refutations on their way, and is outdated only b
   const bench = new Bench();
   const { fellowship } = bench;
   const report = (incarnation: number) => bench.report({ type: 'incarnation', incarnation });
+  const isFull = new Error('no room');
+  const fail = (): never => {
+    throw isFull;
+  };
+  assert.throws(() => fellowship.goodbye(fail), isFull);
   assert.equal(fellowship.isGoodbyeOutdated, false, 'nothing was said yet');
-  const { state, incarnation } = fellowship.goodbye();
+  const { state, incarnation } = fellowship.goodbye((said) => said);
   assert.equal(state, 'left');
   assert.ok(incarnation > firstIncarnation);
   report(incarnation);
   assert.equal(fellowship.isGoodbyeOutdated, false);
   report(incarnation + 1);
   assert.equal(fellowship.isGoodbyeOutdated, true);
-  assert.ok(fellowship.goodbye().incarnation > incarnation + 1);
+  assert.ok(fellowship.goodbye((said) => said).incarnation > incarnation + 1);
   assert.equal(fellowship.isGoodbyeOutdated, false);
 });
 
@@ -310,7 +315,7 @@ test('a host that outlived an operator’s word that it is gone denies it until 
 test('who leaves of its own accord does not deny that it is gone', () => {
   const bench = new Bench();
   bench.note(departure(self, firstIncarnation - 1));
-  bench.fellowship.goodbye();
+  bench.fellowship.goodbye((said) => said);
   assert.equal(bench.fellowship.denyDeparture(now), null);
 });
 

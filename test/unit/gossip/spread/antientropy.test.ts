@@ -323,28 +323,48 @@ test('an agent that holds little of a large replica gets the rest, though nearly
   assert.equal(a.machine.stats.completed, 1);
 });
 
+/** Hosts of which `said` records each are known, and who admitted them. */
+function flockOf(name: string, hosts: number, said: number): Record[] {
+  return Array.from({ length: hosts }, (_, i) => [
+    makeRecord({ author: `${name}${i}`, kind: 'admission', key: '' }),
+    ...many(said, `${name}${i}`),
+  ]).flat();
+}
+
+/** Has `side` take nothing of hosts whose admission it has not seen; the result tells how often it had to refuse. */
+function admitting(side: Side): () => number {
+  let early = 0;
+  side.refuses = ({ kind, author }) => {
+    const isEarly = kind !== 'admission' && side.replica.get(`host/${author}/admission/`) === undefined;
+    if (isEarly) early++;
+    return isEarly;
+  };
+  return () => early;
+}
+
 test('halves that each admitted hundreds take in all in one session, each record after what admits its author', () => {
   const exchange = new Exchange();
-  const half = (name: string): Side => {
-    const authors = Array.from({ length: 300 }, (_, i) => `${name}${i}`);
-    const records = authors.flatMap((author) => [
-      makeRecord({ author, kind: 'admission', key: '' }),
-      ...many(12, author),
-    ]);
-    const side = exchange.side(name, records);
-    side.refuses = ({ kind, author }) => {
-      const isEarly = kind !== 'admission' && side.replica.get(`host/${author}/admission/`) === undefined;
-      if (isEarly) early++;
-      return isEarly;
-    };
-    return side;
-  };
-  let early = 0;
-  const [a, b] = [half('a'), half('b')];
+  const [a, b] = [exchange.side('a', flockOf('a', 300, 12)), exchange.side('b', flockOf('b', 300, 12))];
+  const early = [admitting(a), admitting(b)];
   exchange.hear(a, b);
   exchange.run(5000);
   assert.equal(a.machine.stats.opened + b.machine.stats.opened, 1);
-  assert.equal(early, 0);
+  assert.deepEqual(
+    early.map((count) => count()),
+    [0, 0],
+  );
   assert.equal(a.replica.root(), b.replica.root());
   assert.equal([...a.replica.records()].length, 2 * 300 * 13);
+});
+
+test('where most hosts are long gone but for their admission, those of the new ones still come before what they said', () => {
+  const exchange = new Exchange();
+  const old = [...flockOf('gone', 4000, 0), ...flockOf('here', 200, 8)];
+  const [a, b] = [exchange.side('a', [...old, ...flockOf('new', 60, 18)]), exchange.side('b', old)];
+  const early = admitting(b);
+  exchange.hear(a, b);
+  exchange.run(5000);
+  assert.equal(early(), 0);
+  assert.equal(a.machine.stats.opened + b.machine.stats.opened, 1);
+  assert.equal(a.replica.root(), b.replica.root());
 });
