@@ -1,5 +1,6 @@
 /** Keeps the proxy's configuration in step with what the agent knows: project, compile, compare. Pure. */
 import type { HostId, Millis, Random } from '../core.ts';
+import { reliableError } from '../gossip/coordinates/coordinate.ts';
 import type { Member } from '../gossip/port.ts';
 import { Compiler } from '../proxy/compile/compile.ts';
 import { configEquals } from '../proxy/compile/equal.ts';
@@ -21,8 +22,8 @@ import { Projector } from './project.ts';
 /** What membership knows of where hosts are. */
 export interface Whereabouts {
   members(): Iterable<Member>;
-  /** The round trip to expect between two hosts, milliseconds; null when nothing is known of one of them. */
-  estimateMs(a: HostId, b: HostId): number | null;
+  /** The round trip to expect between two hosts, milliseconds; null where one's place is not known as well as that. */
+  estimateMs(a: HostId, b: HostId, mostError?: number): number | null;
 }
 
 export interface ConfiguratorOptions {
@@ -87,7 +88,11 @@ export class Configurator {
   /** Whether it is time to configure because hosts are further off, or nearer, than the proxy knows. */
   look(now: Millis): boolean {
     const { gossip, self } = this.options;
-    return this.roundTrips.look(gossip.members(), (host) => gossip.estimateMs(self, host), now);
+    return this.roundTrips.look(
+      gossip.members(),
+      (host) => gossip.estimateMs(self, host, reliableError),
+      now,
+    );
   }
 
   /** Before the first update: the addresses that services had in the run before. */

@@ -148,9 +148,9 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
     return this.fellowship.list.get(id);
   }
 
-  /** The round trip to expect between two hosts, milliseconds; null when nothing is known of one of them. */
-  estimateMs(a: HostId, b: HostId): number | null {
-    return this.fellowship.list.estimateMs(a, b);
+  /** The round trip to expect between two hosts, milliseconds; null where one's place is not known as well as that. */
+  estimateMs(a: HostId, b: HostId, mostError?: number): number | null {
+    return this.fellowship.list.estimateMs(a, b, mostError);
   }
 
   neighbours(): Iterable<HostId> {

@@ -3,7 +3,7 @@
  * thread that decides.
  */
 import type { HostId, Millis } from '../core.ts';
-import { type Coordinate, estimateMs } from './coordinates/coordinate.ts';
+import { type Coordinate, estimateMs, maxError } from './coordinates/coordinate.ts';
 import { ClockOffsets } from './membership/clock-offsets.ts';
 import { noMembershipStats } from './membership/membership-stats.ts';
 import type { Member, MemberState, MemberStatus } from './port.ts';
@@ -58,10 +58,14 @@ export class MemberList {
     return this.members.get(id);
   }
 
-  /** The round trip to expect between two hosts, milliseconds; null when nothing is known of one of them. */
-  estimateMs(a: HostId, b: HostId): number | null {
+  /**
+   * The round trip to expect between two hosts, milliseconds; null when nothing is known of one of them, or it says
+   * itself that estimates from there are further off than `mostError`, relative to the round trip.
+   */
+  estimateMs(a: HostId, b: HostId, mostError: number = maxError): number | null {
     const [from, to] = [this.coordinates.get(a), this.coordinates.get(b)];
     if (from === undefined || to === undefined) return null;
+    if (Math.max(from.error, to.error) > mostError) return null;
     return a === b ? 0 : estimateMs(from, to);
   }
 

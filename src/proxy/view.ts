@@ -99,7 +99,7 @@ export interface CallerView {
 /** How far another host is. */
 export interface HostRoundTrip {
   readonly host: HostId;
-  /** The network's round trip, milliseconds, roughly. */
+  /** The network's round trip, milliseconds, roughly; 0 where it is short. */
   readonly ms: number;
 }
 
@@ -109,7 +109,7 @@ export interface MeshView {
   readonly host: HostId;
   readonly datacenter: string;
   readonly zone: string;
-  /** To hosts that are some way off, as far as that is known. Sorted by host. */
+  /** To hosts of which it is known; empty where none is further off than others. Sorted by host. */
   readonly roundTrips: readonly HostRoundTrip[];
   readonly defaultIntention: 'allow' | 'deny';
   readonly inbound: { readonly address: string; readonly port: number };

@@ -1,6 +1,7 @@
 /**
  * How far other hosts are from this one, for the proxy's balancing. In steps that a distance has to leave clearly:
- * estimates waver, and every change is a new configuration.
+ * estimates waver, and every change is a new configuration. A host that lies about where it is can seem as near as it
+ * likes, to its callers' harm only as far as they are let call it, and as it answers them well.
  */
 import { byCodeUnit, type HostId, type Millis } from '../../core.ts';
 import type { HostRoundTrip } from '../../proxy/view.ts';
@@ -13,7 +14,9 @@ const looseness = 1.6;
 const restMs: Millis = 10_000;
 
 export class RoundTrips {
-  /** Sorted by host; the very same list until something changed. */
+  /** Of all that were ever told; near ones are 0. */
+  private known: ReadonlyMap<HostId, Millis> = new Map();
+  /** Sorted by host; the very same list until something changed. Empty where nobody is further off than others. */
   private held: readonly HostRoundTrip[] = [];
   private hasMoved = false;
   private rested: Millis = Number.NEGATIVE_INFINITY;
@@ -27,7 +30,7 @@ export class RoundTrips {
     this.hasMoved = true;
   }
 
-  /** Whether there is a new list now. `estimateMs` gives null for a host of which nothing is known. */
+  /** Whether there is a new list now. `estimateMs` gives null where no estimate is to be relied on: what was told stays. */
   look(
     hosts: Iterable<{ readonly id: HostId }>,
     estimateMs: (host: HostId) => number | null,
@@ -36,19 +39,28 @@ export class RoundTrips {
     if (!this.hasMoved || now < this.rested) return false;
     this.hasMoved = false;
     this.rested = now + restMs;
-    const before = new Map(this.held.map(({ host, ms }) => [host, ms]));
-    const list: HostRoundTrip[] = [];
+    const known = new Map<HostId, Millis>();
     let isNew = false;
-    for (const { id: host } of hosts) {
-      const held = before.get(host) ?? 0;
-      const ms = stepOf(estimateMs(host) ?? 0, held);
-      if (ms > 0) list.push({ host, ms });
-      isNew ||= ms !== held;
+    for (const { id } of hosts) {
+      const before = this.known.get(id);
+      const estimated = estimateMs(id);
+      const ms = estimated === null ? before : stepOf(estimated, before ?? 0);
+      if (ms !== undefined) known.set(id, ms);
+      isNew ||= ms !== before;
     }
-    isNew ||= list.length !== before.size;
-    if (isNew) this.held = list.sort((a, b) => byCodeUnit(a.host, b.host));
-    return isNew;
+    isNew ||= known.size !== this.known.size;
+    this.known = known;
+    if (!isNew) return false;
+    const before = this.held;
+    this.held = listOf(known);
+    return before.length + this.held.length > 0;
   }
+}
+
+/** Where all are near there is nothing to tell. */
+function listOf(known: ReadonlyMap<HostId, Millis>): HostRoundTrip[] {
+  if ([...known.values()].every((ms) => ms === 0)) return [];
+  return [...known].map(([host, ms]) => ({ host, ms })).sort((a, b) => byCodeUnit(a.host, b.host));
 }
 
 /** 0 for what is near; `held` as long as the estimate is about as much. */

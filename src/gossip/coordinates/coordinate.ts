@@ -14,6 +14,11 @@ export const maxRoundTripMs = 10_000;
 export const maxCoordinateMs: number = maxRoundTripMs;
 /** The relative error of a host that knows nothing, and the most that any claims. Exact as a float32. */
 export const maxError = 1.5;
+/**
+ * Who claims no more than this has found its place: a newcomer does after some forty measurements. Until then hosts in
+ * one room may seem as far from it as those at the other end of the mesh.
+ */
+export const reliableError = 0.5;
 /** Heights only add up, so this is as near as two hosts can be; small beside any real round trip. */
 export const minHeightMs = 0.01;
 

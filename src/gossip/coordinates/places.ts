@@ -5,7 +5,7 @@
 import type { HostId, Millis, Random } from '../../core.ts';
 import { RecentMap } from '../recent-map.ts';
 import type { SwimReport } from '../swim-port.ts';
-import { type Coordinate, separationMs } from './coordinate.ts';
+import { type Coordinate, reliableError, separationMs } from './coordinate.ts';
 import { type CoordinateStats, Coordinates, maxKnownPeers } from './coordinates.ts';
 
 /** A move is told once it is longer than this, and than this share of the way to the middle of the mesh. */
@@ -60,7 +60,9 @@ export class Places {
   }
 }
 
+/** Also where a place becomes one to rely on, or is not any more. */
 function isMaterial(from: Coordinate, to: Coordinate): boolean {
+  if (from.error <= reliableError !== to.error <= reliableError) return true;
   const movedMs =
     separationMs(from.vectorMs, to.vectorMs) +
     Math.abs(from.heightMs - to.heightMs) +

@@ -105,7 +105,7 @@ export class Balancer {
   }
 
   private place(endpoint: BalancedEndpoint): void {
-    const roundTripMs = this.locality.roundTrips.get(endpoint.id) ?? 0;
+    const roundTripMs = this.locality.roundTrips.get(endpoint.id) ?? null;
     if (roundTripMs === endpoint.roundTripMs) return;
     endpoint.roundTripMs = roundTripMs;
     this.rotation.isStale = true;

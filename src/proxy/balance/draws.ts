@@ -85,12 +85,15 @@ export class LeastRequestChooser extends RandomChooser {
 /**
  * `p2c`: of two draws the one that is expected to answer sooner, by its latency times what is under way there
  * (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001; latency as Finagle's
- * PeakEwma). An endpoint that nobody has measured is taken to be as quick as the other, but for the way there.
- * With `nearest`, a choice that is further off has to be better than one of those, too.
+ * PeakEwma). An endpoint that nobody has measured is taken to be as quick as the other, but for the way there; where
+ * neither is measured, as for connections of bytes, only what is under way counts.
+ *
+ * With `nearest`, a choice that is not among them has to be better than one of them, too, unless that one fails or
+ * turns requests away.
  */
 export class LatencyChooser extends RandomChooser {
   private readonly near: LatencyChooser | null;
-  private readonly nearMs: number;
+  private readonly nearest: ReadonlySet<BalancedEndpoint>;
 
   constructor(
     endpoints: readonly BalancedEndpoint[],
@@ -99,14 +102,15 @@ export class LatencyChooser extends RandomChooser {
   ) {
     super(endpoints, random);
     this.near = nearest && new LatencyChooser(nearest, random);
-    this.nearMs = Math.max(...(nearest ?? []).map(({ roundTripMs }) => roundTripMs));
+    this.nearest = new Set(nearest);
   }
 
   override choose(now: Millis, exclude: string | undefined, hash: number): BalancedEndpoint | null {
     const best = this.better(now, exclude);
-    if (best === null || this.near === null || best.roundTripMs <= this.nearMs) return best;
+    if (best === null || this.near === null || this.nearest.has(best)) return best;
     const near = this.near.choose(now, exclude, hash);
-    return near !== null && isSooner(near, best, now) ? near : best;
+    if (near?.isWilling(now) !== true) return best;
+    return slownessOf(near, best, now) * near.load <= best.load ? near : best;
   }
 
   /** Of two draws. */
@@ -123,14 +127,21 @@ export class LatencyChooser extends RandomChooser {
 
 /** Whether `a` is expected to answer clearly sooner than `b`. */
 function isSooner(a: BalancedEndpoint, b: BalancedEndpoint, now: Millis): boolean {
-  const aMs = a.latencyMs(now) || unmeasuredMs(a, b, now);
-  const bMs = b.latencyMs(now) || unmeasuredMs(b, a, now);
-  const ratio = (aMs + chanceMs) / (bMs + chanceMs);
-  const areAlike = ratio < alikeFactor && ratio > 1 / alikeFactor;
-  return areAlike ? a.load < b.load : ratio * a.load < b.load;
+  const slowness = slownessOf(a, b, now);
+  const areAlike = slowness < alikeFactor && slowness > 1 / alikeFactor;
+  return areAlike ? a.load < b.load : slowness * a.load < b.load;
 }
 
-/** How soon an endpoint answers that nobody has measured: it serves as quickly as `other`, from where it is. */
-function unmeasuredMs(endpoint: BalancedEndpoint, other: BalancedEndpoint, now: Millis): number {
-  return endpoint.roundTripMs + Math.max(other.latencyMs(now) - other.roundTripMs, 0);
+/** How long `a` takes for a request, relative to `b`; 1 where nobody has measured either. */
+function slownessOf(a: BalancedEndpoint, b: BalancedEndpoint, now: Millis): number {
+  const aMs = a.latencyMs(now);
+  const bMs = b.latencyMs(now);
+  if (aMs === 0 && bMs === 0) return 1;
+  return ((aMs || unmeasuredMs(a, b, bMs)) + chanceMs) / ((bMs || unmeasuredMs(b, a, aMs)) + chanceMs);
+}
+
+/** How soon an endpoint answers that nobody has measured: as `other`, from where it is. */
+function unmeasuredMs(endpoint: BalancedEndpoint, other: BalancedEndpoint, otherMs: number): number {
+  if (endpoint.roundTripMs === null || other.roundTripMs === null) return otherMs;
+  return endpoint.roundTripMs + Math.max(otherMs - other.roundTripMs, 0);
 }

@@ -27,6 +27,9 @@ const minFailureLatencyMs = 5;
 /** ... and it at most, milliseconds. Else an endpoint that fails fast is the quickest of all. */
 const maxFailureLatencyMs = 10_000;
 
+/** How long an endpoint is not preferred that said it is asked too much, milliseconds. */
+const sparedMs = 10_000;
+
 /** Failures in a row after which an endpoint is not taken to be well, if only retries are at stake. */
 const unwellFailures = 3;
 
@@ -53,8 +56,8 @@ export interface OutcomeListener {
 export class BalancedEndpoint {
   readonly id: string;
   zone: string;
-  /** The network's round trip to it, milliseconds; 0 where it is short, or not known. */
-  roundTripMs = 0;
+  /** The network's round trip to it, milliseconds; 0 where it is short, null where it is not known. */
+  roundTripMs: number | null = null;
   /** As configured, above 0. */
   weight: number;
   /** The weight that counts now, relative to the mean of the cluster; lower while the endpoint warms up. */
@@ -77,6 +80,7 @@ export class BalancedEndpoint {
   ejections = 0;
   /** Until when it is ejected; in the past when it is not. */
   ejectedUntil: Millis = 0;
+  private turnedAwayAt: Millis = Number.NEGATIVE_INFINITY;
   private readonly latency = new PeakLatency();
   /** Connect failures in a row, those while it was avoided already not counted. */
   private connectFailures = 0;
@@ -119,6 +123,12 @@ export class BalancedEndpoint {
     if (outcome === 'connect-failure') this.avoid(now);
     else this.learn(now, outcome, latencyMs);
     this.listener?.ended(this, now, outcome, startedAt);
+  }
+
+  /** As `end`, where it would not do what it was asked for it is asked too much: that is quick, and no sign of speed. */
+  turnAway(now: Millis, outcome: Outcome, startedAt: Millis): void {
+    this.turnedAwayAt = now;
+    this.end(now, outcome, notMeasured, startedAt);
   }
 
   private giveBack(): void {
@@ -195,6 +205,11 @@ export class BalancedEndpoint {
     return Math.max(this.ejectedUntil, this.avoidedUntil);
   }
 
+  /** Whether it does whatever it is asked: else it is no better for being near. */
+  isWilling(now: Millis): boolean {
+    return this.failuresInRow === 0 && now >= this.turnedAwayAt + sparedMs;
+  }
+
   /** Whether nothing counts against it. */
   isFit(now: Millis): boolean {
     return now >= this.avoidedUntil && now >= this.ejectedUntil;
@@ -207,7 +222,7 @@ export class BalancedEndpoint {
 
   /** How long its answers took lately, milliseconds, pessimistically; 0 is not known. */
   latencyMs(now: Millis): number {
-    return this.latency.read(now, this.roundTripMs);
+    return this.latency.read(now, this.roundTripMs ?? 0);
   }
 
   /**

@@ -7,14 +7,19 @@ import type { BalancedEndpoint } from './endpoint.ts';
 
 /** Round trips up to so many times the shortest are as short. */
 const alikeFactor = 2;
-/** The weight, relative to the mean, below which an endpoint is suspected, warming up or on trial: nearness must not outdo that. */
+/** What weighs less, relative to the mean, is suspected, warming up, on trial or small: nearness must not outdo that. */
 const leastShare = 0.5;
 
-/** Null where none is nearer than the others, or nothing is known of distances. */
+/** Null where none is known to be nearer than another. */
 export function nearestOf(endpoints: readonly BalancedEndpoint[]): BalancedEndpoint[] | null {
-  const sound = endpoints.filter(({ share }) => share >= leastShare);
-  const shortestMs = sound.reduce((least, { roundTripMs }) => Math.min(least, roundTripMs), Infinity);
-  const nearest = sound.filter(({ roundTripMs }) => roundTripMs <= shortestMs * alikeFactor);
-  const isAnyFar = endpoints.some(({ roundTripMs }) => roundTripMs > shortestMs * alikeFactor);
-  return isAnyFar && nearest.length > 0 ? nearest : null;
+  let shortestMs = Infinity;
+  let longestMs = 0;
+  for (const { roundTripMs, share } of endpoints) {
+    if (roundTripMs === null) continue;
+    if (share >= leastShare) shortestMs = Math.min(shortestMs, roundTripMs);
+    longestMs = Math.max(longestMs, roundTripMs);
+  }
+  const isNear = ({ roundTripMs, share }: BalancedEndpoint): boolean =>
+    roundTripMs !== null && share >= leastShare && roundTripMs <= shortestMs * alikeFactor;
+  return longestMs > shortestMs * alikeFactor ? endpoints.filter(isNear) : null;
 }

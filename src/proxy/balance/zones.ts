@@ -33,7 +33,7 @@ export interface Locality {
   readonly zone: string;
   /** The callers that share the cluster with it, itself among them; none where nobody knows. */
   readonly callers: readonly ZoneCallers[];
-  /** The network's round trips to endpoints, milliseconds, by their ids; what is not among them is near, or unknown. */
+  /** The network's round trips to endpoints, milliseconds, by their ids, as far as they are known; 0 is near. */
   readonly roundTrips: ReadonlyMap<string, number>;
 }
 
@@ -113,5 +113,5 @@ export function mayBeLeft(near: BalancedEndpoint, now: Millis): boolean {
 export function isWorthLeaving(near: BalancedEndpoint, far: BalancedEndpoint, now: Millis): boolean {
   const farMs = far.latencyMs(now);
   if (farMs === 0 && far.inflight > 0) return false;
-  return near.latencyMs(now) > (farMs || far.roundTripMs) * leavingFactor;
+  return near.latencyMs(now) > (farMs || (far.roundTripMs ?? 0)) * leavingFactor;
 }

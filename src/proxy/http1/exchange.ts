@@ -4,7 +4,7 @@
  */
 import type { Millis } from '../../core.ts';
 import { noHash } from '../balance/chooser.ts';
-import { notMeasured, type Outcome } from '../balance/endpoint.ts';
+import type { Outcome } from '../balance/endpoint.ts';
 import type { RequestHasher } from '../balance/hash-key.ts';
 import type { RefusalReason } from '../dataplane.ts';
 import type { EngineContext } from '../engine.ts';
@@ -367,7 +367,8 @@ export class Exchange implements Asker {
   private letGo(now: Millis, outcome: Outcome): void {
     const { triedAt, answeredAt } = this.clock;
     const tookMs = (this.status === 0 ? now : answeredAt) - triedAt;
-    this.tries.end(now, outcome, isTurnedAway(this.status, this.account.grpcStatus) ? notMeasured : tookMs);
+    if (isTurnedAway(this.status, this.account.grpcStatus)) this.tries.turnedAway(now, outcome);
+    else this.tries.end(now, outcome, tookMs);
   }
 
   /** Every request that had a route ends here, once. */

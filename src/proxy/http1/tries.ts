@@ -120,13 +120,22 @@ export class Tries implements Hedging {
 
   /** The endpoint has nothing to do with the request any more. */
   end(now: Millis, outcome: Outcome, tookMs: number): void {
+    this.release()?.end(now, outcome, tookMs);
+  }
+
+  /** As `end`: the endpoint is asked too much. */
+  turnedAway(now: Millis, outcome: Outcome): void {
+    this.release()?.turnAway(now, outcome, this.clock.triedAt);
+  }
+
+  private release(): BalancedEndpoint | null {
     const { endpoint } = this;
     this.upstream = null;
-    if (endpoint === null) return;
+    if (endpoint === null) return null;
     this.failover.avoid(this.group!, endpoint);
     this.endpoint = null;
     this.group = null;
-    endpoint.end(now, outcome, tookMs);
+    return endpoint;
   }
 
   /** The server agreed to carry bytes, which is all the success there is to see; `leave` follows instead of `end`. */

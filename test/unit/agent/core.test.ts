@@ -288,13 +288,14 @@ test('the proxy is told of hosts that are some way off, and again only when that
   const { flock, first } = Flock.founded();
   const second = flock.join('second', first, flock.token(first));
   flock.run(20_000);
-  const moved = (id: string, placeMs: number) => {
-    const coordinate = { ...originCoordinate, vectorMs: [placeMs, 0, 0, 0, 0, 0, 0, 0] };
+  const moved = (id: string, placeMs: number, error = 0.1) => {
+    const coordinate = { ...originCoordinate, vectorMs: [placeMs, 0, 0, 0, 0, 0, 0, 0], error };
     first.feed({ type: 'swim', report: { type: 'coordinate', id, coordinate } });
     flock.run(20_000);
     return first.lastConfig.roundTrips;
   };
   assert.deepEqual(moved(first.id, 0), []);
+  assert.deepEqual(moved(second.id, 60, 0.6), [], 'it does not know yet where it is');
   assert.deepEqual(moved(second.id, 60), [{ host: second.id, ms: 64 }]);
   const before = first.configs.length;
   assert.deepEqual(moved(second.id, 70), [{ host: second.id, ms: 64 }]);

@@ -19,10 +19,20 @@ class Looking {
   }
 }
 
-test('hosts that are some way off are told in steps, sorted; near and unknown ones are not', () => {
+test('hosts that are some way off are told in steps, sorted, near ones as 0, and unknown ones not at all', () => {
   const looking = new Looking();
   assert.ok(looking.look({ d: 70, near: 0.4, b: 4, c: 11.9, unknown: null }));
-  assert.equal(looking.told, 'b 4, c 16, d 64');
+  assert.equal(looking.told, 'b 4, c 16, d 64, near 0');
+});
+
+test('where all are near nothing is told, and what was told stays where an estimate is not to be relied on', () => {
+  const looking = new Looking();
+  assert.ok(!looking.look({ a: 0.4, b: null }));
+  assert.ok(!looking.look({ a: 0.4, b: 1 }));
+  assert.equal(looking.told, '');
+  assert.ok(looking.look({ a: 0.4, b: 64 }));
+  assert.ok(!looking.look({ a: null, b: null }));
+  assert.equal(looking.told, 'a 0, b 64');
 });
 
 test('estimates that waver change nothing, not even the list itself', () => {
@@ -44,7 +54,7 @@ test('a host that has clearly moved, came or went, is news', () => {
   assert.ok(looking.look({ a: 110, b: 64 }));
   assert.equal(looking.told, 'a 128, b 64');
   assert.ok(looking.look({ a: 110, b: 1 }));
-  assert.equal(looking.told, 'a 128');
+  assert.equal(looking.told, 'a 128, b 0');
   assert.ok(looking.look({ b: 1 }));
   assert.equal(looking.told, '');
 });

@@ -33,6 +33,16 @@ test('where a member is, is told once, and again only after a move that matters'
   );
 });
 
+test('that a place has become one to rely on is told, though nothing moved', () => {
+  const { places, told } = placesWithReports();
+  const errors = [1.5, 0.6, 0.4, 0.1, 0.7];
+  for (const error of errors) places.note('a', { ...at(20), error });
+  assert.deepEqual(
+    told.map(({ coordinate }) => coordinate.error),
+    [1.5, 0.4, 0.7],
+  );
+});
+
 test('a measured round trip moves this agent, which is told as its own coordinate', () => {
   const { places, told } = placesWithReports();
   places.note('a', at(0));

@@ -315,6 +315,42 @@ test('the nearest is preferred, alone among those as near; without distances all
   assert.ok(Math.abs(shareOf(placed({ a: 64, b: 64, c: 64, d: 64 }), 'a', 0) - 0.25) < 0.03);
 });
 
+test('an endpoint is not taken for near because nobody knows where it is', () => {
+  const made = balancer(
+    ['a', 'b', 'c', 'd'].map((id) => ({ id, weight: 1 })),
+    {},
+  );
+  const know = (roundTrips: { readonly [id: string]: number }): void =>
+    made.configure(defaultBalance, { ...noLocality, roundTrips: new Map(Object.entries(roundTrips)) });
+  know({ a: 16 });
+  assert.ok(Math.abs(shareOf(made, 'b', 0) - 0.25) < 0.03);
+  know({ a: 16, c: 128 });
+  assert.equal(shareOf(made, 'a', 0), 1);
+});
+
+test('connections that nobody measures are spread by number, and the first goes where it is near', () => {
+  const made = placed({ a: 0, b: 256, c: 256, d: 256 });
+  assert.equal(made.pick(0)!.id, 'a');
+  for (let i = 0; i < 100; i++) made.pick(0)!.begin(0);
+  for (const { id, inflight } of made.endpoints)
+    assert.ok(inflight > 22 && inflight < 29, `${id} ${inflight}`);
+});
+
+test('a near endpoint that fails, or is asked too much, is preferred again only once that is over', () => {
+  const made = placed({ a: 0, b: 64, c: 64, d: 64 });
+  const near = made.get('a')!;
+  near.begin(0);
+  near.end(0, 'failed');
+  assert.ok(shareOf(made, 'a', 0) < 0.6);
+  near.begin(0);
+  near.end(0, 'ok');
+  assert.equal(shareOf(made, 'a', 0), 1);
+  near.begin(0);
+  near.turnAway(0, 'ok', 0);
+  assert.ok(shareOf(made, 'a', 9_999) < 0.6);
+  assert.equal(shareOf(made, 'a', 10_000), 1);
+});
+
 test('nearness does not outdo a weight that says suspected or on trial', () => {
   const share = shareOf(placed({ a: 0, b: 64, c: 64 }, { b: 10, c: 10 }), 'a', 0);
   assert.ok(share < 0.15, `${share}`);
@@ -328,6 +364,13 @@ test('a near endpoint that is out of rotation or excluded is not chosen, and one
   assert.equal(shareOf(made, 'a', 0), 0);
   const moved = placed({ a: 0, b: 64, c: 64 });
   moved.pick(0);
-  moved.configure(defaultBalance, { ...noLocality, roundTrips: new Map([['a', 64]]) });
+  moved.configure(defaultBalance, {
+    ...noLocality,
+    roundTrips: new Map([
+      ['a', 64],
+      ['b', 0],
+      ['c', 0],
+    ]),
+  });
   assert.equal(shareOf(moved, 'a', 0), 0);
 });

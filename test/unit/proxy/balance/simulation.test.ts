@@ -198,40 +198,67 @@ test('traffic stays in its zone as far as the zone has capacity for its callers'
   assert.equal(shareNear(1, 3, { z1: 1, z2: 4 }), 1);
 });
 
-/** One server here with four workers, which can serve 800 a second, and five as good that are 64 ms away. */
-function oneNearFiveFar(): SimulatedServer[] {
-  const far = ['b', 'c', 'd', 'e', 'f'].map((id) => new SimulatedServer(id, 5, 4));
-  for (const server of far) server.roundTripMs = 64;
-  return [new SimulatedServer('a', 5, 4), ...far];
+/** Five servers that are `farMs` away, and one here that is as good: `workers` at `serviceMs` each. */
+function oneNearFiveFar(serviceMs: number, farMs: number, workers: number): SimulatedServer[] {
+  const far = ['b', 'c', 'd', 'e', 'f'].map((id) => new SimulatedServer(id, serviceMs, workers));
+  for (const server of far) server.roundTripMs = farMs;
+  return [new SimulatedServer('a', serviceMs, workers), ...far];
 }
 
-/** What part the near one saw of `count` requests, where distances are known and where they are not. */
-function shareOfNear(
-  perSecond: number,
-  count: number,
-  isKnown: boolean,
-  balance: Partial<BalancePolicy> = {},
-) {
-  const servers = oneNearFiveFar();
-  const far = isKnown ? servers.filter(({ roundTripMs }) => roundTripMs > 0) : [];
-  const roundTrips = new Map(far.map(({ id, roundTripMs }) => [id, roundTripMs]));
-  const queueing = new Queueing(servers, 1, balance, {}, { ...noLocality, roundTrips });
+interface Distances {
+  readonly serviceMs?: number;
+  readonly farMs?: number;
+  readonly workers?: number;
+  readonly isKnown?: boolean;
+  readonly isNearFailing?: boolean;
+  readonly balance?: Partial<BalancePolicy>;
+}
+
+/** What part the near one saw of `count` requests of one caller; usually it can serve 800 a second. */
+function shareOfNear(perSecond: number, count: number, distances: Distances = {}): number {
+  const { serviceMs = 5, farMs = 64, workers = 4, isKnown = true, isNearFailing = false } = distances;
+  const servers = oneNearFiveFar(serviceMs, farMs, workers);
+  servers[0]!.isFailing = isNearFailing;
+  const known = isKnown ? servers : [];
+  const roundTrips = new Map(known.map(({ id, roundTripMs }) => [id, roundTripMs]));
+  const queueing = new Queueing(servers, 1, distances.balance, {}, { ...noLocality, roundTrips });
   queueing.run({ perSecond, untilMs: (count / perSecond) * 1000 });
   return servers[0]!.seen / queueing.seen;
 }
 
 test('without zones a near endpoint is preferred however seldom it is asked, as far as it has capacity', () => {
   for (const perSecond of [0.1, 1, 10, 100]) {
-    assert.ok(shareOfNear(perSecond, 1000, true) > 0.99, `${perSecond} a second`);
-    assert.ok(shareOfNear(perSecond, 1000, false) < 0.4, `${perSecond} a second`);
+    assert.ok(shareOfNear(perSecond, 1000) > 0.99, `${perSecond} a second`);
+    assert.ok(shareOfNear(perSecond, 1000, { isKnown: false }) < 0.4, `${perSecond} a second`);
   }
-  const atCapacity = shareOfNear(800, 10_000, true);
+  const atCapacity = shareOfNear(800, 10_000);
   assert.ok(atCapacity > 0.7 && atCapacity < 0.95, `${atCapacity}`);
-  const overCapacity = shareOfNear(2000, 20_000, true);
+  const overCapacity = shareOfNear(2000, 20_000);
   assert.ok(overCapacity > 0.3 && overCapacity < 0.45, `${overCapacity}`);
 });
 
+test('it is preferred as well where the way to the others is no longer than the work, and while it has room alone', () => {
+  for (const [serviceMs, farMs] of [
+    [50, 64],
+    [100, 64],
+    [5, 8],
+  ] as const) {
+    const idle = shareOfNear(200 / serviceMs, 2000, { serviceMs, farMs });
+    assert.ok(idle > 0.75, `${idle} of ${serviceMs} ms`);
+    // Six times what one can serve: all have to help.
+    const busy = shareOfNear(12_000 / serviceMs, 20_000, { serviceMs, farMs });
+    assert.ok(busy > 0.15 && busy < 0.3, `${busy} of ${serviceMs} ms`);
+  }
+});
+
+test('a near endpoint that fails whatever it is asked draws no more than its part of two draws', () => {
+  for (const perSecond of [0.05, 0.2, 1, 20]) {
+    const share = shareOfNear(perSecond, 500, { isNearFailing: true });
+    assert.ok(share < 0.4, `${share} at ${perSecond}/s`);
+  }
+});
+
 test('distance makes no difference where locality is switched off but to what is expected of the unmeasured', () => {
-  const share = shareOfNear(100, 1000, true, { zoneAware: false });
+  const share = shareOfNear(100, 1000, { balance: { zoneAware: false } });
   assert.ok(share > 0.3 && share < 0.36, `${share}`);
 });
