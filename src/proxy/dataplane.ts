@@ -87,6 +87,8 @@ export interface EndpointStatus {
   /** Taken out by outlier detection, now and how often ever. */
   readonly ejected: boolean;
   readonly ejections: number;
+  /** Preferred to others because it is near, by network coordinates. */
+  readonly nearest: boolean;
 }
 
 /** One circuit breaker as one caller of this host has it. */

@@ -137,7 +137,7 @@ const loadBalancerShape = {
   HashPolicies: list(hashPolicy, 16),
   ZoneAware: beyond(
     flag(true),
-    'Calls stay in the caller’s zone as far as its endpoints have capacity for the callers there; the rest goes to zones with capacity to spare, as Envoy’s zone aware routing. Without zones p2c prefers the nearest endpoints by network coordinates while they answer sooner than others would.',
+    'Calls stay in the caller’s zone as far as its endpoints have capacity for the callers there; the rest goes to zones with capacity to spare, as Envoy’s zone aware routing. Without zones p2c prefers the nearest endpoints by network coordinates, as `explain` shows, while they answer no later than others would, fail nothing and turn nothing away; connections of bytes are spread by number.',
   ),
   ZoneMinClusterSize: beyond(
     amount({ least: 0, most: 65_535 }),

@@ -43,7 +43,7 @@ export interface ExplainedEndpoint {
   /** As measured by gossip, milliseconds; null where nothing is known. */
   readonly roundTripMs: number | null;
   /** As this host's proxy has it, for this caller; null where it never called there. */
-  readonly seen: Pick<EndpointStatus, 'inFlight' | 'latencyMs' | 'ejected' | 'ejections'> | null;
+  readonly seen: Pick<EndpointStatus, 'inFlight' | 'latencyMs' | 'ejected' | 'ejections' | 'nearest'> | null;
 }
 
 /** An instance that is not in rotation, and why. */
@@ -273,6 +273,7 @@ function explainEndpoint(
             latencyMs: status.latencyMs,
             ejected: status.ejected,
             ejections: status.ejections,
+            nearest: status.nearest,
           },
   };
 }

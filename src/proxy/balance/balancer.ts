@@ -71,6 +71,8 @@ export class Balancer {
   private nearShare = 0;
   /** Whether zones are looked at now. */
   private areZonesApart = false;
+  /** Those that are preferred by distance, where zones make no difference. */
+  private nearest: readonly BalancedEndpoint[] = [];
   readonly counts: PickCounts = { panicked: 0, stayed: 0, crossed: 0 };
 
   constructor(random: Random, listener: OutcomeListener | null = null) {
@@ -153,6 +155,11 @@ export class Balancer {
   private count(choice: BalancedEndpoint): void {
     if (choice.zone === this.locality.zone) this.counts.stayed++;
     else this.counts.crossed++;
+  }
+
+  /** Whether it is preferred because it is near. */
+  isNearest(endpoint: BalancedEndpoint): boolean {
+    return this.nearest.includes(endpoint);
   }
 
   /** Whether there is an endpoint in good order: if not, another cluster is asked, where there is one. */
@@ -252,6 +259,7 @@ export class Balancer {
     this.areZonesApart = plan !== null;
     this.nearShare = plan?.staying ?? 0;
     this.table = null;
+    this.nearest = [];
     this.near = near.length === 0 ? null : this.chooserOf(near);
     this.far = far.length === 0 ? null : this.chooserOf(far);
   }
@@ -262,6 +270,7 @@ export class Balancer {
     if (method === 'least_request') return new LeastRequestChooser(endpoints, this.random, choiceCount);
     if (method === 'random') return new RandomChooser(endpoints, this.random);
     const nearest = this.isDistanceLookedAt(endpoints.length) ? nearestOf(endpoints) : null;
+    this.nearest = nearest ?? [];
     return new LatencyChooser(endpoints, this.random, nearest);
   }
 
@@ -275,6 +284,7 @@ export class Balancer {
     this.near = null;
     this.far = null;
     this.areZonesApart = false;
+    this.nearest = [];
     if (method === 'maglev') return new MaglevChooser(this.all, this.random);
     return new RingChooser(this.all, this.random, this.policy.ringHash);
   }

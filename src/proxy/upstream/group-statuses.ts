@@ -26,6 +26,7 @@ export function addStatuses(
       weight: endpoint.weight,
       ejected: endpoint.ejectedUntil !== null,
       ejections: endpoint.ejections,
+      nearest: endpoint.isNearest,
     });
   const { panicked: panics, stayed, crossed } = picks;
   statuses.clusters.push({

@@ -69,6 +69,8 @@ export interface EndpointSnapshot {
   /** How often it was. */
   readonly ejections: number;
   readonly inRotation: boolean;
+  /** Preferred because it is near. */
+  readonly isNearest: boolean;
 }
 
 export class UpstreamGroup implements OutcomeListener {
@@ -253,6 +255,7 @@ export class UpstreamGroup implements OutcomeListener {
         ejectedUntil: endpoint.ejectedUntil > now ? endpoint.ejectedUntil : null,
         ejections: endpoint.ejections,
         inRotation: endpoint.inRotation,
+        isNearest: this.balancer.isNearest(endpoint),
       })),
       breaker: breaker && { state: breaker.state(now), opened: breaker.opened, rejected: breaker.rejected },
       inUse: {

@@ -111,6 +111,7 @@ function addEndpoints(a: EndpointStatus, b: EndpointStatus): EndpointStatus {
     latencyMs: meanLatency(a.latencyMs, b.latencyMs),
     ejected: a.ejected || b.ejected,
     ejections: a.ejections + b.ejections,
+    nearest: a.nearest || b.nearest,
   };
 }
 

@@ -117,7 +117,7 @@ function targetLines({ records }: Explanation, target: ExplainedTarget): string[
             printable(endpoint.zone === '' ? '-' : endpoint.zone),
             String(endpoint.weight),
             endpoint.seen?.ejected ? 'ejected' : endpoint.suspect ? 'suspect' : endpoint.health,
-            milliseconds(endpoint.roundTripMs),
+            `${milliseconds(endpoint.roundTripMs)}${endpoint.seen?.nearest === true ? ', nearest' : ''}`,
             milliseconds(endpoint.seen?.latencyMs ?? null),
             endpoint.seen === null ? '-' : String(endpoint.seen.inFlight),
           ]),

@@ -324,8 +324,13 @@ test('an endpoint is not taken for near because nobody knows where it is', () =>
     made.configure(defaultBalance, { ...noLocality, roundTrips: new Map(Object.entries(roundTrips)) });
   know({ a: 16 });
   assert.ok(Math.abs(shareOf(made, 'b', 0) - 0.25) < 0.03);
+  assert.ok(!made.isNearest(made.get('b')!));
   know({ a: 16, c: 128 });
   assert.equal(shareOf(made, 'a', 0), 1);
+  assert.deepEqual(
+    made.endpoints.filter((one) => made.isNearest(one)).map(({ id }) => id),
+    ['a'],
+  );
 });
 
 test('connections that nobody measures are spread by number, and the first goes where it is near', () => {

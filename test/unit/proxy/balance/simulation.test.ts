@@ -245,9 +245,9 @@ test('it is preferred as well where the way to the others is no longer than the 
   ] as const) {
     const idle = shareOfNear(200 / serviceMs, 2000, { serviceMs, farMs });
     assert.ok(idle > 0.75, `${idle} of ${serviceMs} ms`);
-    // Six times what one can serve: all have to help.
+    // Three times what one can serve.
     const busy = shareOfNear(12_000 / serviceMs, 20_000, { serviceMs, farMs });
-    assert.ok(busy > 0.15 && busy < 0.3, `${busy} of ${serviceMs} ms`);
+    assert.ok(busy > 0.15 && busy < 0.36, `${busy} of ${serviceMs} ms`);
   }
 });
 

@@ -155,6 +155,7 @@ test('its snapshot tells what each endpoint is like', () => {
         ewmaMs: 20,
         ejectedUntil: null,
         ejections: 0,
+        isNearest: false,
         inRotation: true,
       },
     ],
