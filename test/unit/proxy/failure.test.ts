@@ -73,3 +73,18 @@ test('an answer that turns the caller away is no sign of speed, every other is',
   assert.equal(after(plain(429)).ewmaMs, 0);
   assert.equal(after(trailersOnly(8), true).ewmaMs, 0);
 });
+
+test('a server that turned a caller away is not held to be willing for a while, one that answered is', () => {
+  for (const [status, isWilling] of [
+    [200, true],
+    [404, true],
+    [429, false],
+    [500, false],
+  ] as const) {
+    const engine = new TestEngine(['one']);
+    engine.group.configure(defaultBalance, defaultUpstream, noLocality);
+    engine.accept().client.receive('GET / HTTP/1.1\r\nHost: api.mesh\r\n\r\n');
+    engine.server.receive(plain(status));
+    assert.equal(engine.group.pick(engine.nowMs)!.isWilling(engine.nowMs), isWilling, `${status}`);
+  }
+});
