@@ -29,7 +29,7 @@ import { DefinitionFiles } from './definition-files.ts';
 import { type DnsServer, startDnsServer } from './dns/server.ts';
 import { Driver, type EffectHandler } from './driver.ts';
 import { type HttpServer, startHttpServer } from './http/server.ts';
-import type { Logger } from './logger.ts';
+import { type Logger, linesLost } from './logger.ts';
 import { LoopLag } from './loop-lag.ts';
 import type { MetricSources } from './metrics.ts';
 import { LocalPort } from './port.ts';
@@ -129,6 +129,7 @@ export class Agent {
         store: () => store.counters,
         writeMs: (quantile) => this.writes.quantileMs(quantile, this.now()),
         waitingQueries: () => this.http?.waiting() ?? 0,
+        logLinesLost: linesLost,
         now: this.now,
       }),
     });

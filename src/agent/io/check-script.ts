@@ -14,7 +14,7 @@ export function runScript(check: CheckDefinition, stop: AbortSignal): Promise<Ou
     const tail = new Tail(maxOutputBytes);
     let timedOut = false;
     // A process group of its own, so that the whole of it can be killed.
-    const child = spawn(program!, args, {
+    const child: ChildProcess = spawn(program!, args, {
       cwd: '/',
       env: environment(),
       detached: true,
@@ -23,8 +23,8 @@ export function runScript(check: CheckDefinition, stop: AbortSignal): Promise<Ou
     const kill = (): void => {
       killGroup(child);
       // A descendant that left the group may hold the pipes open: what it says does not count any more.
-      child.stdout.destroy();
-      child.stderr.destroy();
+      child.stdout?.destroy();
+      child.stderr?.destroy();
     };
     const timer = setTimeout(() => {
       timedOut = true;
@@ -36,8 +36,9 @@ export function runScript(check: CheckDefinition, stop: AbortSignal): Promise<Ou
       stop.removeEventListener('abort', kill);
       resolve({ status, output });
     };
-    child.stdout.on('data', (chunk: Buffer) => tail.add(chunk));
-    child.stderr.on('data', (chunk: Buffer) => tail.add(chunk));
+    // Where no file descriptor is left there are no pipes, whatever the types say; the error follows.
+    child.stdout?.on('data', (chunk: Buffer) => tail.add(chunk));
+    child.stderr?.on('data', (chunk: Buffer) => tail.add(chunk));
     child.once('error', (error) => finish('critical', `${program}: ${error.message}`));
     child.once('close', (code, signal) => {
       if (timedOut)

@@ -134,11 +134,17 @@ export class DefinitionFiles {
   private watch(folder: string, only: string | null): void {
     if (this.watcher !== null && this.watched === folder) return;
     this.watcher?.close();
-    this.watcher = watch(folder, (_event, name) => {
-      if (only === null || name === null || name === only) this.arm(settleMs);
-    });
-    this.watched = folder;
+    this.watcher = null;
     // Polling goes on in any case; the next scan watches anew.
+    try {
+      this.watcher = watch(folder, (_event, name) => {
+        if (only === null || name === null || name === only) this.arm(settleMs);
+      });
+    } catch (error) {
+      if (!isOutOfWatches(error)) throw error;
+      return;
+    }
+    this.watched = folder;
     this.watcher.on('error', () => {
       this.watcher?.close();
       this.watcher = null;
@@ -246,6 +252,11 @@ function clashOf(
     own.add(id);
   }
   return null;
+}
+
+/** The system has as many watches as it allows, or the process as many files. */
+function isOutOfWatches(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && /^(EMFILE|ENFILE|ENOSPC)$/.test(String(error.code));
 }
 
 function isMissing(error: unknown): boolean {

@@ -13,7 +13,7 @@ function withoutBytes({ bytesReceived: _in, bytesSent: _out, ...frames }: Counts
 
 export function gossipMetrics(
   add: Add,
-  { core, transport, store, writeMs, waitingQueries }: MetricSources,
+  { core, transport, store, writeMs, waitingQueries, logLinesLost }: MetricSources,
 ): void {
   const stats = () => core.gossip.stats();
   add('gauge', 'starling_members', 'Hosts by membership state, this one included.', ['state'], () => {
@@ -132,6 +132,9 @@ export function gossipMetrics(
   );
   add('gauge', 'starling_blocking_queries', 'Queries that wait for a change.', [], () =>
     single(waitingQueries()),
+  );
+  add('counter', 'starling_log_lines_lost_total', 'Lines that could not be written to the log.', [], () =>
+    single(logLinesLost()),
   );
   membershipMetrics(add, core, transport);
   replicaMetrics(add, core);

@@ -1,19 +1,35 @@
 /** The agent's log: JSON lines or readable ones on stderr. stdout is for the ready line alone. */
+import { writeSync } from 'node:fs';
 import pino, { type Logger } from 'pino';
 import type { AgentSettings } from '../settings.ts';
 
 export type { Logger };
 
+const stderr = 2;
+
+let lost = 0;
+
+/** Lines that could not be written: their disk is full, or nobody reads them any more. Traffic does not end for that. */
+export function linesLost(): number {
+  return lost;
+}
+
 export function createLogger({ logFormat, logLevel }: Pick<AgentSettings, 'logFormat' | 'logLevel'>): Logger {
-  const destination = logFormat === 'json' ? pino.destination({ dest: 2, sync: true }) : { write: writeText };
+  const write = (line: string): void => writeLine(logFormat === 'json' ? line : readableLine(line));
   return pino(
     { level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime, messageKey: 'event' },
-    destination,
+    { write },
   );
 }
 
-function writeText(line: string): void {
-  process.stderr.write(readableLine(line));
+/** Past `process.stderr`, which after one failure never writes again. */
+function writeLine(line: string): void {
+  const bytes = Buffer.from(line);
+  try {
+    for (let written = 0; written < bytes.length; ) written += writeSync(stderr, bytes, written);
+  } catch {
+    lost++;
+  }
 }
 
 /** `2026-01-01T00:00:00.000Z info member-down host=two` instead of JSON. */

@@ -29,6 +29,7 @@ export interface MetricSources {
   /** A quantile of how long writes took lately, milliseconds; null when there were none. */
   readonly writeMs: (quantile: number) => number | null;
   readonly waitingQueries: () => number;
+  readonly logLinesLost: () => number;
   readonly now: () => number;
 }
 

@@ -107,10 +107,10 @@ class EmbeddedDataPlane implements DataPlane {
     return count;
   }
 
-  /** Connections that were given up, whose peers have not taken all they are to get. */
+  /** Connections that were given up, whose peers have not taken all they are to get, or may yet be sending. */
   private get leavingCount(): number {
     let count = 0;
-    for (const timed of this.slow) if (timed instanceof SocketTransport && timed.isLeaving) count++;
+    for (const timed of this.slow) if (timed instanceof SocketTransport) count++;
     return count;
   }
 
@@ -145,7 +145,8 @@ class EmbeddedDataPlane implements DataPlane {
     for (const listener of [...this.listeners.values(), ...this.leaving]) listener.destroy();
     this.inbound.destroy();
     this.routes.destroy();
-    for (const timed of this.slow) if (timed instanceof SocketTransport && timed.isLeaving) timed.destroy();
+    // Whoever was given up and does not close keeps its socket, and that the process, unless somebody ends it.
+    for (const timed of [...this.slow, ...this.prompt]) if (timed instanceof SocketTransport) timed.giveUp();
     this.slow.stop();
     this.prompt.stop();
     await this.observing.close();

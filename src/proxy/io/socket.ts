@@ -208,11 +208,6 @@ export class SocketTransport implements Transport, Timed {
     this.deadlineMs = now + (isAwaited ? idleDownstreamMs : lingerMs);
   }
 
-  /** Whether it was given up with something to send that the kernel has not taken yet. */
-  get isLeaving(): boolean {
-    return this.unsentBytes > 0;
-  }
-
   destroy(): void {
     this.owner = nobody;
     this.finishing = true;
@@ -243,10 +238,15 @@ export class SocketTransport implements Transport, Timed {
       this.watchLeaving(now);
       return;
     }
+    this.giveUp();
+  }
+
+  /** Waits for the peer no longer; what the kernel has still reaches it. */
+  giveUp(): void {
     this.deadlineMs = Number.POSITIVE_INFINITY;
     this.broken = true;
     // A reset would take back what the kernel has and the peer has not.
-    if (socket.writableFinished) socket.destroy();
+    if (this.socket.writableFinished) this.socket.destroy();
     else this.cutSocket();
   }
 

@@ -15,6 +15,11 @@ const resourceLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64
 /** Longer than any promise of a nonce lasts. A start takes a tenth of a second, which a certificate then waits for. */
 const restAfterMs = 40_000;
 
+/** Until a thread is tried again that could not be started, for want of a file descriptor or of memory. */
+const retryAfterMs = 1000;
+/** Orders that wait for a thread, at most; who gave others is not answered, which it is prepared for. */
+const maxDelayed = 1024;
+
 const bootIdBytes = 16;
 
 /** What each thread of one process is given alike. */
@@ -31,10 +36,11 @@ export class EngineThread {
   private exited: Promise<void> = Promise.resolve();
   /** Copies of secrets from the store, for a thread that is yet to start. */
   private readonly waiting = new Map<ShareName, Uint8Array>();
-  /** Orders given since the thread was asked to rest; null while it was not. */
+  /** Orders given since the thread was asked to rest, or to start; null while it takes them at once. */
   private delayed: EngineOrder[] | null = null;
   private readonly restAfterMs: number;
   private restTimer: NodeJS.Timeout | null = null;
+  private retryTimer: NodeJS.Timeout | null = null;
   private isStopped = false;
 
   /** Starts nothing yet. */
@@ -51,14 +57,20 @@ export class EngineThread {
   /** The array of a `hold` is copied: the caller may wipe it. */
   order(order: EngineOrder): void {
     if (this.isStopped) return;
-    if (this.delayed !== null) {
-      this.delayed.push(order.type === 'hold' ? { ...order, secret: Uint8Array.from(order.secret) } : order);
-      return;
+    if (this.delayed !== null) this.delay(order, this.delayed);
+    else if (this.worker !== null) {
+      this.say(order);
+      this.restTimer?.refresh();
+    } else if (this.isForThread(order)) {
+      this.delayed = [order];
+      this.start();
     }
-    if (this.worker === null && !this.isForThread(order)) return;
-    this.worker ??= this.start();
-    this.say(order);
-    this.restTimer?.refresh();
+  }
+
+  /** What is to be held or forgotten is always minded. */
+  private delay(order: EngineOrder, delayed: EngineOrder[]): void {
+    if (order.type === 'hold') delayed.push({ ...order, secret: Uint8Array.from(order.secret) });
+    else if (order.type === 'forget' || delayed.length < maxDelayed) delayed.push(order);
   }
 
   /** Whether the order takes a thread; what does not is done here while there is none. */
@@ -87,7 +99,7 @@ export class EngineThread {
     this.waiting.delete(name);
   }
 
-  private start(): Worker {
+  private start(): void {
     const { setup, bootId, nonceCount } = this;
     const workerData: EngineThreadData = { ...setup, bootId, nonceCount };
     const worker = new Worker(new URL('./engine-worker.ts', import.meta.url), {
@@ -98,17 +110,34 @@ export class EngineThread {
     const exit = new Promise<void>((resolve) => worker.on('exit', () => resolve()));
     this.exited = this.exited.then(() => exit);
     worker.on('message', (message: FromEngineThread) => this.told(message));
+    worker.once('online', () => this.started());
     // It alone knows which nonces were used: whatever threw there is a bug, and ends the process as one here would.
-    worker.on('error', (error) => {
-      throw error;
+    worker.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ERR_WORKER_INIT_FAILED') throw error;
+      // Nothing ran, and it was told nothing.
+      this.worker = null;
+      if (!this.isStopped) this.retryTimer = setTimeout(() => this.start(), retryAfterMs);
     });
     this.worker = worker;
+  }
+
+  private started(): void {
+    if (this.isStopped) return;
     this.restTimer = setTimeout(() => this.askToRest(), this.restAfterMs).unref();
     for (const [name, secret] of this.waiting) {
       this.say({ type: 'hold', name, secret });
       this.drop(name);
     }
-    return worker;
+    this.goOn();
+  }
+
+  private goOn(): void {
+    const delayed = this.delayed ?? [];
+    this.delayed = null;
+    for (const order of delayed) {
+      this.order(order);
+      if (order.type === 'hold') order.secret.fill(0);
+    }
   }
 
   private askToRest(): void {
@@ -133,12 +162,7 @@ export class EngineThread {
       this.nonceCount = nonceCount;
       for (const { name, secret } of secrets) this.waiting.set(name, secret);
     } else this.restTimer?.refresh();
-    const delayed = this.delayed ?? [];
-    this.delayed = null;
-    for (const order of delayed) {
-      this.order(order);
-      if (order.type === 'hold') order.secret.fill(0);
-    }
+    this.goOn();
   }
 
   /** A secret is handed over, not left behind in another copy. */
@@ -153,7 +177,8 @@ export class EngineThread {
   async stop(): Promise<void> {
     if (!this.isStopped) {
       this.isStopped = true;
-      if (this.restTimer !== null) clearTimeout(this.restTimer);
+      clearTimeout(this.restTimer ?? undefined);
+      clearTimeout(this.retryTimer ?? undefined);
       for (const name of this.waiting.keys()) this.drop(name);
       const message: ToEngineThread = { type: 'stop' };
       this.worker?.postMessage(message);

@@ -85,6 +85,6 @@ test('a server that turned a caller away is not held to be willing for a while, 
     engine.group.configure(defaultBalance, defaultUpstream, noLocality);
     engine.accept().client.receive('GET / HTTP/1.1\r\nHost: api.mesh\r\n\r\n');
     engine.server.receive(plain(status));
-    assert.equal(engine.group.pick(engine.nowMs)!.isWilling(engine.nowMs), isWilling, `${status}`);
+    assert.equal(engine.group.pick(engine.nowMs, undefined)!.isWilling(engine.nowMs), isWilling, `${status}`);
   }
 });

@@ -6,6 +6,7 @@ import type { Worker } from 'node:worker_threads';
 import { Fault } from '../../../core.ts';
 import type { ProxyConfig } from '../../config.ts';
 import type { DataPlane, DataPlaneStats } from '../../dataplane.ts';
+import { lingerMs } from '../../engine.ts';
 import { maxTaps, type OnTap, type TapFilter } from '../../observe/tap.ts';
 import { mergeStats, noStats } from '../../workers/merge.ts';
 import type { FromWorker, ToWorker } from '../../workers/messages.ts';
@@ -136,6 +137,9 @@ class Member {
     if (!this.isClosing) {
       this.isClosing = true;
       await this.ask({ type: 'close', graceMs });
+      // It has carried all it will: whatever keeps it, such as a handshake just begun, must not keep the agent.
+      const lingering = setTimeout(() => void this.worker.terminate(), lingerMs);
+      void this.exited.then(() => clearTimeout(lingering));
     }
     await this.exited;
   }

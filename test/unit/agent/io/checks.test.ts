@@ -12,6 +12,7 @@ import { Server as GrpcServer, type handleUnaryCall, ServerCredentials } from '@
 import { type CheckResult, CheckRunner, maxConcurrentRuns } from '../../../../src/agent/io/checks.ts';
 import type { CheckDefinition } from '../../../../src/agent/kinds.ts';
 import { checkOf } from '../../../support/agent.ts';
+import { inCrowdedProcess } from '../../../support/crowded.ts';
 
 function check(fields: Partial<CheckDefinition>): CheckDefinition {
   const http = { type: 'http', method: 'GET', intervalMs: 10_000, timeoutMs: 10_000, ttlMs: 0 } as const;
@@ -346,6 +347,19 @@ test('scripts: a program that is not there is critical', async (context) => {
   const { status, output } = await run(context, script('/nowhere/program'));
   assert.equal(status, 'critical');
   assert.match(output, /ENOENT/);
+});
+
+test('scripts: where no file descriptor is left the check is critical, and nothing else happens', async () => {
+  const outcome = await inCrowdedProcess<{ status: string; output: string }>(`
+    import { runScript } from ${JSON.stringify(import.meta.resolve('../../../../src/agent/io/check-script.ts'))};
+    crowd();
+    const check = { id: 'c', args: ['/bin/true'], timeoutMs: 1000 };
+    const outcome = await runScript(check, new AbortController().signal);
+    uncrowd();
+    console.log(JSON.stringify(outcome));
+  `);
+  assert.equal(outcome.status, 'critical');
+  assert.match(outcome.output, /EMFILE/);
 });
 
 test('scripts: the end of a long output is kept', async (context) => {

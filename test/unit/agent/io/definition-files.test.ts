@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import fs, {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -13,7 +22,7 @@ class Watched {
   private waiting: (() => void) | null = null;
   private readonly files: DefinitionFiles;
 
-  constructor(context: TestContext, only?: string) {
+  constructor(context: TestContext, only?: string, pollMs?: number) {
     this.folder = mkdtempSync(join(tmpdir(), 'starling-files-'));
     this.files = new DefinitionFiles({
       path: only === undefined ? this.folder : join(this.folder, only),
@@ -22,6 +31,7 @@ class Watched {
         this.sets.push(set);
         this.waiting?.();
       },
+      ...(pollMs === undefined ? {} : { pollMs }),
     });
     context.after(async () => {
       await this.files.close();
@@ -83,6 +93,23 @@ test('files that come, change and go are followed', async (context) => {
   await watched.until(['api', 'web-2']);
   unlinkSync(watched.path('api.json'));
   await watched.until(['web-2']);
+});
+
+test('where the system has no watch left, files are read all the same, and looked at now and then', async (context) => {
+  const watched = new Watched(context, undefined, 10);
+  context.mock.method(fs, 'watch', () => {
+    throw Object.assign(new Error('too many open files, watch'), { code: 'EMFILE' });
+  });
+  syncBuiltinESMExports();
+  context.after(() => {
+    context.mock.restoreAll();
+    syncBuiltinESMExports();
+  });
+  watched.write('web.json', { name: 'web' });
+  await watched.start();
+  await watched.until(['web']);
+  watched.write('api.json', { name: 'api' });
+  await watched.until(['api', 'web']);
 });
 
 test('a file that is replaced by renaming is followed, also when it is watched by itself', async (context) => {

@@ -170,6 +170,7 @@ function exporter(host: FlockHost, stats: () => DataPlaneStats | null) {
     store: () => ({ writes: 9, damaged: 0 }),
     writeMs: (quantile) => (quantile === 0.99 ? 200 : 5),
     waitingQueries: () => 4,
+    logLinesLost: () => 0,
     now: () => host.flock.now,
   });
 }

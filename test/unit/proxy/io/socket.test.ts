@@ -97,20 +97,20 @@ async function readSome(peer: Socket, bytes: number): Promise<number> {
 test('a connection that was given up stays for as long as its peer takes what is left', async (t) => {
   const { transport, peer } = await connected(t);
   const total = giveUp(transport);
-  assert.ok(transport.isLeaving);
+  assert.ok(transport.pendingBytes > 0);
   let received = 0;
   for (let i = 0; i < 4; i++) {
     received += await readSome(peer, total / 6);
     pass(idleDownstreamMs);
   }
-  assert.ok(transport.isLeaving);
+  assert.ok(transport.pendingBytes > 0);
   peer.on('data', (chunk: Buffer) => {
     received += chunk.length;
   });
   peer.resume();
   await once(peer, 'end');
   assert.equal(received, total);
-  assert.equal(transport.isLeaving, false);
+  assert.equal(transport.pendingBytes, 0);
 });
 
 test('a connection that was given up is cut once its peer takes nothing any more', async (t) => {
@@ -136,7 +136,7 @@ test('a connection that was given up lingers once, also where its peer was slow 
   const total = giveUp(transport);
   // The kernel takes the rest, and the peer is not told of the end.
   await readSome(peer, total - 256 * 1024);
-  while (transport.isLeaving) await setTimeout(1, undefined, { signal: t.signal });
+  while (transport.pendingBytes > 0) await setTimeout(1, undefined, { signal: t.signal });
   pass(lingerMs - 1);
   assert.equal(deadlines.size, 1);
   pass(1);
@@ -154,7 +154,7 @@ test('a peer that broke the rules is not waited for, whatever it has not taken',
   const bytes = Buffer.alloc(32 * 1024 * 1024);
   transport.write(bytes, 0, bytes.length);
   peer.write('no preface of HTTP/2\r\n\r\n');
-  while (!transport.isLeaving) await setTimeout(1, undefined, { signal: t.signal });
+  while (transport.pendingBytes === 0) await setTimeout(1, undefined, { signal: t.signal });
   // It is no better for taking some of it.
   await readSome(peer, bytes.length / 4);
   pass(lingerMs);
@@ -223,4 +223,25 @@ test('a data plane that goes waits until its clients have taken their answers', 
   await once(client, 'end');
   await closing;
   assert.ok(received > body);
+});
+
+test('a data plane that closes lets go of a client that does not close its end', async (t) => {
+  const app = await startHttpApp(t, (_request, response) => response.end('ok'));
+  const mesh = await startMesh(t, [app]);
+  const client = connect({ port: mesh.port, host: '127.0.0.1', allowHalfOpen: true });
+  t.after(() => client.destroy());
+  client.write('GET / HTTP/1.1\r\nHost: api.mesh\r\n\r\n');
+  await once(client, 'data');
+  client.resume();
+  const ended = once(client, 'end');
+  await mesh.caller.close(1500);
+  await ended;
+  const failure: { code?: string } = {};
+  client.once('error', (error: NodeJS.ErrnoException) => Object.assign(failure, { code: error.code }));
+  // The first that comes to a socket that is gone is answered by a reset, the second meets it.
+  while (failure.code === undefined) {
+    client.write('anybody there?');
+    await new Promise(setImmediate);
+  }
+  assert.match(failure.code, /^(ECONNRESET|EPIPE)$/);
 });

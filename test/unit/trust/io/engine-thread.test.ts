@@ -14,6 +14,7 @@ import { Boots } from '../../../../src/trust/quorum/boots.ts';
 import type { EngineOrder, EngineReport } from '../../../../src/trust/quorum/engine-port.ts';
 import { decodeSecret } from '../../../../src/trust/quorum/held-shares.ts';
 import { defaultEngineTimings } from '../../../../src/trust/quorum/run.ts';
+import { inCrowdedProcess } from '../../../support/crowded.ts';
 import { hostOf } from '../frost/parties.ts';
 import { seedOf, trustDomain } from '../quorum/engines.ts';
 import { dealing, genesis, planAfter, signing } from '../quorum/plans.ts';
@@ -255,3 +256,24 @@ test('a bug in the thread ends the process', limited, async () => {
   const [error] = await once(worker, 'error');
   assert.ok(error instanceof TypeError);
 });
+
+test(
+  'a thread that cannot be started for want of descriptors is started once there are some',
+  limited,
+  async () => {
+    const told = await inCrowdedProcess<string>(`
+    import { EngineThread } from ${JSON.stringify(import.meta.resolve('../../../../src/trust/io/engine-thread.ts'))};
+    import { defaultEngineTimings as timings } from ${JSON.stringify(import.meta.resolve('../../../../src/trust/quorum/run.ts'))};
+    const data = { seed: new Uint8Array(32).fill(1), trustDomain: 'mesh.example', timings };
+    const thread = new EngineThread(data, (report) => {
+      console.log(JSON.stringify(report.type));
+      thread.stop();
+    });
+    crowd();
+    thread.order({ type: 'offer', exchange: 1, requester: 'ab'.repeat(32), share: 'none' });
+    while (thread.isRunning) await new Promise(setImmediate);
+    uncrowd();
+  `);
+    assert.equal(told, 'declined');
+  },
+);
