@@ -43,6 +43,9 @@ export const maxChecksPerHost = 4000;
 /** What of a check's output is told to the mesh, UTF-16 code units. */
 export const maxOutputLength = 4096;
 
+/** How the source of a definition from a file begins; the file's path follows. */
+const fromFile = 'file:';
+
 /** Ids that Consul's clients know for maintenance. */
 export function maintenanceCheckId(serviceId: string): string {
   return serviceId === '' ? '_node_maintenance' : `_service_maintenance:${serviceId}`;
@@ -54,6 +57,8 @@ export class Registry {
   private readonly ownBinds: readonly OwnBind[];
   private readonly standalone = new Map<string, StandaloneCheck>();
   private readonly intended = new Intended();
+  /** Which file defines a service, by id, whether it is registered now or not. */
+  private fileOf: ReadonlyMap<string, string> = new Map();
 
   constructor(selfId: HostId, catalog: Catalog, ownBinds: readonly OwnBind[] = []) {
     this.selfId = selfId;
@@ -129,8 +134,16 @@ export class Registry {
     return checksAmong(this.services(), this.standalone);
   }
 
-  /** Writes that register a definition, or replace the one of the same id; none when nothing would change. */
+  /**
+   * Writes that register a definition, or replace the one of the same id; none when nothing would change. Throws
+   * `Fault('conflict')` for one that a file defines: the file would have its way again with the next start.
+   */
   register(definition: ServiceDefinition): OwnWrite[] {
+    const file = this.fileOf.get(definition.id);
+    if (file !== undefined)
+      throw new Fault('conflict', `"${definition.id}" is defined in ${file}: change it there`, {
+        field: 'service.id',
+      });
     const services = this.intendedServices();
     const others = services.filter(({ id }) => id !== definition.id).length;
     this.refuse(definition, others, { owners: ownersOf(this.intendedChecks()), binds: bindsOf(services) });
@@ -268,9 +281,10 @@ export class Registry {
     readonly writes: readonly OwnWrite[];
     readonly refused: readonly RefusedDefinition[];
   } {
+    this.fileOf = new Map(definitions.map(({ id, source }) => [id, source.slice(fromFile.length)]));
     const wanted = new Set(definitions.map(({ id }) => id));
     const gone = this.intendedServices().filter(
-      ({ id, source }) => source.startsWith('file:') && !wanted.has(id),
+      ({ id, source }) => source.startsWith(fromFile) && !wanted.has(id),
     );
     const replaced = new Set([...wanted, ...gone.map(({ id }) => id)]);
     const others = this.intendedServices().filter(({ id }) => !replaced.has(id));

@@ -209,6 +209,19 @@ test('files add, change and take back their own services, and leave the API’s 
   assert.deepEqual(refused, []);
 });
 
+test('what a file defines is not registered over it, not even while it is taken back, until the file is gone', () => {
+  carryOut(registry.files([fromFile('a'), fromFile('b')]).writes);
+  const other = definitionOf({ name: 'a', port: 9701 });
+  assert.throws(() => registry.register(other), refusedWith('conflict'));
+  assert.throws(() => registry.register(other), /"a" is defined in \/etc\/web\.json/);
+  carryOut(registry.deregister('a'));
+  assert.throws(() => registry.register(other), refusedWith('conflict'));
+  carryOut(registry.files([fromFile('a'), fromFile('b')]).writes);
+  assert.equal(registry.service('a')?.source, 'file:/etc/web.json', 'it comes back with its file');
+  carryOut(registry.files([fromFile('b')]).writes);
+  assert.deepEqual(slotsOf(registry.register(other)), ['+service a']);
+});
+
 test('in files a check may move to another service, in whichever order they are named', () => {
   const one = [checkOf({ id: 'shared' })];
   for (const order of [0, 1]) {
