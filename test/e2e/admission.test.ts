@@ -91,6 +91,23 @@ test('a second agent on one data directory, and a bootstrap over an existing mes
   assertRefused(await again.startRefused('--bootstrap'), /already belongs/);
 });
 
+test('a bootstrap that failed before it was ready is made good by the corrected one, which tells of the token', async () => {
+  const flock = new Flock();
+  try {
+    const bird = flock.bird({ n: 18, name: 'second-try' });
+    assertRefused(await bird.startRefused('--bootstrap', '--http', founder.http), /in use/);
+    const dns = `${founder.address}:${founder.dnsPort}`;
+    assertRefused(await bird.startRefused('--bootstrap', '--dns', dns), /in use/);
+    await bird.start('--bootstrap');
+    await bird.program!.line('starling: the operator token is in ', 5000);
+    await bird.program!.stop('SIGKILL');
+    assertRefused(await bird.startRefused('--bootstrap'), /already belongs/);
+    assert.match(await bird.start(), /ready/);
+  } finally {
+    await flock.stop();
+  }
+});
+
 test('bad flags end with one line and exit 2', async () => {
   for (const flags of [
     ['--gossip-port', '70000'],

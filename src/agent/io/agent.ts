@@ -20,7 +20,7 @@ import type { AgentInput } from '../effects.ts';
 import { LatencyWindow } from '../latency-window.ts';
 import type { AgentSettings } from '../settings.ts';
 import { version } from '../version.ts';
-import { type Belonging, belong } from './belonging.ts';
+import { type Belonging, belong, foundingDone } from './belonging.ts';
 import { CheckRunner } from './checks.ts';
 import { monotonicClock } from './clock.ts';
 import { makeDataDirectory } from './data-directory.ts';
@@ -50,7 +50,7 @@ export class Agent {
   readonly port: LocalPort;
   /** Resolves when the agent was asked to leave and has told the mesh. */
   readonly asked: Promise<void>;
-  /** Where the operator token of a mesh founded just now is. */
+  /** Where the operator token of a mesh is that was founded here and is ready for the first time. */
   operatorTokenPath: string | null = null;
   private readonly settings: AgentSettings;
   private readonly log: Logger;
@@ -178,6 +178,7 @@ export class Agent {
       await agent.takeOff(hostKey.seed, belonging.admission);
       agent.logMissingKey(belonging.missingRootKey);
       agent.operatorTokenPath = belonging.operatorTokenPath;
+      if (agent.operatorTokenPath !== null) await foundingDone(dataDir);
       return agent;
     } catch (error) {
       if (agent === null) await store.close();

@@ -15,12 +15,14 @@ import { type AdmissionValue, parseAdmission } from '../../trust/admission/admis
 import { createGenesis, type Genesis, parseGenesis } from '../../trust/admission/genesis.ts';
 import { type JoinToken, parseToken } from '../../trust/admission/token.ts';
 import {
+  deleteSecret,
   hostSeedFile,
   loadOrCreateHostKey,
   loadOrCreateOperatorToken,
   loadOrCreateRootKey,
   loadRootKey,
   loadSeed,
+  operatorTokenFile,
   rootSeedFile,
   type StoredKey,
   writeSecret,
@@ -39,7 +41,7 @@ export interface Belonging {
   /** The signed `admission` record of a host that joined. */
   readonly admission: Uint8Array | null;
   readonly sponsor: Sponsor | null;
-  /** Where the operator token of a mesh founded just now is; null else. */
+  /** Where the operator token of a mesh is that was founded here and has not been ready yet; null else. */
   readonly operatorTokenPath: string | null;
   /** Where the founder's root key ought to be, when it is not there; null else. */
   readonly missingRootKey: string | null;
@@ -51,6 +53,8 @@ export interface Belonging {
 export type IsStored = (slot: string) => Promise<boolean>;
 
 const genesisFile = 'genesis';
+/** Holds the genesis hash of a mesh that was founded here, until its founder was ready for the first time. */
+const foundingFile = 'founding';
 const admissionFile = 'admission.json';
 /** The first root outlives any mesh that does not replace it: nothing rotates it yet. */
 const rootLifetimeMs = 10 * 365 * 24 * 3_600_000;
@@ -75,6 +79,11 @@ export async function belong(
       'joining takes a token: make one with `starling token create` on any host of the mesh',
     );
   return admit(settings, parseToken(settings.token), now);
+}
+
+/** The founder is ready, and its user is about to learn where the operator token is: `--bootstrap` is over. */
+export function foundingDone(dataDir: string): Promise<void> {
+  return deleteSecret(join(dataDir, foundingFile));
 }
 
 async function readFileIfAny(path: string): Promise<Buffer | null> {
@@ -121,11 +130,13 @@ async function resume(
   isStored: IsStored,
 ): Promise<Belonging> {
   const { dataDir } = settings;
-  if (settings.bootstrap)
+  const isBegun = (await readFileIfAny(join(dataDir, foundingFile)))?.toString() === genesis.hash;
+  if (settings.bootstrap && !isBegun)
     throw new Fault(
       'already-belongs',
       `${dataDir} already belongs to mesh ${genesis.trustDomain}: start without --bootstrap, or give another --data-dir`,
     );
+  if (settings.bootstrap) refuseOtherMesh(settings, genesis);
   const token = settings.token === null ? null : parseToken(settings.token);
   if (token !== null && token.genesisHash !== genesis.hash)
     throw new Fault(
@@ -133,7 +144,8 @@ async function resume(
       `the token is for another mesh than the one ${dataDir} belongs to, ${genesis.trustDomain}`,
     );
   const hostKey = await loadHostKey(dataDir);
-  if (genesis.founder === hostKey.signer.publicKey) return resumeFounder(dataDir, hostKey, genesis);
+  if (genesis.founder === hostKey.signer.publicKey)
+    return resumeFounder(dataDir, hostKey, genesis, isBegun ? join(dataDir, operatorTokenFile) : null);
   const saved = await readAdmission(dataDir);
   const name = (saved === null ? null : admissionIn(saved.record)?.name) ?? settings.name;
   const failures: Fault[] = [];
@@ -154,7 +166,28 @@ async function resume(
   };
 }
 
-async function resumeFounder(dataDir: string, hostKey: StoredKey, genesis: Genesis): Promise<Belonging> {
+/** What the genesis says cannot be said anew: whoever founds a mesh once more must mean the same one. */
+function refuseOtherMesh(settings: AgentSettings, genesis: Genesis): void {
+  const { founderName, trustDomain, defaultIntention } = genesis;
+  const domain = trustDomain.slice(trustDomain.indexOf('.') + 1);
+  for (const [option, asked, begunWith] of [
+    ['name', settings.name, founderName],
+    ['domain', settings.domain, domain],
+    ['default-intention', settings.defaultIntention, defaultIntention],
+  ] as const)
+    if (asked !== begunWith)
+      throw new Fault(
+        'already-belongs',
+        `${settings.dataDir} holds a mesh that was begun with --${option} ${begunWith}: say so again, or give another --data-dir`,
+      );
+}
+
+async function resumeFounder(
+  dataDir: string,
+  hostKey: StoredKey,
+  genesis: Genesis,
+  operatorTokenPath: string | null,
+): Promise<Belonging> {
   const root = await loadRootKey(dataDir);
   root?.seed.fill(0);
   const rootSigner = root === null ? null : new SoleKey(root.signer);
@@ -165,7 +198,7 @@ async function resumeFounder(dataDir: string, hostKey: StoredKey, genesis: Genes
     rootSigner,
     admission: null,
     sponsor: null,
-    operatorTokenPath: null,
+    operatorTokenPath,
     missingRootKey: rootSigner === null ? join(dataDir, rootSeedFile) : null,
     failures: [],
   };
@@ -245,6 +278,7 @@ async function found(settings: AgentSettings, now: Millis): Promise<Belonging> {
     { operator: operator.signer, founder: hostKey.signer, root: root.signer },
     ed25519Verify,
   );
+  await writeSecret(join(dataDir, foundingFile), Buffer.from(genesis.hash));
   await writeSecret(join(dataDir, genesisFile), genesis.bytes);
   return {
     hostKey,

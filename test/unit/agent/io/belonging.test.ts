@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
-import { belong as belongWith } from '../../../../src/agent/io/belonging.ts';
+import { belong as belongWith, foundingDone } from '../../../../src/agent/io/belonging.ts';
 import { encodeJoinAnswer } from '../../../../src/agent/joining/joining.ts';
 import { type AgentSettings, agentSettings, type RawOptions } from '../../../../src/agent/settings.ts';
 import { Fault, type Millis } from '../../../../src/core.ts';
@@ -84,6 +84,7 @@ test('a founder makes a mesh, its keys and an operator token, all for its own ey
 test('a founder that starts again is the same, makes no second token and founds no second mesh', async (t) => {
   const path = folder(t);
   const founded = await belong(settle(path, { bootstrap: true }), now);
+  await foundingDone(path);
   rmSync(founded.operatorTokenPath!);
   const resumed = await belong(settle(path, {}), now);
   assert.equal(resumed.genesis.hash, founded.genesis.hash);
@@ -91,6 +92,44 @@ test('a founder that starts again is the same, makes no second token and founds 
   assert.equal(resumed.rootSigner?.publicKey, founded.rootSigner?.publicKey);
   assert.equal(resumed.operatorTokenPath, null);
   assert.equal(readdirSync(path).includes('operator.token'), false);
+  await assert.rejects(belong(settle(path, { bootstrap: true }), now), fault('already-belongs'));
+});
+
+test('a mesh that was never ready is founded once more as the same one, and its token is told again', async (t) => {
+  const path = folder(t);
+  const founded = await belong(settle(path, { bootstrap: true }), now);
+  for (const options of [{ bootstrap: true }, {}, { bootstrap: true }]) {
+    const again = await belong(settle(path, options), now);
+    assert.equal(again.genesis.hash, founded.genesis.hash);
+    assert.equal(again.operatorTokenPath, founded.operatorTokenPath);
+    assert.equal(again.rootSigner?.publicKey, founded.rootSigner?.publicKey);
+  }
+  await foundingDone(path);
+  await foundingDone(path);
+  assert.equal((await belong(settle(path, {}), now)).operatorTokenPath, null);
+  await assert.rejects(belong(settle(path, { bootstrap: true }), now), fault('already-belongs'));
+});
+
+test('what a mesh was begun with is not said otherwise when it is founded once more', async (t) => {
+  const path = folder(t);
+  await belong(settle(path, { bootstrap: true }), now);
+  for (const [options, said] of [
+    [{ name: 'third' }, /begun with --name second/],
+    [{ domain: 'birds' }, /begun with --domain mesh/],
+    [{ 'default-intention': 'allow' }, /begun with --default-intention deny/],
+  ] as const)
+    await assert.rejects(
+      belong(settle(path, { bootstrap: true, ...options }), now),
+      fault('already-belongs', said),
+    );
+});
+
+test('a founding that died before its genesis was written does not open a mesh that is joined after it', async (t) => {
+  const { address, token, now } = await sponsored(t);
+  const path = folder(t);
+  await belong(settle(path, { bootstrap: true }), now);
+  rmSync(join(path, 'genesis'));
+  await belong(settle(path, { join: address, token }), now);
   await assert.rejects(belong(settle(path, { bootstrap: true }), now), fault('already-belongs'));
 });
 
