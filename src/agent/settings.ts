@@ -3,6 +3,7 @@
  * place. Pure; where the strings come from is the shell's business.
  */
 import { Fault, ipVersion } from '../core.ts';
+import { type JoinToken, parseToken } from '../trust/admission/token.ts';
 import {
   founderPolicy,
   highAssurancePolicy,
@@ -46,7 +47,7 @@ export interface AgentSettings {
   readonly vipRange: VipRange;
   readonly bootstrap: boolean;
   readonly join: readonly SocketAddress[];
-  readonly token: string | null;
+  readonly token: JoinToken | null;
   readonly services: string | null;
   readonly proxy: ProxyMode;
   /** Threads that carry traffic; 0 leaves it to the agent's own. */
@@ -205,7 +206,7 @@ export function agentSettings(sources: readonly RawOptions[], machine: MachineFa
     vipRange: parseVipRange(reader.text('vip-range') ?? '127.64.0.0/16'),
     bootstrap,
     join,
-    token: tokenText(reader, machine),
+    token: joinToken(reader, machine),
     services: reader.text('services'),
     proxy: proxyMode(reader.text('proxy') ?? 'embedded'),
     proxyWorkers: reader.whole('proxy-workers', 1, 0, maxProxyWorkers),
@@ -259,13 +260,21 @@ function advertised(reader: OptionReader, bind: string, machine: MachineFacts): 
 }
 
 /** The two spellings are one option: the first source that has either wins. */
-function tokenText(reader: OptionReader, machine: MachineFacts): string | null {
+function joinToken(reader: OptionReader, machine: MachineFacts): JoinToken | null {
   const source = reader.firstWith('token', 'token-file');
   const inline = source.text('token');
   const file = source.text('token-file');
   if (inline !== null && file !== null)
     throw new Fault('bad-option', 'choose one: --token or --token-file', { field: 'token-file' });
-  return file === null ? inline : machine.readText(file).trim();
+  const text = file === null ? inline : machine.readText(file);
+  if (text === null) return null;
+  try {
+    return parseToken(text);
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    const option = file === null ? 'token' : 'token-file';
+    throw new Fault('bad-option', `--${option}: ${error.message}`, { field: option });
+  }
 }
 
 function joinAddress(text: string): SocketAddress {

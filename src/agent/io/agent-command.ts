@@ -72,12 +72,15 @@ export async function runAgentCommand(argv: readonly string[]): Promise<number> 
     await run(settings);
     return 0;
   } catch (error) {
-    return complain(error, 1);
+    return complain(error, error instanceof Fault && unsaid.has(error.code) ? 2 : 1);
   } finally {
     // There are keys in it.
     if (settings.isDataDirTemporary) await rm(settings.dataDir, { recursive: true, force: true });
   }
 }
+
+/** Codes for an option that was left out, which only the data directory can tell. */
+const unsaid: ReadonlySet<string> = new Set(['no-mesh', 'token-missing']);
 
 /** One line for what a user or the system did; a bug keeps its stack. */
 function complain(error: unknown, code: number): number {

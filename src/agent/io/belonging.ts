@@ -13,7 +13,7 @@ import { decodeRecord } from '../../gossip/replica/codec.ts';
 import { slotOf } from '../../gossip/replica/record.ts';
 import { type AdmissionValue, parseAdmission } from '../../trust/admission/admission.ts';
 import { createGenesis, type Genesis, parseGenesis } from '../../trust/admission/genesis.ts';
-import { type JoinToken, parseToken } from '../../trust/admission/token.ts';
+import type { JoinToken } from '../../trust/admission/token.ts';
 import {
   deleteSecret,
   hostSeedFile,
@@ -59,7 +59,7 @@ const admissionFile = 'admission.json';
 /** The first root outlives any mesh that does not replace it: nothing rotates it yet. */
 const rootLifetimeMs = 10 * 365 * 24 * 3_600_000;
 
-/** Throws `Fault` with one clear line: no token, a bad one, refused, nobody answered, already belongs. */
+/** Throws `Fault` with one clear line: no token, one of another mesh, refused, nobody answered, already belongs. */
 export async function belong(
   settings: AgentSettings,
   now: () => Millis,
@@ -78,7 +78,7 @@ export async function belong(
       'token-missing',
       'joining takes a token: make one with `starling token create` on any host of the mesh',
     );
-  return admit(settings, parseToken(settings.token), now);
+  return admit(settings, settings.token, now);
 }
 
 /** The founder is ready, and its user is about to learn where the operator token is: `--bootstrap` is over. */
@@ -137,7 +137,7 @@ async function resume(
       `${dataDir} already belongs to mesh ${genesis.trustDomain}: start without --bootstrap, or give another --data-dir`,
     );
   if (settings.bootstrap) refuseOtherMesh(settings, genesis);
-  const token = settings.token === null ? null : parseToken(settings.token);
+  const { token } = settings;
   if (token !== null && token.genesisHash !== genesis.hash)
     throw new Fault(
       'foreign-mesh',

@@ -12,14 +12,29 @@ import {
   socketAddress,
 } from '../../../src/agent/settings.ts';
 import { Fault } from '../../../src/core.ts';
+import { encodeToken } from '../../../src/trust/admission/token.ts';
 
 const machine: MachineFacts = {
   hostName: 'Box7.example.com',
   isRoot: false,
   routeAddress: '192.0.2.7',
   temporaryDirectory: () => '/tmp/starling-dev-x',
-  readText: (path) => `token from ${path}\n`,
+  readText: (path) => (path === '/t' ? `${tokenOf(inFile)}\n` : 'no token'),
 };
+
+/** The text of a token under this grant. */
+const tokenOf = (grantId: string): string =>
+  encodeToken(
+    {
+      trustDomain: 'flock.mesh',
+      genesisHash: 'ab'.repeat(32),
+      seeds: [{ address: '192.0.2.1', port: 7946, host: 'cd'.repeat(32) }],
+      grantId,
+      expiresAt: 0,
+    },
+    new Uint8Array(32),
+  );
+const [inline, inFile] = ['11'.repeat(8), '22'.repeat(8)];
 
 const settle = (...sources: RawOptions[]) => agentSettings(sources, machine);
 
@@ -147,6 +162,9 @@ test('every value that cannot be is refused with the name of its option', () => 
     ['log-level', 'trace'],
     ['default-intention', 'maybe'],
     ['token', ''],
+    ['token', 'foo'],
+    ['token', tokenOf(inline).slice(0, -3)],
+    ['token-file', '/etc/hostname'],
   ];
   for (const [option, value] of wrong) {
     const bootstrap = option === 'default-intention';
@@ -163,8 +181,9 @@ test('options that contradict each other are refused', () => {
 });
 
 test('a token comes from the first source that has one, in either spelling', () => {
-  assert.equal(settle({ token: 'flag' }, { 'token-file': '/t' }).token, 'flag');
-  assert.equal(settle({ 'token-file': '/t' }, { token: 'environment' }).token, 'token from /t');
+  const token = tokenOf(inline);
+  assert.equal(settle({ token }, { 'token-file': '/t' }).token?.grantId, inline);
+  assert.equal(settle({ 'token-file': '/t' }, { token }).token?.grantId, inFile);
   assert.equal(settle({}, {}).token, null);
 });
 

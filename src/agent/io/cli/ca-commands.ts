@@ -46,7 +46,10 @@ function coldText({ cold, epoch }: CaStatus): string[] {
   const shares = `${seats} ${seats === 1 ? 'share is' : 'shares are'} put away for the recovery key ${key.slice(0, 8)}`;
   const looked =
     drill === null || drill.epoch < epoch
-      ? tinted('not looked after since the shares were made: starling ca recover --drill', 'warn')
+      ? tinted(
+          'not looked after since the shares were made: starling ca recover --drill --recovery-key-file FILE',
+          'warn',
+        )
       : `looked after ${ago(Date.now() - drill.at)} ago`;
   return [`${shares}; ${looked}`];
 }

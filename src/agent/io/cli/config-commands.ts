@@ -128,11 +128,11 @@ async function list(kind: string | undefined, options: CommonOptions): Promise<v
 async function remove(kind: string, name: string, options: WaitOptions): Promise<void> {
   await run(options, async (invocation) => {
     const path = `/v1/config/${segment(kind)}/${segment(name)}`;
-    // That nothing is there is how it was asked to be; that something was deleted would be a lie.
-    const deleted = (await invocation.client.send('GET', path)).status !== 404;
+    // The API, as Consul's, takes it for done; who mistyped a name is to know.
+    const there = await invocation.client.send('GET', path);
+    if (there.status === 404) throw new Fault('refused', `there is no ${kind}/${name}`);
     await deleteEntry(invocation, kind, name);
-    const text = deleted ? `deleted ${kind}/${name}` : `there was no ${kind}/${name}`;
-    return concluded(invocation, options, { kind, name, deleted }, () => text);
+    return concluded(invocation, options, { kind, name, deleted: true }, () => `deleted ${kind}/${name}`);
   });
 }
 

@@ -66,7 +66,7 @@ export async function runProgram(program: Command, args: readonly string[]): Pro
   }
 }
 
-/** Asking for help or the version is no misuse; every other refusal of commander's is. */
-function exitCodeOf(error: CommanderError): number {
-  return error.code === 'commander.helpDisplayed' || error.code === 'commander.version' ? 0 : misuse;
+/** Asking for help or the version is no misuse, and commander's own code is 0; everything else it ends is. */
+function exitCodeOf({ exitCode }: CommanderError): number {
+  return exitCode === 0 ? 0 : misuse;
 }

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { ed25519Signer, Fault } from '../../../core.ts';
 import type { CaStatus } from '../../ca/ca-port.ts';
 import type { RecoveryStatus } from '../../ca/recovery-port.ts';
@@ -60,18 +60,16 @@ interface RecoverOptions extends CommonOptions {
   readonly timeout: string;
 }
 
-async function recover(options: RecoverOptions): Promise<void> {
+async function recover(options: RecoverOptions, command: Command): Promise<void> {
+  const { recoveryKeyFile } = options;
+  if (recoveryKeyFile === undefined && options.newRoot !== true)
+    command.error('give --recovery-key-file, or --new-root where the old is lost');
   await run(options, async (invocation) => {
     const status = await invocation.client.get<RecoveryStatus>(path);
-    if (options.newRoot === true) return newRoot(invocation, status, options);
-    if (options.recoveryKeyFile === undefined)
-      throw new Fault(
-        'recovery-key-missing',
-        'give --recovery-key-file, or --new-root where the old is lost',
-      );
-    if (options.drill === true) return drill(invocation, status, options.recoveryKeyFile);
+    if (recoveryKeyFile === undefined) return newRoot(invocation, status, options);
+    if (options.drill === true) return drill(invocation, status, recoveryKeyFile);
     if (status.plan === null) throw new Fault('refused', refusalText(status));
-    const key = await coldKeyIn(options.recoveryKeyFile);
+    const key = await coldKeyIn(recoveryKeyFile);
     const operatorToken = await invocation.operatorToken();
     const { decodeDescriptor, decodePlan } = await import('../../../trust/epoch/descriptor.ts');
     const { dealForRecovery } = await import('../../../trust/quorum/cold-dealer.ts');
@@ -200,7 +198,12 @@ export function addRecoveryCommands(ca: Command): void {
   operatorCommand(key.command('remove').description('have no more shares put away')).action(removeKey);
   operatorCommand(ca.command('recover').description('bring a root back that too few trustees hold'))
     .option('--recovery-key-file <file>', 'the recovery key', notEmpty)
-    .option('--new-root', 'another root in the place of one that nothing brings back; needs no recovery key')
+    .addOption(
+      new Option('--new-root', 'another root in the place of one that nothing brings back').conflicts([
+        'recoveryKeyFile',
+        'drill',
+      ]),
+    )
     .option('--drill', 'only look whether the shares that are put away can be opened and fit the root')
     .option('--timeout <duration>', 'how long to wait', waitTimeout, '90s')
     .action(recover);

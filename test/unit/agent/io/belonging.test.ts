@@ -163,7 +163,6 @@ test('a host without a mesh says what it needs to be told', async (t) => {
   const path = folder(t);
   await assert.rejects(belong(settle(path, {}), now), fault('no-mesh', /--bootstrap/));
   await assert.rejects(belong(settle(path, { join: '10.0.0.1' }), now), fault('token-missing'));
-  await assert.rejects(belong(settle(path, { token: 'starling-join-1.xx', join: '10.0.0.1' }), now), Fault);
   assert.deepEqual(readdirSync(path), []);
 });
 

@@ -199,7 +199,7 @@ test('config entries are written, read, listed and deleted', async () => {
   assert.match(await done('config', 'list'), /^service-defaults +api$/m);
   const gone = ['config', 'delete', 'service-defaults', 'api', ...operator()];
   assert.equal(await done(...gone), 'deleted service-defaults/api\n');
-  assert.equal(await done(...gone), 'there was no service-defaults/api\n');
+  await fails(1, /there is no service-defaults\/api/, ...gone);
   await fails(1, /not found/, 'config', 'read', 'service-defaults', 'api');
 });
 
@@ -282,6 +282,10 @@ test('values that cannot be right are misuse, told before any agent is asked', a
     [/'name'[^\n]*service name/, 'config', 'delete', 'service-defaults', 'a/b'],
     [/'id'[^\n]*service id/, 'deregister', 'a b'],
     [/--service[^\n]*service id/, 'maint', '--enable', '--service', ''],
+    [/--recovery-key-file, or --new-root/, 'ca', 'recover'],
+    [/--recovery-key-file, or --new-root/, 'ca', 'recover', '--drill'],
+    [/'--new-root' cannot[^\n]*'--drill'/, 'ca', 'recover', '--new-root', '--drill'],
+    [/--new-root' cannot/, 'ca', 'recover', '--new-root', '--recovery-key-file', 'f'],
     [/'file'/, 'register', ''],
     [/'file'/, 'validate', ''],
     [/'file'/, 'config', 'write', ''],
@@ -345,9 +349,11 @@ test('ca status says who holds the root, what it waits for and what went wrong',
     rotation: 'introducing',
     generation: 2,
     lastFailure: 'nobody promised',
+    cold: { key: 'c'.repeat(64), seats: 1, drill: null },
   };
   const shown = await done('ca', 'status');
   api.agent.caParts = {};
+  assert.match(shown, /: starling ca recover --drill --recovery-key-file FILE$/m);
   assert.match(shown, /^epoch 1: root g2 is held 2 of 2; 1 here, cannot sign$/m);
   assert.match(shown, /lacks its share/);
   assert.match(shown, /^rotation: root g2 signs once/m);
@@ -450,6 +456,27 @@ test('misuse is exit 2, and commands that are not built are unknown', async () =
   assert.equal(help.code, 0);
   assert.match(help.stdout, /members/);
   assert.equal((await starlingWith([])).code, 2);
+  for (const name of ['members', 'ca']) {
+    const asked = await starlingWith(['help', name]);
+    assert.equal(asked.code, 0, name);
+    assert.match(asked.stdout, new RegExp(`^Usage: starling ${name} `));
+  }
+  assert.equal((await starlingWith(['help', 'membrs'])).code, 2);
+});
+
+test('an agent that is told too little, or no token, ends with 2 and says which option', async () => {
+  const wrong: readonly (readonly [RegExp, ...string[]])[] = [
+    [/--bootstrap[^\n]*--join/],
+    [/token create/, '--join', '127.0.0.1'],
+    [/--token: expected text/, '--join', '127.0.0.1', '--token', 'foo'],
+    [/--token-file: expected text/, '--join', '127.0.0.1', '--token-file', file('no.token', 'foo')],
+  ];
+  for (const [expected, ...args] of wrong) {
+    const ended = await starlingWith(['agent', '--bind', '127.0.0.1', '--data-dir', 'agent', ...args]);
+    assert.equal(ended.code, 2, ended.stderr);
+    assert.match(ended.stderr, /^starling: [^\n]+\n$/);
+    assert.match(ended.stderr, expected);
+  }
 });
 
 test('explain says what becomes of a call, by exit code too, and what would let it through', async () => {
