@@ -13,7 +13,7 @@ export interface ApiAnswer {
 
 export interface ApiRequest {
   readonly body?: unknown;
-  /** Text of an operator token. A secret. */
+  /** Text of an operator token, where it is not the one that every request takes along. A secret. */
   readonly operatorToken?: string;
 }
 
@@ -21,10 +21,15 @@ export class ApiClient {
   /** As the user wrote it, for messages. */
   private readonly address: string;
   private readonly client: Client;
+  private readonly operatorToken: () => Promise<string> | null;
 
-  /** `ADDR:PORT`, `http://ADDR:PORT` or `unix:PATH`; `Fault('bad-option')` for anything else. */
-  constructor(address: string) {
+  /**
+   * `address`: `ADDR:PORT`, `http://ADDR:PORT` or `unix:PATH`; `Fault('bad-option')` for anything else.
+   * `operatorToken`: the text that requests take along, a secret; null where there is none to take.
+   */
+  constructor(address: string, operatorToken: () => Promise<string> | null = () => null) {
     this.address = address;
+    this.operatorToken = operatorToken;
     const timeouts = { headersTimeout: answerTimeoutMs, bodyTimeout: answerTimeoutMs, connectTimeout: 5000 };
     if (address.startsWith('unix:')) {
       this.client = new Client('http://localhost', { socketPath: address.slice(5), ...timeouts });
@@ -44,14 +49,15 @@ export class ApiClient {
     path: string,
     request: ApiRequest = {},
   ): Promise<ApiAnswer> {
-    const { body, operatorToken } = request;
+    const { body } = request;
     try {
+      const operatorToken = request.operatorToken ?? (await this.operatorToken());
       const response = await this.client.request({
         method,
         path,
         headers: {
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-          ...(operatorToken === undefined ? {} : { authorization: `Bearer ${operatorToken}` }),
+          ...authorization(operatorToken),
         },
         body: body === undefined ? null : JSON.stringify(body),
       });
@@ -79,7 +85,8 @@ export class ApiClient {
   /** The answer as it comes, for as long as it does; `Fault('refused')` with the agent's own words unless it is 2xx. */
   async follow(path: string): Promise<AsyncIterable<Buffer>> {
     try {
-      const { statusCode, body } = await this.client.request({ method: 'GET', path });
+      const headers = authorization(await this.operatorToken());
+      const { statusCode, body } = await this.client.request({ method: 'GET', path, headers });
       if (statusCode < 300) return body;
       throw new Fault('refused', refusalText({ status: statusCode, text: await readLimited(body) }));
     } catch (error) {
@@ -95,6 +102,10 @@ export class ApiClient {
   async close(): Promise<void> {
     await this.client.destroy();
   }
+}
+
+function authorization(operatorToken: string | null): { readonly authorization?: string } {
+  return operatorToken === null ? {} : { authorization: `Bearer ${operatorToken}` };
 }
 
 async function readLimited(body: AsyncIterable<Buffer>): Promise<string> {
