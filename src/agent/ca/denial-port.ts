@@ -2,6 +2,12 @@
 import type { HostId, Millis, Signer } from '../../core.ts';
 import type { Denied } from '../../trust/admission/denial.ts';
 
+/** Of every certificate that the mesh issues, hex: 19 bytes, of which the top bits are fixed; see `serialNumber`. */
+export const serialPattern = '^[4-7][0-9a-f]{37}$';
+/** What is said of any other. */
+export const serialRule =
+  'a serial number of this mesh has 38 lower-case hex digits, of which the first is 4 to 7';
+
 /** Denies a host, or one certificate, for good. Answered with a `DenialAnswer`. */
 export interface Deny {
   readonly type: 'deny';

@@ -1,6 +1,8 @@
 /** `ca deny`: hosts and certificates that are refused for good. */
 import type { Command } from 'commander';
-import type { DenialAnswer, DenialStatus } from '../../ca/denial-port.ts';
+import { Fault } from '../../../core.ts';
+import type { CaLog } from '../../ca/ca-port.ts';
+import { type DenialAnswer, type DenialStatus, serialPattern } from '../../ca/denial-port.ts';
 import type { MemberStatus } from '../../catalog/member-status.ts';
 import { type CommonOptions, common, type Invocation, operatorCommand, run } from './invocation.ts';
 import { ago, printable, table } from './output.ts';
@@ -14,10 +16,10 @@ interface DenyOptions extends CommonOptions {
 const path = '/v1/mesh/ca/deny';
 const hostIdPattern = /^[0-9a-f]{64}$/;
 
-/** A serial number as tools print it, with colons, capitals or `0x`; null for what is none. */
+/** A serial number as tools print it, with colons, capitals or `0x`; null for what no certificate of a mesh has. */
 export function serialIn(text: string): string | null {
   const hex = text.toLowerCase().replace(/^0x/, '').replaceAll(':', '');
-  return /^(?:[0-9a-f]{2}){1,20}$/.test(hex) ? hex : null;
+  return new RegExp(serialPattern).test(hex) ? hex : null;
 }
 
 /** A host of the mesh goes first: one may be called what could be a serial number. */
@@ -43,11 +45,34 @@ function shareHint({ trustee }: DenialAnswer): string {
   return '\nit held a share of the root: the others make theirs anew, and once one more share would do, another root';
 }
 
-function told(answer: DenialAnswer): string {
+/** Whose certificate it is. */
+interface Holder {
+  readonly subject: string;
+  /** The host that asked for it. */
+  readonly host: string;
+}
+
+/** Null where no issuance log tells that can be read from here: one may be out of reach, or have dropped it. */
+async function holderOf({ client }: Invocation, serial: string): Promise<Holder | null> {
+  try {
+    const { entries } = await client.get<CaLog>('/v1/mesh/ca/log');
+    const issued = entries.find((entry) => entry.serial === serial);
+    return issued === undefined ? null : { subject: issued.subject, host: issued.requesterName };
+  } catch (error) {
+    // It is denied all the same.
+    if (error instanceof Fault) return null;
+    throw error;
+  }
+}
+
+function told(answer: DenialAnswer, holder: Holder | null): string {
   if (!answer.changed) return `${named(answer)} was denied before, at ${new Date(answer.at).toISOString()}`;
-  return answer.host === null
-    ? `${named(answer)} is denied; the service that has it gets another`
-    : `${named(answer)} is denied for good; to come back it needs a new key and a new token${shareHint(answer)}`;
+  if (answer.host !== null)
+    return `${named(answer)} is denied for good; to come back it needs a new key and a new token${shareHint(answer)}`;
+  if (holder === null)
+    return `${named(answer)} is denied, but no issuance log that can be read from here has it: is the number right?`;
+  const whose = `${printable(holder.subject)}, which ${printable(holder.host)} asked for,`;
+  return `${named(answer)} of ${whose} is denied; an agent that uses it gets another`;
 }
 
 async function deny(name: string, options: DenyOptions): Promise<void> {
@@ -56,7 +81,8 @@ async function deny(name: string, options: DenyOptions): Promise<void> {
     const { reason: why, force = false } = options;
     const body = { ...(await subjectOf(invocation, name)), reason: why, force };
     const answer = await invocation.client.call<DenialAnswer>('POST', path, { body, operatorToken });
-    invocation.show(answer, () => told(answer));
+    const holder = answer.serial === null ? null : await holderOf(invocation, answer.serial);
+    invocation.show(answer.serial === null ? answer : { ...answer, holder }, () => told(answer, holder));
     return 0;
   });
 }

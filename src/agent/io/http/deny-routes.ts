@@ -3,13 +3,14 @@ import { Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { Fault, type HostId, isHex } from '../../../core.ts';
 import { type Denied, maxReasonLength } from '../../../trust/admission/denial.ts';
+import { serialPattern, serialRule } from '../../ca/denial-port.ts';
 import { type ApiContext, bodyJson, hostOf, json, operatorOf, type Route } from './route.ts';
 
 export const denyBody = Type.Object(
   {
     /** A host's name or id. */
     host: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
-    serial: Type.Optional(Type.String({ pattern: '^([0-9a-f]{2}){1,20}$' })),
+    serial: Type.Optional(Type.String({ pattern: serialPattern })),
     reason: Type.Optional(Type.String({ maxLength: maxReasonLength, pattern: '^\\P{Cc}*$' })),
     force: Type.Optional(Type.Boolean()),
   },
@@ -21,7 +22,8 @@ function hostNamed(context: ApiContext, name: string): HostId {
   const denied = context.agent.denials().find((one) => one.host !== null && one.name === name)?.host;
   const found = hostOf(context, name)?.id ?? denied ?? (isHex(name, 32) ? name : null);
   if (found !== null) return found;
-  throw new Fault('unknown-host', `there is no host ${name}`, { field: 'host' });
+  const orSerial = /^(0x)?[0-9a-f:]+$/i.test(name) ? `, and ${serialRule}` : '';
+  throw new Fault('unknown-host', `there is no host ${name}${orSerial}`, { field: 'host' });
 }
 
 export const denyRoutes: readonly Route[] = [
@@ -40,7 +42,8 @@ export const denyRoutes: readonly Route[] = [
       if (!Value.Check(denyBody, body)) {
         const [first] = Value.Errors(denyBody, body);
         const field = first?.instancePath.replace(/^\//, '');
-        throw new Fault('malformed', first?.message ?? 'not a denial', { field });
+        const message = field === 'serial' ? serialRule : (first?.message ?? 'not a denial');
+        throw new Fault('malformed', message, { field });
       }
       const { host, serial, reason = '', force = false } = body;
       if ((host === undefined) === (serial === undefined))

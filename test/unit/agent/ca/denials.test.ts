@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
-import type { DenialAnswer } from '../../../../src/agent/ca/denial-port.ts';
+import { type DenialAnswer, serialPattern } from '../../../../src/agent/ca/denial-port.ts';
 import { denialFindings, listDenials } from '../../../../src/agent/ca/denials.ts';
 import { ed25519Signer, encodeJson, Fault, type Signer } from '../../../../src/core.ts';
 import { encodeRecord } from '../../../../src/gossip/replica/codec.ts';
@@ -259,6 +259,7 @@ test('the denial of a serial number reaches all, and is forgotten once no such c
   const { flock, hosts } = sharing(3);
   const [first, second] = hosts as [FlockHost, FlockHost];
   const serial = serialOf(second, 'common');
+  assert.match(serial, new RegExp(serialPattern));
   const answer = denySerial(first, serial);
   const before = flock.now;
   assert.equal(answer.until, answer.at + serialDenialMs);

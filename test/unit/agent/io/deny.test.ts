@@ -51,6 +51,8 @@ test('only an operator denies, and a bad request is told which field is wrong', 
   assert.deepEqual(await refused({ host: 'two', serial }), [400, 'host']);
   assert.deepEqual(await refused({ serial: 'xyz' }), [400, 'serial']);
   assert.deepEqual(await refused({ serial: serial.toUpperCase() }), [400, 'serial']);
+  for (const short of ['cafe', serial.slice(2), `${serial}4a`, `8${serial.slice(1)}`])
+    assert.deepEqual(await refused({ serial: short }), [400, 'serial']);
   assert.deepEqual(await refused({ host: 'two', reason: 'a\nb' }), [400, 'reason']);
   assert.deepEqual(await refused({ host: 'nobody' }), [404, 'host']);
   assert.equal((await refused({ host: 'two', until: 1 }))[0], 400);
@@ -73,12 +75,12 @@ test('a host is denied by name, once, and the list waits for it', async () => {
 test('the command takes a host by name or id, or a serial number however it is written', async () => {
   const colons = serial.toUpperCase().match(/../g)!.join(':');
   for (const text of [serial, colons, `0x${serial}`]) assert.equal(serialIn(text), serial);
-  for (const text of ['', 'abc', 'two', `${serial}4a4a`]) assert.equal(serialIn(text), null);
+  for (const text of ['', 'abc', 'cafe', 'two', `${serial}4a4a`]) assert.equal(serialIn(text), null);
 
   const bySerial = await cli('ca', 'deny', colons, '--reason', 'key leaked', ...token);
   assert.match(
     bySerial.stdout,
-    new RegExp(`^the certificate ${serial} is denied; the service`),
+    new RegExp(`^the certificate ${serial} is denied, but no issuance log .* has it: is the number right`),
     bySerial.stderr,
   );
   // A host's name goes before a number that could be a serial.
@@ -87,10 +89,42 @@ test('the command takes a host by name or id, or a serial number however it is w
   const again = await cli('ca', 'deny', three, ...token);
   assert.match(again.stdout, /^host decaf0 \(cccccccc\) was denied before, at /);
   const unknown = await cli('ca', 'deny', 'nobody', ...token);
-  assert.deepEqual([unknown.code, /there is no host nobody/.test(unknown.stderr)], [1, true]);
+  assert.deepEqual([unknown.code, /there is no host nobody$/m.test(unknown.stderr)], [1, true]);
+  // What begins like a serial number is more likely to be a host's name with an error in it.
+  const mistyped = await cli('ca', 'deny', 'decaf1', ...token);
+  assert.deepEqual(
+    [mistyped.code, /there is no host decaf1, and a serial number .* 38/.test(mistyped.stderr)],
+    [1, true],
+  );
   assert.equal((await cli('ca', 'deny', 'two')).code, 1, 'without a token');
   assert.equal((await cli('ca', 'deny')).code, 2);
   assert.equal((await cli('ca', 'deny', 'two', '--reason', 'a\nb', ...token)).code, 2);
+});
+
+test('of a certificate that an issuance log has, the command says whose it is', async () => {
+  const entry = {
+    digest: 'd',
+    subject: 'spiffe://mesh/svc/api',
+    serial: '5b'.repeat(19),
+    notBefore: 1,
+    notAfter: 2,
+    at: 1,
+    requester: two,
+    requesterName: 'two',
+    witnesses: ['one'],
+  };
+  api.agent.caLog = { entries: [entry], sources: [], alarms: [] };
+  const { stdout } = await cli('ca', 'deny', entry.serial, ...token);
+  const whose = 'spiffe://mesh/svc/api, which two asked for,';
+  assert.equal(
+    stdout,
+    `the certificate ${entry.serial} of ${whose} is denied; an agent that uses it gets another\n`,
+  );
+  const again = await cli('ca', 'deny', entry.serial, ...token, '--json');
+  assert.deepEqual((JSON.parse(again.stdout) as { holder: unknown }).holder, {
+    subject: entry.subject,
+    host: 'two',
+  });
 });
 
 test('the list shows what is denied, since when, until when, by whom and why', async () => {
@@ -102,5 +136,5 @@ test('the list shows what is denied, since when, until when, by whom and why', a
     new RegExp(`^the certificate ${serial} +\\S+ ago +\\d{4}-\\S+Z +ffffffff +key leaked$`, 'm'),
   );
   const listed = await cli('ca', 'deny', 'list', '--json');
-  assert.equal((JSON.parse(listed.stdout) as unknown[]).length, 3);
+  assert.equal((JSON.parse(listed.stdout) as unknown[]).length, 4);
 });
