@@ -1,10 +1,10 @@
 /** What an operator refuses for good: hosts, and single certificates. */
 import { Type } from 'typebox';
-import { Value } from 'typebox/value';
 import { Fault, type HostId, isHex } from '../../../core.ts';
 import { type Denied, maxReasonLength } from '../../../trust/admission/denial.ts';
 import { serialPattern, serialRule } from '../../ca/denial-port.ts';
-import { type ApiContext, bodyJson, hostOf, json, operatorOf, type Route } from './route.ts';
+import { type ApiContext, hostOf, json, operatorOf, type Route } from './route.ts';
+import { shapedBody } from './shaped-body.ts';
 
 export const denyBody = Type.Object(
   {
@@ -38,13 +38,7 @@ export const denyRoutes: readonly Route[] = [
       'sign, unless `force`',
     bodySchema: denyBody,
     answer: async (context, request) => {
-      const body = bodyJson(request);
-      if (!Value.Check(denyBody, body)) {
-        const [first] = Value.Errors(denyBody, body);
-        const field = first?.instancePath.replace(/^\//, '');
-        const message = field === 'serial' ? serialRule : (first?.message ?? 'not a denial');
-        throw new Fault('malformed', message, { field });
-      }
+      const body = shapedBody(denyBody, request, { serial: serialRule });
       const { host, serial, reason = '', force = false } = body;
       if ((host === undefined) === (serial === undefined))
         throw new Fault('malformed', 'give a host or a serial number', { field: 'host' });

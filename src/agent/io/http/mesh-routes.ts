@@ -1,6 +1,5 @@
 /** `/v1/mesh`: what Starling has that Consul has not; its certificate authority is in `ca-routes.ts`. */
 import { Type } from 'typebox';
-import { Value } from 'typebox/value';
 import { Fault, type HostId } from '../../../core.ts';
 import { grantRoles, maxGrantServices, maxGrantUses } from '../../../trust/admission/grant.ts';
 import { labelPattern } from '../../../trust/x509/spiffe.ts';
@@ -8,15 +7,8 @@ import type { HostEntry } from '../../catalog/catalog.ts';
 import { memberStatuses } from '../../catalog/member-status.ts';
 import { parseDurationBetween } from '../../consul/duration.ts';
 import { maxTokenTtlMs, minTokenTtlMs } from '../../port.ts';
-import {
-  type Answer,
-  type ApiContext,
-  type ApiRequest,
-  bodyJson,
-  json,
-  operatorOf,
-  type Route,
-} from './route.ts';
+import { type Answer, type ApiContext, type ApiRequest, json, operatorOf, type Route } from './route.ts';
+import { shapedBody } from './shaped-body.ts';
 
 const starlingRead = { method: 'GET', style: 'starling', access: 'read' } as const;
 
@@ -117,12 +109,7 @@ export const meshRoutes: readonly Route[] = [
     summary: 'Makes a token that admits hosts, or an operator; shown once',
     bodySchema: tokenBody,
     answer: async ({ agent }, request) => {
-      const body = bodyJson(request);
-      if (!Value.Check(tokenBody, body)) {
-        const [first] = Value.Errors(tokenBody, body);
-        const field = first?.instancePath.replace(/^\//, '').replaceAll('/', '.');
-        throw new Fault('malformed', first?.message ?? 'not a token request', { field });
-      }
+      const body = shapedBody(tokenBody, request);
       const ttlMs =
         body.ttl === undefined
           ? defaultTokenTtlMs

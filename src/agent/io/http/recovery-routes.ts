@@ -1,11 +1,10 @@
 /** Shares of the root that are put away, and the recovery by them. */
-import { type TSchema, Type } from 'typebox';
-import { Value } from 'typebox/value';
-import { Fault } from '../../../core.ts';
+import { Type } from 'typebox';
 import { maxColdDealingBytes } from '../../../trust/epoch/message.ts';
 import { maxTrustees } from '../../../trust/epoch/policy.ts';
 import { maxColdSeats } from '../../../trust/frost/cold.ts';
-import { type ApiRequest, bodyJson, json, operatorOf, type Route } from './route.ts';
+import { json, operatorOf, type Route } from './route.ts';
+import { shapedBody } from './shaped-body.ts';
 
 const hex32 = '^[0-9a-f]{64}$';
 const base64 = (bytes: number) =>
@@ -21,6 +20,7 @@ export const recoveryKeyBody = Type.Object(
   { additionalProperties: false },
 );
 
+/** Each part is judged by those who take part in the recovery. */
 export const recoverBody = Type.Object(
   {
     plan: base64(maxPlanBytes),
@@ -39,24 +39,8 @@ export const drillBody = Type.Object(
   { additionalProperties: false },
 );
 
-function bodyOf(schema: TSchema, request: ApiRequest): unknown {
-  const body = bodyJson(request);
-  if (Value.Check(schema, body)) return body;
-  const [first] = Value.Errors(schema, body);
-  const field = first?.instancePath.replace(/^\//, '') ?? '';
-  throw new Fault('malformed', first?.message ?? 'not of the right shape', { field });
-}
-
 function bytes(text: string): Uint8Array {
   return Uint8Array.from(Buffer.from(text, 'base64'));
-}
-
-/** What is in the body of a recovery; each part is judged by those who take part in it. */
-interface RecoverBody {
-  readonly plan: string;
-  readonly signature: string;
-  readonly dealing: string;
-  readonly shares: { readonly [host: string]: string };
 }
 
 export const recoveryRoutes: readonly Route[] = [
@@ -80,7 +64,7 @@ export const recoveryRoutes: readonly Route[] = [
       'trustees are left; `key: null` for none. Of the first operator',
     bodySchema: recoveryKeyBody,
     answer: async ({ agent }, request) => {
-      const { key, seats } = bodyOf(recoveryKeyBody, request) as { key: string | null; seats?: number };
+      const { key, seats } = shapedBody(recoveryKeyBody, request);
       const operator = operatorOf(request);
       return json(await agent.command({ type: 'set-recovery-key', key, seats: seats ?? null, operator }));
     },
@@ -93,7 +77,7 @@ export const recoveryRoutes: readonly Route[] = [
     summary: 'Tells the mesh that the shares put away of an epoch were opened and fit the root',
     bodySchema: drillBody,
     answer: async ({ agent }, request) => {
-      const { epoch } = bodyOf(drillBody, request) as { epoch: number };
+      const { epoch } = shapedBody(drillBody, request);
       return json(await agent.command({ type: 'note-drill', epoch, operator: operatorOf(request) }));
     },
   },
@@ -107,7 +91,7 @@ export const recoveryRoutes: readonly Route[] = [
       'trustees that are left move the root to hosts that are here; `/v1/mesh/ca` tells how far it is',
     bodySchema: recoverBody,
     answer: async ({ agent }, request) => {
-      const body = bodyOf(recoverBody, request) as RecoverBody;
+      const body = shapedBody(recoverBody, request);
       const shares = new Map(Object.entries(body.shares).map(([host, share]) => [host, bytes(share)]));
       const [plan, signature, dealing] = [bytes(body.plan), bytes(body.signature), bytes(body.dealing)];
       const operator = operatorOf(request);

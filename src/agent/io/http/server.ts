@@ -194,7 +194,7 @@ class Api {
       requestTimeout: requestTimeoutMs,
       clientErrorHandler: refuseUnread,
       // A path that has no route to be read by: escapes that are none, a name that is too long.
-      frameworkErrors: (error, request, reply) => this.fail('consul', error, request, reply),
+      frameworkErrors: (error, request, reply) => this.fail(styleOf(request), error, request, reply),
       forceCloseConnections: 'idle',
       routerOptions: { maxParamLength: maxParameterLength },
       schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
@@ -231,7 +231,7 @@ class Api {
           throw new Fault('wrong-method', `method ${request.method} not allowed`);
         },
       });
-    app.setErrorHandler((error, request, reply) => this.fail('consul', error, request, reply));
+    app.setErrorHandler((error, request, reply) => this.fail(styleOf(request), error, request, reply));
     app.setNotFoundHandler((request, reply) => this.unknown(request, reply));
     return app;
   }
@@ -367,8 +367,13 @@ class Api {
     const path = request.url.split('?')[0]!;
     const unsupported = notBuilt(path);
     const message = 'Invalid URL path: not a recognized HTTP API endpoint';
-    return this.fail('consul', unsupported ?? new Fault('not-found', message), request, reply);
+    return this.fail(styleOf(request), unsupported ?? new Fault('not-found', message), request, reply);
   }
+}
+
+/** Of what no route was found for: paths below `/v1/mesh` are Starling's, others could be Consul's. */
+function styleOf({ url }: FastifyRequest): Route['style'] {
+  return /^\/v1\/mesh(?:[/?]|$)/.test(url) ? 'starling' : 'consul';
 }
 
 /** As Consul: what is asked for twice in different ways is answered in neither. */

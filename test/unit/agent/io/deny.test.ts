@@ -55,7 +55,11 @@ test('only an operator denies, and a bad request is told which field is wrong', 
     assert.deepEqual(await refused({ serial: short }), [400, 'serial']);
   assert.deepEqual(await refused({ host: 'two', reason: 'a\nb' }), [400, 'reason']);
   assert.deepEqual(await refused({ host: 'nobody' }), [404, 'host']);
-  assert.equal((await refused({ host: 'two', until: 1 }))[0], 400);
+  const unknown = await api.call('POST', path, { body: { host: 'two', until: 1 }, operator: true });
+  assert.deepEqual(
+    [unknown.status, unknown.json()],
+    [400, { code: 'malformed', message: 'unknown field', field: 'until' }],
+  );
   assert.deepEqual(api.agent.denials(), []);
 });
 

@@ -208,6 +208,31 @@ test('a read for a write is refused with the method that is meant', async () => 
   assert.equal((await api.call('PUT', '/v1/agent/members')).status, 405);
 });
 
+test('what is refused is text on paths that could be Consul’s, and a code and a message on Starling’s', async () => {
+  for (const [method, rest, status, code] of [
+    ['GET', 'nowhere', 404, 'not-found'],
+    ['DELETE', 'members', 405, 'wrong-method'],
+    ['GET', 'history/%zz/x', 400, 'transport'],
+    ['GET', `history/${'a'.repeat(600)}/x`, 414, 'transport'],
+  ] as const) {
+    const own = await api.call(method, `/v1/mesh/${rest}`);
+    assert.deepEqual(
+      [own.status, own.headers['content-type']],
+      [status, 'application/json; charset=utf-8'],
+      rest,
+    );
+    const refusal = own.json<{ code: string; message: string }>();
+    assert.equal(refusal.code, code);
+    assert.match(refusal.message, /^\S[^\n]+$/);
+    const consuls = await api.call(method, `/v1/meshes/${rest}?near=/v1/mesh/`);
+    assert.equal(consuls.headers['content-type'], 'text/plain; charset=utf-8', rest);
+  }
+  assert.equal(
+    (await api.call('GET', '/v1/mesh')).headers['content-type'],
+    'application/json; charset=utf-8',
+  );
+});
+
 test('health and readiness answer for load balancers', async () => {
   assert.equal((await api.call('GET', '/healthz')).status, 200);
   assert.equal((await api.call('GET', '/readyz')).status, 200);
