@@ -203,7 +203,7 @@ export interface RouteDestination {
 }
 
 export interface RetryPolicy {
-  /** Besides the first try. */
+  /** Besides the first try; 0 also turns off what is retried without any policy. */
   readonly maxRetries: number;
   /** Envoy's words: `connect-failure`, `refused-stream`, `reset`, `5xx`, `gateway-error`, `retriable-4xx`, gRPC's. */
   readonly on: readonly RetryCondition[];

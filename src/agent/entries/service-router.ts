@@ -154,8 +154,10 @@ const destinationShape = {
   ),
   PerTryTimeout: beyond(timeout, 'From sending a try to the head of its answer.'),
   NumRetries: described(
-    amount({ least: 1, most: 100, zeroIsUnset: true }),
-    'Besides the first try: 1 where only conditions are said. Without conditions: connect-failure, ' +
+    // Go leaves out what is not set, so a 0 is meant.
+    amount({ least: 0, most: 100 }),
+    'Besides the first try: 1 where only conditions are said; with 0 nothing is tried again, whatever the ' +
+      'conditions, not even what no application has seen. Without conditions: connect-failure, ' +
       'refused-stream, unavailable, cancelled and the status 503. While all of a destination fails, retries add ' +
       'a fifth to its requests at most.',
   ),
@@ -208,7 +210,7 @@ function checkDestination(read: Destination, fields: Fields): void {
       if (name in read)
         throw fields.fault('conflicting-fields', name, 'has no effect on what Redirect answers');
   const { RetryBackoff } = read;
-  if (RetryBackoff !== undefined && !hasRetries(read))
+  if (RetryBackoff !== undefined && !hasConditions(read) && !read.NumRetries)
     throw fields.fault('without-effect', 'RetryBackoff', 'nothing is retried; say NumRetries or RetryOn');
   const { Base, Max } = RetryBackoff ?? {};
   if (Base !== undefined && Max !== undefined && milliseconds(Max) < milliseconds(Base))
@@ -227,12 +229,9 @@ function checkDestination(read: Destination, fields: Fields): void {
     );
 }
 
-function hasRetries(read: Destination): boolean {
+function hasConditions(read: Destination): boolean {
   return (
-    read.NumRetries !== undefined ||
-    read.RetryOnConnectFailure === true ||
-    read.RetryOn !== undefined ||
-    read.RetryOnStatusCodes !== undefined
+    read.RetryOnConnectFailure === true || read.RetryOn !== undefined || read.RetryOnStatusCodes !== undefined
   );
 }
 
@@ -304,7 +303,7 @@ function routeDestination(written: Destination, router: string): RouteDestinatio
       perTryMs: optionalMilliseconds(written.PerTryTimeout),
       connectMs: null,
     },
-    retry: hasRetries(written) ? retryPolicy(written) : null,
+    retry: hasConditions(written) || written.NumRetries !== undefined ? retryPolicy(written) : null,
     hedge: Hedge === undefined ? null : { afterMs: milliseconds(Hedge.After) },
     requestHeaders: headerEditsPolicy(written.RequestHeaders),
     responseHeaders: headerEditsPolicy(written.ResponseHeaders),

@@ -5,6 +5,7 @@ import { fieldValue } from './facts.ts';
 import type { ResponseHead } from './head.ts';
 
 export interface RetryPlan {
+  /** 0 forbids even what is safe without any policy. */
   readonly maxRetries: number;
   /** Connections that failed before anything was sent on them. */
   readonly unseen: boolean;
@@ -29,7 +30,7 @@ const grpcStatusName = ascii('grpc-status');
 
 /** The conditions mean what Envoy's do (its `x-envoy-retry-on`): 5xx and gateway-error hold for any reset too. */
 export function compileRetry(policy: RetryPolicy | null): RetryPlan | null {
-  if (policy === null || policy.maxRetries <= 0) return null;
+  if (policy === null) return null;
   const on = new Set(policy.on);
   const statuses = new Uint8Array(600);
   if (on.has('5xx')) statuses.fill(1, 500);

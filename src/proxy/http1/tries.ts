@@ -183,7 +183,7 @@ export class Tries implements Hedging {
   /** Policy's conditions, then what holds without any: once, where it is safe. */
   private mayRetry(reach: Reach, now: Millis): boolean {
     const { retry, retries } = this;
-    if (!this.replay.complete || reach === 'answered') return false;
+    if (!this.replay.complete || reach === 'answered' || retry?.maxRetries === 0) return false;
     const isAsked = retry !== null && retries < retry.maxRetries && retry[reach];
     // Asking one other is free: nothing reached an application. To ask all hosts for every request is a storm too.
     const hasMore = retries === 0 || (retry === null && this.failover.hasMore(this.target!.groups));

@@ -1,6 +1,6 @@
 /** `explain`: what becomes of a call, who says so, and what would change it. */
 import type { Command } from 'commander';
-import type { RateLimit } from '../../../proxy/policy.ts';
+import type { RateLimit, RetryPolicy } from '../../../proxy/policy.ts';
 import type { ExplainedTarget, Explanation, Provenance } from '../../policy/explain.ts';
 import { type CommonOptions, common, run } from './invocation.ts';
 import { printable, type Tone, table, tinted } from './output.ts';
@@ -81,7 +81,7 @@ function routeLines({ route, records }: Explanation): string[] {
   if (fault?.delay) lines.push(`            ${fault.delay.percent} % are delayed by ${fault.delay.ms} ms`);
   if (fault?.abort) lines.push(`            ${fault.abort.percent} % are answered ${fault.abort.status}`);
   if (mirror !== null) lines.push(`            ${mirror.percent} % are copied to ${mirror.cluster}`);
-  if (retry !== null) lines.push(`            up to ${retry.maxRetries} retries`);
+  if (retry !== null) lines.push(`            ${retriesText(retry)}`);
   for (const [what, limitMs] of [
     ['to the end of the answer', timeouts.requestMs],
     ['for each try', timeouts.perTryMs],
@@ -89,6 +89,11 @@ function routeLines({ route, records }: Explanation): string[] {
   ] as const)
     if (limitMs !== null && limitMs > 0) lines.push(`            at most ${limitMs} ms ${what}`);
   return lines;
+}
+
+function retriesText({ maxRetries }: RetryPolicy): string {
+  if (maxRetries === 0) return 'never tried again';
+  return maxRetries === 1 ? 'up to 1 retry' : `up to ${maxRetries} retries`;
 }
 
 function targetLines({ records }: Explanation, target: ExplainedTarget): string[] {

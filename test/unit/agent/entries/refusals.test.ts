@@ -187,6 +187,12 @@ refusals('service-router', 'api', [
     'Routes[0].Destination.RetryBackoff',
   ],
   [
+    'a backoff of no retries',
+    to({ NumRetries: 0, RetryBackoff: { Base: '1s' } }),
+    'without-effect',
+    'Routes[0].Destination.RetryBackoff',
+  ],
+  [
     'a try as long as the request',
     to({ RequestTimeout: '1s', PerTryTimeout: '1000ms' }),
     'without-effect',

@@ -102,7 +102,22 @@ test('retries are on what is said, once unless more are asked for; a bare number
     'unavailable',
     'cancelled',
   ]);
-  assert.equal(retryOf({ Service: 'b', NumRetries: 0 }), null);
+  assert.equal(retryOf({ Service: 'b' }), null);
+});
+
+test('a number of retries that is said to be 0 is meant, whatever the conditions', () => {
+  for (const more of [
+    {},
+    { RetryOn: ['5xx'] },
+    { RetryOnStatusCodes: [502], RetryBackoff: { Base: '9ms' } },
+  ]) {
+    const store = storeOf(router([{ Destination: { NumRetries: 0, ...more } }]));
+    const [route] = policyViewOf(store).routers[0]!.routes;
+    assert.equal(route!.destination.retry!.maxRetries, 0, JSON.stringify(more));
+    assert.deepEqual(store.get('service-router', 'api')!.entry.Routes, [
+      { Destination: { NumRetries: 0, ...more } },
+    ]);
+  }
 });
 
 test('faults, mirrors, hedges, redirects and header edits come with what is not said of them', () => {

@@ -181,6 +181,10 @@ test('policy has what it names tried again, so often and no more, whatever the m
     [{ on: ['deadline-exceeded', 'internal'] }, grpc(4), 3],
     // What reached nobody is asked of another once, even where policy speaks only of other things.
     [{ on: ['unavailable'] }, refuse, 2],
+    // Unless policy wants no retries at all.
+    [{ on: ['5xx'], maxRetries: 0 }, status(500), 1],
+    [{ on: ['5xx'], maxRetries: 0 }, reset, 1],
+    [{ on: ['connect-failure'], maxRetries: 0 }, refuse, 1],
   ];
   for (const [policy, failing, tries] of cases) {
     const engine = new TestEngine(['one', 'two', 'three']);
