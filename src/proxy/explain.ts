@@ -109,7 +109,8 @@ export function traceCall(config: ProxyConfig, rules: Rules, call: Call): CallTr
   const targets = route.split.map((split) =>
     traceTarget(config, rules, { ...call, path: chosen.forwardedPath }, route, split, isHttp),
   );
-  return { caller, destination: asked, route: chosen, targets, ...verdictOf(call, wanted, route, targets) };
+  const { verdict, why } = verdictOf({ config, call, wanted, isHttp }, route, targets);
+  return { caller, destination: asked, route: chosen, targets, verdict, why };
 }
 
 /** What is called, as destinations are named on a host of the datacenter `own`. */
@@ -220,18 +221,30 @@ export function authorize(rules: Rules, service: string, call: Call, isHttp: boo
   };
 }
 
+interface Asked {
+  readonly config: ProxyConfig;
+  readonly call: Call;
+  /** What is called, as destinations are named. */
+  readonly wanted: string;
+  readonly isHttp: boolean;
+}
+
+/** What the caller gets is said first: where nobody can be asked, the denial of who would be is beside the point. */
 function verdictOf(
-  call: Call,
-  destination: string,
+  asked: Asked,
   { rule, fault }: Route,
   targets: readonly TargetTrace[],
 ): { readonly verdict: Verdict; readonly why: string } {
   const good = targets.filter(({ cluster, authorization }) => cluster !== null && authorization.allowed);
-  const pair = `${call.source} -> ${destination}`;
+  const denied = targets.filter(({ authorization }) => !authorization.allowed);
+  const besides = denied.length === 0 ? '' : `; it would be denied as well: ${denialText(asked, denied[0]!)}`;
+  const pair = `${asked.call.source} -> ${asked.wanted}`;
   const abort = fault?.abort ?? null;
   const aborted = abort?.percent ?? 0;
-  if (good.length > 0 && aborted >= 100)
-    return { verdict: 'refused', why: `${rule} has every request answered ${abort!.status} (Fault.Abort)` };
+  if (aborted >= 100) {
+    const why = `${rule} has every request answered ${abort!.status} (Fault.Abort)`;
+    return { verdict: 'refused', why: good.length === 0 ? `${why}${besides}` : why };
+  }
   if (good.length === targets.length && good.length > 0 && aborted === 0)
     return { verdict: 'forwarded', why: `${pair} is forwarded` };
   if (good.length > 0) {
@@ -240,15 +253,30 @@ function verdictOf(
     const fault = aborted === 0 ? '' : `, ${rule} answers ${aborted} % itself (Fault.Abort)`;
     return { verdict: 'partly-forwarded', why: `${percent} % of ${pair} is forwarded${fault}` };
   }
-  const denied = targets.find(({ authorization }) => !authorization.allowed);
-  if (denied !== undefined) return { verdict: 'denied', why: `${pair}: ${denialText(denied.authorization)}` };
-  const first = targets[0]?.clusters[0];
-  const out = first?.outOfRotation ?? 0;
-  const none = `${first?.id ?? destination} has no endpoint in rotation`;
-  return { verdict: 'refused', why: out === 0 ? none : `${none}, ${out} out of rotation` };
+  const reached = denied.find(({ cluster }) => cluster !== null);
+  if (reached !== undefined) return { verdict: 'denied', why: denialText(asked, reached) };
+  return { verdict: 'refused', why: `${nobodyText(asked, targets[0])}${besides}` };
 }
 
-function denialText({ rule, permission, isLayer7 }: Authorization): string {
+function nobodyText({ wanted, isHttp }: Asked, target: TargetTrace | undefined): string {
+  const first = target?.clusters[0];
+  const out = first?.outOfRotation ?? 0;
+  const none = `${isHttp ? '503 ' : ''}no-healthy-upstream: ${first?.id ?? wanted} has no endpoint in rotation`;
+  return out === 0 ? none : `${none}, ${out} out of rotation`;
+}
+
+/** The pair is the caller and who is asked in the end, which a route may have made another than who was called. */
+function denialText(
+  { config, call, wanted }: Asked,
+  { cluster, clusters, authorization }: TargetTrace,
+): string {
+  const asked = cluster ?? clusters[0];
+  const callee =
+    asked === undefined ? wanted : clusterIdOf(asked.service, '', asked.datacenter, config.datacenter);
+  return `${call.source} -> ${callee}: ${ruleText(authorization)}`;
+}
+
+function ruleText({ rule, permission, isLayer7 }: Authorization): string {
   if (rule === null) return 'denied by default: no intention speaks of this pair';
   if (!isLayer7) return `denied by ${rule}`;
   return permission === null

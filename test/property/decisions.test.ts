@@ -326,6 +326,7 @@ function compareRequest(
   assert.ok(taken.length > 0, `the engine went to ${cluster}, explain says ${trace.why}`);
   if (cluster === null) {
     assert.equal(status, 503);
+    if (trace.targets.every((target) => target.cluster === null)) assert.equal(trace.verdict, 'refused');
     seen.unanswerable++;
     return;
   }

@@ -14,7 +14,7 @@ export interface ProposedChange {
   readonly change: string;
   /** What to type; null where there is no one command. */
   readonly command: string | null;
-  /** What becomes of the call then; null where that cannot be tried out. */
+  /** What becomes of the call by this change alone; null where that cannot be tried out. */
   readonly then: CallTrace['verdict'] | null;
 }
 
@@ -25,9 +25,9 @@ export function changesThatAllow(view: MeshView, call: Call, trace: CallTrace): 
   const changes: ProposedChange[] = [];
   const { rule = '', fault = null } = trace.route?.route ?? {};
   if (fault?.abort) changes.push(withoutFault(rule));
-  for (const target of trace.targets) {
-    if (!target.authorization.allowed) changes.push(...allowances(view, call, trace, target));
+  for (const [index, target] of trace.targets.entries()) {
     if (target.cluster === null) changes.push(withoutEndpoint(target, call));
+    if (!target.authorization.allowed) changes.push(...allowances(view, call, trace, index));
   }
   return unique(changes);
 }
@@ -72,16 +72,23 @@ function withoutEndpoint({ clusters }: TargetTrace, call: Call): ProposedChange 
   };
 }
 
-/** An intention for exactly this pair; at layer 7 a permission for exactly this request, before all others. */
+/**
+ * An intention for exactly this pair; at layer 7 a permission for exactly this request, before all others. Left out
+ * where the target denies the call all the same; whatever else stands in its way is another change.
+ */
 function allowances(
   view: MeshView,
   call: Call,
-  { route }: CallTrace,
-  { authorization, clusters, cluster }: TargetTrace,
+  { route, targets }: CallTrace,
+  index: number,
 ): ProposedChange[] {
+  const { authorization, clusters, cluster } = targets[index]!;
   const service = (cluster ?? clusters[0])?.service ?? call.destination;
   const { source } = call;
-  const tried: ProposedChange[] = [];
+  const proposed = (change: string, command: string, changed: Change): ProposedChange[] => {
+    const after = traceWith(view, call, changed);
+    return after.targets[index]?.authorization.allowed ? [{ change, command, then: after.verdict }] : [];
+  };
   if (authorization.isLayer7 && authorization.source === source) {
     const method = call.method.toUpperCase();
     // What the callee's proxy gets to see.
@@ -95,25 +102,25 @@ function allowances(
         methods: [method],
       },
     };
-    tried.push({
-      change: `add a permission to ${authorization.rule} that lets ${source} ${method} ${path}, before the others`,
-      command: `starling config read service-intentions ${service}`,
-      then: verdictWith(view, call, (intentions) => withPermission(intentions, source, service, permission)),
-    });
-  } else
-    tried.push({
-      change: `allow ${source} to call ${service}${authorization.source === wildcard || authorization.rule === null ? '' : `, which ${authorization.rule} denies`}`,
-      command: `starling intention create ${source} ${service} --allow`,
-      then: verdictWith(view, call, (intentions) => withAllowance(intentions, source, service)),
-    });
-  return tried.filter(({ then }) => then === 'forwarded' || then === 'partly-forwarded');
+    return proposed(
+      `add a permission to ${authorization.rule} that lets ${source} ${method} ${path}, before the others`,
+      `starling config read service-intentions ${service}`,
+      (intentions) => withPermission(intentions, source, service, permission),
+    );
+  }
+  const isOwn = authorization.source !== wildcard && authorization.rule !== null;
+  return proposed(
+    `allow ${source} to call ${service}${isOwn ? `, which ${authorization.rule} denies` : ''}`,
+    `starling intention create ${source} ${service} --allow`,
+    (intentions) => withAllowance(intentions, source, service),
+  );
 }
 
 type Change = (intentions: readonly IntentionView[]) => IntentionView[];
 
-function verdictWith(view: MeshView, call: Call, change: Change): CallTrace['verdict'] {
+function traceWith(view: MeshView, call: Call, change: Change): CallTrace {
   const changed = { ...view, intentions: change(view.intentions) };
-  return traceCall(compile(changed), changed, call).verdict;
+  return traceCall(compile(changed), changed, call);
 }
 
 function isFor(source: string, destination: string): (intention: IntentionView) => boolean {

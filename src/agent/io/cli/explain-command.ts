@@ -203,9 +203,15 @@ function changeLines(
   if (isThrough(verdict)) return ['nothing stands in its way'];
   if (changes.length === 0) return ['nothing that policy can say would change this'];
   return changes.flatMap(({ change, command, then }) => [
-    `to let it through: ${printable(change)}${then === null ? '' : ` (tried out: ${then})`}`,
+    `to let it through: ${printable(change)}${triedText(then)}`,
     ...(command === null ? [] : [`  ${command}`]),
   ]);
+}
+
+function triedText(then: Explanation['verdict'] | null): string {
+  if (then === null) return '';
+  const isEnough = isThrough(then) || then === 'partly-forwarded';
+  return isEnough ? ` (tried out: ${then})` : ` (tried out: by itself still ${then})`;
 }
 
 function percent(share: number): string {

@@ -113,6 +113,7 @@ test('a redirect leads to the other service, whose intentions decide', () => {
   const denied = trace(view);
   assert.equal(denied.targets[0]!.cluster!.service, 'legacy');
   assert.equal(denied.verdict, 'denied');
+  assert.match(denied.why, /^web -> legacy: denied by default/);
   const [change] = changesThatAllow(view, call(), denied);
   assert.equal(change!.command, 'starling intention create web legacy --allow');
   assert.equal(change!.then, 'forwarded');
@@ -161,6 +162,62 @@ test('a fault that answers requests itself is part of the verdict, and what woul
   const sometimes = trace(faulty({ Status: 503, Percent: 25 }), { path: '/f' });
   assert.equal(sometimes.verdict, 'partly-forwarded');
   assert.match(sometimes.why, /^75 % of web -> api is forwarded/);
+});
+
+test('where nobody can be asked, that is the outcome, and a denial and its pair are told beside it', () => {
+  const route = { Match: { HTTP: { PathPrefix: '/r' } }, Destination: { Service: 'nosuch' } };
+  const router = { Kind: 'service-router', Name: 'api', Routes: [route] };
+  const speaking = { Kind: 'service-defaults', Name: 'nosuch', Protocol: 'http' };
+  const routed = viewOf([http, speaking, allowWeb, router]);
+  const lost = trace(routed, { path: '/r' });
+  assert.equal(lost.verdict, 'refused');
+  assert.equal(
+    lost.why,
+    '503 no-healthy-upstream: nosuch has no endpoint in rotation; it would be denied as well: ' +
+      'web -> nosuch: denied by default: no intention speaks of this pair',
+  );
+  assert.deepEqual(
+    changesThatAllow(routed, call({ path: '/r' }), lost).map(({ command, then }) => [command, then]),
+    [
+      [null, null],
+      ['starling intention create web nosuch --allow', 'refused'],
+    ],
+  );
+  const denyWeb = { ...allowWeb, Sources: [{ Name: 'web', Action: 'deny' }] };
+  const view = viewOf([http, denyWeb]);
+  const critical = view.services.map((service) => ({
+    ...service,
+    instances: service.instances.map((one) => ({ ...one, health: 'critical' as const })),
+  }));
+  const resting = { ...view, services: critical };
+  const rested = trace(resting);
+  assert.equal(rested.verdict, 'refused');
+  assert.equal(
+    rested.why,
+    '503 no-healthy-upstream: api has no endpoint in rotation, 2 out of rotation; it would be denied as well: ' +
+      'web -> api: denied by service-intentions/api',
+  );
+  assert.deepEqual(
+    changesThatAllow(resting, call(), rested).map(({ change }) => change.split(' ')[0]),
+    ['bring', 'allow'],
+  );
+  const stream = { ...resting, policy: policyViewOf(storeOf({ ...http, Protocol: 'tcp' })) };
+  assert.match(trace(stream).why, /^no-healthy-upstream: api has no endpoint/);
+});
+
+test('an abort of every request is the outcome, whether or not the request would be let in', () => {
+  const route = {
+    Match: { HTTP: { PathPrefix: '/f' } },
+    Destination: { Fault: { Abort: { Status: 418 } } },
+  };
+  const view = viewOf([http, { Kind: 'service-router', Name: 'api', Routes: [route] }]);
+  const aborted = trace(view, { path: '/f' });
+  assert.equal(aborted.verdict, 'refused');
+  assert.match(aborted.why, /answered 418 .*; it would be denied as well: web -> api: denied by default/);
+  assert.deepEqual(
+    changesThatAllow(view, call({ path: '/f' }), aborted).map(({ command }) => command),
+    ['starling config read service-router api', 'starling intention create web api --allow'],
+  );
 });
 
 test('an open circuit keeps back what policy lets through', () => {
