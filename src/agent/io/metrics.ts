@@ -1,11 +1,12 @@
 /** Everything this agent counts, for Prometheus. Counters live where they are counted and are read at scrape. */
-import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { Counter, Gauge, Registry } from 'prom-client';
 import type { ThreadHealth } from '../../gossip/io/swim-messages.ts';
 import type { DataPlaneStats } from '../../proxy/dataplane.ts';
 import { trafficText } from '../../proxy/observe/prometheus.ts';
 import type { AgentCore } from '../core.ts';
 import { deltaLatencyText, gossipMetrics } from './gossip-metrics.ts';
 import { policyMetrics } from './policy-metrics.ts';
+import { processMetrics } from './process-metrics.ts';
 import type { Add, Counts } from './samples.ts';
 import { trafficMetrics } from './traffic-metrics.ts';
 import { issuanceText, trustMetrics } from './trust-metrics.ts';
@@ -33,13 +34,10 @@ export interface MetricSources {
   readonly now: () => number;
 }
 
-/** How often the event loop's delay is sampled: each wakes the process. */
-const loopSampleMs = 100;
-
 /** Gives Prometheus' text form; everything is read from `sources` at that moment. */
 export function metricsExporter(sources: MetricSources): () => Promise<string> {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: loopSampleMs });
+  processMetrics(registry);
   const add: Add = (kind, name, help, labelNames, read) => {
     const options = {
       name,
