@@ -402,7 +402,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       this.emit({ type: 'persist', ops, sync: true, then: [welcome] });
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
-      this.emit(reply(refusalOf(error)));
+      this.emit(reply(refusalOf(error, bytes, this.gossip.replica)));
     }
   }
 

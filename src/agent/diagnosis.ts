@@ -101,7 +101,7 @@ function membershipFindings(core: AgentCore): Finding[] {
         'critical',
         'membership',
         'no other host is reachable',
-        'check this host’s network and the gossip port’s firewall',
+        'check this host’s network and the gossip port’s firewall; or an operator denied this host: ask `starling ca deny list` on another',
       ),
     );
   if (!core.isSynchronised())

@@ -460,6 +460,10 @@ export class Flock {
     return sponsor.joinAnswers.get(exchange);
   }
 
+  deny(at: FlockHost, host: FlockHost, reason = ''): void {
+    at.command({ type: 'deny', denied: { type: 'host', host: host.id }, reason, force: false, operator });
+  }
+
   /** A host that `sponsor` has let in, and whose agent was not started yet. */
   admit(name: string, sponsor: FlockHost, token: JoinToken): FlockHost {
     const host = this.add(name);

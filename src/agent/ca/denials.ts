@@ -76,6 +76,18 @@ function refuseHost(host: HostId, { self, trust, ca }: DenyContext, force: boole
     );
 }
 
+/** What is left to a denied host. */
+export const deniedAdvice =
+  'an operator denied this host: it comes back only with a new key, so empty its data directory and join with a new token';
+
+/** Why a denied host that has heard of it does not start; null for any other. */
+export function denialFault(trust: TrustState, self: HostId): Fault | null {
+  const denial = trust.denials.ofHost(self);
+  if (denial === undefined) return null;
+  const reason = denial.reason === '' ? '' : ` (${denial.reason})`;
+  return new Fault('host-denied', `${deniedAdvice}${reason}`);
+}
+
 /** What a denied host that has heard of it can say for itself; nobody listens to it but whoever is on it. */
 export function denialFindings(trust: TrustState, self: HostId): Finding[] {
   const denial = trust.denials.ofHost(self);

@@ -12,6 +12,7 @@ import {
 import { requestJoin } from '../../gossip/io/join.ts';
 import { type Genesis, parseGenesis } from '../../trust/admission/genesis.ts';
 import type { JoinToken } from '../../trust/admission/token.ts';
+import { deniedAdvice } from '../ca/denials.ts';
 import { decodeJoinAnswer, type JoinAnswer, joinRequest } from '../joining/joining.ts';
 import type { SocketAddress } from '../settings.ts';
 
@@ -43,9 +44,13 @@ const joinTimeoutMs = 3500;
 const grantPatienceMs = 5000;
 const grantRetryMs = 300;
 
+/** Or it is not known: nobody's start waits longer for who may be down, or for a name to be looked up. */
+const standingWithinMs = 1000;
+const standingPatience = { attempts: 2, timeoutMs: 700 };
+
 /**
  * Asks one running agent until it decides. Faults:
- * `join-unanswered`, `join-refused`, `foreign-mesh`, `bad-join-answer`, `genesis-malformed`.
+ * `join-unanswered`, `join-refused`, `host-denied`, `foreign-mesh`, `bad-join-answer`, `genesis-malformed`.
  */
 export async function askForAdmission(request: AdmissionRequest): Promise<Admitted> {
   const { name, hostKey, token, now } = request;
@@ -73,15 +78,29 @@ export async function presentAdmission(
   return welcomed(record, answer, genesisHash, where);
 }
 
-async function ask(payload: Uint8Array, where: SocketAddress): Promise<JoinAnswer> {
-  const { address, port } = where;
-  const reply = await requestJoin({
-    address,
-    port,
-    payload,
-    timeoutMs: joinTimeoutMs,
-    attempts: joinAttempts,
+/**
+ * The operator's record that denies this host, still unjudged, where the first agent that answers refuses the
+ * admission for it; null else.
+ */
+export function askForDenial(
+  record: Uint8Array,
+  addresses: readonly SocketAddress[],
+): Promise<Uint8Array | null> {
+  const asked = addresses.map(async (address) => {
+    const answer = await ask(record, await resolved(address), standingPatience);
+    return answer.outcome === 'refused' ? (answer.denial ?? null) : null;
   });
+  const late = new Promise<null>((done) => setTimeout(done, standingWithinMs, null).unref());
+  return Promise.race([Promise.any(asked).catch(() => null), late]);
+}
+
+async function ask(
+  payload: Uint8Array,
+  where: SocketAddress,
+  patience = { attempts: joinAttempts, timeoutMs: joinTimeoutMs },
+): Promise<JoinAnswer> {
+  const { address, port } = where;
+  const reply = await requestJoin({ address, port, payload, ...patience });
   return readAnswer(reply, where);
 }
 
@@ -110,6 +129,7 @@ function readAnswer(payload: Uint8Array, { address, port }: SocketAddress): Join
 }
 
 function refusalFault({ code, message }: Extract<JoinAnswer, { outcome: 'refused' }>): Fault {
+  if (code === 'denied') return new Fault('host-denied', `not admitted: ${deniedAdvice}`);
   const printable = message.replace(/[^\x20-\x7e]/g, '?');
   return new Fault(
     code === 'foreign-mesh' ? 'foreign-mesh' : 'join-refused',

@@ -8,6 +8,7 @@ import { ed25519Verify, type Fault, messageOf, type Random } from '../../core.ts
 import { Store } from '../../gossip/io/store.ts';
 import { Transport } from '../../gossip/io/transport.ts';
 import { recordKey } from '../../gossip/replica/stored.ts';
+import { encodeDelta } from '../../gossip/spread/dissemination.ts';
 import { problemKey } from '../../proxy/compile/check.ts';
 import type { ProxyConfig } from '../../proxy/config.ts';
 import type { DataPlane } from '../../proxy/dataplane.ts';
@@ -175,7 +176,7 @@ export class Agent {
         now,
       });
       agent = new Agent(settings, log, store, shares, core, dataPlane, belonging.missingRootKey);
-      await agent.takeOff(hostKey.seed, belonging.admission);
+      await agent.takeOff(hostKey.seed, belonging);
       agent.logMissingKey(belonging.missingRootKey);
       agent.operatorTokenPath = belonging.operatorTokenPath;
       if (agent.operatorTokenPath !== null) await foundingDone(dataDir);
@@ -187,7 +188,7 @@ export class Agent {
     }
   }
 
-  private async takeOff(seed: Uint8Array, admission: Uint8Array | null): Promise<void> {
+  private async takeOff(seed: Uint8Array, { admission, denial }: Belonging): Promise<void> {
     const { settings } = this;
     const entries = await Array.fromAsync(this.store.load(''));
     const identities = await loadIdentities(this.identityFolder, (fault) =>
@@ -221,8 +222,15 @@ export class Agent {
     // The agent's own sockets come first: no registration can take their ports from a starting agent.
     this.ownSocketsBound = true;
     this.applyConfig();
+    await this.heed(denial);
     await this.port.synchronised(synchroniseWithinMs);
     await this.applied;
+  }
+
+  /** Takes a record that speaks against this host from whoever has it, and judges it as any other. */
+  private async heed(denial: Belonging['denial']): Promise<void> {
+    const record = await denial;
+    if (record !== null) this.driver.feed({ type: 'delta', bytes: encodeDelta([record]) });
   }
 
   /** Once a quorum holds the root, nobody needs the founder's any more. */

@@ -30,7 +30,7 @@ import {
 import { SoleKey } from '../../trust/issuance/sole-key.ts';
 import { GRANT, HOST } from '../kinds.ts';
 import type { AgentSettings, SocketAddress } from '../settings.ts';
-import { askForAdmission, presentAdmission, type Sponsor } from './admission-request.ts';
+import { askForAdmission, askForDenial, presentAdmission, type Sponsor } from './admission-request.ts';
 
 export interface Belonging {
   readonly hostKey: StoredKey;
@@ -47,7 +47,14 @@ export interface Belonging {
   readonly missingRootKey: string | null;
   /** What kept the addresses that were asked first from letting this host in. */
   readonly failures: readonly Fault[];
+  /**
+   * Asked for while the agent starts, of the addresses given to a host that has heard of its mesh before: the
+   * operator's record that denies it, unjudged, or null. Never rejects.
+   */
+  readonly denial: Promise<Uint8Array | null>;
 }
+
+const noDenial: Promise<null> = Promise.resolve(null);
 
 /** Whether the store holds a record in this slot. */
 export type IsStored = (slot: string) => Promise<boolean>;
@@ -149,10 +156,11 @@ async function resume(
   const saved = await readAdmission(dataDir);
   const name = (saved === null ? null : admissionIn(saved.record)?.name) ?? settings.name;
   const failures: Fault[] = [];
-  const found =
-    saved === null || (await hasHeardOfMesh(saved, isStored))
-      ? saved
-      : await findSponsor({ settings, name, token, hostKey, genesis, now }, saved, failures);
+  const hasHeard = saved === null || (await hasHeardOfMesh(saved, isStored));
+  const given = addressesGiven(settings, token);
+  const found = hasHeard
+    ? saved
+    : await findSponsor({ settings, name, token, hostKey, genesis, now }, saved, failures);
   return {
     hostKey,
     name,
@@ -163,7 +171,12 @@ async function resume(
     operatorTokenPath: null,
     missingRootKey: null,
     failures,
+    denial: hasHeard && saved !== null && given.length > 0 ? askForDenial(saved.record, given) : noDenial,
   };
+}
+
+function addressesGiven({ join }: AgentSettings, token: JoinToken | null): readonly SocketAddress[] {
+  return uniqueAddresses([...join, ...(token?.seeds ?? [])]);
 }
 
 /** What the genesis says cannot be said anew: whoever founds a mesh once more must mean the same one. */
@@ -201,6 +214,7 @@ async function resumeFounder(
     operatorTokenPath,
     missingRootKey: rootSigner === null ? join(dataDir, rootSeedFile) : null,
     failures: [],
+    denial: noDenial,
   };
 }
 
@@ -225,7 +239,7 @@ interface Search {
 /**
  * Where a host that was let in, and heard nothing of the mesh since, finds it: at its sponsor or else at any
  * address it is given. Who has not heard of its admission lets it in once more, by the token if there is one.
- * The sponsor stays when nobody else does; what each said goes to `failures`.
+ * The sponsor stays when nobody else does; what each said goes to `failures`. Throws `Fault('host-denied')`.
  */
 async function findSponsor(
   search: Search,
@@ -233,7 +247,7 @@ async function findSponsor(
   failures: Fault[],
 ): Promise<SavedAdmission> {
   const { settings, name, token, hostKey, genesis, now } = search;
-  const given = [...settings.join, ...(token?.seeds ?? [])];
+  const given = addressesGiven(settings, token);
   if (given.length === 0) return saved;
   for (const where of uniqueAddresses([saved.sponsor, ...given])) {
     try {
@@ -244,7 +258,7 @@ async function findSponsor(
       await saveAdmission(settings.dataDir, found.record, found.sponsor);
       return found;
     } catch (error) {
-      if (!(error instanceof Fault)) throw error;
+      if (!(error instanceof Fault) || error.code === 'host-denied') throw error;
       failures.push(error);
     }
   }
@@ -290,14 +304,14 @@ async function found(settings: AgentSettings, now: Millis): Promise<Belonging> {
     operatorTokenPath: operator.path,
     missingRootKey: null,
     failures: [],
+    denial: noDenial,
   };
 }
 
 async function admit(settings: AgentSettings, token: JoinToken, now: () => Millis): Promise<Belonging> {
   const hostKey = await loadOrCreateHostKey(settings.dataDir);
-  const addresses = [...settings.join, ...token.seeds];
   const failures: Fault[] = [];
-  for (const where of uniqueAddresses(addresses)) {
+  for (const where of addressesGiven(settings, token)) {
     try {
       const { record, sponsor, genesis } = await askForAdmission({
         name: settings.name,
@@ -318,6 +332,7 @@ async function admit(settings: AgentSettings, token: JoinToken, now: () => Milli
         operatorTokenPath: null,
         missingRootKey: null,
         failures,
+        denial: noDenial,
       };
     } catch (error) {
       // Only silence sends a joiner on to the next address: a refusal is the mesh's answer.

@@ -7,7 +7,7 @@ import type { IdentityView, MeshView } from '../../proxy/view.ts';
 import type { OperatorStanding } from '../../trust/authority.ts';
 import type { CaStatus } from '../ca/ca-port.ts';
 import type { DenialStatus } from '../ca/denial-port.ts';
-import { listDenials } from '../ca/denials.ts';
+import { denialFault, listDenials } from '../ca/denials.ts';
 import type { Catalog, HostEntry, Topic } from '../catalog/catalog.ts';
 import { type ForcedDeparture, forcedDeparture } from '../catalog/member-status.ts';
 import type { AgentCore } from '../core.ts';
@@ -224,26 +224,32 @@ export class LocalPort implements AgentPort {
     for (const listener of this.listeners) listener(topics);
   }
 
-  /** Resolves when the mesh's records have arrived; `Fault('not-synchronised')` after `withinMs`. */
+  /**
+   * Resolves when the mesh's records have arrived; `Fault('host-denied')` when they say that this host is denied,
+   * `Fault('not-synchronised')` after `withinMs`.
+   */
   synchronised(withinMs: number): Promise<void> {
+    const { core } = this.options;
     return new Promise((done, failed) => {
       const timer = setTimeout(() => finish(false), withinMs);
-      const stop = this.onChange(() => {
-        if (this.options.core.isSynchronised()) finish(true);
-      });
+      const look = (): void => {
+        if (core.isSynchronised() || core.trust.isDenied(core.self)) finish(core.isSynchronised());
+      };
+      const stop = this.onChange(look);
       const finish = (arrived: boolean): void => {
         clearTimeout(timer);
         stop();
         if (arrived) done();
         else
           failed(
-            new Fault(
-              'not-synchronised',
-              `the mesh's records did not arrive within ${withinMs / 1000} s: give --join the address of an agent that is up`,
-            ),
+            denialFault(core.trust, core.self) ??
+              new Fault(
+                'not-synchronised',
+                `the mesh's records did not arrive within ${withinMs / 1000} s: give --join the address of an agent that is up`,
+              ),
           );
       };
-      if (this.options.core.isSynchronised()) finish(true);
+      look();
     });
   }
 }

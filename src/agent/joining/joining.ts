@@ -11,12 +11,20 @@ import { ADMISSION } from '../kinds.ts';
 
 export type JoinAnswer =
   | { readonly outcome: 'welcome'; readonly sponsor: HostId; readonly genesis: Uint8Array }
-  | { readonly outcome: 'refused'; readonly code: string; readonly message: string };
+  | {
+      readonly outcome: 'refused';
+      readonly code: string;
+      readonly message: string;
+      /** The operator's signed record against a host that was denied. */
+      readonly denial?: Uint8Array;
+    };
 
 const version = 1;
 const maxCodeBytes = 64;
 const maxMessageBytes = 400;
 const maxGenesisBytes = 8192;
+/** A reply is no longer than the shortest request. Longer denials, of reasons in a script of many bytes, are left out. */
+export const maxDenialBytes = 1000;
 const codePattern = /^[a-z0-9-]+$/;
 
 export interface JoinAttempt {
@@ -43,11 +51,12 @@ export function joinRequest({ name, hostKey, token }: JoinAttempt, now: Millis):
 export function encodeJoinAnswer(answer: JoinAnswer): Uint8Array {
   const writer = new ByteWriter().u8(version);
   if (answer.outcome === 'welcome') return writer.u8(1).hex(answer.sponsor).bytes(answer.genesis).done();
-  return writer
-    .u8(2)
-    .string(answer.code.slice(0, maxCodeBytes))
-    .string(Buffer.from(answer.message).subarray(0, maxMessageBytes).toString())
-    .done();
+  const { code, message, denial } = answer;
+  writer
+    .u8(denial === undefined ? 2 : 3)
+    .string(code.slice(0, maxCodeBytes))
+    .string(Buffer.from(message).subarray(0, maxMessageBytes).toString());
+  return denial === undefined ? writer.done() : writer.bytes(denial).done();
 }
 
 /** Throws `Fault('malformed')` for anything that is not an answer. */
@@ -61,10 +70,11 @@ export function decodeJoinAnswer(bytes: Uint8Array): JoinAnswer {
     reader.end();
     return { outcome: 'welcome', sponsor, genesis };
   }
-  if (outcome !== 2) throw new Fault('malformed', 'an answer of unknown kind');
+  if (outcome !== 2 && outcome !== 3) throw new Fault('malformed', 'an answer of unknown kind');
   const code = reader.string(maxCodeBytes);
   if (!codePattern.test(code)) throw new Fault('malformed', 'a refusal without a code');
   const message = reader.string(maxMessageBytes * 3);
+  const denial = outcome === 3 ? { denial: Uint8Array.from(reader.bytes(maxDenialBytes)) } : {};
   reader.end();
-  return { outcome: 'refused', code, message };
+  return { outcome: 'refused', code, message, ...denial };
 }

@@ -2,10 +2,12 @@
 import { Fault, type HostId, type Millis, type Verify } from '../../core.ts';
 import type { Refusal } from '../../gossip/port.ts';
 import { decodeRecord, isAuthentic } from '../../gossip/replica/codec.ts';
+import { denialSlot } from '../../gossip/replica/lifecycle.ts';
+import type { Replica } from '../../gossip/replica/replica.ts';
 import { parseAdmission } from '../../trust/admission/admission.ts';
 import type { TrustState } from '../../trust/state.ts';
 import { ADMISSION } from '../kinds.ts';
-import type { JoinAnswer } from './joining.ts';
+import { type JoinAnswer, maxDenialBytes } from './joining.ts';
 
 /**
  * Throws `Fault` unless `bytes` are an admission that may enter the mesh now, or is in force
@@ -42,7 +44,13 @@ export function refuseUnlessTaken(outcome: 'applied' | 'known' | 'stale' | Refus
   throw new Fault('not-taken', `the admission was not taken: ${why}`);
 }
 
-/** What a stranger is told who is not let in. */
-export function refusalOf(fault: Fault): JoinAnswer {
-  return { outcome: 'refused', code: fault.code, message: fault.message };
+/** What a stranger is told who is not let in; with the operator's own word if it was denied, so that it can be sure. */
+export function refusalOf(
+  { code, message }: Fault,
+  request: Uint8Array,
+  replica: Pick<Replica, 'get'>,
+): JoinAnswer {
+  const denial = code === 'denied' ? replica.get(denialSlot(decodeRecord(request).author))?.bytes : undefined;
+  const isTold = denial !== undefined && denial.length <= maxDenialBytes;
+  return { outcome: 'refused', code, message, ...(isTold ? { denial } : {}) };
 }

@@ -68,6 +68,8 @@ test('a host that is down, and being alone because of it, are told apart from on
   flock.hosts[2]?.kill();
   flock.run(20_000);
   assert.deepEqual(findings(first), ['critical host second', 'critical host third', 'critical membership']);
+  const alone = diagnose(first.core, well, flock.now).find(({ subject }) => subject === 'membership');
+  assert.match(alone?.hint ?? '', /`starling ca deny list` on another/, 'nobody tells a denied host');
 });
 
 test('who came too late for the last use of a token is named, and finds it by itself', () => {

@@ -9,7 +9,7 @@ import { type AgentSettings, agentSettings, type RawOptions } from '../../../../
 import { Fault, type Millis } from '../../../../src/core.ts';
 import { type JoinHandler, JoinServer } from '../../../../src/gossip/io/join.ts';
 import { decodeRecord } from '../../../../src/gossip/replica/codec.ts';
-import { Flock, type FlockHost, founder, genesis, startedAt } from '../../../support/flock.ts';
+import { Flock, type FlockHost, founder, genesis, operator, startedAt } from '../../../support/flock.ts';
 
 const loopback = '127.0.1.60';
 
@@ -357,13 +357,10 @@ describe('a host whose sponsor vanished', { concurrency: true }, () => {
     assert.equal(twin.core.trust.isAdmitted(found.hostKey.signer.publicKey), true);
   });
 
-  test('a host that has heard of its mesh, or is told of nobody else, asks nobody', async (t) => {
-    const { second, token, path, now, joined } = await orphaned(t);
+  test('a host that has heard of its mesh, or is told of nobody else, asks nobody to let it in', async (t) => {
+    const { second, path, now, joined } = await orphaned(t);
     const other = await serveFrom(t, second);
-    assert.deepEqual(
-      (await belong(settle(path, { join: other.address, token }), now)).sponsor,
-      joined.sponsor,
-    );
+    assert.deepEqual((await belong(settle(path, {}), now)).sponsor, joined.sponsor);
     const alone = await belongUnheard(settle(path, {}), now);
     assert.deepEqual([alone.sponsor, alone.failures, other.asked()], [joined.sponsor, [], 0]);
   });
@@ -384,4 +381,46 @@ describe('a host whose sponsor vanished', { concurrency: true }, () => {
       ['join-unanswered', 'foreign-mesh'],
     );
   });
+});
+
+/** A host that has joined and was denied since, and the record that says so. */
+async function outcast(t: TestContext) {
+  const mesh = await sponsored(t);
+  const { flock, first, address, token, now } = mesh;
+  const path = folder(t);
+  const { hostKey } = await belong(settle(path, { join: address, token }), now);
+  const host = hostKey.signer.publicKey;
+  const denied = { type: 'host', host } as const;
+  first.command({ type: 'deny', denied, reason: 'stolen', force: false, operator });
+  const denial = first.core.gossip.replica.get(`policy/deny/host/${host}`)!.bytes;
+  return { ...mesh, path, denial, newToken: flock.createToken(first).token };
+}
+
+test('a denied host that starts again and is told where its mesh is gets the denial, whatever token it has', async (t) => {
+  const { path, address, newToken, denial, now } = await outcast(t);
+  for (const options of [{ join: address }, { join: address, token: newToken }]) {
+    const belonging = await belong(settle(path, options), now);
+    assert.deepEqual(Buffer.from((await belonging.denial)!), Buffer.from(denial));
+  }
+  assert.equal(await (await belong(settle(path, {}), now)).denial, null, 'nobody is asked');
+});
+
+test('a denied host that has heard nothing of its mesh is refused, and told what is left to it', async (t) => {
+  const { path, address, newToken, now } = await outcast(t);
+  const told = fault('host-denied', /operator denied this host.*empty its data directory.*new token/);
+  await assert.rejects(belongUnheard(settle(path, { join: address, token: newToken }), now), told);
+  rmSync(join(path, 'genesis'));
+  await assert.rejects(belong(settle(path, { join: address, token: newToken }), now), told);
+});
+
+test('nobody keeps a host from starting by its word alone, or by silence', async (t) => {
+  const { token, address, now } = await sponsored(t);
+  const path = folder(t);
+  await belong(settle(path, { join: address, token }), now);
+  const asked = async (where: string) => (await belong(settle(path, { join: where }), now)).denial;
+  const liar = await serve(t, (_payload, reply) => {
+    reply(encodeJoinAnswer({ outcome: 'refused', code: 'denied', message: 'go away' }));
+  });
+  const silent = await serve(t, () => {});
+  for (const where of [address, liar, silent, 'no-such-host.invalid']) assert.equal(await asked(where), null);
 });

@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test';
 import { metricsExporter } from '../../../../src/agent/io/metrics.ts';
 import { LocalPort } from '../../../../src/agent/io/port.ts';
 import { Fault } from '../../../../src/core.ts';
+import { encodeDelta } from '../../../../src/gossip/spread/dissemination.ts';
 import type { DataPlaneStats } from '../../../../src/proxy/dataplane.ts';
 import { TrafficCounter } from '../../../../src/proxy/observe/traffic.ts';
 import { definitionOf } from '../../../support/agent.ts';
@@ -120,6 +121,21 @@ test('who waits for the mesh’s records is told when they come, or that they di
   flock.run(15_000);
   port.changed(new Set(['nodes']));
   await inTime;
+});
+
+test('a host whose records say that it is denied waits for nothing, and says what is left to it', async () => {
+  const { flock, first } = Flock.founded();
+  const second = flock.join('second', first, flock.token(first));
+  flock.deny(first, second, 'its disk was stolen');
+  const { bytes } = first.core.gossip.replica.get(`policy/deny/host/${second.id}`)!;
+  second.feed({ type: 'delta', bytes: encodeDelta([bytes]) });
+  await assert.rejects(
+    portOf(second).synchronised(1000),
+    (error: unknown) =>
+      error instanceof Fault &&
+      error.code === 'host-denied' &&
+      /empty its data directory.*\(its disk was stolen\)$/.test(error.message),
+  );
 });
 
 /** What a row counts after five requests that went well, two that were denied, and three retries. */

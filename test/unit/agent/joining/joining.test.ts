@@ -19,14 +19,15 @@ const welcome: JoinAnswer = {
   genesis: new Uint8Array([1, 2, 3]),
 };
 const refusal = { outcome: 'refused', code: 'token-used-up', message: 'all uses are taken' } as const;
+const denied: JoinAnswer = { ...refusal, code: 'denied', denial: new Uint8Array([4, 5]) };
 
 test('answers to a joiner are read as they were written', () => {
-  for (const answer of [welcome, refusal])
+  for (const answer of [welcome, refusal, denied])
     assert.deepEqual(decodeJoinAnswer(encodeJoinAnswer(answer)), answer);
 });
 
 test('an answer that is cut short, too long or of another version is malformed, wherever it ends', () => {
-  for (const answer of [welcome, refusal]) {
+  for (const answer of [welcome, refusal, denied]) {
     const bytes = encodeJoinAnswer(answer);
     for (let length = 0; length < bytes.length; length++)
       assert.throws(() => decodeJoinAnswer(bytes.subarray(0, length)), hasCode('malformed'));
