@@ -44,11 +44,17 @@ export class TrustCheckers {
   unsettled(): string | null {
     return this.owed(
       (latest, awake) =>
-        this.wrongTrustees(latest, awake) ?? this.unsettledHost(latest, awake) ?? this.shareless(awake),
+        this.wrongTrustees(latest, awake) ??
+        this.unsettledHost(latest, awake) ??
+        this.shareless(awake) ??
+        this.unretired(awake),
     );
   }
 
-  /** The same, but for seats of which the holder is away, or was missed by a dealing: those take another epoch. */
+  /**
+   * The same, but for seats of which the holder is away, or was missed by a dealing: those take another epoch. And but
+   * for roots to be retired, of which the last certificate has expired by one clock before it has by the others.
+   */
   unsettledHosts(): string | null {
     return this.owed((latest, awake) => this.unsettledHost(latest, awake));
   }
@@ -68,6 +74,17 @@ export class TrustCheckers {
       return isTrustee && share === null;
     });
     return missed === undefined ? null : `${missed.name} is a trustee without a share`;
+  }
+
+  private unretired(awake: readonly Host[]): string | null {
+    return first(awake, (host) => {
+      const overdue = this.rootsOf(host).find((root) => this.isOverdue(root));
+      return overdue === undefined ? null : waitingText(overdue, host.name);
+    });
+  }
+
+  private rootsOf({ agent, now }: Host): readonly CaRoot[] {
+    return agent!.credentials()!.ca(now).roots;
   }
 
   private unsettledHost(latest: EpochDescriptor, awake: readonly Host[]): string | null {
@@ -122,12 +139,8 @@ export class TrustCheckers {
     const active = agent.trust.bundle.active();
     if (active.generation !== latest.plan.generation)
       return `root g${active.generation} is active at ${name}: ${agent.credentials()!.ca(host.now).waiting}`;
-    const other = agent
-      .credentials()!
-      .ca(host.now)
-      .roots.find((root) => this.isOverdue(root));
-    if (other !== undefined)
-      return `root g${other.generation} is ${other.state} at ${name}, waiting for ${other.waitingFor.join()}`;
+    const next = this.rootsOf(host).find(({ state }) => state === 'next');
+    if (next !== undefined) return waitingText(next, name);
     const asked = agent.rotationAsked();
     if (asked !== null && asked >= active.generation && latest.plan.threshold > 1)
       return `${name} was asked to replace root g${asked}, and has g${active.generation}`;
@@ -138,12 +151,11 @@ export class TrustCheckers {
     });
   }
 
-  /** Whether a root should be the active one, or gone; one that absent hosts may come back with rightly stays. */
+  /** Whether a root should be gone; one that absent hosts may come back with rightly stays. */
   private isOverdue({ state, waitingFor }: CaRoot): boolean {
-    if (state === 'active' || state === 'retired') return false;
     const isAway = (name: string): boolean =>
       this.flock.hosts.some((host) => host.name === name && host.state !== 'running');
-    return state === 'next' || waitingFor.length === 0 || !waitingFor.every(isAway);
+    return state === 'old' && (waitingFor.length === 0 || !waitingFor.every(isAway));
   }
 
   /** Those it is known to have. */
@@ -248,4 +260,8 @@ function first<T>(values: Iterable<T>, wrong: (value: T) => string | null): stri
     if (found !== null) return found;
   }
   return null;
+}
+
+function waitingText({ generation, state, waitingFor }: CaRoot, host: string): string {
+  return `root g${generation} is ${state} at ${host}, waiting for ${waitingFor.join()}`;
 }
