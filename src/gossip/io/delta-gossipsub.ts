@@ -7,6 +7,7 @@ import {
   StrictNoSign,
 } from '@chainsafe/libp2p-gossipsub';
 import { createTopicScoreParams } from '@chainsafe/libp2p-gossipsub/score';
+import type { Connection, PeerId } from '@libp2p/interface';
 import { defaultSpreadParameters as spread } from '../parameters.ts';
 
 /** What peers are taken to speak; gossipsub agrees on an older version with those that do not. */
@@ -49,7 +50,7 @@ function idText(id: Uint8Array): string {
  * validator, after duplicates are gone. A peer that relays what fails is scored down until it is ignored.
  */
 export function deltaPubsub(): (components: GossipSubComponents) => GossipSub {
-  return gossipsub({
+  const create = gossipsub({
     globalSignaturePolicy: StrictNoSign,
     msgIdFn: (message) => deltaId(message.data),
     msgIdToStrFn: idText,
@@ -95,4 +96,29 @@ export function deltaPubsub(): (components: GossipSubComponents) => GossipSub {
       },
     },
   });
+  return (components) => openingAtOnce(create(components));
+}
+
+interface StreamOpening {
+  createOutboundStream(peer: PeerId, connection: Connection): Promise<void>;
+}
+
+/**
+ * gossipsub opens one stream after the other, and waits for each until its peer has answered: one that is silent would
+ * keep all others without deltas. Here only the streams to one peer wait for each other.
+ */
+function openingAtOnce(pubsub: GossipSub): GossipSub {
+  const opening = pubsub as unknown as StreamOpening;
+  const open = opening.createOutboundStream.bind(pubsub);
+  const latest = new Map<string, Promise<void>>();
+  opening.createOutboundStream = async (peer, connection) => {
+    const id = peer.toString();
+    // It never rejects.
+    const opened = (latest.get(id) ?? Promise.resolve()).then(() => open(peer, connection));
+    latest.set(id, opened);
+    void opened.then(() => {
+      if (latest.get(id) === opened) latest.delete(id);
+    });
+  };
+  return pubsub;
 }

@@ -1,5 +1,6 @@
 /** Deltas over gossipsub: validation, delivery, and a short wait for the first peer that can take one. */
 import { type MeshPeer, TopicValidatorResult } from '@chainsafe/libp2p-gossipsub';
+import type { PeerId } from '@libp2p/interface';
 import { Fault } from '../../core.ts';
 import type { RelayVerdict } from '../port.ts';
 import { deltaTopic, maxDeltaBytes } from './delta-gossipsub.ts';
@@ -16,8 +17,8 @@ const verdicts: { readonly [verdict in RelayVerdict]: TopicValidatorResult } = {
 };
 
 /**
- * Heartbeats (5 s) from one look for peers that do not speak gossipsub to the next; who was one at two of them is
- * let go: gossipsub drops for good a peer that once sent more than it reads, and says so to nobody. Connected anew,
+ * Heartbeats (5 s) from one look for peers that do not speak gossipsub, or do not let it be spoken to them, to the
+ * next; who was one at two of them is let go: gossipsub drops for good a peer that once sent more than it reads, and says so to nobody. Connected anew,
  * by whichever side wants it as a neighbour, it is taken in again.
  */
 const heartbeatsPerLook = 17;
@@ -114,20 +115,20 @@ export class DeltaPubsub {
 
   /** Subscribed peers to whom a stream is open, so that a message handed over now leaves for them. */
   readyPeers(): number {
-    return this.node.services.pubsub
-      .getSubscribers(deltaTopic)
-      .filter((peer) =>
-        this.node
-          .getConnections(peer)
-          .some((connection) =>
-            connection.streams.some(
-              (stream) =>
-                stream.direction === 'outbound' &&
-                stream.protocol.startsWith('/meshsub/') &&
-                stream.status === 'open',
-            ),
-          ),
-      ).length;
+    return this.node.services.pubsub.getSubscribers(deltaTopic).filter((peer) => this.hasStream(peer)).length;
+  }
+
+  private hasStream(peer: PeerId): boolean {
+    return this.node
+      .getConnections(peer)
+      .some((connection) =>
+        connection.streams.some(
+          (stream) =>
+            stream.direction === 'outbound' &&
+            stream.protocol.startsWith('/meshsub/') &&
+            stream.status === 'open',
+        ),
+      );
   }
 
   /** Peers to whom every delta is relayed at once. */
@@ -142,7 +143,7 @@ export class DeltaPubsub {
     const mute = new Set<string>();
     for (const peer of this.node.getPeers()) {
       const id = peer.toString();
-      if (speaking.has(id)) continue;
+      if (speaking.has(id) && this.hasStream(peer)) continue;
       mute.add(id);
       if (!this.mute.has(id)) continue;
       this.counters.mutePeersCut += 1;

@@ -7,7 +7,16 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { deltaTopic, maxDeltaBytes } from '../../../../src/gossip/io/delta-gossipsub.ts';
 import { bytesOf, Directory, type Host, idOf, startHost } from './helpers.ts';
-import { field, framed, type RawPeer, rpc, sendAll, startRawPeer, varint } from './raw-peer.ts';
+import {
+  field,
+  framed,
+  type RawPeer,
+  rpc,
+  sendAll,
+  startRawPeer,
+  startSilentPeer,
+  varint,
+} from './raw-peer.ts';
 
 const attackerNumber = 9;
 
@@ -62,6 +71,22 @@ function heapBytes(): number {
   return process.memoryUsage().heapUsed;
 }
 const maxHeapGrowthBytes = 16 * 1024 * 1024;
+
+test('a peer that answers on no stream keeps nobody else waiting for deltas', async (t) => {
+  const directory = new Directory();
+  const victim = await startHost(directory, 1);
+  t.after(() => victim.transport.stop());
+  const silent = await startSilentPeer(directory, attackerNumber, victim);
+  t.after(() => silent.stop());
+  await silent.asked;
+  const friend = await startHost(directory, 2);
+  t.after(() => friend.transport.stop());
+  friend.transport.connect(victim.id);
+  await victim.untilConnected(friend);
+  victim.transport.publish(bytesOf('meanwhile'));
+  const heard = friend.untilText('delta', 'meanwhile').then(() => 'heard');
+  assert.equal(await Promise.race([heard, silent.givenUp.then(() => 'given up')]), 'heard');
+});
 
 test('subscriptions to topics without end are not remembered', async (t) => {
   const scene = await setScene(t);

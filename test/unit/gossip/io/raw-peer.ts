@@ -51,6 +51,57 @@ export async function startRawPeer(directory: Directory, number: number, host: H
   };
 }
 
+/** A peer that takes connections and streams, and never says a word on a stream. */
+export interface SilentPeer {
+  /** Resolves once `host` has opened a stream to it and waits for an answer, ... */
+  readonly asked: Promise<void>;
+  /** ... and once it has given one up. */
+  readonly givenUp: Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function startSilentPeer(directory: Directory, number: number, host: Host): Promise<SilentPeer> {
+  directory.admitted.add(idOf(number));
+  const asked = Promise.withResolvers<void>();
+  const givenUp = Promise.withResolvers<void>();
+  const unanswered = (stream: Stream): void => {
+    stream.addEventListener('close', () => givenUp.resolve());
+    asked.resolve();
+  };
+  const node = await createLibp2p({
+    privateKey: privateKeyFromSeed(seedOf(number)),
+    transports: [tcp()],
+    connectionEncrypters: [noise()],
+    streamMuxers: [
+      () => {
+        const factory = yamux()();
+        return {
+          protocol: factory.protocol,
+          createStreamMuxer: (connection) => {
+            const muxer = factory.createStreamMuxer(connection);
+            const dispatch = muxer.safeDispatchEvent.bind(muxer);
+            // What libp2p is not told of, it does not answer.
+            muxer.safeDispatchEvent = (type, event) => {
+              if (type !== 'stream') return dispatch(type, event);
+              unanswered((event as CustomEvent<Stream>).detail);
+              return true;
+            };
+            return muxer;
+          },
+        };
+      },
+    ],
+  });
+  await node.dial(dialAddress(directory.addresses.get(host.id)!, peerIdOf(host.id)));
+  return {
+    asked: asked.promise,
+    givenUp: givenUp.promise,
+    stop: async () => {
+      await node.stop();
+    },
+  };
+}
+
 /** Writes all of it, however slowly it is taken. */
 export async function sendAll(stream: Stream, bytes: Uint8Array): Promise<void> {
   const chunkBytes = 32 * 1024;
