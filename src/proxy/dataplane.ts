@@ -126,6 +126,8 @@ export interface ClusterStatus {
 export interface ObservationLosses {
   readonly logLines: number;
   readonly spans: number;
+  /** Requests that taps were not shown. */
+  readonly taps: number;
 }
 
 /** Where limits are kept less exactly than policy says them, for there was no room. */

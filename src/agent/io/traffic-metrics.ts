@@ -257,7 +257,7 @@ function listenerMetrics(add: Add, dataPlane: Stats): void {
   add(
     'counter',
     'starling_proxy_records_lost_total',
-    'Access log lines and spans that there was no room for.',
+    'Access log lines, spans and requests for taps that there was no room for.',
     ['kind'],
     () => byName('kind', { ...dataPlane()?.lost }),
   );

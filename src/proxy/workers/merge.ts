@@ -6,8 +6,11 @@ import type {
   DeniedPeerCount,
   EndpointStatus,
   ListenerStatus,
+  ObservationLosses,
 } from '../dataplane.ts';
 import { mergeTraffic } from '../observe/rows.ts';
+
+export const noLosses: ObservationLosses = { logLines: 0, spans: 0, taps: 0 };
 
 export const noStats: DataPlaneStats = {
   traffic: [],
@@ -18,7 +21,7 @@ export const noStats: DataPlaneStats = {
   endpoints: [],
   breakers: [],
   clusters: [],
-  lost: { logLines: 0, spans: 0 },
+  lost: noLosses,
   coarseLimits: { crowded: 0, divided: 0 },
 };
 
@@ -65,6 +68,7 @@ export function mergeStats(all: readonly DataPlaneStats[], divided = 0): DataPla
     lost: {
       logLines: sum(all.map((stats) => stats.lost?.logLines ?? 0)),
       spans: sum(all.map((stats) => stats.lost?.spans ?? 0)),
+      taps: sum(all.map((stats) => stats.lost?.taps ?? 0)),
     },
     coarseLimits: { crowded: sum(all.map((stats) => stats.coarseLimits?.crowded ?? 0)), divided },
   };

@@ -8,6 +8,8 @@ export type ToWorker =
   | { readonly type: 'refresh'; readonly request: number }
   | { readonly type: 'tap'; readonly tap: number; readonly filter: TapFilter }
   | { readonly type: 'untap'; readonly tap: number }
+  /** `takenTogether` tapped requests more have arrived. */
+  | { readonly type: 'taken' }
   | { readonly type: 'close'; readonly request: number; readonly graceMs: number };
 
 export type FromWorker =

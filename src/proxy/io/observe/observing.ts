@@ -96,6 +96,8 @@ export class Observing {
     return {
       logLines: this.lostLines + (this.sink?.lost ?? 0),
       spans: this.lostSpans + (this.exporter?.lost ?? 0),
+      // In one thread each is handed over at once.
+      taps: 0,
     };
   }
 

@@ -1,7 +1,9 @@
 /** A data plane in a thread of its own, as the agent's thread asks it to be. */
 import type { MessagePort } from 'node:worker_threads';
 import { messageOf } from '../../../core.ts';
+import { noLosses } from '../../workers/merge.ts';
 import type { FromWorker, ToWorker } from '../../workers/messages.ts';
+import { TapWindow } from '../../workers/tap-window.ts';
 import { createDataPlane } from '../embedded.ts';
 import type { DataPlaneOptions } from '../options.ts';
 
@@ -12,9 +14,13 @@ export function serveDataPlane(parent: MessagePort, options: Omit<DataPlaneOptio
     ...options,
     log: (level, event, fields) => say({ type: 'log', level, event, fields }),
   });
-  // Only when asked: of a thousand rows it takes 20 ms, in which nothing is carried.
-  const tell = (): void => say({ type: 'stats', stats: plane.stats() });
   const taps = new Map<number, () => void>();
+  const tapWindow = new TapWindow();
+  // Only when asked: of a thousand rows it takes 20 ms, in which nothing is carried.
+  const tell = (): void => {
+    const stats = plane.stats();
+    say({ type: 'stats', stats: { ...stats, lost: { ...noLosses, ...stats.lost, taps: tapWindow.lost } } });
+  };
 
   const answer = (request: number, work: Promise<void>): Promise<void> =>
     work.then(
@@ -37,13 +43,18 @@ export function serveDataPlane(parent: MessagePort, options: Omit<DataPlaneOptio
         const { tap, filter } = message;
         taps.set(
           tap,
-          plane.tap(filter, (event) => say({ type: 'tapped', tap, event })),
+          plane.tap(filter, (event) => {
+            if (tapWindow.admits()) say({ type: 'tapped', tap, event });
+          }),
         );
         break;
       }
       case 'untap':
         taps.get(message.tap)?.();
         taps.delete(message.tap);
+        break;
+      case 'taken':
+        tapWindow.taken();
         break;
       case 'close':
         void answer(message.request, plane.close(message.graceMs)).then(() => parent.close());

@@ -11,6 +11,7 @@ import { maxTaps, type OnTap, type TapFilter } from '../../observe/tap.ts';
 import { mergeStats, noStats } from '../../workers/merge.ts';
 import type { FromWorker, ToWorker } from '../../workers/messages.ts';
 import { LimitSharing } from '../../workers/share.ts';
+import { TapReceipts } from '../../workers/tap-window.ts';
 import type { Log } from '../options.ts';
 
 export interface WorkersOptions {
@@ -88,6 +89,7 @@ class Member {
   private readonly worker: Worker;
   private readonly exited: Promise<void>;
   private readonly waiting = new Map<number, Waiting>();
+  private readonly tapReceipts = new TapReceipts();
   private lastRequest = 0;
   private isClosing = false;
 
@@ -97,8 +99,10 @@ class Member {
     worker.on('message', (message: FromWorker) => {
       if (message.type === 'stats') this.stats = message.stats;
       else if (message.type === 'log') log(message.level, message.event, message.fields);
-      else if (message.type === 'tapped') onTap(message.tap, message.event);
-      else this.answered(message.request, message.problem);
+      else if (message.type === 'tapped') {
+        onTap(message.tap, message.event);
+        if (this.tapReceipts.take()) this.say({ type: 'taken' });
+      } else this.answered(message.request, message.problem);
     });
     // A bug in a thread ends the process, as one in this thread would: half a data plane is none.
     worker.on('error', (error) => {
