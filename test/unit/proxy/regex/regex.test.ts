@@ -125,6 +125,8 @@ test('random expressions agree with those of JavaScript', () => {
       fc.array(text, { maxLength: 6 }),
       fc.boolean(),
       (source, subjects, ignoreCase) => {
+        // A longer one may take more steps than there may be.
+        fc.pre(source.length <= 300);
         const theirs = new RegExp(source, ignoreCase ? 'iu' : 'u');
         const whole = new RegExp(`^(?:${source})$`, ignoreCase ? 'iu' : 'u');
         const ours = compileRegex(source, { ignoreCase });
