@@ -8,18 +8,19 @@ const askEveryMs = 100;
 
 export interface Waited {
   readonly revision: string;
-  /** Every host of those that were live at the beginning, and are not down now, has taken it on. */
   readonly converged: boolean;
-  /** So many were waited for to the end. */
   readonly hosts: number;
-  /** Those of them that have not taken it on. */
+  /** Hosts that were live at the beginning and have not taken it on. */
   readonly pending: readonly { readonly name: string; readonly state: string }[];
-  /** Hosts that were down from the beginning, or went down before they took it on: they do when they are back. */
+  /** Hosts that were down from the beginning: they take it on when they are back. */
   readonly down: readonly string[];
   readonly waitedMs: number;
 }
 
-/** Waits for what is in force at the agent now, on hosts that are live, and for as long as they are. */
+/**
+ * Waits for what is in force at the agent now. A host that goes down meanwhile is waited for no longer, but it is
+ * named: it was live, and has not taken the write on.
+ */
 export async function waitForAll({ client }: Invocation, timeoutMs: number): Promise<Waited> {
   const begun = performance.now();
   const first = await client.get<Convergence>('/v1/mesh/convergence');
@@ -27,19 +28,16 @@ export async function waitForAll({ client }: Invocation, timeoutMs: number): Pro
   const awaited = new Set(first.hosts.filter(({ state }) => state !== 'down').map(({ id }) => id));
   for (let answer = first; ; ) {
     const missing = answer.hosts.filter(({ id, applied }) => awaited.has(id) && !applied);
-    const pending = missing.filter(({ state }) => state !== 'down');
     const waitedMs = performance.now() - begun;
-    if (pending.length === 0 || waitedMs >= timeoutMs) {
-      const lost = new Set(missing.filter(({ state }) => state === 'down').map(({ id }) => id));
+    if (missing.every(({ state }) => state === 'down') || waitedMs >= timeoutMs)
       return {
         revision,
-        converged: pending.length === 0,
-        hosts: awaited.size - lost.size,
-        pending: pending.map(({ name, state }) => ({ name, state })),
-        down: first.hosts.filter(({ id }) => !awaited.has(id) || lost.has(id)).map(({ name }) => name),
+        converged: missing.length === 0,
+        hosts: awaited.size,
+        pending: missing.map(({ name, state }) => ({ name, state })),
+        down: first.hosts.filter(({ id }) => !awaited.has(id)).map(({ name }) => name),
         waitedMs: Math.round(waitedMs),
       };
-    }
     await pause(Math.min(askEveryMs, timeoutMs - waitedMs));
     answer = await client.get<Convergence>(`/v1/mesh/convergence?revision=${revision}`);
   }
