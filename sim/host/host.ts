@@ -429,9 +429,12 @@ export class Host implements NetworkUser {
       }
     };
     this.around.watcher.wrote(this, effect.ops);
-    const write = (): void => this.disk.write(effect.ops, effect.sync, () => this.whenAwake(release));
-    this.vault.keep(effect.secrets ?? [], () => {
-      if (this.process === process) this.whenAwake(write);
+    this.vault.keep(effect.secrets ?? [], (written) => {
+      if (this.process !== process) return;
+      this.whenAwake(() => {
+        written();
+        this.disk.write(effect.ops, effect.sync, () => this.whenAwake(release));
+      });
     });
   }
 

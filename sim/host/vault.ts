@@ -44,13 +44,20 @@ export class Vault {
     return [...this.files];
   }
 
-  /** Makes `secrets` durable, then calls back; in the order of the calls, and never after a crash. */
-  keep(secrets: readonly SecretToKeep[], done: () => void): void {
+  /**
+   * Makes `secrets` durable, then calls back; in the order of the calls, and never after a crash. A process that
+   * stands still then writes later, and says when: until it has, what comes after waits.
+   */
+  keep(secrets: readonly SecretToKeep[], done: (written: () => void) => void): void {
     if (secrets.length === 0 && this.waiting === 0) {
-      done();
+      done(() => {});
       return;
     }
     this.waiting++;
+    const { life } = this;
+    const written = (): void => {
+      if (life === this.life) this.waiting--;
+    };
     for (const secret of secrets) this.underway.add(secret);
     const durationMs = secrets.length * syncsEach * this.syncMs() * (0.5 + this.random.next());
     this.lastDoneAt = Math.max(this.lastDoneAt, this.world.now + durationMs);
@@ -59,8 +66,7 @@ export class Vault {
         this.underway.delete(secret);
         this.files.set(secret.name, secret.bytes);
       }
-      done();
-      this.waiting--;
+      done(written);
     });
   }
 

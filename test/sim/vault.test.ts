@@ -26,6 +26,22 @@ test('a share is on disk before what names it is written, and writes stay in ord
   assert.deepEqual(done, ['nothing to wait for', 'names a, which is there: true', 'after it']);
 });
 
+test('a write of a process that stood still when its secret was kept is overtaken by none', () => {
+  const world = new World(1);
+  const vault = vaultIn(world);
+  const done: string[] = [];
+  const deferred: (() => void)[] = [];
+  vault.keep([secret('a')], (written) => deferred.push(written));
+  world.runUntil(world.now + 100);
+  vault.keep([], () => done.push('later'));
+  for (const written of deferred) {
+    written();
+    done.push('names a');
+  }
+  world.runUntil(world.now + 100);
+  assert.deepEqual(done, ['names a', 'later']);
+});
+
 test('a crash forgets what was to follow, and leaves a share under way there or not', () => {
   const outcomes = new Set<boolean>();
   for (let seed = 1; seed <= 20; seed++) {
