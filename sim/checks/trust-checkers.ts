@@ -204,12 +204,17 @@ export class TrustCheckers {
 
   /** Whether a quorum of the root that it believes to be active is within its reach, and of one another. */
   private isAble(host: Host): boolean {
-    const { links } = this.flock.network;
+    const { network } = this.flock;
+    const { links } = network;
     const { generation } = host.agent!.trust.bundle.active();
     const epoch = this.flock.trust.lastEpochOf(generation);
     if (epoch === undefined) return false;
     const near = this.holdersOf(epoch, this.flock.withinReachOf(host)).filter(
-      (holder) => holder.isReady && !this.flock.isLiar(holder) && holder.agent!.isAdmitted(host.id),
+      (holder) =>
+        holder.isReady &&
+        !this.flock.isLiar(holder) &&
+        holder.agent!.isAdmitted(host.id) &&
+        !network.isStalled(host.number, holder.number),
     );
     const together = near.filter((one) => near.every((other) => links.isOpen(one.number, other.number)));
     return together.length >= epoch.plan.threshold;

@@ -92,6 +92,11 @@ export class Connection {
   }
 
   /** The handshake is done: what waited goes out. */
+  /** Whether one end waits to send again what was lost: for as long as that took to be lost, at the longest. */
+  get isStalled(): boolean {
+    return this.ends.some(({ retransmitMs }) => retransmitMs > 0);
+  }
+
   open(): void {
     this.isOpen = true;
     this.usedAt = this.world.now;

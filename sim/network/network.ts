@@ -207,6 +207,11 @@ export class Network implements ConnectionOwner {
     return this.port(host).connections.get(peer)?.isOpen ?? false;
   }
 
+  /** Whether there is a connection that the kernel has not got moving again since a link between the two was cut. */
+  isStalled(host: number, peer: number): boolean {
+    return this.port(host).connections.get(peer)?.isStalled ?? false;
+  }
+
   /** Peers with an open connection, in a stable order. */
   openPeers(host: number): number[] {
     const peers: number[] = [];
