@@ -24,6 +24,7 @@ export function describe(input: AgentInput, trace: Trace): void {
       break;
     case 'delta':
     case 'join-request':
+    case 'introduction':
       trace.bytes(input.bytes);
       break;
     case 'connected':

@@ -5,9 +5,10 @@
 
 import { parseVipRange } from '../../src/agent/catalog/vips.ts';
 import { AgentCore } from '../../src/agent/core.ts';
+import type { Sponsor } from '../../src/agent/joining/approach.ts';
 import { ADMISSION } from '../../src/agent/kinds.ts';
 import type { CreatedToken } from '../../src/agent/port.ts';
-import { assert, type HostId, type Signer, type Verify } from '../../src/core.ts';
+import { assert, type Signer, type Verify } from '../../src/core.ts';
 import { Swim } from '../../src/gossip/membership/swim.ts';
 import { slotOf } from '../../src/gossip/replica/record.ts';
 import type { Genesis } from '../../src/trust/admission/genesis.ts';
@@ -38,7 +39,7 @@ interface Papers {
   readonly genesis: Genesis;
   readonly rootSigner: Signer | null;
   readonly admission: Uint8Array | null;
-  readonly sponsor: { readonly id: HostId; readonly address: string; readonly port: number } | null;
+  readonly sponsor: Sponsor | null;
   /** How often the store was opened. */
   epoch: number;
 }
@@ -105,13 +106,13 @@ export class Births {
 
   /** Asks to be let in, then starts the agent; `onJoined` once it runs. */
   join(host: Host, founding: Founding, onJoined: () => void): void {
-    this.joiner.join(host, founding.token, ({ genesis, admission, sponsor }) => {
+    this.joiner.join(host, founding.token, ({ genesis, admission, sponsor, signature }) => {
       const { id, address } = sponsor;
       this.papers.set(host.number, {
         genesis,
         rootSigner: null,
         admission,
-        sponsor: { id, address, port: gossipPort },
+        sponsor: { id, address, port: gossipPort, welcome: signature },
         epoch: 0,
       });
       this.restart(host);

@@ -320,6 +320,11 @@ export class Host implements NetworkUser {
     this.process?.feed({ type: 'join-request', exchange, bytes });
   }
 
+  /** Somebody says that it belongs to the mesh. */
+  introduced(bytes: Uint8Array): void {
+    this.process?.feed({ type: 'introduction', bytes });
+  }
+
   private perform(effect: AgentEffect): void {
     const { network, pubsub, watcher } = this.around;
     switch (effect.type) {
@@ -346,6 +351,10 @@ export class Host implements NetworkUser {
         break;
       case 'input':
         this.process?.feed(effect.input);
+        break;
+      case 'introduce':
+        for (const bytes of effect.introductions)
+          this.toPeer(effect.to, (peer) => network.sendDatagram(this.number, peer, 'introduction', bytes));
         break;
       case 'join-reply':
         this.joinReply(effect.exchange, effect.bytes);

@@ -18,6 +18,8 @@ export interface Welcome {
   readonly genesis: Genesis;
   readonly admission: Uint8Array;
   readonly sponsor: Host;
+  /** The sponsor's signature, hex. */
+  readonly signature: string;
 }
 
 const retransmitMs = 300;
@@ -66,6 +68,10 @@ export class Joiner {
   }
 
   datagram(at: Host, from: number, kind: DatagramKind, bytes: Uint8Array): void {
+    if (kind === 'introduction') {
+      if (at.isRunning && this.takeToken(at)) at.introduced(bytes);
+      return;
+    }
     // Anybody may send anything to this port.
     if (bytes.length < nonceBytes) return;
     const reader = new ByteReader(bytes);
@@ -109,7 +115,8 @@ export class Joiner {
       if (genesis.hash !== asking.token.genesisHash) this.refused(host, 'welcomed to another mesh');
       this.asking.delete(host.number);
       const sponsor = this.hosts()[this.numberOf(answer.sponsor)]!;
-      asking.onWelcome({ genesis, admission: asking.admission, sponsor });
+      const { signature } = answer;
+      asking.onWelcome({ genesis, admission: asking.admission, sponsor, signature });
     } else if (answer.code === 'grant-unknown') {
       asking.nonce = 0;
       this.world.after(grantRetryMs, () => this.request(asking));

@@ -10,7 +10,7 @@ import { type Channel, Connection, type ConnectionOwner, End, type StreamLimits 
 import type { Links } from './links.ts';
 
 /** What a datagram is for: the gossip port tells by its first bytes. */
-export type DatagramKind = 'membership' | 'join-request' | 'join-reply';
+export type DatagramKind = 'membership' | 'join-request' | 'join-reply' | 'introduction';
 
 /** What a host is asked and told by its network; told only while its process runs. */
 export interface NetworkUser {

@@ -35,10 +35,10 @@ import { Configurator } from './configurator.ts';
 import type { AgentEffect, AgentInput, SavedState } from './effects.ts';
 import { open } from './envelope.ts';
 import { type MeshEvent, memberEvent, recordEvent } from './events.ts';
-import { Approach, type Standing, unprovenSponsor } from './joining/approach.ts';
+import { Approach, type Sponsor, type Standing, unprovenSponsor } from './joining/approach.ts';
 import { Farewell } from './joining/farewell.ts';
-import { encodeJoinAnswer, type JoinAnswer } from './joining/joining.ts';
-import { judgeJoinRequest, refusalOf, refuseUnlessTaken } from './joining/sponsor.ts';
+import { Outreach } from './joining/outreach.ts';
+import { Reception } from './joining/reception.ts';
 import { seedsOf } from './joining/tokens.ts';
 import { HOST, type HostValue, LIFECYCLE, type ServiceDefinition, shortId, vitalKinds } from './kinds.ts';
 import { Knowledge } from './knowledge.ts';
@@ -69,7 +69,7 @@ export interface AgentOptions {
   /** Addresses and ports that no service of this host may take. */
   readonly ownBinds?: readonly OwnBind[];
   /** Who let this host in and where it is, on the first start after joining. */
-  readonly sponsor: { readonly id: HostId; readonly address: string; readonly port: number } | null;
+  readonly sponsor: Sponsor | null;
   /** Only where the defaults are not wanted, such as in a simulation. */
   readonly gossip?: GossipParameters;
 }
@@ -89,6 +89,8 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   private readonly farewell = new Farewell();
   /** Towards the sponsor; null for a host that has none. */
   private readonly approach: Approach | null;
+  readonly outreach: Outreach;
+  readonly reception: Reception;
   private readonly writer: Writer;
   private effects: AgentEffect[] = [];
 
@@ -123,6 +125,12 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     });
     const { gossip } = this;
     this.configurator = new Configurator({ ...options, self, catalog, policies, trust, gossip });
+    this.outreach = new Outreach({ self, random, catalog, trust, replica: gossip.replica });
+    this.reception = new Reception({
+      ...{ signer, verify, catalog, trust, gossip },
+      gossiped: (effects, now) => this.gossiped(effects, now),
+      emit: (...effects) => this.emit(...effects),
+    });
     this.writer = new Writer(gossip, this.knowledge.registry, (effect) => this.emit(effect));
   }
 
@@ -152,7 +160,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
       this.health.nextWake(),
       this.own?.nextWake() ?? null,
       this.configureAt,
-      earliest(this.farewell.nextWake(), this.approach?.nextWake() ?? null),
+      earliest(this.farewell.nextWake(), this.approach?.nextWake() ?? null, this.outreach.nextWake()),
       this.configurator.receipts.nextWake(),
     );
   }
@@ -240,7 +248,10 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
         if (input.report.type === 'coordinate') this.configurator.moved();
         break;
       case 'join-request':
-        this.joinRequest(input.exchange, input.bytes, now);
+        this.reception.request(input.exchange, input.bytes, now);
+        break;
+      case 'introduction':
+        this.reception.introduced(input.bytes, now);
         break;
       case 'command':
         this.command(input, now);
@@ -284,10 +295,12 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     this.noteOwnStanding();
     if (saved.admission !== null) this.offerAdmission(saved.admission, now);
     // A slot that cannot be written any more must not keep the agent from starting, again and again.
-    this.writer.writeOwn(missingFacts({ ...this.options, knowledge: this.knowledge }), now);
+    const { replica } = this.gossip;
+    this.writer.writeOwn(missingFacts({ ...this.options, knowledge: this.knowledge, replica }), now);
     this.gossiped(this.gossip.start(now), now);
     this.emit(...this.own.restore(now));
     if (this.approach !== null && this.unprovenSponsor() !== null) this.emit(...this.approach.begin(now));
+    this.outreach.begin(now);
     this.configureAt = now;
   }
 
@@ -321,6 +334,7 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     this.emit(...this.farewell.wake(now));
     this.writer.writeOwn(this.configurator.receipts.wake(now), now);
     if (this.approach !== null) this.emit(...this.approach.wake(this.standing(), now));
+    this.emit(...this.outreach.wake(this.farewell.isUnderWay, now));
   }
 
   private standing(): Standing {
@@ -385,30 +399,6 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
   /** What was loaded from the disk happened before. */
   private happened(events: readonly MeshEvent[]): void {
     if (this.startedAt !== null && events.length > 0) this.emit({ type: 'happened', events });
-  }
-
-  private joinRequest(exchange: number, bytes: Uint8Array, now: Millis): void {
-    const reply = (answer: JoinAnswer) =>
-      ({ type: 'join-reply', exchange, bytes: encodeJoinAnswer(answer) }) as const;
-    try {
-      judgeJoinRequest(bytes, this.trust, this.options.verify, (host) => this.isGone(host), now);
-      const { outcome, effects } = this.gossip.offer(bytes, now);
-      const passing = effects.filter(({ type }) => type !== 'persist');
-      this.gossiped(passing, now);
-      refuseUnlessTaken(outcome);
-      const welcome = reply({ outcome: 'welcome', sponsor: this.self, genesis: this.options.genesis.bytes });
-      // The welcome says that the admission is durable here.
-      const ops = effects.flatMap((effect) => (effect.type === 'persist' ? effect.ops : []));
-      this.emit({ type: 'persist', ops, sync: true, then: [welcome] });
-    } catch (error) {
-      if (!(error instanceof Fault)) throw error;
-      this.emit(reply(refusalOf(error, bytes, this.gossip.replica)));
-    }
-  }
-
-  private isGone(host: HostId): boolean {
-    const state = this.catalog.host(host)?.state;
-    return state === 'left' || state === 'down';
   }
 
   private command(input: Extract<AgentInput, { type: 'command' }>, now: Millis): void {

@@ -38,6 +38,8 @@ export type AgentInput =
   | { readonly type: 'swim'; readonly report: SwimReport }
   /** A stranger asks to be admitted; answered by `join-reply` with the same `exchange`. */
   | { readonly type: 'join-request'; readonly exchange: number; readonly bytes: Uint8Array }
+  /** A stranger says that it belongs to the mesh, and how. */
+  | { readonly type: 'introduction'; readonly bytes: Uint8Array }
   /** A local caller asks for a change; answered by `reply` or `fail` with the same `request`. */
   | {
       readonly type: 'command';
@@ -109,6 +111,8 @@ export type AgentEffect =
   /** For the engine of threshold cryptography; its reports come back as `engine` inputs. */
   | { readonly type: 'engine'; readonly order: EngineOrder }
   | { readonly type: 'input'; readonly input: AgentInput }
+  /** To a host that may take this one for a stranger: each in a datagram of its own, in order. */
+  | { readonly type: 'introduce'; readonly to: HostId; readonly introductions: readonly Uint8Array[] }
   | { readonly type: 'join-reply'; readonly exchange: number; readonly bytes: Uint8Array }
   | { readonly type: 'reply'; readonly request: number; readonly value: unknown }
   | { readonly type: 'fail'; readonly request: number; readonly fault: Fault }

@@ -3,6 +3,8 @@ import type { HostId } from '../core.ts';
 
 /** Host scope: how a host came to belong to the mesh. Self-certifying; judged by `src/trust/admission/admission.ts`. */
 export const ADMISSION = 'admission';
+/** Host scope, key '': which member let the host in, and that one's signature; see `src/trust/admission/welcome.ts`. */
+export const WELCOME = 'welcome';
 /** Host scope, key '': where the host is and how it is reached. */
 export const HOST = 'host';
 /** Host scope, key = service id. */
@@ -47,6 +49,7 @@ export const RECOVERY = 'recovery';
 /** What the mesh relies on each host to be able to say: its users' services and checks cannot take the room for it. */
 export const vitalKinds: readonly string[] = [
   HOST,
+  WELCOME,
   POLICY_RECEIPT,
   TRUST_ACK,
   TRUST_EPOCH,

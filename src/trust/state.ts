@@ -127,6 +127,11 @@ export class TrustState implements AuthorityContext {
     return [...this.grants.values()].sort((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1));
   }
 
+  /** The grants that make a key an operator's, revoked ones too; none for the first operator's. */
+  grantsTo(operatorKey: HostId): string[] {
+    return [...(this.operators.get(operatorKey) ?? [])];
+  }
+
   /** How many hosts joined by a grant, those of them too that were denied since or came too late. */
   takenUses(grantId: string, except?: HostId): number {
     const joiners = this.joiners.get(grantId);

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type Bird, type CommandResult, Flock, until } from '../../demo/flock.ts';
+import { metric } from './mesh.ts';
 
 let home: Flock;
 let foreign: Flock;
@@ -104,6 +105,37 @@ test('a bootstrap that failed before it was ready is made good by the corrected 
     await bird.program!.stop('SIGKILL');
     assertRefused(await bird.startRefused('--bootstrap'), /already belongs/);
     assert.match(await bird.start(), /ready/);
+  } finally {
+    await flock.stop();
+  }
+});
+
+test('a founder that was away learns of who joined meanwhile by a host that is gone for good', async () => {
+  const flock = new Flock();
+  try {
+    const [first, second] = (await flock.start([
+      { n: 19, name: 'first' },
+      { n: 20, name: 'second' },
+    ])) as [Bird, Bird];
+    const token = await flock.token();
+    await first.program!.stop('SIGKILL');
+    const third = flock.bird({ n: 21, name: 'third' });
+    await third.start('--join', second.address, '--token', token);
+    await second.program!.stop('SIGKILL');
+    await until('the third holds both for down', 30_000, async () => {
+      const members = await third.json<{ name: string; state: string }[]>('members');
+      return members.filter(({ state }) => state === 'down').length === 2;
+    });
+    await first.start();
+    for (const [one, other] of [
+      [first, 'third'],
+      [third, 'first'],
+    ] as const)
+      await until(`${one.name} sees ${other} alive`, 30_000, async () => {
+        const members = await one.json<{ name: string; state: string }[]>('members');
+        return members.some(({ name, state }) => name === other && state === 'alive');
+      });
+    assert.equal(await metric(first, 'starling_introductions_total{', 'outcome="taken"'), 1);
   } finally {
     await flock.stop();
   }

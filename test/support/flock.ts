@@ -53,6 +53,8 @@ export class FlockHost {
   readonly identities = new Map<string, SavedIdentity>();
   admission: Uint8Array | null = null;
   sponsor: FlockHost | null = null;
+  /** The sponsor's signature, hex. */
+  welcome: string | null = null;
   core!: AgentCore;
   /** Membership, which runs beside the core. */
   swim!: Swim;
@@ -113,7 +115,9 @@ export class FlockHost {
       rootTtlMs: this.flock.rootTtlMs,
       trustees: this.flock.trustees,
       sponsor:
-        this.sponsor === null ? null : { id: this.sponsor.id, address: this.sponsor.address, port: 7946 },
+        this.sponsor === null
+          ? null
+          : { id: this.sponsor.id, address: this.sponsor.address, port: 7946, welcome: this.welcome },
     });
     this.swim = new Swim({
       self: this.id,
@@ -250,6 +254,9 @@ export class FlockHost {
       case 'shred':
         for (const name of effect.names) this.secrets.delete(name);
         this.engine.step({ type: 'forget', names: effect.names }, this.flock.now);
+        break;
+      case 'introduce':
+        this.flock.introduce(this, effect.to, effect.introductions);
         break;
       case 'join-reply':
         this.joinAnswers.set(effect.exchange, decodeJoinAnswer(effect.bytes));
@@ -413,6 +420,12 @@ export class Flock {
     if (target !== null) this.enqueue(target, { swim: { type: 'datagram', from: from.id, bytes } });
   }
 
+  introduce(from: FlockHost, to: string, introductions: readonly Uint8Array[]): void {
+    const target = this.hosts.find(({ id }) => id === to)!;
+    if (from.isCut || target.isCut) return;
+    for (const bytes of introductions) this.enqueue(target, { type: 'introduction', bytes });
+  }
+
   publish(from: FlockHost, bytes: Uint8Array): void {
     for (const host of this.hosts)
       if (host !== from && this.reach(from, host.id) !== null) this.enqueue(host, { type: 'delta', bytes });
@@ -469,8 +482,9 @@ export class Flock {
     const host = this.add(name);
     host.admission = this.joinRequest(host, token);
     const answer = this.askToJoin(sponsor, host.admission);
-    assert.equal(answer?.outcome, 'welcome', JSON.stringify(answer));
+    assert.ok(answer?.outcome === 'welcome', JSON.stringify(answer));
     host.sponsor = sponsor;
+    host.welcome = answer.signature;
     return host;
   }
 

@@ -248,6 +248,12 @@ export class Catalog {
     );
   }
 
+  /** Whether a host is down or has left, as far as is known here. */
+  isGone(host: HostId): boolean {
+    const state = this.host(host)?.state;
+    return state === 'left' || state === 'down';
+  }
+
   /** Hosts that belong to the catalog: alive, suspect or down, but not left. By name. */
   presentHosts(): HostEntry[] {
     return this.allHosts().filter((host) => host.state !== 'left');

@@ -1,27 +1,13 @@
 /** The joiner's side of being let into a mesh: what it asks running agents, and what it makes of their answers. */
 import { lookup } from 'node:dns/promises';
-import {
-  ed25519Verify,
-  Fault,
-  type HostId,
-  ipVersion,
-  type Millis,
-  messageOf,
-  type Signer,
-} from '../../core.ts';
+import { ed25519Verify, Fault, ipVersion, type Millis, messageOf, type Signer } from '../../core.ts';
 import { requestJoin } from '../../gossip/io/join.ts';
 import { type Genesis, parseGenesis } from '../../trust/admission/genesis.ts';
 import type { JoinToken } from '../../trust/admission/token.ts';
 import { deniedAdvice } from '../ca/denials.ts';
+import type { Sponsor } from '../joining/approach.ts';
 import { decodeJoinAnswer, type JoinAnswer, joinRequest } from '../joining/joining.ts';
 import type { SocketAddress } from '../settings.ts';
-
-/** Who let this host in, and where it is. */
-export interface Sponsor {
-  readonly id: HostId;
-  readonly address: string;
-  readonly port: number;
-}
 
 export interface AdmissionRequest {
   readonly name: string;
@@ -111,7 +97,8 @@ function welcomed(
   { address, port }: SocketAddress,
 ): Admitted {
   const genesis = provenGenesis(answer.genesis, genesisHash);
-  return { record, sponsor: { id: answer.sponsor, address, port }, genesis };
+  const { sponsor: id, signature: welcome } = answer;
+  return { record, sponsor: { id, address, port, welcome }, genesis };
 }
 
 function readAnswer(payload: Uint8Array, { address, port }: SocketAddress): JoinAnswer {

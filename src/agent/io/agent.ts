@@ -274,6 +274,7 @@ export class Agent {
           this.joinReplies.set(exchange, reply);
           feed({ type: 'join-request', exchange, bytes: Uint8Array.from(bytes) });
         },
+        introduction: (bytes) => feed({ type: 'introduction', bytes }),
       },
     });
   }
@@ -306,6 +307,9 @@ export class Agent {
         break;
       case 'shred':
         this.shares.shred(effect.names);
+        break;
+      case 'introduce':
+        this.transport!.introduce(effect.to, effect.introductions);
         break;
       case 'join-reply':
         this.joinReplies.get(effect.exchange)?.(effect.bytes);

@@ -28,9 +28,10 @@ import {
   writeSecret,
 } from '../../trust/io/keys.ts';
 import { SoleKey } from '../../trust/issuance/sole-key.ts';
+import type { Sponsor } from '../joining/approach.ts';
 import { GRANT, HOST } from '../kinds.ts';
 import type { AgentSettings, SocketAddress } from '../settings.ts';
-import { askForAdmission, askForDenial, presentAdmission, type Sponsor } from './admission-request.ts';
+import { askForAdmission, askForDenial, presentAdmission } from './admission-request.ts';
 
 export interface Belonging {
   readonly hostKey: StoredKey;
@@ -356,6 +357,7 @@ const savedAdmission = Compile(
       id: Type.String({ pattern: '^[0-9a-f]{64}$' }),
       address: Type.String({ minLength: 1 }),
       port: Type.Integer({ minimum: 1, maximum: 65535 }),
+      welcome: Type.Optional(Type.Union([Type.Null(), Type.String({ pattern: '^[0-9a-f]{128}$' })])),
     }),
   }),
 );
@@ -377,7 +379,8 @@ async function readAdmission(dataDir: string): Promise<SavedAdmission | null> {
   try {
     const saved = parseJson(bytes);
     if (!savedAdmission.Check(saved)) throw new Fault('malformed', 'not a saved admission');
-    return { record: Buffer.from(saved.record, 'base64'), sponsor: saved.sponsor };
+    const { record, sponsor } = saved;
+    return { record: Buffer.from(record, 'base64'), sponsor: { welcome: null, ...sponsor } };
   } catch (error) {
     throw damaged(path, error);
   }

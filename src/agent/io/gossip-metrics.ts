@@ -59,6 +59,16 @@ export function gossipMetrics(
   );
   add(
     'counter',
+    'starling_introductions_total',
+    'Introductions between hosts of which one was away when the other joined: sent, or received by what became of them.',
+    ['outcome'],
+    () => {
+      const { taken, known, refused } = core.reception.introductions;
+      return byName('outcome', { sent: core.outreach.sent, taken, known, refused });
+    },
+  );
+  add(
+    'counter',
     'starling_records_quarantined_total',
     'Records that this agent’s own code failed on; they count as absent.',
     [],

@@ -14,6 +14,15 @@ const longestWaitMs = 4000;
 /** How often it is seen whether the sponsor is still needed. */
 const releaseEveryMs = 5000;
 
+/** Who let a host in, and where it is. */
+export interface Sponsor {
+  readonly id: HostId;
+  readonly address: string;
+  readonly port: number;
+  /** Its signature, hex: see `signWelcome`. Null of a sponsor that gave none. */
+  readonly welcome: string | null;
+}
+
 /** Where the joiner stands. */
 export interface Standing {
   /** Whether the mesh's records, the sponsor's own among them, have arrived. */

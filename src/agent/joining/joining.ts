@@ -10,7 +10,13 @@ import type { JoinToken } from '../../trust/admission/token.ts';
 import { ADMISSION } from '../kinds.ts';
 
 export type JoinAnswer =
-  | { readonly outcome: 'welcome'; readonly sponsor: HostId; readonly genesis: Uint8Array }
+  | {
+      readonly outcome: 'welcome';
+      readonly sponsor: HostId;
+      readonly genesis: Uint8Array;
+      /** What the joiner shows to those who were away: see `signWelcome`. Hex. */
+      readonly signature: string;
+    }
   | {
       readonly outcome: 'refused';
       readonly code: string;
@@ -50,7 +56,8 @@ export function joinRequest({ name, hostKey, token }: JoinAttempt, now: Millis):
 
 export function encodeJoinAnswer(answer: JoinAnswer): Uint8Array {
   const writer = new ByteWriter().u8(version);
-  if (answer.outcome === 'welcome') return writer.u8(1).hex(answer.sponsor).bytes(answer.genesis).done();
+  if (answer.outcome === 'welcome')
+    return writer.u8(1).hex(answer.sponsor).bytes(answer.genesis).hex(answer.signature).done();
   const { code, message, denial } = answer;
   writer
     .u8(denial === undefined ? 2 : 3)
@@ -67,8 +74,9 @@ export function decodeJoinAnswer(bytes: Uint8Array): JoinAnswer {
   if (outcome === 1) {
     const sponsor = reader.hex(32);
     const genesis = Uint8Array.from(reader.bytes(maxGenesisBytes));
+    const signature = reader.hex(64);
     reader.end();
-    return { outcome: 'welcome', sponsor, genesis };
+    return { outcome: 'welcome', sponsor, genesis, signature };
   }
   if (outcome !== 2 && outcome !== 3) throw new Fault('malformed', 'an answer of unknown kind');
   const code = reader.string(maxCodeBytes);

@@ -1,9 +1,10 @@
 /**
  * Join requests over UDP, for those who are not admitted yet and so get no connection: one datagram with a
- * self-certifying record, one datagram back. What both carry is the agent's business.
+ * self-certifying record, one datagram back. And introductions, by those who were admitted while the receiver was
+ * away: one datagram, never answered. What they carry is the agent's business.
  *
- * Layout: version (1 byte, 1), type (1 byte: 1 request, 2 reply), nonce (16 bytes, echoed), payload length
- * (2 bytes, big-endian), payload, zeroes. A reply is never longer than its request, so that nobody can use
+ * Layout: version (1 byte, 1), type (1 byte: 1 request, 2 reply, 3 introduction), nonce (16 bytes, echoed), payload
+ * length (2 bytes, big-endian), payload, zeroes. A reply is never longer than its request, so that nobody can use
  * an agent to multiply traffic towards a forged source; a request is padded to leave room for the reply.
  */
 import { randomBytes } from 'node:crypto';
@@ -17,13 +18,14 @@ import { sourceOf } from '../source.ts';
 const version = 1;
 const requestType = 1;
 const replyType = 2;
+const introductionType = 3;
 const nonceBytes = 16;
 const headerBytes = 2 + nonceBytes + 2;
 /** A request is at least this long: the largest datagram that every IPv6 path carries whole is 1,232. */
 const minRequestBytes = 1200;
 /** Larger requests travel in IP fragments; more than this is refused. */
 const maxRequestBytes = 8192;
-/** The largest payload of a request, bytes. */
+/** The largest payload of a request or an introduction, bytes. */
 export const maxJoinPayloadBytes = maxRequestBytes - headerBytes;
 
 /** Requests a server hands on, at most; the rest is dropped. */
@@ -71,10 +73,21 @@ function decode(datagram: Buffer): Datagram | null {
 export type JoinReply = (payload: Uint8Array) => boolean;
 export type JoinHandler = (payload: Uint8Array, reply: JoinReply) => void;
 
-/** Receives join requests on the gossip port. */
+/** An introduction as a datagram for another agent's gossip port; its payload holds `maxJoinPayloadBytes` at most. */
+export function introductionDatagram(payload: Uint8Array): Buffer {
+  return encode({ type: introductionType, nonce: randomBytes(nonceBytes), payload }, 0);
+}
+
+export interface JoinServerHandlers {
+  request: JoinHandler;
+  introduction(payload: Uint8Array): void;
+}
+
+/** Receives join requests and introductions on the gossip port. */
 export class JoinServer {
   readonly counters = {
     requests: 0,
+    introductions: 0,
     replies: 0,
     /** Over the rate of all, or of one source. */
     dropped: 0,
@@ -84,15 +97,15 @@ export class JoinServer {
   };
   readonly port: number;
   private readonly socket: Socket;
-  private readonly handle: JoinHandler;
+  private readonly handlers: JoinServerHandlers;
   private readonly everybody = new Allowance(requestRate);
   private readonly sources = new Rates(sourceRate, maxSources);
   private closed = false;
 
   /** Answers through `socket`, whose datagrams its owner hands to `receive`. */
-  constructor(socket: Socket, handle: JoinHandler) {
+  constructor(socket: Socket, handlers: JoinServerHandlers) {
     this.socket = socket;
-    this.handle = handle;
+    this.handlers = handlers;
     this.port = socket.address().port;
     // A send that the network refused; the joiner asks again.
     socket.on('error', () => {
@@ -101,9 +114,9 @@ export class JoinServer {
   }
 
   /** A server with a socket to itself; `port` 0 takes any. Throws as `bindUdp`. */
-  static async bind(address: string, port: number, handle: JoinHandler): Promise<JoinServer> {
+  static async bind(address: string, port: number, handlers: JoinServerHandlers): Promise<JoinServer> {
     const socket = await bindUdp(address, port);
-    const server = new JoinServer(socket, handle);
+    const server = new JoinServer(socket, handlers);
     socket.on('message', (datagram, from) => server.receive(datagram, from));
     return server;
   }
@@ -114,10 +127,11 @@ export class JoinServer {
     return new Promise((resolve) => this.socket.close(() => resolve()));
   }
 
-  /** Takes in a datagram that may be a join request. */
+  /** Takes in a datagram that may be a join request or an introduction. */
   receive(bytes: Buffer, from: RemoteInfo): void {
-    const datagram = bytes.length < minRequestBytes ? null : decode(bytes);
-    if (datagram === null || datagram.type !== requestType) {
+    const datagram = decode(bytes);
+    const isRequest = datagram?.type === requestType && bytes.length >= minRequestBytes;
+    if (datagram === null || !(isRequest || datagram.type === introductionType)) {
       this.counters.malformed += 1;
       return;
     }
@@ -127,9 +141,14 @@ export class JoinServer {
       this.counters.dropped += 1;
       return;
     }
+    if (!isRequest) {
+      this.counters.introductions += 1;
+      this.handlers.introduction(new Uint8Array(datagram.payload));
+      return;
+    }
     this.counters.requests += 1;
     const nonce = Buffer.from(datagram.nonce);
-    this.handle(new Uint8Array(datagram.payload), (payload) => {
+    this.handlers.request(new Uint8Array(datagram.payload), (payload) => {
       if (headerBytes + payload.length > bytes.length) {
         this.counters.repliesTooLarge += 1;
         return false;

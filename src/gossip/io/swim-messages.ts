@@ -39,6 +39,8 @@ export interface Location {
 export type ToSwimThread =
   | { readonly type: 'orders'; readonly orders: readonly (SwimOrder | Location)[] }
   | { readonly type: 'join-reply'; readonly exchange: number; readonly payload: Uint8Array }
+  /** For a host that may take this one for a stranger: each in a datagram of its own. */
+  | { readonly type: 'introduce'; readonly to: HostId; readonly introductions: readonly Uint8Array[] }
   /** The agent's thread has taken in one `reports`. */
   | { readonly type: 'taken' }
   | { readonly type: 'stop' };
@@ -53,7 +55,8 @@ export type FromSwimThread =
       readonly counters: DatagramCounters;
       readonly health: ThreadHealth;
     }
-  | { readonly type: 'join'; readonly exchange: number; readonly payload: Uint8Array };
+  | { readonly type: 'join'; readonly exchange: number; readonly payload: Uint8Array }
+  | { readonly type: 'introduction'; readonly payload: Uint8Array };
 
 /** How the membership thread fares. */
 export interface ThreadHealth {
@@ -81,9 +84,10 @@ export interface DatagramCounters {
   /** Frames for connections that the agent's thread was too slow to take. */
   reportsDropped: number;
   joinRequests: number;
+  introductions: number;
   joinReplies: number;
   joinsDropped: number;
-  /** Neither a sealed datagram nor a join request. */
+  /** Neither a sealed datagram nor a join request or an introduction. */
   joinsMalformed: number;
 }
 
@@ -102,6 +106,7 @@ export function noDatagramCounters(): DatagramCounters {
     muted: 0,
     reportsDropped: 0,
     joinRequests: 0,
+    introductions: 0,
     joinReplies: 0,
     joinsDropped: 0,
     joinsMalformed: 0,

@@ -17,6 +17,7 @@ import {
 export interface SwimThreadHandlers {
   report(report: SwimReport): void;
   joinRequest: JoinHandler;
+  introduction(payload: Uint8Array): void;
 }
 
 /** Heap limits of the thread, MB: it holds one table of members and nothing that grows with the mesh's records. */
@@ -100,6 +101,13 @@ export class SwimThread {
     this.order({ type: 'locate', host, address, port });
   }
 
+  /** Sends introductions to a host, if it is known where that is; nothing is sealed. */
+  introduce(to: HostId, introductions: readonly Uint8Array[]): void {
+    if (this.stopping !== null) return;
+    this.sayOrders();
+    this.say({ type: 'introduce', to, introductions });
+  }
+
   /** Closes the socket and ends the thread; no handler is called afterwards. */
   stop(): Promise<void> {
     this.stopping ??= this.end();
@@ -125,7 +133,7 @@ export class SwimThread {
         this.say({ type: 'join-reply', exchange, payload });
         return true;
       });
-    }
+    } else if (message.type === 'introduction') this.handlers.introduction(message.payload);
   }
 
   private say(message: ToSwimThread): void {

@@ -12,7 +12,7 @@ import { Swim } from '../membership/swim.ts';
 import { RecentMap } from '../recent-map.ts';
 import type { SwimInput, SwimOrder } from '../swim-port.ts';
 import { WorstLately } from '../worst-lately.ts';
-import { bindUdp, type JoinReply, JoinServer } from './join.ts';
+import { bindUdp, introductionDatagram, type JoinReply, JoinServer } from './join.ts';
 import { ReportQueue } from './report-queue.ts';
 import {
   type FromSwimThread,
@@ -78,7 +78,10 @@ class SwimThreadBody {
       parameters: data.parameters,
     });
     this.socket = socket;
-    this.joins = new JoinServer(socket, (payload, reply) => this.joinRequest(payload, reply));
+    this.joins = new JoinServer(socket, {
+      request: (payload, reply) => this.joinRequest(payload, reply),
+      introduction: (payload) => this.say({ type: 'introduction', payload }),
+    });
     socket.on('message', (datagram, from) => this.receive(datagram, from));
     parent.on('message', (message: ToSwimThread) => this.told(message));
     this.patience = data.patience;
@@ -102,6 +105,9 @@ class SwimThreadBody {
       case 'join-reply':
         this.replies.get(message.exchange)?.(message.payload);
         this.replies.delete(message.exchange);
+        break;
+      case 'introduce':
+        this.introduce(message.to, message.introductions);
         break;
       case 'taken':
         this.untaken--;
@@ -151,10 +157,17 @@ class SwimThreadBody {
   private send(to: HostId, frame: Uint8Array): void {
     const location = this.locations.get(to);
     const datagram = location === undefined || this.isMute ? null : this.sealing.seal(to, frame, Date.now());
-    if (location === undefined || datagram === null) {
-      this.counters.unsendable++;
-      return;
-    }
+    if (location === undefined || datagram === null) this.counters.unsendable++;
+    else this.sendTo(location, datagram);
+  }
+
+  private introduce(to: HostId, introductions: readonly Uint8Array[]): void {
+    const location = this.locations.get(to);
+    if (location === undefined) this.counters.unsendable++;
+    else for (const payload of introductions) this.sendTo(location, introductionDatagram(payload));
+  }
+
+  private sendTo(location: Location, datagram: Uint8Array): void {
     this.counters.sent++;
     this.counters.bytesSent += datagram.length;
     this.socket.send(datagram, location.port, location.address, (error) => {
@@ -196,8 +209,9 @@ class SwimThreadBody {
 
   private flush(): void {
     if (this.untaken >= maxUntaken) return;
-    const { requests, replies, dropped, malformed } = this.joins.counters;
+    const { requests, introductions, replies, dropped, malformed } = this.joins.counters;
     this.counters.joinRequests = requests;
+    this.counters.introductions = introductions;
     this.counters.joinReplies = replies;
     this.counters.joinsDropped = dropped;
     this.counters.joinsMalformed = malformed;

@@ -32,6 +32,8 @@ export interface TransportHandlers {
   /** What membership, on its own thread, has to say. */
   report(report: SwimReport): void;
   joinRequest: JoinHandler;
+  /** A stranger says that it belongs to the mesh. */
+  introduction(payload: Uint8Array): void;
 }
 
 export interface TransportOptions {
@@ -154,6 +156,11 @@ export class Transport {
   /** Where membership's datagrams for a host go from now on. */
   locate(host: HostId, address: string, port: number): void {
     this.membership.locate(host, address, port);
+  }
+
+  /** Shows a host that may take this one for a stranger who it is; unanswered, and lost if nobody is there. */
+  introduce(to: HostId, introductions: readonly Uint8Array[]): void {
+    this.membership.introduce(to, introductions);
   }
 
   /** Spreads a delta to every agent. */

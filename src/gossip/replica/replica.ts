@@ -56,6 +56,8 @@ export const defaultReplicaLimits: ReplicaLimits = {
   lastingKinds: {
     // It uses up a token, and says whose key may come back.
     [admittingKind]: { down: forEver, gone: forEver },
+    // Who let it in vouches for those that it let in itself.
+    welcome: { down: forEver, gone: forEver },
     // Where it is, so that it is looked for until it says itself, or an operator, that it is gone.
     host: { down: forEver, gone: 7 * dayMs },
     // Whether it meant to go: who was away meanwhile has to know that, too.

@@ -50,8 +50,11 @@ const fault =
     return true;
   };
 
+/** Nobody checks it when joining: it is for those who were away. */
+const signature = 'cd'.repeat(64);
+
 async function serve(t: TestContext, handle: JoinHandler): Promise<string> {
-  const server = await JoinServer.bind(loopback, 0, handle);
+  const server = await JoinServer.bind(loopback, 0, { request: handle, introduction: () => {} });
   t.after(() => server.stop());
   return `${loopback}:${server.port}`;
 }
@@ -227,6 +230,7 @@ test('an agent of another mesh that welcomes everybody convinces nobody', async 
         outcome: 'welcome',
         sponsor: other.hostKey.signer.publicKey,
         genesis: other.genesis.bytes,
+        signature,
       }),
     );
   });
@@ -240,7 +244,8 @@ test('an answer that is none, or holds no genesis, is a fault and not a crash', 
   const babbler = await serve(t, (_payload, reply) => void reply(new Uint8Array(40).fill(9)));
   await assert.rejects(belong(settle(folder(t), { join: babbler, token }), now), fault('bad-join-answer'));
   const forger = await serve(t, (_payload, reply) => {
-    reply(encodeJoinAnswer({ outcome: 'welcome', sponsor: 'ab'.repeat(32), genesis: new Uint8Array(9) }));
+    const genesis = new Uint8Array(9);
+    reply(encodeJoinAnswer({ outcome: 'welcome', sponsor: 'ab'.repeat(32), genesis, signature }));
   });
   await assert.rejects(belong(settle(folder(t), { join: forger, token }), now), fault('genesis-malformed'));
 });
@@ -306,12 +311,13 @@ async function orphaned(t: TestContext) {
 /** Answers join requests for `host` on a socket. */
 async function serveFrom(t: TestContext, host: FlockHost) {
   let asked = 0;
-  const server = await JoinServer.bind(loopback, 0, (payload, reply) => {
+  const request: JoinHandler = (payload, reply) => {
     const exchange = 1000 + asked++;
     host.feed({ type: 'join-request', exchange, bytes: payload });
     const answer = host.joinAnswers.get(exchange);
     if (answer !== undefined) reply(encodeJoinAnswer(answer));
-  });
+  };
+  const server = await JoinServer.bind(loopback, 0, { request, introduction: () => {} });
   t.after(() => server.stop());
   return { address: `${loopback}:${server.port}`, stop: () => server.stop(), asked: () => asked };
 }
@@ -369,10 +375,9 @@ describe('a host whose sponsor vanished', { concurrency: true }, () => {
     const { path, now, joined } = await orphaned(t);
     const foreign = await belong(settle(folder(t), { bootstrap: true }), now);
     const impostor = await serve(t, (_payload, reply) => {
-      const { hostKey, genesis } = foreign;
-      reply(
-        encodeJoinAnswer({ outcome: 'welcome', sponsor: hostKey.signer.publicKey, genesis: genesis.bytes }),
-      );
+      const sponsor = foreign.hostKey.signer.publicKey;
+      const genesis = foreign.genesis.bytes;
+      reply(encodeJoinAnswer({ outcome: 'welcome', sponsor, genesis, signature }));
     });
     const kept = await belongUnheard(settle(path, { join: impostor }), now);
     assert.deepEqual(kept.sponsor, joined.sponsor);

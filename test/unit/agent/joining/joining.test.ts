@@ -17,6 +17,7 @@ const welcome: JoinAnswer = {
   outcome: 'welcome',
   sponsor: 'ab'.repeat(32),
   genesis: new Uint8Array([1, 2, 3]),
+  signature: 'cd'.repeat(64),
 };
 const refusal = { outcome: 'refused', code: 'token-used-up', message: 'all uses are taken' } as const;
 const denied: JoinAnswer = { ...refusal, code: 'denied', denial: new Uint8Array([4, 5]) };

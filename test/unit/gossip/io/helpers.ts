@@ -96,6 +96,7 @@ export async function startHost(
       disconnected: (peer) => host.note({ type: 'disconnected', peer }),
       unreachable: (peer) => host.note({ type: 'unreachable', peer }),
       joinRequest: () => undefined,
+      introduction: () => undefined,
     },
     ...overrides,
   });

@@ -5,6 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { Fault } from '../../../../src/core.ts';
 import {
+  introductionDatagram,
   type JoinHandler,
   JoinServer,
   maxJoinPayloadBytes,
@@ -17,8 +18,14 @@ const hasCode =
   (error: unknown): boolean =>
     error instanceof Fault && error.code === code;
 
-async function startServer(t: TestContext, handle: JoinHandler): Promise<JoinServer> {
-  const server = await JoinServer.bind('127.0.1.50', 0, handle);
+const silent = { request: () => undefined, introduction: () => undefined };
+
+async function startServer(
+  t: TestContext,
+  request: JoinHandler,
+  introduction: (payload: Uint8Array) => void = () => undefined,
+): Promise<JoinServer> {
+  const server = await JoinServer.bind('127.0.1.50', 0, { request, introduction });
   t.after(() => server.stop());
   return server;
 }
@@ -69,7 +76,7 @@ test('a lost request is sent again', async (t) => {
 });
 
 test('silence is a fault that names the address', async () => {
-  const server = await JoinServer.bind('127.0.1.50', 0, () => undefined);
+  const server = await JoinServer.bind('127.0.1.50', 0, silent);
   const error = await ask(server.port, bytesOf('anyone'), 1).then(
     () => null,
     (reason: unknown) => reason,
@@ -146,8 +153,30 @@ test('a source that floods takes nothing from another, and the flood of many is 
 
 test('a port that is taken is a fault', async (t) => {
   const server = await startServer(t, () => undefined);
-  await assert.rejects(
-    JoinServer.bind('127.0.1.50', server.port, () => undefined),
-    hasCode('address-in-use'),
+  await assert.rejects(JoinServer.bind('127.0.1.50', server.port, silent), hasCode('address-in-use'));
+});
+
+test('an introduction arrives whole and is never answered, and counts against the rate of its source', async (t) => {
+  const arrived: string[] = [];
+  const server = await startServer(
+    t,
+    () => assert.fail('nobody asked'),
+    (payload) => {
+      arrived.push(textOf(payload));
+    },
   );
+  const socket = createSocket('udp4');
+  t.after(() => socket.close());
+  socket.on('message', () => assert.fail('an answer came'));
+  const datagram = introductionDatagram(bytesOf('finch'));
+  assert.ok(datagram.length < 50, 'there is no room to be left for an answer');
+  for (let i = 0; i < 60; i++) {
+    await new Promise((done) => socket.send(datagram, server.port, '127.0.1.50', done));
+    await setImmediate();
+  }
+  while (server.counters.introductions + server.counters.dropped < 60) await setImmediate();
+  assert.deepEqual([...new Set(arrived)], ['finch']);
+  assert.equal(arrived.length, server.counters.introductions);
+  assert.ok(arrived.length >= 25 && server.counters.dropped > 0, `${arrived.length} of 60 arrived`);
+  assert.equal(server.counters.replies, 0);
 });

@@ -90,9 +90,20 @@ test('a join request passes through, and so does its answer', limited, async (t)
   assert.equal(host.thread.counters.joinRequests, 2);
 });
 
+test('an introduction reaches a host that takes its sender for a stranger', limited, async (t) => {
+  const [a, b] = await Promise.all([ThreadHost.start(t, 81), ThreadHost.start(t, 82)]);
+  a.thread.introduce(b.id, [bytesOf('lost')]);
+  await until(() => a.thread.counters.unsendable === 1);
+  a.thread.locate(b.id, b.address, b.port);
+  a.thread.introduce(b.id, [bytesOf('sponsor'), bytesOf('host')]);
+  await until(() => b.introductions.length === 2);
+  assert.deepEqual(b.introductions.map(textOf).sort(), ['host', 'sponsor']);
+  await until(() => b.thread.counters.introductions === 2);
+});
+
 test('an address that is taken, or not this host’s, is said to be so', limited, async (t) => {
   const host = await ThreadHost.start(t, 67);
-  const handlers = { report: () => {}, joinRequest: () => {} };
+  const handlers = { report: () => {}, joinRequest: () => {}, introduction: () => {} };
   await assert.rejects(
     SwimThread.start(dataOf(67, { port: host.port }), handlers),
     hasCode('address-in-use'),

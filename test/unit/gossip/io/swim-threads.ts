@@ -58,6 +58,7 @@ export class ThreadHost {
   readonly id: HostId;
   readonly address: string;
   readonly reports: SwimReport[] = [];
+  readonly introductions: Uint8Array[] = [];
   thread!: SwimThread;
 
   private constructor(number: number) {
@@ -74,6 +75,7 @@ export class ThreadHost {
     const host = new ThreadHost(number);
     host.thread = await SwimThread.start(dataOf(number, overrides), {
       joinRequest,
+      introduction: (payload) => host.introductions.push(payload),
       report(report) {
         host.reports.push(report);
         if (report.type === 'frame' || report.type === 'connect') {

@@ -238,6 +238,7 @@ test('join requests arrive on the same port', async (t) => {
       disconnected: () => undefined,
       unreachable: () => undefined,
       joinRequest: (payload, reply) => void reply(bytesOf(`hello ${textOf(payload)}`)),
+      introduction: () => undefined,
     },
   });
   t.after(() => a.transport.stop());

@@ -1,0 +1,99 @@
+/**
+ * Where strangers are received: who asks to be let in, and who says that it was let in long ago. What they bring is
+ * judged, taken in as any record is, and answered. Pure.
+ */
+import { Fault, type Millis, type Signer, type Verify } from '../../core.ts';
+import type { Gossip } from '../../gossip/gossip.ts';
+import type { GossipEffect } from '../../gossip/port.ts';
+import { decodeRecord } from '../../gossip/replica/codec.ts';
+import { signWelcome } from '../../trust/admission/welcome.ts';
+import type { TrustState } from '../../trust/state.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { AgentEffect } from '../effects.ts';
+import { shortId } from '../kinds.ts';
+import { decodeIntroduction, judgeIntroduction } from './introduction.ts';
+import { encodeJoinAnswer, type JoinAnswer } from './joining.ts';
+import { judgeJoinRequest, refusalOf, refuseUnlessTaken } from './sponsor.ts';
+
+export interface ReceptionOptions {
+  readonly signer: Signer;
+  readonly verify: Verify;
+  readonly catalog: Catalog;
+  readonly trust: TrustState;
+  readonly gossip: Gossip;
+  /** Takes over what the gossip machine made of a record. */
+  readonly gossiped: (effects: readonly GossipEffect[], now: Millis) => void;
+  readonly emit: (...effects: readonly AgentEffect[]) => void;
+}
+
+/** All since start. */
+export interface IntroductionCounters {
+  /** Hosts that belong to the mesh by that, of whom nothing was known here. */
+  taken: number;
+  /** Of hosts that are known here. */
+  known: number;
+  refused: number;
+}
+
+export class Reception {
+  readonly introductions: IntroductionCounters = { taken: 0, known: 0, refused: 0 };
+  private readonly options: ReceptionOptions;
+
+  constructor(options: ReceptionOptions) {
+    this.options = options;
+  }
+
+  /** Lets a stranger in, or says why not, once that is durable. */
+  request(exchange: number, bytes: Uint8Array, now: Millis): void {
+    const { signer, verify, catalog, trust, gossip, gossiped, emit } = this.options;
+    const reply = (answer: JoinAnswer) =>
+      ({ type: 'join-reply', exchange, bytes: encodeJoinAnswer(answer) }) as const;
+    try {
+      judgeJoinRequest(bytes, trust, verify, (host) => catalog.isGone(host), now);
+      const { outcome, effects } = gossip.offer(bytes, now);
+      const passing = effects.filter(({ type }) => type !== 'persist');
+      gossiped(passing, now);
+      refuseUnlessTaken(outcome);
+      const { author: host, value: admission } = decodeRecord(bytes);
+      const { hash: genesisHash, bytes: genesis } = trust.genesis;
+      const signature = signWelcome({ genesisHash, host, admission }, signer);
+      const welcome = reply({ outcome: 'welcome', sponsor: signer.publicKey, genesis, signature });
+      // The welcome says that the admission is durable here.
+      const ops = effects.flatMap((effect) => (effect.type === 'persist' ? effect.ops : []));
+      emit({ type: 'persist', ops, sync: true, then: [welcome] });
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      emit(reply(refusalOf(error, bytes, gossip.replica)));
+    }
+  }
+
+  /** Takes in a host that joined while this one was away; nobody is answered. */
+  introduced(bytes: Uint8Array, now: Millis): void {
+    const { trust, verify } = this.options;
+    try {
+      const introduction = decodeIntroduction(bytes);
+      const { host, records, welcome } = introduction;
+      if (trust.isAdmitted(host)) {
+        this.introductions.known++;
+        return;
+      }
+      judgeIntroduction(introduction, trust, verify);
+      for (const record of records) this.takeIn(record.bytes, now);
+      if (!trust.isAdmitted(host)) throw new Fault('not-taken', 'its admission is not in force here');
+      this.introductions.taken++;
+      const fields = { id: shortId(host), sponsor: shortId(welcome.sponsor) };
+      this.options.emit({ type: 'log', level: 'info', event: 'host-introduced', fields });
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      this.introductions.refused++;
+      const fields = { code: error.code, detail: error.message };
+      this.options.emit({ type: 'log', level: 'debug', event: 'introduction-refused', fields });
+    }
+  }
+
+  /** A record that is refused leaves the others as they are: they may be good without it. */
+  private takeIn(bytes: Uint8Array, now: Millis): void {
+    const { gossip, gossiped } = this.options;
+    gossiped(gossip.offer(bytes, now).effects, now);
+  }
+}
