@@ -170,7 +170,11 @@ test('what a denied host says counts nowhere, and replicas are alike whenever ea
   flock.now += 12 * 24 * hour;
   flock.run(1000);
   const left = [...first.core.gossip.replica.ofAuthor(third.id)].map(({ kind }) => kind);
-  assert.deepEqual(left, ['admission'], 'its records are collected as those of the dead are');
+  assert.deepEqual(
+    left,
+    ['admission', 'welcome'],
+    'its other records are collected as those of the dead are',
+  );
 });
 
 test('nobody takes a denial back, and nobody but an operator makes one', () => {
