@@ -146,3 +146,68 @@ test('whoever forgot what it missed is shown once more, and a quorum that knows 
   replacedWithin(net, 2 * patienceMs);
   assert.ok(!net.latest.plan.trustees.includes(silent));
 });
+
+/** What a trustee may keep from one other, or two. */
+const partly: Readonly<Record<string, (message: EpochMessage) => boolean>> = {
+  'what it deals': ({ type }) => type === 'relay',
+  'its dealing': (message) => message.type === 'relay' && message.bytes[typeAt] === dealt[0],
+  'its share': (message) => message.type === 'relay' && message.bytes[typeAt] === dealt[1],
+};
+
+for (const [what, isWithheld] of Object.entries(partly))
+  for (const [hosts, trustees, policy, count] of [
+    [6, 5, standardPolicy, 1],
+    [6, 5, standardPolicy, 2],
+    [6, 5, highAssurancePolicy, 1],
+    [9, 7, highAssurancePolicy, 1],
+    [9, 7, highAssurancePolicy, 2],
+  ] as const)
+    test(`a trustee that keeps ${what} from ${count} of ${trustees}, of ${hosts} hosts, holds up no new key`, () => {
+      const net = rotating(hosts, trustees, policy);
+      const [silent, ...others] = net.latest.plan.trustees.toReversed();
+      const victims = others.slice(0, count);
+      net.withholds = (from, to, message) => from === silent && victims.includes(to) && isWithheld(message);
+      replacedWithin(net, 2 * patienceMs);
+    });
+
+test('who claims to be given nothing by one other, and votes for nothing, holds up no new key', () => {
+  for (const [hosts, trustees, policy] of [
+    [6, 5, highAssurancePolicy],
+    [9, 7, highAssurancePolicy],
+  ] as const) {
+    const net = rotating(hosts, trustees, policy);
+    const [liar, accused] = net.latest.plan.trustees.toReversed();
+    net.withholds = (from, to, message) =>
+      (from === accused && to === liar && message.type === 'relay') ||
+      (from === liar && (message.type === 'vote' || message.type === 'accepted'));
+    replacedWithin(net, 2 * patienceMs);
+  }
+});
+
+test('who claims to be given nothing by anybody loses its seat alone', () => {
+  const net = rotating(6, 5, highAssurancePolicy);
+  const before = net.latest.plan.trustees;
+  const liar = before.at(-1)!;
+  net.withholds = (_from, to, message) => to === liar && message.type === 'relay';
+  replacedWithin(net, 2 * patienceMs);
+  assert.deepEqual(
+    before.filter((host) => !net.latest.plan.trustees.includes(host)),
+    [liar],
+  );
+});
+
+test('who accuses one after another has lost its seat after the second', () => {
+  const net = rotating(9, 5, { ...highAssurancePolicy, rows: highAssurancePolicy.rows.slice(0, 3) });
+  const liar = net.latest.plan.trustees.at(-1)!;
+  const left = new Set<HostId>();
+  for (let rotation = 0; rotation < 4; rotation++) {
+    const before = net.latest.plan.trustees;
+    const accused = before.find((host) => host !== liar)!;
+    net.withholds = (from, to, message) => from === accused && to === liar && message.type === 'relay';
+    replacedWithin(net, 2 * patienceMs);
+    for (const host of before) if (!net.latest.plan.trustees.includes(host)) left.add(host);
+    net.rotateGeneration = net.latest.plan.generation;
+  }
+  assert.ok(left.has(liar), 'it is the one that is in every dispute');
+  assert.ok(left.size <= 2, `${left.size} lost their seats`);
+});
