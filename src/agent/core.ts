@@ -296,7 +296,8 @@ export class AgentCore implements Machine<AgentInput, AgentEffect> {
     if (saved.admission !== null) this.offerAdmission(saved.admission, now);
     // A slot that cannot be written any more must not keep the agent from starting, again and again.
     const { replica } = this.gossip;
-    this.writer.writeOwn(missingFacts({ ...this.options, knowledge: this.knowledge, replica }), now);
+    for (const fact of missingFacts({ ...this.options, knowledge: this.knowledge, replica }))
+      this.writer.writeOwn([fact], now);
     this.gossiped(this.gossip.start(now), now);
     this.emit(...this.own.restore(now));
     if (this.approach !== null && this.unprovenSponsor() !== null) this.emit(...this.approach.begin(now));

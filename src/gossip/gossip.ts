@@ -349,13 +349,14 @@ export class Gossip implements Machine<GossipInput, GossipEffect> {
 
   /**
    * A record handed over outside of gossip, such as a joiner's admission: judged like any other, and passed
-   * on to the mesh if it was news.
+   * on to the mesh if it was news. `way` says who is charged for one that is refused.
    */
   offer(
     bytes: Uint8Array,
     now: Millis,
+    way: Way = 'offer',
   ): { outcome: 'applied' | 'known' | 'stale' | Refusal; effects: readonly GossipEffect[] } {
-    const [verdict] = this.acceptAll([bytes], now, 'offer');
+    const [verdict] = this.acceptAll([bytes], now, way);
     assert(verdict !== undefined, 'one verdict a record');
     if (verdict.outcome === 'refused')
       return { outcome: { code: verdict.code, later: verdict.later }, effects: this.drain(now) };

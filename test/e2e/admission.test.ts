@@ -131,7 +131,7 @@ test('a founder that was away learns of who joined meanwhile by a host that is g
       [first, 'third'],
       [third, 'first'],
     ] as const)
-      await until(`${one.name} sees ${other} alive`, 30_000, async () => {
+      await until(`${one.name} sees ${other} alive`, 90_000, async () => {
         const members = await one.json<{ name: string; state: string }[]>('members');
         return members.some(({ name, state }) => name === other && state === 'alive');
       });

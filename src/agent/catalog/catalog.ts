@@ -248,6 +248,11 @@ export class Catalog {
     );
   }
 
+  /** In no order. */
+  hostEntries(): Iterable<HostEntry> {
+    return this.hosts.values();
+  }
+
   /** Whether a host is down or has left, as far as is known here. */
   isGone(host: HostId): boolean {
     const state = this.host(host)?.state;

@@ -6,7 +6,7 @@
 import { ByteReader, ByteWriter, Fault, type HostId, type Verify } from '../../core.ts';
 import { decodeRecord } from '../../gossip/replica/codec.ts';
 import { type Record, slotOf } from '../../gossip/replica/record.ts';
-import { parseWelcome, provesWelcome, type WelcomeValue } from '../../trust/admission/welcome.ts';
+import { parseWelcome, provesWelcome, type WelcomeValue, welcomeIn } from '../../trust/admission/welcome.ts';
 import type { TrustState } from '../../trust/state.ts';
 import { ADMISSION, GRANT, HOST, WELCOME } from '../kinds.ts';
 
@@ -15,14 +15,14 @@ const version = 1;
 const maxRecords = 8;
 /** As much as a datagram of the join port carries. */
 const maxBytes = 8000;
-/** How many hosts in a row are introduced, each the sponsor of the next. */
-const maxHosts = 16;
+/** The longest row of sponsors that is shown. */
+const maxHosts = 1024;
 
 /** The record of a slot, if the replica holds one. */
 export type RecordOf = (slot: string) => Record | undefined;
 
 /**
- * What to send to a stranger, in that order: the sponsor's sponsor, the sponsor, this host. Empty where there is no
+ * What to send to a stranger, a datagram each, in that order: the sponsor's sponsor, the sponsor, this host. Empty where there is no
  * word of a sponsor, as for the founder, whom everybody knows.
  */
 export function introductionsOf(self: HostId, trust: TrustState, recordOf: RecordOf): Uint8Array[] {
@@ -36,24 +36,15 @@ export function introductionsOf(self: HostId, trust: TrustState, recordOf: Recor
     const where = host === self ? recordOf(own(host, HOST)) : undefined;
     const grants = grantsBehind(host, trust, recordOf);
     introductions.unshift(encode([...grants, admission, welcome, ...(where === undefined ? [] : [where])]));
-    const sponsor = sponsorIn(welcome);
-    if (sponsor === null || trust.isDenied(sponsor)) break;
-    host = sponsor;
+    const word = welcomeIn(welcome.value);
+    if (word === null || trust.isDenied(word.sponsor)) break;
+    host = word.sponsor;
   }
   return introductions.filter(({ length }) => length <= maxBytes);
 }
 
 function own(author: HostId, kind: string): string {
   return slotOf({ scope: 'host', author, kind, key: '' });
-}
-
-function sponsorIn(welcome: Record): HostId | null {
-  try {
-    return parseWelcome(welcome.value).sponsor;
-  } catch (error) {
-    if (error instanceof Fault) return null;
-    throw error;
-  }
 }
 
 /** The grant that admitted a host; before it those of the operator who made it, unless that is the first. */
@@ -80,6 +71,8 @@ export interface Introduction {
   /** Its admission. */
   readonly admission: Record;
   readonly welcome: WelcomeValue;
+  /** Where it is; null of one that is introduced as a sponsor alone. */
+  readonly where: Record | null;
   /** All of it, in the order in which it is to be taken in. */
   readonly records: readonly Record[];
 }
@@ -107,7 +100,8 @@ export function decodeIntroduction(bytes: Uint8Array): Introduction {
     (where === undefined || isIts(where, HOST)) &&
     more.length === 0;
   if (!isWhole) throw new Fault('malformed', 'an introduction is of one host');
-  return { host, admission: admission!, welcome: parseWelcome(welcome!.value), records };
+  const word = parseWelcome(welcome!.value);
+  return { host, admission: admission!, welcome: word, where: where ?? null, records };
 }
 
 /**

@@ -2,10 +2,11 @@
  * Where strangers are received: who asks to be let in, and who says that it was let in long ago. What they bring is
  * judged, taken in as any record is, and answered. Pure.
  */
-import { Fault, type Millis, type Signer, type Verify } from '../../core.ts';
+import { Fault, type HostId, type Millis, type Signer, type Verify } from '../../core.ts';
 import type { Gossip } from '../../gossip/gossip.ts';
 import type { GossipEffect } from '../../gossip/port.ts';
 import { decodeRecord } from '../../gossip/replica/codec.ts';
+import type { Record } from '../../gossip/replica/record.ts';
 import { signWelcome } from '../../trust/admission/welcome.ts';
 import type { TrustState } from '../../trust/state.ts';
 import type { Catalog } from '../catalog/catalog.ts';
@@ -26,11 +27,11 @@ export interface ReceptionOptions {
   readonly emit: (...effects: readonly AgentEffect[]) => void;
 }
 
-/** All since start. */
+/** Datagrams, all since start. */
 export interface IntroductionCounters {
-  /** Hosts that belong to the mesh by that, of whom nothing was known here. */
+  /** Of hosts that are admitted here by that. */
   taken: number;
-  /** Of hosts that are known here. */
+  /** Of hosts that are admitted here already. */
   known: number;
   refused: number;
 }
@@ -67,18 +68,22 @@ export class Reception {
     }
   }
 
-  /** Takes in a host that joined while this one was away; nobody is answered. */
+  /**
+   * Takes in a host that joined while this one was away; nobody is answered. Of one that is known already it may be
+   * where it is that is not, or not any more.
+   */
   introduced(bytes: Uint8Array, now: Millis): void {
     const { trust, verify } = this.options;
     try {
       const introduction = decodeIntroduction(bytes);
-      const { host, records, welcome } = introduction;
+      const { host, records, where, welcome } = introduction;
       if (trust.isAdmitted(host)) {
         this.introductions.known++;
+        if (where !== null) this.takeIn([where], welcome.sponsor, now);
         return;
       }
       judgeIntroduction(introduction, trust, verify);
-      for (const record of records) this.takeIn(record.bytes, now);
+      this.takeIn(records, welcome.sponsor, now);
       if (!trust.isAdmitted(host)) throw new Fault('not-taken', 'its admission is not in force here');
       this.introductions.taken++;
       const fields = { id: shortId(host), sponsor: shortId(welcome.sponsor) };
@@ -91,9 +96,13 @@ export class Reception {
     }
   }
 
-  /** A record that is refused leaves the others as they are: they may be good without it. */
-  private takeIn(bytes: Uint8Array, now: Millis): void {
+  /** As far as they are good: what comes after one that is refused rests on it. */
+  private takeIn(records: readonly Record[], sponsor: HostId, now: Millis): void {
     const { gossip, gossiped } = this.options;
-    gossiped(gossip.offer(bytes, now).effects, now);
+    for (const { bytes } of records) {
+      const { outcome, effects } = gossip.offer(bytes, now, { sponsor });
+      gossiped(effects, now);
+      if (typeof outcome !== 'string') return;
+    }
   }
 }

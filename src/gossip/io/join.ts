@@ -32,6 +32,9 @@ export const maxJoinPayloadBytes = maxRequestBytes - headerBytes;
 const requestRate: Rate = { perSecond: 50, burst: 50 };
 /** The same of one source, so that others get through beside one that floods; many may share one NAT. */
 const sourceRate: Rate = { perSecond: 25, burst: 25 };
+/** Introductions are held to rates of their own: they come unasked, and must not keep anybody from joining. */
+const introductionRate: Rate = { perSecond: 20, burst: 50 };
+const introductionSourceRate: Rate = { perSecond: 5, burst: 20 };
 /** Sources that are remembered. With made-up addresses in plenty, the rate of all is what holds. */
 const maxSources = 4096;
 /** How long a joiner waits before it sends its request again; it doubles, since silence may be a busy sponsor's. */
@@ -78,6 +81,22 @@ export function introductionDatagram(payload: Uint8Array): Buffer {
   return encode({ type: introductionType, nonce: randomBytes(nonceBytes), payload }, 0);
 }
 
+/** The rates of one kind of datagram. */
+class Limits {
+  private readonly everybody: Allowance;
+  private readonly sources: Rates;
+
+  constructor(everybody: Rate, source: Rate) {
+    this.everybody = new Allowance(everybody);
+    this.sources = new Rates(source, maxSources);
+  }
+
+  /** The source first: what one sends too much of must not use up what is there for all. */
+  take(address: string, now: number): boolean {
+    return this.sources.take(sourceOf(address), now) && this.everybody.take(now);
+  }
+}
+
 export interface JoinServerHandlers {
   request: JoinHandler;
   introduction(payload: Uint8Array): void;
@@ -98,8 +117,8 @@ export class JoinServer {
   readonly port: number;
   private readonly socket: Socket;
   private readonly handlers: JoinServerHandlers;
-  private readonly everybody = new Allowance(requestRate);
-  private readonly sources = new Rates(sourceRate, maxSources);
+  private readonly requestRates = new Limits(requestRate, sourceRate);
+  private readonly introductionRates = new Limits(introductionRate, introductionSourceRate);
   private closed = false;
 
   /** Answers through `socket`, whose datagrams its owner hands to `receive`. */
@@ -135,9 +154,8 @@ export class JoinServer {
       this.counters.malformed += 1;
       return;
     }
-    // The source first: what one sends too much of must not use up what is there for all.
-    const now = performance.now();
-    if (!this.sources.take(sourceOf(from.address), now) || !this.everybody.take(now)) {
+    const rates = isRequest ? this.requestRates : this.introductionRates;
+    if (!rates.take(from.address, performance.now())) {
       this.counters.dropped += 1;
       return;
     }

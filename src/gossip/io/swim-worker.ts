@@ -1,7 +1,7 @@
 /**
  * The membership thread: probes and answers on the gossip port's datagrams, whatever the agent's own thread is
  * busy with. Only when that has been stuck for long does it fall silent, so that the mesh takes this host for
- * what it is. Join requests of strangers arrive here too, and are passed on.
+ * what it is. Join requests and introductions of strangers arrive here too, and are passed on.
  */
 import type { RemoteInfo, Socket } from 'node:dgram';
 import { isIP } from 'node:net';

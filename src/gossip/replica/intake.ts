@@ -24,8 +24,17 @@ export type Verdict =
       readonly record: Record | null;
     };
 
-/** How records came here: by a delta, whoever relayed it, from a peer of a session, or from a joiner or this host itself. */
-export type Way = 'delta' | 'offer' | { readonly peer: HostId };
+/**
+ * How records came here: by a delta, whoever relayed it, from a peer of a session, from a joiner or this host itself, or
+ * from a stranger for whom a sponsor gave its word.
+ */
+export type Way = 'delta' | 'offer' | { readonly peer: HostId } | { readonly sponsor: HostId };
+
+/** Who brought it, by that way. */
+export function bringerOf(way: Way): string {
+  if (typeof way === 'string') return way;
+  return 'peer' in way ? `peer/${way.peer}` : `sponsor/${way.sponsor}`;
+}
 
 export interface IntakeStats {
   applied: number;
@@ -182,7 +191,7 @@ export class Intake {
   /** Whose refusals a refusal of this record is counted among. */
   private chargedFor(record: Record, way: Way): string {
     if (way === 'offer') return joiners;
-    if (way !== 'delta') return `peer/${way.peer}`;
+    if (way !== 'delta') return bringerOf(way);
     if (this.replica.knows(record.author)) return record.author;
     return this.replica.rankOf(record) === 1 ? newcomers : strangers;
   }

@@ -6,7 +6,7 @@ import { Fault, type HostId, type Millis, type Verify } from '../../core.ts';
 import { Allowance, type Rate, Rates } from '../rates.ts';
 import { RecentMap } from '../recent-map.ts';
 import { isAuthentic } from './codec.ts';
-import type { Way } from './intake.ts';
+import { bringerOf, type Way } from './intake.ts';
 import { type Record, slotOf } from './record.ts';
 
 /**
@@ -74,7 +74,7 @@ export class Repeats {
     if (now < (this.underWay.get(slot) ?? Number.NEGATIVE_INFINITY) + underWayMs) return;
     const isWritten =
       this.deletions.allows(now) &&
-      this.looks.take(typeof way === 'string' ? way : way.peer, now) &&
+      this.looks.take(bringerOf(way), now) &&
       isAuthentic(record, this.verify) &&
       this.tryWrite(record.kind, record.key, null, now, shareForDeletions);
     this.stats[isWritten ? 'deletions' : 'deletionsRefused']++;

@@ -3,7 +3,7 @@
  * its time is the host's own word, and a token that has long expired would still open. With it, whoever knows the
  * sponsor can take the host in at any later time, whether or not the sponsor is still there. Pure.
  */
-import { ByteWriter, type HostId, type Signer, type Verify } from '../../core.ts';
+import { ByteWriter, Fault, type HostId, type Signer, type Verify } from '../../core.ts';
 import { Fields } from '../fields.ts';
 
 /** The value of a host's `welcome` record (host scope, key ''). */
@@ -27,7 +27,7 @@ function message({ genesisHash, host, admission }: Welcomed): Uint8Array {
   return new ByteWriter().string('starling-welcome-1').hex(genesisHash).hex(host).bytes(admission).done();
 }
 
-/** What only who has judged a join request by its own clock may sign. */
+/** What only who has judged a join request by its own clock may sign, or who knew of that admission already. */
 export function signWelcome(welcomed: Welcomed, sponsor: Signer): string {
   return Buffer.from(sponsor.sign(message(welcomed))).toString('hex');
 }
@@ -41,4 +41,14 @@ export function provesWelcome({ sponsor, signature }: WelcomeValue, to: Welcomed
 export function parseWelcome(value: Uint8Array): WelcomeValue {
   const fields = Fields.parse(value, 'welcome-malformed');
   return { sponsor: fields.hex('sponsor', 32), signature: fields.hex('signature', signatureBytes) };
+}
+
+/** As `parseWelcome`; null for what this version cannot read, as an older or newer one may have written it. */
+export function welcomeIn(value: Uint8Array): WelcomeValue | null {
+  try {
+    return parseWelcome(value);
+  } catch (error) {
+    if (error instanceof Fault) return null;
+    throw error;
+  }
 }
