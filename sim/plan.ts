@@ -38,7 +38,7 @@ export const lies = [
   'forgotten-word',
 ] as const;
 /** What it leaves undone, all the time: nothing of it can be proven to anybody. */
-export const silences = ['silent-dealing', 'silent-agreement', 'partial-dealing'] as const;
+export const silences = ['silent-dealing', 'silent-agreement'] as const;
 export type Lie = (typeof lies)[number] | (typeof silences)[number];
 
 export type Step =

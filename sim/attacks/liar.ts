@@ -3,15 +3,7 @@
  * its own key and its own share, so all it says is well signed; only what it says is not so.
  */
 import { open, seal } from '../../src/agent/envelope.ts';
-import {
-  Fault,
-  type HostId,
-  type Machine,
-  type Millis,
-  type Random,
-  type Signer,
-  type Verify,
-} from '../../src/core.ts';
+import { Fault, type Machine, type Millis, type Random, type Signer, type Verify } from '../../src/core.ts';
 import { Acceptor, freshAcceptor } from '../../src/trust/epoch/acceptor.ts';
 import type { EpochDescriptor } from '../../src/trust/epoch/descriptor.ts';
 import { Electorate } from '../../src/trust/epoch/electorate.ts';
@@ -93,7 +85,6 @@ export class LyingEngine implements Engine {
   /** Some receivers get what belongs to another dealing of its own. */
   private inDealing(send: Send, others: readonly EngineReport[]): readonly EngineReport[] {
     if (this.options.lies.includes('silent-dealing') || this.tells('withheld-answers')) return [];
-    if (this.options.lies.includes('partial-dealing') && isSlighted(send.to)) return [];
     const type = send.bytes[typeAt];
     const isToldWrong =
       (type === dealingType && this.tells('two-dealings')) ||
@@ -108,11 +99,6 @@ export class LyingEngine implements Engine {
   private tells(lie: Lie): boolean {
     return this.options.lies.includes(lie) && this.options.random.next() < 0.5;
   }
-}
-
-/** About half of all hosts, and always the same. */
-function isSlighted(host: HostId): boolean {
-  return Number.parseInt(host.slice(0, 2), 16) % 2 === 0;
 }
 
 /** One bit further: still a number, and the wrong one. */

@@ -154,19 +154,13 @@ function splitFindings({ split }: CaStatus): Finding[] {
 
 /** Broken or in somebody else's hands: either way only an operator can find out which. */
 function reproachFindings({ reproached }: CaStatus): Finding[] {
-  const what = {
-    cheated: 'cheated while shares of a root were made',
-    silent: 'said nothing to this host while shares of a root were made',
-    disputed:
-      'and others say of each other that shares of a root were not sent: it, one of them or the path is broken',
-  };
-  return reproached.map(({ name, why, until }) =>
+  return reproached.map(({ name, until }) =>
     finding(
       'warning',
       `trustee ${name}`,
       until === null
         ? 'is here, and did not do its part when shares of a root were made'
-        : `${what[why]}; it is given no seat until ${time(until)}`,
+        : `cheated or said nothing while shares of a root were made: it is given no seat until ${time(until)}`,
       `starling check there, and its log, say whether it is broken; if it is not to be trusted: starling ca deny ${name}`,
     ),
   );

@@ -24,12 +24,10 @@ export interface CaTrustee {
   readonly self: boolean;
 }
 
-/** A host that did not do its part while shares were made, as this host saw it. */
+/** A host that cheated or said nothing while shares were made, as this host saw it. */
 export interface CaReproach {
   readonly id: HostId;
   readonly name: string;
-  /** `disputed`: it and others say of each other that shares are missing, and one of them or the path is at fault. */
-  readonly why: 'cheated' | 'silent' | 'disputed';
   /** Until when it is given no seat, and others take the one it has; null while it was missed too seldom for that. */
   readonly until: Millis | null;
 }

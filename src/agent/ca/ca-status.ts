@@ -54,10 +54,9 @@ export function caStatus(sources: CaSources): CaStatus {
     isTrustee: epoch.isTrustee,
     holdsShare: epoch.share !== null,
     cold: plan.cold === null ? null : { ...plan.cold, drill: facts.drill },
-    reproached: sources.reproached.map(({ host: id, why, until }) => ({
+    reproached: sources.reproached.map(({ host: id, until }) => ({
       id,
       name: hostNameOf(id, sources),
-      why,
       until,
     })),
     split: splitOf(sources),

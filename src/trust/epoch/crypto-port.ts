@@ -4,7 +4,6 @@
  */
 import type { HostId } from '../../core.ts';
 import type { EpochDescriptor, EpochPlan } from './descriptor.ts';
-import type { Dispute } from './disputes.ts';
 
 /** A share by the name under which it was to be kept: the session that made it, or `genesisShare`. */
 export type ShareName = string;
@@ -76,13 +75,7 @@ export type CryptoReport =
   /** At the coordinator: the signature, verified. */
   | { readonly type: 'signed'; readonly session: string; readonly signature: Uint8Array }
   /** A dealing takes longer than it should, and these others have not said to this host all that they should have. */
-  | {
-      readonly type: 'unheard';
-      readonly session: string;
-      readonly hosts: readonly HostId[];
-      /** What others say that they lack of each other, and of this host. */
-      readonly disputes: readonly Dispute[];
-    }
+  | { readonly type: 'unheard'; readonly session: string; readonly hosts: readonly HostId[] }
   /** It cannot succeed here. `blamed` broke the protocol, provably; may be empty. */
   | {
       readonly type: 'failed';

@@ -8,7 +8,6 @@ import { Backlog } from './backlog.ts';
 import { EpochChain, noRefounding } from './chain.ts';
 import { genesisShare, type ShareName } from './crypto-port.ts';
 import type { EpochDescriptor, EpochPlan } from './descriptor.ts';
-import { type Dispute, Disputes } from './disputes.ts';
 import { Electorate, type Justification } from './electorate.ts';
 import { Holdings } from './holdings.ts';
 import type { Design } from './leader.ts';
@@ -53,8 +52,6 @@ const leastDealingsPassedOver = 15;
 /** A host that cheated or was missed in dealings, as this host saw it. */
 export interface Reproach {
   readonly host: HostId;
-  /** It cheated, as was proven; said nothing to this host; or it is between it and others that shares are missing. */
-  readonly why: 'cheated' | 'silent' | 'disputed';
   /** Until when it is not to have a seat; null while it was missed in too few dealings for that. */
   readonly until: Millis | null;
 }
@@ -79,12 +76,8 @@ export class Office {
   acceptor: Acceptor;
   view: TrusteeView = emptyView;
   private readonly silences: Silences;
-  private readonly disputes: Disputes;
-  /** Who is not to have a seat, and until when. */
-  private readonly passedOver = new Map<
-    HostId,
-    { readonly why: Reproach['why']; readonly until: Millis; readonly silence: number }
-  >();
+  /** Who is not to have a seat, until when, and whether that was proven to all or is only what this host saw. */
+  private readonly passedOver = new Map<HostId, { readonly until: Millis; readonly isProven: boolean }>();
 
   /** Throws `Fault('epoch-state-broken')` when what the store held does not fit together. */
   constructor(options: EpochOptions) {
@@ -92,7 +85,6 @@ export class Office {
     this.self = options.signer.publicKey;
     this.isWithdrawn = options.withdrawn === true;
     this.silences = new Silences(options.timings.dealMs);
-    this.disputes = new Disputes(options.timings.dealMs);
     // What the disk has was judged when it came.
     let isRestored = false;
     const { refounding = noRefounding } = options;
@@ -219,82 +211,32 @@ export class Office {
 
   /** `host` was proven to have cheated in a dealing, to everybody who took part. */
   distrust(host: HostId, now: Millis): void {
-    this.passOver(host, 'cheated', now);
+    this.passOver(host, true, now);
   }
 
   /**
    * Its seat is another's, where there is another, for as long as one may be away. In memory only: who forgets it is
    * cheated, or kept waiting, once more.
    */
-  private passOver(
-    host: HostId,
-    why: Reproach['why'],
-    now: Millis,
-    silence = Number.POSITIVE_INFINITY,
-  ): void {
+  private passOver(host: HostId, isProven: boolean, now: Millis): void {
     const { policy, timings } = this.options;
     const forMs = Math.max(policy.replaceAfterMs, timings.dealMs * leastDealingsPassedOver);
-    if (host !== this.self) this.passedOver.set(host, { until: now + forMs, why, silence });
+    if (host !== this.self) this.passedOver.set(host, { until: now + forMs, isProven });
   }
 
   /** This host missed something of `host`, which is here, in a dealing that `leader` led; see `Silences`. */
   missed(host: HostId, leader: HostId, now: Millis): EpochEffect[] {
-    if (!this.isTrustee || !this.wasHere(host, now) || this.isReproached(host, ['cheated', 'silent']))
-      return [];
+    const known = this.view.candidates.find((candidate) => candidate.host === host);
+    const { aliveSince = null } = known ?? {};
+    if (aliveSince === null || aliveSince > now - this.options.timings.dealMs) return [];
+    if (!this.isTrustee || this.passedOver.has(host)) return [];
     this.silences.note(host, leader, now);
     const leaders = this.silences.count(host, now);
     if (leaders < leadersNeeded(this.current.plan)) return [];
     this.silences.forget(host);
-    this.passOver(host, 'silent', now);
+    this.passOver(host, false, now);
     const detail = `is here, and said nothing in dealings that ${leaders} led: its seat is to be another's`;
     return [{ type: 'alarm', code: 'silent', subject: host, detail }];
-  }
-
-  /**
-   * Others say that they lack what these were to deal in a dealing that `leader` led; see `Disputes`. Who was missed by
-   * this host too is not in dispute.
-   */
-  disputed(
-    claims: readonly Dispute[],
-    missed: readonly HostId[],
-    leader: HostId,
-    now: Millis,
-  ): EpochEffect[] {
-    const { self } = this;
-    const { plan } = this.current;
-    if (!this.isTrustee) return [];
-    const open = claims.filter(
-      ({ accused, claimant }) =>
-        !missed.includes(accused) && this.wasHere(accused, now) && this.wasHere(claimant, now),
-    );
-    this.disputes.note(open, plan.trustees.length - plan.threshold, leader, now);
-    const atFault = this.disputes.atFault(
-      leadersNeeded(plan),
-      (host) => this.isReproached(host, ['cheated', 'silent']),
-      now,
-    );
-    const detail = "shares kept missing between it and others: its seat is to be another's";
-    const effects: EpochEffect[] = [];
-    for (const [host, quarrels] of atFault) {
-      const isNews = !this.passedOver.has(host);
-      this.passOver(host, 'disputed', now, quarrels);
-      if (isNews && host !== self) effects.push({ type: 'alarm', code: 'disputed', subject: host, detail });
-    }
-    // What this host dealt it did send: who says otherwise is as good as silent to it.
-    const liars = claims.filter(({ accused }) => accused === self).map(({ claimant }) => claimant);
-    return [...effects, ...liars.flatMap((claimant) => this.missed(claimant, leader, now))];
-  }
-
-  /** Whether a host has been alive here for as long as a dealing takes. */
-  private wasHere(host: HostId, now: Millis): boolean {
-    const known = this.view.candidates.find((candidate) => candidate.host === host);
-    const { aliveSince = null } = known ?? {};
-    return aliveSince !== null && aliveSince <= now - this.options.timings.dealMs;
-  }
-
-  private isReproached(host: HostId, of: readonly Reproach['why'][]): boolean {
-    const why = this.passedOver.get(host)?.why;
-    return why !== undefined && of.includes(why);
   }
 
   /** Who is not to have a seat for what it did or did not do, and who was missed in dealings, but not in enough. */
@@ -302,10 +244,8 @@ export class Office {
     this.forgive(now);
     const missed = this.silences.hosts().filter((host) => this.silences.count(host, now) > 0);
     return [
-      ...[...this.passedOver].map(([host, { why, until }]) => ({ host, why, until })),
-      ...missed
-        .filter((host) => !this.passedOver.has(host))
-        .map((host) => ({ host, why: 'silent', until: null }) as const),
+      ...[...this.passedOver].map(([host, { until }]) => ({ host, until })),
+      ...missed.filter((host) => !this.passedOver.has(host)).map((host) => ({ host, until: null })),
     ];
   }
 
@@ -318,11 +258,9 @@ export class Office {
     this.forgive(now);
     if (this.passedOver.size === 0) return this.view;
     const candidates = this.view.candidates.map((candidate) => {
-      const { host } = candidate;
-      const passedOver = this.passedOver.get(host);
-      if (passedOver === undefined) return candidate;
-      const { why, silence } = passedOver;
-      return why === 'cheated' ? { ...candidate, eligible: false } : { ...candidate, silence };
+      const { isProven } = this.passedOver.get(candidate.host) ?? {};
+      if (isProven === undefined) return candidate;
+      return isProven ? { ...candidate, eligible: false } : { ...candidate, silent: true };
     });
     return { ...this.view, candidates };
   }

@@ -156,12 +156,10 @@ export class Participant {
     return kept.map((session) => ({ type: 'crypto', order: { type: 'kept', session } }));
   }
 
-  /** A dealing takes longer than it should, and these were missed in it, or are said to be by others. */
-  onUnheard({ session, hosts, disputes }: Report<'unheard'>, now: Millis): EpochEffect[] {
+  /** A dealing takes longer than it should, and these were missed in it. */
+  onUnheard({ session, hosts }: Report<'unheard'>, now: Millis): EpochEffect[] {
     const leader = this.leaders.get(session);
-    if (leader === undefined) return [];
-    const missed = hosts.flatMap((host) => this.office.missed(host, leader, now));
-    return [...missed, ...this.office.disputed(disputes, hosts, leader, now)];
+    return leader === undefined ? [] : hosts.flatMap((host) => this.office.missed(host, leader, now));
   }
 
   /** The cryptography gave up here; whoever broke its protocol is named, and the leader told. */

@@ -60,7 +60,7 @@ export type EpochEffect =
   /**
    * Something an operator should know. `malformed`, `unjustified`, `not-a-successor`, `epoch-forged`,
    * `epoch-forked`: what `subject` sent; `blamed`: it broke the cryptography's protocol; `silent`: it is here, and
-   * said nothing in several dealings; `disputed`: shares kept missing between it and others in several dealings; `root-split`: some hosts believe another root of this generation;
+   * said nothing in several dealings; `root-split`: some hosts believe another root of this generation;
    * `share-lost`: the store of secrets of this host lost a share; other trustees will give it a new one.
    */
   | { readonly type: 'alarm'; readonly code: string; readonly subject: HostId; readonly detail: string };

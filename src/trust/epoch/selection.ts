@@ -20,11 +20,8 @@ export interface Candidate {
   readonly absentSince: Millis | null;
   /** Left for good, denied, or no longer admitted: not to hold a share any more. */
   readonly gone: boolean;
-  /**
-   * It did not do its part in dealings, as this host alone saw it: with how many others shares are missing between them,
-   * infinitely many where it said nothing to this host itself. 0 where all is well.
-   */
-  readonly silence?: number;
+  /** It said nothing in dealings, as this host alone saw it. */
+  readonly silent?: boolean;
 }
 
 export interface Seats {
@@ -52,7 +49,7 @@ export function newcomersOf(
 
 /** Whether a host is not to keep its seat or be given one: it may not hold a share, or is silent. */
 export function isGone(candidate: Candidate | undefined): boolean {
-  return candidate === undefined || (candidate.silence ?? 0) > 0 || !mayHold(candidate);
+  return candidate === undefined || candidate.silent === true || !mayHold(candidate);
 }
 
 /** Whether a host may hold a share, by what all hosts know of it. */
@@ -116,22 +113,14 @@ function fill(kept: readonly Candidate[], pool: readonly Candidate[], row: SeatR
   return seated;
 }
 
-/** Those who lose their seat, the gone before the absent, the most silent and the longest absent first. */
+/** Those who lose their seat, the gone before the absent, the longest absent first. */
 function departures(
   current: Seats,
   known: ReadonlyMap<HostId, Candidate>,
   policy: TrusteePolicy,
   now: Millis,
 ): { readonly gone: HostId[]; readonly absent: HostId[] } {
-  const silence = (host: HostId): number => {
-    const candidate = known.get(host);
-    return candidate === undefined || !mayHold(candidate)
-      ? Number.POSITIVE_INFINITY
-      : (candidate.silence ?? 0);
-  };
-  const gone = current.trustees
-    .filter((host) => isGone(known.get(host)))
-    .sort((a, b) => (silence(a) === silence(b) ? 0 : silence(b) - silence(a)));
+  const gone = current.trustees.filter((host) => isGone(known.get(host)));
   const absent = current.trustees
     .filter((host) => !gone.includes(host) && isAbsentFor(known.get(host)!, policy.replaceAfterMs, now))
     .sort((a, b) => known.get(a)!.absentSince! - known.get(b)!.absentSince!);

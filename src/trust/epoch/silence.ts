@@ -16,13 +16,14 @@
  * lead one with it, until a quorum has seen the same. To an epoch with it nobody objects: a host that was cut off from
  * one other may be the only one that missed it.
  *
- * Who is silent towards a few only is missed by those alone: see `Disputes`.
+ * What this leaves: who is silent towards a few only is not passed over by a quorum. It can hold up a new key, those
+ * few name it, and an operator denies it.
  */
 import type { HostId, Millis } from '../../core.ts';
 import type { Seats } from './selection.ts';
 
 /** Dealings longer ago than so many times the time of one count no more. */
-export const rememberedDealings = 15;
+const rememberedDealings = 15;
 
 /**
  * Of how many leaders' dealings somebody must have been missed. Agreement survives 2k - n - 1 liars, who lead each

@@ -160,17 +160,15 @@ export class DealingRun implements Run {
     };
   }
 
-  /** Those of whom this host itself missed something; and who claims to miss what of whom, which proves nothing. */
+  /** Those of whom this host itself missed something. What others claim to miss proves nothing against anybody. */
   private unheard(absences: readonly Absence[]): EngineReport[] {
     const missed = absences.filter(
       ({ host, claimedBy }) => claimedBy === null && this.participants.has(host),
     );
-    const disputes = absences.flatMap(({ host: accused, claimedBy: claimant }) =>
-      claimant === null ? [] : [{ accused, claimant }],
-    );
-    if (missed.length === 0 && disputes.length === 0) return [];
-    const hosts = [...new Set(missed.map(({ host }) => host))];
-    return [{ type: 'unheard', session: this.session.id, hosts, disputes }];
+    if (missed.length === 0) return [];
+    return [
+      { type: 'unheard', session: this.session.id, hosts: [...new Set(missed.map(({ host }) => host))] },
+    ];
   }
 
   private failed(blame: Blame | null, absences: readonly Absence[]): EngineReport {

@@ -55,13 +55,11 @@ function coldText({ cold, epoch }: CaStatus): string[] {
 }
 
 function reproachText({ reproached }: CaStatus): string[] {
-  const what = {
-    cheated: 'cheated while shares were made',
-    silent: 'silent while shares were made',
-    disputed: 'shares kept missing between it and others',
-  };
-  return reproached.map(({ name, why, until: passedOver }) => {
-    const which = passedOver === null ? 'missed once while shares were made' : what[why];
+  return reproached.map(({ name, until: passedOver }) => {
+    const which =
+      passedOver === null
+        ? 'missed once while shares were made'
+        : 'cheated, or silent while shares were made';
     const seat = passedOver === null ? '' : `; no seat for ${ago(Math.max(0, passedOver - Date.now()))}`;
     return tinted(`${printable(name)}: ${which}${seat}`, 'warn');
   });

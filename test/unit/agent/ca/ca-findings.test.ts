@@ -135,19 +135,12 @@ test('a root that waits for a host for long says for which, before it signs and 
 test('a trustee that was silent while shares were made is named, and whether it is given a seat', () => {
   const { flock, hosts } = ofThree();
   const [first] = hosts as [FlockHost];
-  const missed = { id: 'x', name: 'second', why: 'silent', until: null } as const;
-  const until = flock.now + 60_000;
-  const passedOver = { id: 'y', name: 'third', why: 'silent', until } as const;
-  const disputed = { id: 'z', name: 'fourth', why: 'disputed', until } as const;
-  const found = findings(first, { ca: { reproached: [missed, passedOver, disputed] } });
-  assert.deepEqual(titles(found), [
-    'warning trustee second',
-    'warning trustee third',
-    'warning trustee fourth',
-  ]);
+  const missed = { id: 'x', name: 'second', until: null };
+  const passedOver = { id: 'y', name: 'third', until: flock.now + 60_000 };
+  const found = findings(first, { ca: { reproached: [missed, passedOver] } });
+  assert.deepEqual(titles(found), ['warning trustee second', 'warning trustee third']);
   assert.match(found[0]!.detail, /^is here, and did not do its part/);
-  assert.match(found[1]!.detail, /^said nothing to this host .* no seat until 20/);
-  assert.match(found[2]!.detail, /^and others say of each other .* no seat until 20/);
+  assert.match(found[1]!.detail, /no seat until 20/);
   assert.match(found[1]!.hint, /starling ca deny third$/);
 });
 

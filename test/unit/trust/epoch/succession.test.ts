@@ -241,8 +241,8 @@ test('trustees refuse a plan that their own eyes contradict', () => {
   const with3 = (parts: Partial<Candidate>): Candidate[] => seen.with(3, candidate(3, parts));
   assert.throws(() => judge(replaced, seen.with(1, candidate(1))), hasCode('seat-in-use'));
   assert.throws(() => judge(replaced, with3({ eligible: false })), hasCode('newcomer-unknown'));
-  judge(replaced, with3({ silence: 1 }));
-  judge(replaced, seen.with(1, candidate(1, { silence: 1 })));
+  judge(replaced, with3({ silent: true }));
+  judge(replaced, seen.with(1, candidate(1, { silent: true })));
   assert.throws(() => judge(replaced, with3(absent)), hasCode('newcomer-absent'));
   assert.throws(() => judge({ trustees: [hosts[0]!, hosts[2]!, hosts[4]!] }, seen), hasCode('seniority'));
   assert.throws(() => judge({}, seen), hasCode('nothing-to-change'));
