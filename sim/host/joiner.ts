@@ -32,8 +32,9 @@ const grantRetryMs = 300;
 const startAgainMs = 2_000;
 /** Leads every datagram of the join port. */
 const nonceBytes = 4;
-/** The join port takes so many requests a second, and drops the rest. */
-const requestsPerSecond = 50;
+/** The join port takes so many of each kind a second, and drops the rest. */
+const perSecond = { 'join-request': 50, introduction: 20 };
+type Asked = keyof typeof perSecond;
 
 interface Asking {
   readonly host: Host;
@@ -50,7 +51,7 @@ export class Joiner {
   private readonly hosts: () => readonly Host[];
   private readonly verify: Verify;
   private readonly asking = new Map<number, Asking>();
-  private readonly buckets = new Map<number, { tokens: number; at: Millis }>();
+  private readonly buckets = new Map<string, { tokens: number; at: Millis }>();
   private lastNonce = 0;
 
   constructor(world: World, network: Network, hosts: () => readonly Host[], verify: Verify) {
@@ -69,7 +70,7 @@ export class Joiner {
 
   datagram(at: Host, from: number, kind: DatagramKind, bytes: Uint8Array): void {
     if (kind === 'introduction') {
-      if (at.isRunning && this.takeToken(at)) at.introduced(bytes);
+      if (at.isRunning && this.takeToken(at, kind)) at.introduced(bytes);
       return;
     }
     // Anybody may send anything to this port.
@@ -78,7 +79,7 @@ export class Joiner {
     const nonce = reader.u32();
     const payload = reader.raw(reader.remaining);
     if (kind === 'join-reply') this.answered(at, nonce, payload);
-    else if (at.isRunning && this.takeToken(at)) at.joinRequest(from, nonce, payload);
+    else if (at.isRunning && this.takeToken(at, 'join-request')) at.joinRequest(from, nonce, payload);
   }
 
   /** Signs a new request and sends it until it is answered. */
@@ -127,12 +128,14 @@ export class Joiner {
     throw new Violation('join', this.world, `${host.name} has a valid token and was turned away: ${why}`);
   }
 
-  private takeToken(host: Host): boolean {
-    const bucket = this.buckets.get(host.number) ?? { tokens: requestsPerSecond, at: this.world.now };
-    const earned = ((this.world.now - bucket.at) / 1000) * requestsPerSecond;
-    bucket.tokens = Math.min(requestsPerSecond, bucket.tokens + earned);
+  private takeToken(host: Host, kind: Asked): boolean {
+    const rate = perSecond[kind];
+    const key = `${host.number} ${kind}`;
+    const bucket = this.buckets.get(key) ?? { tokens: rate, at: this.world.now };
+    const earned = ((this.world.now - bucket.at) / 1000) * rate;
+    bucket.tokens = Math.min(rate, bucket.tokens + earned);
     bucket.at = this.world.now;
-    this.buckets.set(host.number, bucket);
+    this.buckets.set(key, bucket);
     if (bucket.tokens < 1) return false;
     bucket.tokens--;
     return true;

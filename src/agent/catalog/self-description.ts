@@ -56,8 +56,7 @@ function newWelcome(
     replica.get(slotOf({ scope: 'host', author: self, kind, key: '' }))?.value;
   const admission = said(ADMISSION);
   const held = said(WELCOME);
-  if (held === undefined) return { sponsor, signature: welcome };
-  const word = welcomeIn(held);
+  const word = held === undefined ? null : welcomeIn(held);
   const isGood =
     word !== null &&
     admission !== undefined &&

@@ -1,7 +1,7 @@
 /**
  * What a host shows to one that was away when it joined, and knows nobody any more who could tell of it: its own
  * admission with its sponsor's word, the grant behind it, and where it is. A sponsor that came meanwhile as well is
- * introduced first, by its own. Nothing in it is secret, and nothing is believed unchecked. Pure.
+ * introduced first, by its own. It travels in the clear, and nothing in it is believed unchecked. Pure.
  */
 import { ByteReader, ByteWriter, Fault, type HostId, type Verify } from '../../core.ts';
 import { decodeRecord } from '../../gossip/replica/codec.ts';
@@ -22,8 +22,8 @@ const maxHosts = 1024;
 export type RecordOf = (slot: string) => Record | undefined;
 
 /**
- * What to send to a stranger, a datagram each, in that order: the sponsor's sponsor, the sponsor, this host. Empty where there is no
- * word of a sponsor, as for the founder, whom everybody knows.
+ * What to send to a stranger, a datagram each, in that order: the sponsor's sponsor, the sponsor, this host. Empty
+ * where there is no word of a sponsor, as for the founder, whom everybody knows.
  */
 export function introductionsOf(self: HostId, trust: TrustState, recordOf: RecordOf): Uint8Array[] {
   const introductions: Uint8Array[] = [];

@@ -11,7 +11,7 @@ import type { HostEntry } from '../catalog/catalog.ts';
 import type { AgentEffect } from '../effects.ts';
 import { introductionsOf } from './introduction.ts';
 
-/** All members of a mesh together address somebody this often, as long as each need not do so more often than shortest. */
+/** All members of a mesh together address somebody this often, but none by itself more often than that. */
 const meshEveryMs = 1250;
 const shortestMs = 5000;
 /** How much of a row of sponsors is shown at a time; the next part goes to the next. */

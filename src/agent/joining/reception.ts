@@ -1,6 +1,6 @@
 /**
  * Where strangers are received: who asks to be let in, and who says that it was let in long ago. What they bring is
- * judged, taken in as any record is, and answered. Pure.
+ * judged and goes into the replica like every other record; only who asks is answered. Pure.
  */
 import { Fault, type HostId, type Millis, type Signer, type Verify } from '../../core.ts';
 import type { Gossip } from '../../gossip/gossip.ts';
@@ -79,7 +79,8 @@ export class Reception {
       const { host, records, where, welcome } = introduction;
       if (trust.isAdmitted(host)) {
         this.introductions.known++;
-        if (where !== null) this.takeIn([where], welcome.sponsor, now);
+        // The sponsor that it names was not judged: nobody but the host itself can be charged.
+        if (where !== null) this.takeIn([where], host, now);
         return;
       }
       judgeIntroduction(introduction, trust, verify);
@@ -96,7 +97,7 @@ export class Reception {
     }
   }
 
-  /** As far as they are good: what comes after one that is refused rests on it. */
+  /** As far as they are good: what comes after one that is refused rests on it. A refusal is charged to `sponsor`. */
   private takeIn(records: readonly Record[], sponsor: HostId, now: Millis): void {
     const { gossip, gossiped } = this.options;
     for (const { bytes } of records) {

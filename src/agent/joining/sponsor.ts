@@ -29,7 +29,7 @@ export function judgeJoinRequest(
   if (refusal !== null) throw new Fault(refusal.code, refusal.message);
 }
 
-/** Whoever shows it again has lost sight of the mesh, perhaps long after its token expired: it belongs to it all the same. */
+/** Whoever shows it again has lost sight of the mesh, perhaps long after its token expired, and belongs to it still. */
 function isInForce(author: HostId, value: Uint8Array, trust: TrustState): boolean {
   const known = trust.admissionOf(author);
   if (known === undefined) return false;

@@ -18,8 +18,8 @@ const verdicts: { readonly [verdict in RelayVerdict]: TopicValidatorResult } = {
 
 /**
  * Heartbeats (5 s) from one look for peers that do not speak gossipsub, or do not let it be spoken to them, to the
- * next; who was one at two of them is let go: gossipsub drops for good a peer that once sent more than it reads, and says so to nobody. Connected anew,
- * by whichever side wants it as a neighbour, it is taken in again.
+ * next; who was one at two of them is let go: gossipsub drops for good a peer that once sent more than it reads, and
+ * says so to nobody. Connected anew, by whichever side wants it as a neighbour, it is taken in again.
  */
 const heartbeatsPerLook = 17;
 

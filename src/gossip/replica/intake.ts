@@ -25,8 +25,8 @@ export type Verdict =
     };
 
 /**
- * How records came here: by a delta, whoever relayed it, from a peer of a session, from a joiner or this host itself, or
- * from a stranger for whom a sponsor gave its word.
+ * How records came here: by a delta, whoever relayed it; from a peer of a session; from a joiner or this host itself;
+ * or from a stranger for whom a sponsor gave its word.
  */
 export type Way = 'delta' | 'offer' | { readonly peer: HostId } | { readonly sponsor: HostId };
 
