@@ -20,15 +20,15 @@ export class Allowance {
     this.tokens = rate.burst;
   }
 
-  /** Whether one more may be done now. Takes nothing: a forgery must not use up another's share. */
-  allows(now: Millis): boolean {
-    return this.tokensAt(now) >= 1;
+  /** Whether so much more may be done now. Takes nothing: a forgery must not use up another's share. */
+  allows(now: Millis, amount = 1): boolean {
+    return this.tokensAt(now) >= amount;
   }
 
-  /** Takes one, if there is one. A refusal costs nothing: who goes on is let in at the rate. */
-  take(now: Millis): boolean {
-    if (!this.allows(now)) return false;
-    this.add(-1, now);
+  /** Takes `amount`, if there is as much. A refusal costs nothing: who goes on is let in at the rate. */
+  take(now: Millis, amount = 1): boolean {
+    if (!this.allows(now, amount)) return false;
+    this.add(-amount, now);
     return true;
   }
 

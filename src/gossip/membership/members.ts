@@ -15,6 +15,8 @@ interface Entry {
   present: boolean;
   /** Its last word about itself, signed, is that it leaves. */
   saidGoodbye?: boolean;
+  /** It is held as gone for that word only, which was said below its incarnation: it fell silent since. */
+  presumedLeft?: boolean;
 }
 
 /** Weight of the newest sample in the smoothed round trip, as TCP's SRTT (RFC 6298, section 2). */
@@ -139,6 +141,7 @@ export class Members {
     }
     entry.state = standing.state;
     entry.incarnation = Math.max(entry.incarnation, standing.incarnation);
+    entry.presumedLeft = false;
   }
 
   /** Takes note of what a member's own record says last: that it leaves, or is here. */
@@ -149,6 +152,15 @@ export class Members {
   /** What a member is that cannot be reached: gone as it said, or down. */
   stateOfSilence(index: number): 'left' | 'down' {
     return this.deviations.get(index)?.saidGoodbye === true ? 'left' : 'down';
+  }
+
+  /** Whether a member's state, `left`, was made out from its silence, or comes from a word that says as much. */
+  presumeLeft(index: number, presumed: boolean): void {
+    this.entry(index).presumedLeft = presumed;
+  }
+
+  isPresumedLeft(index: number): boolean {
+    return this.deviations.get(index)?.presumedLeft === true;
   }
 
   private uncount(index: number, state: MemberState): void {

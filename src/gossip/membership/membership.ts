@@ -184,10 +184,16 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
     if (index === undefined) return;
     if (state !== 'departed') this.table.noteWord(index, state === 'left');
     const held = this.table.standing(index);
+    if (state === 'departed' && incarnation >= held.incarnation) this.table.presumeLeft(index, false);
     // Who refuted higher than its goodbye and then fell silent did leave: whoever knows less finds it so, too.
-    if (held.state === 'down' && this.table.stateOfSilence(index) === 'left')
-      this.assume(index, { ...held, state: 'left' }, now);
-    else this.assume(index, { state: state === 'active' ? 'alive' : 'left', incarnation }, now);
+    if (held.state === 'down' && this.table.stateOfSilence(index) === 'left') {
+      this.assumeSilent(index, held.incarnation, now);
+      return;
+    }
+    const isNews = this.assume(index, { state: state === 'active' ? 'alive' : 'left', incarnation }, now);
+    // And who had said meanwhile that it is back did not: this agent had not heard that when it found it silent.
+    if (!isNews && state === 'active' && this.table.isPresumedLeft(index))
+      this.change(index, { ...held, state: 'down' }, now);
   }
 
   /** This agent leaves: it no longer refutes, probes or accuses. */
@@ -381,13 +387,19 @@ export class Membership implements Machine<MembershipInput, MembershipEffect>, P
   }
 
   private findDown(index: number, incarnation: number, now: Millis): void {
-    const standing: Standing = { state: this.table.stateOfSilence(index), incarnation };
-    this.assume(index, standing, now);
-    if (standing.state === 'left') return;
+    if (this.assumeSilent(index, incarnation, now) === 'left') return;
     const id = this.idAt(index);
-    this.rumors.add({ ...standing, state: 'down', id, accuser: this.options.self });
+    this.rumors.add({ state: 'down', id, incarnation, accuser: this.options.self });
     this.view.drop(id);
     this.view.fill();
+  }
+
+  /** Takes a member for gone or down, whichever its last word makes its silence; returns that. */
+  private assumeSilent(index: number, incarnation: number, now: Millis): 'left' | 'down' {
+    const state = this.table.stateOfSilence(index);
+    const isNews = this.assume(index, { state, incarnation }, now);
+    if (isNews && state === 'left') this.table.presumeLeft(index, true);
+    return state;
   }
 
   /** Takes over a standing if it outranks the one held; true if it did. */

@@ -17,15 +17,18 @@ const maxIncarnation = 2 ** 52;
 const refutationRate: Rate = { perSecond: 1, burst: 8 };
 /**
  * Leaps to an incarnation of which nothing is known here but somebody's word: one is enough for an agent whose
- * store was set back, and at this rate liars need eighty years to take it to the last one.
+ * store was set back, and some more for one in whose name somebody else told each of the others another one.
  */
-const leapRate: Rate = { perSecond: 0.1, burst: 4 };
+const leapRate: Rate = { perSecond: 1, burst: 8 };
+/** How far such leaps go in all: at this rate liars need eighty years to take an agent to the last incarnation. */
+const climbRate: Rate = { perSecond: 0.1 * maxIncarnationLeap, burst: 4 * maxIncarnationLeap };
 
 export class OwnStanding {
   private readonly self: HostId;
   private readonly prove: (incarnation: number) => Uint8Array;
   private readonly refutations = new Allowance(refutationRate);
   private readonly leaps = new Allowance(leapRate);
+  private readonly climbs = new Allowance(climbRate);
   private current: number;
   private isLeaving = false;
   private told: Rumor | null = null;
@@ -69,10 +72,15 @@ export class OwnStanding {
     if (incarnation > Math.min(this.current + maxIncarnationLeap, maxIncarnation)) return false;
     const raised = state === 'alive' ? incarnation : incarnation + 1;
     if (raised <= this.current) return false;
-    const allowance = incarnation > this.current ? this.leaps : this.refutations;
-    if (!allowance.take(now)) return false;
+    if (!this.allowsRise(incarnation - this.current, now)) return false;
     this.current = raised;
     return state !== 'alive';
+  }
+
+  /** Whether a claim of an incarnation so much above the own, or of the own itself, may be answered now. */
+  private allowsRise(above: number, now: Millis): boolean {
+    if (above <= 0) return this.refutations.take(now);
+    return this.climbs.allows(now, above) && this.leaps.take(now) && this.climbs.take(now, above);
   }
 
   /** "I am alive at this incarnation", signed. */

@@ -395,3 +395,33 @@ test('a goodbye that comes late, and below what was refuted, still tells why a m
   bench.membership.noteLifecycle('c', 'left', 40, bench.now);
   assert.equal(bench.state('c'), 'left');
 });
+
+test('who said in writing that it is back and is silent is down, also for an agent that heard of it only then', () => {
+  const bench = new Bench(five);
+  bench.membership.noteLifecycle('c', 'left', 40, bench.now);
+  bench.hear('a', { state: 'alive', id: 'c', incarnation: 50, proof: proof(50) });
+  assert.equal(bench.state('c'), 'alive');
+  bench.answering.delete('c');
+  bench.run(20_000);
+  assert.equal(bench.state('c'), 'left');
+  bench.membership.noteLifecycle('c', 'active', 50, bench.now);
+  assert.equal(bench.state('c'), 'down');
+  bench.answering.set('c', 51);
+  bench.run(10_000);
+  assert.equal(bench.state('c'), 'alive', 'and is looked for as all that are down');
+});
+
+test('who is gone by a word that says as much stays so, whatever it had said before', () => {
+  const bench = new Bench(five);
+  bench.membership.noteLifecycle('c', 'active', 40, bench.now);
+  bench.membership.noteLifecycle('c', 'departed', 40, bench.now);
+  bench.membership.noteLifecycle('c', 'active', 40, bench.now);
+  assert.equal(bench.state('c'), 'left');
+  bench.membership.noteLifecycle('d', 'left', 40, bench.now);
+  bench.hear('a', { state: 'alive', id: 'd', incarnation: 50, proof: proof(50) });
+  bench.answering.delete('d');
+  bench.run(20_000);
+  bench.membership.noteLifecycle('d', 'departed', 50, bench.now);
+  bench.membership.noteLifecycle('d', 'active', 50, bench.now);
+  assert.equal(bench.state('d'), 'left');
+});

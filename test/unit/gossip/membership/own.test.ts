@@ -43,6 +43,16 @@ test('an agent whose store was set back climbs to what the others know of it, at
   assert.equal(own.incarnation, 200_001);
 });
 
+test('who was told of to each of the others at another height climbs to all of them at once', () => {
+  const own = standing();
+  for (let i = 1; i <= 4; i++) own.heed({ state: 'alive', incarnation: own.incarnation + leap }, start);
+  let refuted = 0;
+  for (let i = 0; i < 20; i++)
+    if (own.heed({ state: 'down', incarnation: own.incarnation + 1000 }, start + 1000 + i * 500)) refuted++;
+  assert.ok(refuted >= 12, `${refuted} of 20: what is low costs little of what may be climbed`);
+  assert.ok(refuted <= 8 + 10, `${refuted} of 20: each is told everybody`);
+});
+
 test('liars that say ever more cannot drag an agent to its last incarnation within a lifetime', () => {
   const own = standing();
   const hourMs = 3_600_000;
