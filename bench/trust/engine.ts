@@ -53,7 +53,7 @@ class Threads {
       this.done = (host, report) => {
         if (report.type === 'failed') reject(new Error(report.detail));
         if (report.type === 'established')
-          this.byHost.get(host)!.order({ type: 'kept', session: report.session });
+          this.byHost.get(host)!.order({ type: 'kept', receipt: new Uint8Array(), session: report.session });
         if (report.type === type && ++seen === count) resolve(report);
       };
     });

@@ -385,7 +385,7 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
       case 'promise':
         return this.mail(this.leader.onPromise(from, message, now));
       case 'ack':
-        return this.mail(this.leader.onAck(from, message, now));
+        return this.mail(this.leader.onAck(message, now));
       case 'vote':
         return this.mail(this.leader.onVote(from, message, now));
       case 'accepted':
@@ -411,8 +411,11 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
           : this.participant.onEstablished(session.plan, report);
       case 'signed':
         return this.onSigned(session, report.signature);
+      case 'accepted':
+        if (session.kind !== 'sign') this.participant.onAccepted(session, report);
+        return [];
       case 'unheard':
-        return this.participant.onUnheard(report, now);
+        return session.kind === 'sign' ? [] : this.participant.onUnheard(session, report, now);
       case 'failed': {
         if (session.kind !== 'sign' && isExtraordinary(session.plan.kind))
           return [...this.sessions.end(session.id), ...this.recovery.onFailed(session.plan, report)];

@@ -53,8 +53,11 @@ export type CryptoOrder =
   | { readonly type: 'begin'; readonly session: CryptoSession }
   /** A message of another participant; in the order it was sent, each once. The channel proved `from`. */
   | { readonly type: 'deliver'; readonly session: string; readonly from: HostId; readonly bytes: Uint8Array }
-  /** The share that was reported as `established` is durable: others may be told that they can count on it. */
-  | { readonly type: 'kept'; readonly session: string }
+  /**
+   * The share that was reported as `established` is durable: others may be told that they can count on it. `receipt` is
+   * told them with that, in one message, so that nobody gives the one without the other; at most 256 bytes.
+   */
+  | { readonly type: 'kept'; readonly session: string; readonly receipt: Uint8Array }
   /** Wipe everything of the session. Comes for every session begun, but not for any that a crash ended. */
   | { readonly type: 'end'; readonly session: string };
 
@@ -74,7 +77,17 @@ export type CryptoReport =
     }
   /** At the coordinator: the signature, verified. */
   | { readonly type: 'signed'; readonly session: string; readonly signature: Uint8Array }
-  /** A dealing takes longer than it should, and these others have not said to this host all that they should have. */
+  /** Another says that its share is durable. Of the receipt it was only seen that the host signed it. */
+  | {
+      readonly type: 'accepted';
+      readonly session: string;
+      readonly host: HostId;
+      readonly receipt: Uint8Array;
+    }
+  /**
+   * A dealing has taken as long as it should, and these others have not said to this host all that they should have;
+   * perhaps none.
+   */
   | { readonly type: 'unheard'; readonly session: string; readonly hosts: readonly HostId[] }
   /** It cannot succeed here. `blamed` broke the protocol, provably; may be empty. */
   | {

@@ -177,8 +177,9 @@ export class Leader {
       return this.proposeDealt(attempt, attempt.phase, now);
     if (now >= attempt.deadline) return this.timeOut(attempt, now);
     if (now < attempt.resendAt) return [];
-    attempt.resendAt = now + this.options.timings.resendMs;
-    return this.posts(attempt);
+    const { resendMs, dealMs } = this.options.timings;
+    attempt.resendAt = now + resendMs;
+    return this.posts(attempt, attempt.deadline - now <= dealMs / 2);
   }
 
   private timeOut(attempt: Attempt, now: Millis): Post[] {
@@ -203,8 +204,11 @@ export class Leader {
       this.notBefore = Math.max(this.notBefore, now + this.options.timings.dealMs * leadersNeeded(plan));
   }
 
-  /** What this phase asks, for those who have not answered. */
-  private posts({ phase, ballot }: Attempt): Post[] {
+  /**
+   * What this phase asks, for those who have not answered. In a dealing that is `late` all are asked: who has told that
+   * it holds its share knows who else told so, perhaps not to this host.
+   */
+  private posts({ phase, ballot }: Attempt, late = false): Post[] {
     const { epoch, members } = this.electorate;
     const ask = (hosts: readonly HostId[], message: EpochMessage): Post[] =>
       hosts.map((to) => ({ to, message }));
@@ -218,7 +222,7 @@ export class Leader {
         const { plan, justification, acks } = phase;
         const participants = new Set([...plan.dealers, ...plan.trustees]);
         return ask(
-          [...participants].filter((host) => !acks.has(host)),
+          [...participants].filter((host) => late || !acks.has(host)),
           { type: 'start', epoch, plan, justification },
         );
       }
@@ -371,13 +375,15 @@ export class Leader {
     };
   }
 
-  onAck(from: HostId, { voucher, descriptor }: Of<'ack'>, now: Millis): Post[] {
+  /** Whoever passes it on: it is signed. */
+  onAck({ voucher, descriptor }: Of<'ack'>, now: Millis): Post[] {
     const { attempt } = this;
     if (attempt?.phase.name !== 'deal') return [];
     const { phase } = attempt;
-    if (!phase.plan.trustees.includes(from) || descriptor.session !== phase.session) return [];
-    if (!this.answers(from, voucher, 'ack', attempt) || voucher.value?.hash !== descriptor.hash) return [];
-    phase.acks.set(from, { voucher, descriptor });
+    const { by } = voucher;
+    if (!phase.plan.trustees.includes(by) || descriptor.session !== phase.session) return [];
+    if (!this.answers(by, voucher, 'ack', attempt) || voucher.value?.hash !== descriptor.hash) return [];
+    phase.acks.set(by, { voucher, descriptor });
     const { trustees, threshold } = phase.plan;
     const agreeing = this.agreeing(phase, descriptor.hash).length;
     if (agreeing === trustees.length) return this.proposeDealt(attempt, phase, now);

@@ -5,15 +5,31 @@
 import { createHash } from 'node:crypto';
 import { ByteWriter, Fault, type HostId, type Millis } from '../../core.ts';
 import type { CryptoReport, CryptoSession } from './crypto-port.ts';
-import { describeEpoch, type EpochDescriptor, type EpochPlan, sessionOf, statementOf } from './descriptor.ts';
+import {
+  describeEpoch,
+  type EpochDescriptor,
+  type EpochPlan,
+  isExtraordinary,
+  sessionOf,
+  statementOf,
+} from './descriptor.ts';
 import type { EpochMessage } from './message.ts';
 import { type Office, sendTo } from './office.ts';
 import type { EpochEffect, SecretToKeep } from './port.ts';
 import { checkSuccession, checkSuccessor } from './rules.ts';
 import type { Sessions } from './sessions.ts';
+import { decodeVoucher, encodeVoucher, isAckOf, type Voucher } from './voucher.ts';
 
 type Of<T extends EpochMessage['type']> = Extract<EpochMessage, { type: T }>;
 type Report<T extends CryptoReport['type']> = Extract<CryptoReport, { type: T }>;
+type DealingSession = Extract<CryptoSession, { kind: 'generate' | 'reshare' }>;
+
+/** A dealing that this host takes part in. */
+interface Dealing {
+  readonly leader: HostId;
+  /** What came from others with the word that they hold their shares; null for what is no ack. */
+  readonly receipts: Map<HostId, Voucher | null>;
+}
 
 /** Of the signature over one decision. Another ballot, another leader, another session. */
 function signSessionOf(hash: string, ballot: number): string {
@@ -25,9 +41,9 @@ export class Participant {
   private readonly office: Office;
   private readonly sessions: Sessions;
   /** A session that begins once it is durable that this host takes part in it. */
-  private awaited: Extract<CryptoSession, { kind: 'generate' | 'reshare' }> | null = null;
-  /** Who leads the dealings that run, also once their epoch is in force. */
-  private readonly leaders = new Map<string, HostId>();
+  private awaited: DealingSession | null = null;
+  /** Those that run, by session, also once their epoch is in force. */
+  private readonly dealings = new Map<string, Dealing>();
 
   constructor(office: Office, sessions: Sessions) {
     this.office = office;
@@ -42,7 +58,7 @@ export class Participant {
     const { electorate, holdings, current } = this.office;
     const id = sessionOf(plan);
     const kept = holdings.pending.find((epoch) => epoch.session === id);
-    if (kept !== undefined) return [this.acknowledge(from, kept)];
+    if (kept !== undefined) return [this.acknowledge(from, kept), ...this.tellReceipts(from, kept)];
     if (this.sessions.has(id) || this.awaited?.id === id) return [];
     if (electorate.leaderOf(plan.ballot) !== from) return this.refuse(from, plan, 'not-the-leader');
     if (plan.ballot <= holdings.dealtBallot) return this.refuse(from, plan, 'superseded');
@@ -108,8 +124,8 @@ export class Participant {
     const participants = new Set([...plan.dealers, ...plan.trustees]);
     participants.delete(self);
     const deadline = now + 2 * options.timings.dealMs;
-    for (const id of this.leaders.keys()) if (!this.sessions.has(id)) this.leaders.delete(id);
-    this.leaders.set(session, electorate.leaderOf(plan.ballot));
+    for (const id of this.dealings.keys()) if (!this.sessions.has(id)) this.dealings.delete(id);
+    this.dealings.set(session, { leader: electorate.leaderOf(plan.ballot), receipts: new Map() });
     return this.sessions.begin(awaited, participants, plan.epoch, deadline, now);
   }
 
@@ -119,16 +135,53 @@ export class Participant {
     descriptor: EpochDescriptor,
     secrets: readonly SecretToKeep[] = [],
   ): EpochEffect {
+    const { epoch } = this.office.electorate;
+    const ack = sendTo(to, { type: 'ack', epoch, voucher: this.ackOf(descriptor), descriptor });
+    return this.office.persist([ack], { secrets });
+  }
+
+  private ackOf({ plan: { ballot }, hash }: EpochDescriptor): Voucher {
     const { electorate, options } = this.office;
-    const { epoch } = electorate;
-    const { ballot } = descriptor.plan;
-    const value = { ballot, hash: descriptor.hash };
-    const voucher = electorate.sign(
-      { role: 'ack', epoch, ballot, value, voted: 0, holdsShare: false },
+    const value = { ballot, hash };
+    return electorate.sign(
+      { role: 'ack', epoch: electorate.epoch, ballot, value, voted: 0, holdsShare: false },
       options.signer,
     );
-    const ack = sendTo(to, { type: 'ack', epoch, voucher, descriptor });
-    return this.office.persist([ack], { secrets });
+  }
+
+  /** What goes with the word that this host holds its share: its ack, where anybody is to count it. */
+  private receiptFor(session: string): Uint8Array {
+    const { holdings, electorate } = this.office;
+    const kept = holdings.pending.find((epoch) => epoch.session === session);
+    if (kept === undefined || kept.plan.epoch !== electorate.epoch || isExtraordinary(kept.plan.kind))
+      return new Uint8Array();
+    return encodeVoucher(this.ackOf(kept));
+  }
+
+  /** Another says in the dealing that it holds its share. */
+  onAccepted({ plan }: DealingSession, { session, host, receipt }: Report<'accepted'>): void {
+    if (plan.epoch === this.office.electorate.epoch)
+      this.dealings.get(session)?.receipts.set(host, this.ackIn(receipt, host, plan));
+  }
+
+  private ackIn(receipt: Uint8Array, host: HostId, plan: EpochPlan): Voucher | null {
+    try {
+      const voucher = decodeVoucher(receipt);
+      const isOfPlan = isAckOf(voucher, plan, voucher.value?.hash ?? '') && voucher.ballot === plan.ballot;
+      return isOfPlan && voucher.by === host && this.office.electorate.isGenuine(voucher) ? voucher : null;
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      return null;
+    }
+  }
+
+  /** A leader that asks again lacks some: all that this host has been given, it may have from here. */
+  private tellReceipts(to: HostId, descriptor: EpochDescriptor): EpochEffect[] {
+    const { epoch } = this.office.electorate;
+    const vouchers = [...(this.dealings.get(descriptor.session)?.receipts.values() ?? [])];
+    return vouchers
+      .filter((voucher) => voucher !== null && voucher.by !== to && voucher.value?.hash === descriptor.hash)
+      .map((voucher) => sendTo(to, { type: 'ack', epoch, voucher: voucher!, descriptor }));
   }
 
   /** This host's share is made: kept, and then acknowledged; or, if its epoch is in force already, used. */
@@ -153,13 +206,28 @@ export class Participant {
   onWritten(from: HostId, { write }: Of<'written'>): EpochEffect[] {
     if (from !== this.office.self) return [];
     const kept = this.office.backlog.confirm(write).filter((name) => this.sessions.has(name));
-    return kept.map((session) => ({ type: 'crypto', order: { type: 'kept', session } }));
+    return kept.map((session) => ({
+      type: 'crypto',
+      order: { type: 'kept', session, receipt: this.receiptFor(session) },
+    }));
   }
 
-  /** A dealing takes longer than it should, and these were missed in it. */
-  onUnheard({ session, hosts }: Report<'unheard'>, now: Millis): EpochEffect[] {
-    const leader = this.leaders.get(session);
-    return leader === undefined ? [] : hosts.flatMap((host) => this.office.missed(host, leader, now));
+  /** A dealing has taken as long as it should, and these were missed in it; and those whose ack is none. */
+  onUnheard({ plan }: DealingSession, { session, hosts }: Report<'unheard'>, now: Millis): EpochEffect[] {
+    const dealing = this.dealings.get(session);
+    if (dealing === undefined) return [];
+    const missed = new Set([...hosts, ...this.withoutAck(plan, session, dealing)]);
+    return [...missed].flatMap((host) => this.office.missed(host, dealing.leader, now));
+  }
+
+  /** Once the epoch is in force whoever is late gives none any more. */
+  private withoutAck(plan: EpochPlan, session: string, { receipts }: Dealing): HostId[] {
+    const { holdings, electorate } = this.office;
+    if (plan.epoch !== electorate.epoch) return [];
+    const kept = holdings.pending.find((epoch) => epoch.session === session);
+    const isAck = (voucher: Voucher | null): boolean =>
+      voucher !== null && (kept === undefined || voucher.value?.hash === kept.hash);
+    return [...receipts].filter(([, voucher]) => !isAck(voucher)).map(([host]) => host);
   }
 
   /** The cryptography gave up here; whoever broke its protocol is named, and the leader told. */

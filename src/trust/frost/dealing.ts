@@ -195,7 +195,7 @@ export function encodeShare(dealing: OwnDealing, receiver: Seat): Uint8Array {
   return new ByteWriter().raw(digestOf(dealing.payload)).raw(value).done();
 }
 
-/** Checks the payload of a `share` for `receiver` against the dealing it must be of (Feldman). */
+/** Checks the payload of a `share` for `receiver` against the dealing it must be of. */
 export function checkShare(dealing: Dealing, receiver: Seat, payload: Uint8Array): Checked<Scalar> {
   return readSigned(() => {
     const reader = new ByteReader(payload);
@@ -203,9 +203,13 @@ export function checkShare(dealing: Dealing, receiver: Seat, payload: Uint8Array
     const value = decodeScalar(reader.raw(scalarBytes));
     reader.end();
     const isOfDealing = Buffer.compare(digest, dealing.digest) === 0;
-    const expected = evaluateCommitments(dealing.commitments, receiver);
-    return isOfDealing && multiplyBase(value).equals(expected)
+    return isOfDealing && bindsShare(dealing, receiver, value)
       ? { type: 'sound', value }
       : flawed('wrong-share');
   });
+}
+
+/** Whether a value is what the dealing's commitments bind the dealer to for `receiver` (Feldman). */
+export function bindsShare(dealing: Dealing, receiver: Seat, value: Scalar): boolean {
+  return multiplyBase(value).equals(evaluateCommitments(dealing.commitments, receiver));
 }

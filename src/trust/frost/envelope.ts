@@ -7,16 +7,16 @@ import type { Seat } from './polynomial.ts';
 /**
  * `dealing`: a dealer's commitments, to all. `share`: a dealer to one receiver, secret. `accept`: a receiver
  * holds a verified share and names the dealings it is of. `complaint`: evidence against somebody. `missing`:
- * a receiver is not done, and lacks shares of these dealers.
+ * a receiver is not done, and lacks shares of these dealers. `answer`: such a share, to all, for that receiver to open.
  */
-export const messageTypes = ['dealing', 'share', 'accept', 'complaint', 'missing'] as const;
+export const messageTypes = ['dealing', 'share', 'accept', 'complaint', 'missing', 'answer'] as const;
 export type MessageType = (typeof messageTypes)[number];
 
 export interface Envelope {
   readonly type: MessageType;
-  /** A dealer's seat for `dealing` and `share`, a receiver's for the rest. */
+  /** A dealer's seat for `dealing`, `share` and `answer`, a receiver's for the rest. */
   readonly from: Seat;
-  /** A receiver's seat for `share`, 0 for the rest. */
+  /** A receiver's seat for `share` and `answer`, 0 for the rest. */
   readonly to: Seat;
   readonly payload: Uint8Array;
   readonly signature: Uint8Array;
@@ -40,7 +40,8 @@ export const maxPayloadBytesOf: Readonly<Record<MessageType, number>> = {
   share: 256,
   accept: 3584,
   complaint: 4096,
-  missing: 64,
+  missing: 1152,
+  answer: 96,
 };
 const maxPayloadBytes = maxPayloadBytesOf.complaint;
 /** Longest encoded envelope. */
@@ -69,7 +70,12 @@ function statement(
 }
 
 function senderOf(ceremony: Ceremony, type: MessageType, from: Seat): Party | null {
-  return type === 'dealing' || type === 'share' ? ceremony.dealer(from) : ceremony.receiver(from);
+  return type === 'dealing' || isForOne(type) ? ceremony.dealer(from) : ceremony.receiver(from);
+}
+
+/** Whether it concerns one receiver, which it names. */
+function isForOne(type: MessageType): boolean {
+  return type === 'share' || type === 'answer';
 }
 
 export function signEnvelope(
@@ -131,7 +137,7 @@ export function decodeEnvelope(ceremony: Ceremony, bytes: Uint8Array): Envelope 
   const payload = Uint8Array.from(reader.bytes(maxPayloadBytesOf[type]));
   const signature = Uint8Array.from(reader.raw(signatureBytes));
   reader.end();
-  if (type === 'share' ? ceremony.receiver(to) === null : to !== 0)
+  if (isForOne(type) ? ceremony.receiver(to) === null : to !== 0)
     throw new Fault('malformed', 'the message is for nobody');
   return { type, from, to, payload, signature };
 }

@@ -1,5 +1,6 @@
 /** Evidence: envelopes that prove to anybody, from their signatures alone, who broke a ceremony, and how. */
-import { ByteReader, ByteWriter, Fault, type HostId, unreachable, type Verify } from '../../core.ts';
+import { assert, ByteReader, ByteWriter, Fault, type HostId, unreachable, type Verify } from '../../core.ts';
+import { openAnswer } from './answer.ts';
 import type { Ceremony, Party } from './ceremony.ts';
 import { checkDealing, checkShare, type DealingFlaw } from './dealing.ts';
 import {
@@ -13,6 +14,7 @@ import {
   signatureBytes,
   signedBy,
 } from './envelope.ts';
+import { decodeScalar, encodeScalar, type Scalar, scalarBytes } from './group.ts';
 import type { Seat } from './polynomial.ts';
 
 /** What is laid before a judge. */
@@ -20,9 +22,16 @@ export type Evidence =
   | { readonly type: 'bad-dealing'; readonly dealing: Envelope }
   | { readonly type: 'bad-share'; readonly dealing: Envelope; readonly share: Envelope }
   | { readonly type: 'two-dealings'; readonly dealer: Seat; readonly heads: readonly [Head, Head] }
-  | { readonly type: 'bad-message'; readonly message: Envelope };
+  | { readonly type: 'bad-message'; readonly message: Envelope }
+  /** With the receiver's secret, which opens it. */
+  | {
+      readonly type: 'bad-answer';
+      readonly dealing: Envelope;
+      readonly answer: Envelope;
+      readonly key: Scalar;
+    };
 
-const evidenceTypes = ['bad-dealing', 'bad-share', 'two-dealings', 'bad-message'] as const;
+const evidenceTypes = ['bad-dealing', 'bad-share', 'two-dealings', 'bad-message', 'bad-answer'] as const;
 
 /** Why somebody is to blame. */
 export type BlameReason = DealingFlaw | 'equivocation' | 'false-accept' | 'false-complaint';
@@ -58,6 +67,8 @@ function judgement(ceremony: Ceremony, evidence: Evidence, verify: Verify): Verd
       return judgeHeads(ceremony, evidence.dealer, evidence.heads, verify);
     case 'bad-message':
       return judgeMessage(ceremony, evidence.message, verify);
+    case 'bad-answer':
+      return judgeAnswer(ceremony, evidence, verify);
     default:
       return unreachable(evidence);
   }
@@ -78,6 +89,21 @@ function judgeShare(ceremony: Ceremony, dealing: Envelope, share: Envelope, veri
   if (checkedDealing.type === 'flawed') return { party, reason: checkedDealing.flaw };
   const checked = checkShare(checkedDealing.value, share.to, share.payload);
   return checked.type === 'flawed' ? { party, reason: checked.flaw } : null;
+}
+
+function judgeAnswer(
+  ceremony: Ceremony,
+  { dealing, answer, key }: Extract<Evidence, { type: 'bad-answer' }>,
+  verify: Verify,
+): Verdict | null {
+  if (dealing.type !== 'dealing' || answer.type !== 'answer' || dealing.from !== answer.from) return null;
+  const party = signedBy(ceremony, dealing, verify);
+  if (party === null || signedBy(ceremony, answer, verify) === null) return null;
+  const checkedDealing = checkDealing(ceremony, dealing.from, dealing.payload);
+  if (checkedDealing.type === 'flawed') return { party, reason: checkedDealing.flaw };
+  const { from, to, payload } = answer;
+  const opened = openAnswer(ceremony, checkedDealing.value, from, to, payload, key);
+  return opened?.type === 'flawed' ? { party, reason: opened.flaw } : null;
 }
 
 function judgeHeads(
@@ -106,9 +132,22 @@ function judgeMessage(ceremony: Ceremony, message: Envelope, verify: Verify): Ve
     : null;
 }
 
-/** The payload of an `accept`: the head of every dealer's dealing, in the order of their seats. */
-export function encodeAccept(heads: readonly Head[]): Uint8Array {
-  return Buffer.concat(heads.flatMap(({ digest, signature }) => [digest, signature]));
+const headBytes = digestBytes + signatureBytes;
+/** Longest receipt that comes with an `accept`. */
+export const maxReceiptBytes = 256;
+
+/**
+ * The payload of an `accept`: the head of every dealer's dealing, in the order of their seats, and what whoever asked for
+ * the ceremony wants to hear from those that hold a share, which means nothing here.
+ */
+export function encodeAccept(heads: readonly Head[], receipt: Uint8Array = new Uint8Array()): Uint8Array {
+  assert(receipt.length <= maxReceiptBytes, 'a receipt is short');
+  return Buffer.concat([...heads.flatMap(({ digest, signature }) => [digest, signature]), receipt]);
+}
+
+/** The receipt in the payload of an `accept`, of which the heads were read. */
+export function receiptIn(ceremony: Ceremony, payload: Uint8Array): Uint8Array {
+  return payload.subarray(ceremony.dealerSeats().length * headBytes);
 }
 
 /**
@@ -122,8 +161,8 @@ export function acceptedHeads(
   known: ReadonlyMap<Seat, Head> = new Map(),
 ): Map<Seat, Head> | null {
   const seats = ceremony.dealerSeats();
-  const headBytes = digestBytes + signatureBytes;
-  if (payload.length !== seats.length * headBytes) return null;
+  const receiptBytes = payload.length - seats.length * headBytes;
+  if (receiptBytes < 0 || receiptBytes > maxReceiptBytes) return null;
   const heads = new Map<Seat, Head>();
   for (const [i, seat] of seats.entries()) {
     const bytes = payload.subarray(i * headBytes, (i + 1) * headBytes);
@@ -168,6 +207,12 @@ export function encodeEvidence(ceremony: Ceremony, evidence: Evidence): Uint8Arr
       return writer.done();
     case 'bad-message':
       return writer.bytes(encodeEnvelope(ceremony, evidence.message)).done();
+    case 'bad-answer':
+      return writer
+        .bytes(encodeEnvelope(ceremony, evidence.dealing))
+        .bytes(encodeEnvelope(ceremony, evidence.answer))
+        .raw(encodeScalar(evidence.key))
+        .done();
     default:
       return unreachable(evidence);
   }
@@ -201,6 +246,8 @@ function readEvidence(
       return { type, dealer: reader.u8(), heads: [head(), head()] };
     case 'bad-message':
       return { type, message: envelope() };
+    case 'bad-answer':
+      return { type, dealing: envelope(), answer: envelope(), key: decodeScalar(reader.raw(scalarBytes)) };
     case undefined:
       throw new Fault('malformed', 'evidence of an unknown type');
     default:

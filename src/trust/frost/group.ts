@@ -159,8 +159,14 @@ export function hashBytes(tag: 'msg' | 'com', ...parts: Uint8Array[]): Uint8Arra
   return sha512(contextString + tag, parts);
 }
 
-/** The same, as a scalar: H1 (`rho`), H3 (`nonce`), `dkg` for proofs of knowledge, `pad` for what is sealed. */
-export function hashScalar(tag: 'rho' | 'nonce' | 'dkg' | 'pad', ...parts: Uint8Array[]): Scalar {
+/**
+ * The same, as a scalar: H1 (`rho`), H3 (`nonce`), `dkg` for proofs of knowledge, `pad` for what is sealed, the last two
+ * for what a party of a ceremony draws from its seed.
+ */
+export function hashScalar(
+  tag: 'rho' | 'nonce' | 'dkg' | 'pad' | 'answer' | 'answer-key',
+  ...parts: Uint8Array[]
+): Scalar {
   return scalars.create(littleEndian(sha512(contextString + tag, parts)));
 }
 

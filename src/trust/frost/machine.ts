@@ -6,7 +6,9 @@
  * Dealings go to all and shares to each receiver. A receiver that verified everything stores its share, and
  * only then tells all which dealings it is of; a dealer that told two stories is convicted by its own two
  * signatures. Whoever has evidence complains, in public, and everybody judges: a complaint convicts the
- * accused or the accuser. Not hearing is no evidence: it is claimed, and the dealer sends again.
+ * accused or the accuser. Not hearing is no evidence: it is claimed, in public, and answered in public, and all pass
+ * both on (see `Claims`); so what two of them cannot say to each other the others carry, and who says nothing is
+ * missed by all.
  */
 import {
   assert,
@@ -18,7 +20,9 @@ import {
   unreachable,
   type Verify,
 } from '../../core.ts';
+import { answerKey, decodeClaim, encodeClaim, sealAnswer } from './answer.ts';
 import type { Ceremony } from './ceremony.ts';
+import { Claims } from './claims.ts';
 import type { ColdBlocks } from './cold.ts';
 import { deal, encodeShare, type OwnDealing } from './dealing.ts';
 import {
@@ -36,24 +40,26 @@ import {
   encodeAccept,
   encodeEvidence,
   judge,
+  receiptIn,
 } from './evidence.ts';
 import type { GroupKey, KeyShare } from './keys.ts';
-import { areSeats } from './keys.ts';
 import type { Seat } from './polynomial.ts';
 import { Transcript } from './transcript.ts';
 
 export type CeremonyInput =
   | { readonly type: 'start' }
   | { readonly type: 'message'; readonly bytes: Uint8Array }
-  /** What the `persist` effect asked for is on disk. */
-  | { readonly type: 'persisted' }
+  /** What the `persist` effect asked for is on disk. `receipt`: told to all with that, at most `maxReceiptBytes`. */
+  | { readonly type: 'persisted'; readonly receipt: Uint8Array }
   | { readonly type: 'wake' };
 
-/** Something that was not heard in time. `claimedBy` says so; null where this party itself does. No proof. */
+/**
+ * Something that this party did not hear in time. An answer is missed by all but by those that had it; an accept of
+ * one that no dealer owes anything. No proof.
+ */
 export interface Absence {
   readonly host: HostId;
-  readonly of: 'dealing' | 'share' | 'accept';
-  readonly claimedBy: HostId | null;
+  readonly of: 'dealing' | 'share' | 'answer' | 'accept';
 }
 
 export type CeremonyEffect =
@@ -79,9 +85,11 @@ export type CeremonyEffect =
       readonly share: KeyShare | null;
       readonly acceptedBy: readonly Seat[];
     }
+  /** Another holds a share, and its receipt is this. */
+  | { readonly type: 'accepted'; readonly host: HostId; readonly receipt: Uint8Array }
   /** It is over without a key: what was persisted is to be destroyed. */
   | { readonly type: 'failed'; readonly blame: Blame | null; readonly absences: readonly Absence[] }
-  /** These were not heard to the end within the time that it should take. It goes on: they may be late. */
+  /** Whom it has not heard to the end within the time that it should take, if anybody. It goes on: they may be late. */
   | { readonly type: 'unheard'; readonly absences: readonly Absence[] }
   /** Somebody was convicted after it was done. */
   | { readonly type: 'blamed'; readonly blame: Blame }
@@ -100,17 +108,18 @@ export interface CeremonySetup {
    * that loses its machine stays away from the session: dealing in it once more would be equivocation.
    */
   readonly entropy: Uint8Array;
+  /** `answerSeedBytes` fresh random bytes, for what is asked for and given in public. Overwritten at the end. */
+  readonly answerSeed: Uint8Array;
   readonly startedAt: Millis;
   /** After this long a receiver says what it lacks. */
   readonly claimAfterMs: number;
-  /** After this long it is said who was not heard. Between the two, so that claims have come by then. */
+  /** Who claims later than this has no excuse: there would be no time to answer. */
+  readonly heedUntilMs: number;
+  /** After this long it is said who was not heard. Last of the three, so that answers have come by then. */
   readonly tellAfterMs: number;
   /** After this long it is over. */
   readonly deadlineMs: number;
 }
-
-/** How often a dealer sends anew to one receiver that says it lacks something. */
-export const maxResends = 3;
 
 type State = 'waiting' | 'running' | 'persisting' | 'accepted' | 'done' | 'failed';
 
@@ -122,12 +131,9 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
   private readonly transcript: Transcript;
   private state: State = 'waiting';
   private dealing: OwnDealing | null = null;
-  private dealingBytes: Uint8Array | null = null;
-  private acceptBytes: Uint8Array | null = null;
   private hasClaimed = false;
   private hasTold = false;
-  private readonly claims = new Map<Seat, readonly Seat[]>();
-  private readonly resends = new Map<Seat, number>();
+  private readonly claims = new Claims();
   /** Receivers that complained: each is heard, and passed on, once. */
   private readonly complained = new Set<Seat>();
   private readonly blamed = new Set<HostId>();
@@ -153,10 +159,10 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
         this.start();
         break;
       case 'message':
-        this.receive(input.bytes);
+        this.receive(input.bytes, now);
         break;
       case 'persisted':
-        this.accept();
+        this.accept(input.receipt);
         break;
       case 'wake':
         this.wake(now);
@@ -188,8 +194,19 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
   private publish(type: 'accept' | 'complaint' | 'missing', payload: Uint8Array): Envelope {
     assert(this.receiverSeat !== null, 'receivers publish');
     const envelope = this.sign(type, this.receiverSeat, 0, payload);
-    this.emit({ type: 'broadcast', bytes: encodeEnvelope(this.ceremony, envelope) });
+    this.broadcast(envelope);
     return envelope;
+  }
+
+  private broadcast(envelope: Envelope): void {
+    this.emit({ type: 'broadcast', bytes: encodeEnvelope(this.ceremony, envelope) });
+  }
+
+  /** Nothing to itself. */
+  private sendTo(receiver: Seat, envelope: Envelope): void {
+    if (receiver === this.receiverSeat) return;
+    const { host } = this.ceremony.receiver(receiver)!;
+    this.emit({ type: 'send', to: host, bytes: encodeEnvelope(this.ceremony, envelope) });
   }
 
   private start(): void {
@@ -201,10 +218,9 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
     this.dealing = deal(this.ceremony, seat, share === null ? [] : [share], entropy);
     this.setup.entropy.fill(0);
     const envelope = this.sign('dealing', seat, 0, this.dealing.payload);
-    this.dealingBytes = encodeEnvelope(this.ceremony, envelope);
-    this.emit({ type: 'broadcast', bytes: this.dealingBytes });
+    this.broadcast(envelope);
     for (const receiver of this.ceremony.receiverSeats())
-      if (receiver !== this.receiverSeat) this.sendShare(seat, receiver);
+      if (receiver !== this.receiverSeat) this.sendTo(receiver, this.shareFor(seat, receiver));
     this.conclude(this.transcript.hearDealing(envelope));
     if (this.receiverSeat !== null)
       this.conclude(this.transcript.hearShare(this.shareFor(seat, this.receiverSeat)));
@@ -216,44 +232,49 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
     return this.sign('share', dealer, receiver, encodeShare(this.dealing, receiver));
   }
 
-  private sendShare(dealer: Seat, receiver: Seat): void {
-    const bytes = encodeEnvelope(this.ceremony, this.shareFor(dealer, receiver));
-    this.emit({ type: 'send', to: this.ceremony.receiver(receiver)!.host, bytes });
-  }
-
-  private receive(bytes: Uint8Array): void {
+  private receive(bytes: Uint8Array, now: Millis): void {
     if (this.state === 'failed') return;
     try {
       if (this.state === 'waiting') throw new Fault('not-started', 'the ceremony has not started here');
       const envelope = decodeEnvelope(this.ceremony, bytes);
-      if (this.transcript.isFamiliar(envelope)) return;
+      if (this.isFamiliar(envelope)) return;
       if (envelope.type === 'share' && envelope.to !== this.receiverSeat)
         throw new Fault('misdirected', 'a share for somebody else');
       if (signedBy(this.ceremony, envelope, this.setup.verify) === null)
         throw new Fault('unsigned', 'nobody who takes part signed the message');
-      this.take(envelope);
+      this.take(envelope, now);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       this.emit({ type: 'dropped', fault: error });
     }
   }
 
-  private take(envelope: Envelope): void {
+  private isFamiliar(envelope: Envelope): boolean {
+    if (envelope.type === 'missing') return this.claims.isKnownClaim(envelope);
+    if (envelope.type === 'answer') return this.claims.isKnownAnswer(envelope);
+    return this.transcript.isFamiliar(envelope);
+  }
+
+  private take(envelope: Envelope, now: Millis): void {
     switch (envelope.type) {
       case 'dealing':
         this.conclude(this.transcript.hearDealing(envelope));
+        this.passOn(envelope);
         break;
       case 'share':
         this.conclude(this.transcript.hearShare(envelope));
         break;
       case 'accept':
-        this.conclude(this.transcript.hearAccept(envelope));
+        this.takeAccept(envelope);
         break;
       case 'complaint':
         this.judgeComplaint(envelope);
         break;
       case 'missing':
-        this.takeClaim(envelope);
+        this.takeClaim(envelope, now);
+        break;
+      case 'answer':
+        this.takeAnswer(envelope);
         break;
       default:
         unreachable(envelope.type);
@@ -278,7 +299,7 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
   private judgeComplaint(envelope: Envelope): void {
     if (this.complained.has(envelope.from)) return;
     this.complained.add(envelope.from);
-    this.emit({ type: 'broadcast', bytes: encodeEnvelope(this.ceremony, envelope) });
+    this.broadcast(envelope);
     const { verify } = this.setup;
     const blame =
       complaintVerdict(this.ceremony, envelope.payload, verify) ??
@@ -303,10 +324,10 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
     this.emit({ type: 'failed', blame, absences });
   }
 
-  /** Drops the polynomial, which nothing needs any more. */
+  /** Drops the polynomial, which nothing needs any more, and the keys of answers. */
   private forget(): void {
     this.dealing = null;
-    this.dealingBytes = null;
+    this.setup.answerSeed.fill(0);
   }
 
   /** Goes on as far as what was heard allows. */
@@ -333,11 +354,10 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
     this.emit({ type: 'done', group: this.group!, share: this.share, acceptedBy });
   }
 
-  private accept(): void {
+  private accept(receipt: Uint8Array): void {
     if (this.state !== 'persisting') return;
     this.state = 'accepted';
-    const envelope = this.publish('accept', encodeAccept(this.transcript.allHeads()));
-    this.acceptBytes = encodeEnvelope(this.ceremony, envelope);
+    const envelope = this.publish('accept', encodeAccept(this.transcript.allHeads(), receipt));
     assert(this.transcript.hearAccept(envelope) === null, 'own dealings agree');
     this.advance();
   }
@@ -347,52 +367,97 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
     if (this.state === 'failed' || this.state === 'waiting') return;
     if (now >= startedAt + tellAfterMs && !this.hasTold) {
       this.hasTold = true;
-      const absences = this.absences();
-      if (absences.length > 0) this.emit({ type: 'unheard', absences });
+      this.emit({ type: 'unheard', absences: this.absences() });
     }
     if (now >= startedAt + deadlineMs) {
       if (this.state === 'done') this.forget();
       else this.fail(null, this.absences());
     } else if (now >= startedAt + claimAfterMs && !this.hasClaimed) {
       this.hasClaimed = true;
-      if (this.receiverSeat !== null && this.state !== 'done')
-        this.publish('missing', Uint8Array.from(this.transcript.lackingShares()));
+      if (this.receiverSeat !== null && this.state !== 'done') this.claim();
     }
   }
 
-  /** Sends again what `envelope` says its receiver lacks, and what it may. Throws `Fault('malformed')`. */
-  private takeClaim(envelope: Envelope): void {
-    const lacking = [...envelope.payload];
-    if (!areSeats(lacking) || lacking.some((seat) => this.ceremony.dealer(seat) === null))
-      throw new Fault('malformed', 'a claim names dealers');
-    this.claims.set(envelope.from, lacking);
-    const resends = this.resends.get(envelope.from) ?? 0;
-    if (resends >= maxResends) return;
-    this.resends.set(envelope.from, resends + 1);
-    const { host } = this.ceremony.receiver(envelope.from)!;
-    if (this.acceptBytes !== null) this.emit({ type: 'send', to: host, bytes: this.acceptBytes });
-    const seat = this.dealerSeat;
-    if (seat === null || this.dealingBytes === null || !lacking.includes(seat)) return;
-    this.emit({ type: 'send', to: host, bytes: this.dealingBytes });
-    this.sendShare(seat, envelope.from);
+  private claim(): void {
+    const { ceremony, setup, transcript } = this;
+    const payload = encodeClaim(setup.answerSeed, ceremony, transcript.lackingShares());
+    const envelope = this.publish('missing', payload);
+    this.claims.hearClaim(envelope, decodeClaim(ceremony, payload), true);
+  }
+
+  /**
+   * Somebody lacks something: that is passed on, as is to it what it lacks and is here; and this dealer answers. Throws
+   * `Fault('malformed')`.
+   */
+  private takeClaim(envelope: Envelope, now: Millis): void {
+    const { ceremony, claims, dealerSeat, setup } = this;
+    const receiver = envelope.from;
+    const claim = decodeClaim(ceremony, envelope.payload);
+    const isFirst = claims.hearClaim(envelope, claim, now < setup.startedAt + setup.heedUntilMs);
+    this.broadcast(envelope);
+    if (!isFirst) return;
+    for (const dealer of claim.keys()) {
+      const dealing = this.transcript.dealingOf(dealer);
+      if (dealing !== null) this.sendTo(receiver, dealing);
+    }
+    for (const answer of claims.answersTo(receiver)) this.sendTo(receiver, answer);
+    for (const accept of this.transcript.acceptsHeard())
+      if (accept.from !== receiver) this.sendTo(receiver, accept);
+    const key = dealerSeat === null ? undefined : claim.get(dealerSeat);
+    if (key !== undefined) this.answer(dealerSeat!, receiver, key);
+  }
+
+  /** In public, so that all see that it was given, and can pass it on. */
+  private answer(dealer: Seat, receiver: Seat, key: Uint8Array): void {
+    const { dealing, ceremony, setup } = this;
+    if (dealing === null) return;
+    const value = dealing.polynomial.evaluate(receiver);
+    const payload = sealAnswer(setup.answerSeed, ceremony, dealer, receiver, key, value);
+    const envelope = this.sign('answer', dealer, receiver, payload);
+    this.claims.hearAnswer(envelope);
+    this.broadcast(envelope);
+  }
+
+  private takeAnswer(envelope: Envelope): void {
+    const { claims, ceremony, setup } = this;
+    const { from, to } = envelope;
+    if (!claims.hearAnswer(envelope)) throw new Fault('unasked', 'it answers what was not claimed');
+    if (to !== this.receiverSeat) this.sendTo(to, envelope);
+    else if (this.hasClaimed && this.state === 'running')
+      this.conclude(this.transcript.hearAnswer(envelope, answerKey(setup.answerSeed, ceremony, from)));
+  }
+
+  private takeAccept(envelope: Envelope): void {
+    const { from, payload } = envelope;
+    const evidence = this.transcript.hearAccept(envelope);
+    this.conclude(evidence);
+    if (evidence !== null) return;
+    const { host } = this.ceremony.receiver(from)!;
+    this.emit({ type: 'accepted', host, receipt: receiptIn(this.ceremony, payload) });
+    this.passOn(envelope);
+  }
+
+  /** To those that said they lack something: a dealing if it is that, whatever else in any case. */
+  private passOn(envelope: Envelope): void {
+    if (this.state === 'failed') return;
+    for (const [receiver, claim] of this.claims.all())
+      if (receiver !== envelope.from && (envelope.type !== 'dealing' || claim.has(envelope.from)))
+        this.sendTo(receiver, envelope);
   }
 
   private absences(): Absence[] {
-    const dealer = (seat: Seat): HostId => this.ceremony.dealer(seat)!.host;
-    const dealings = this.transcript.lackingDealings();
-    const absences: Absence[] = dealings.map((seat) => ({
-      host: dealer(seat),
-      of: 'dealing',
-      claimedBy: null,
-    }));
-    for (const seat of this.transcript.lackingShares())
-      if (!dealings.includes(seat)) absences.push({ host: dealer(seat), of: 'share', claimedBy: null });
-    const accepted = this.transcript.accepted();
-    for (const { seat, host } of this.ceremony.terms.receivers) {
+    const { ceremony, transcript, claims } = this;
+    const dealer = (seat: Seat): HostId => ceremony.dealer(seat)!.host;
+    const dealings = transcript.lackingDealings();
+    const absences: Absence[] = dealings.map((seat) => ({ host: dealer(seat), of: 'dealing' }));
+    for (const seat of transcript.lackingShares())
+      if (!dealings.includes(seat)) absences.push({ host: dealer(seat), of: 'share' });
+    const accepted = transcript.accepted();
+    for (const { seat, host } of ceremony.terms.receivers) {
       if (seat === this.receiverSeat || accepted.includes(seat)) continue;
-      const claim = this.claims.get(seat);
-      if (claim === undefined || claim.length === 0) absences.push({ host, of: 'accept', claimedBy: null });
-      else for (const lacked of claim) absences.push({ host: dealer(lacked), of: 'share', claimedBy: host });
+      const owing = claims.owing(seat);
+      if (owing.length === 0) absences.push({ host, of: 'accept' });
+      else for (const one of owing) absences.push({ host: dealer(one), of: 'answer' });
     }
     return absences;
   }

@@ -1,5 +1,6 @@
 /** What one party has heard of a ceremony: signed, checked and free of contradiction, or else evidence. */
 import { assert, type Verify } from '../../core.ts';
+import { openAnswer } from './answer.ts';
 import type { Ceremony } from './ceremony.ts';
 import type { ColdBlocks } from './cold.ts';
 import { checkDealing, checkShare, type Dealing } from './dealing.ts';
@@ -22,10 +23,11 @@ export class Transcript {
   private readonly receiver: Seat | null;
   private readonly heads = new Map<Seat, Head>();
   private readonly dealings = new Map<Seat, HeardDealing>();
-  /** Shares whose dealings are yet to come. */
+  /** Shares whose dealings are yet to come, and answers in their place. */
   private readonly waiting = new Map<Seat, Envelope>();
+  private readonly waitingAnswers = new Map<Seat, { readonly envelope: Envelope; readonly key: Scalar }>();
   private readonly shares = new Map<Seat, Scalar>();
-  private readonly acceptedBy = new Set<Seat>();
+  private readonly accepts = new Map<Seat, Envelope>();
 
   constructor(ceremony: Ceremony, receiver: Seat | null, verify: Verify) {
     this.ceremony = ceremony;
@@ -37,7 +39,7 @@ export class Transcript {
   isFamiliar(envelope: Envelope): boolean {
     const { type, from, payload } = envelope;
     if (type === 'share') return this.shares.has(from) || this.waiting.has(from);
-    if (type === 'accept') return this.acceptedBy.has(from);
+    if (type === 'accept') return this.accepts.has(from);
     const heard = type === 'dealing' ? this.dealings.get(from) : undefined;
     return heard !== undefined && Buffer.compare(heard.dealing.digest, digestOf(payload)) === 0;
   }
@@ -51,8 +53,11 @@ export class Transcript {
     if (checked.type === 'flawed') return { type: 'bad-dealing', dealing: envelope };
     this.dealings.set(from, { envelope, dealing: checked.value });
     const share = this.waiting.get(from);
+    const answer = this.waitingAnswers.get(from);
     this.waiting.delete(from);
-    return share === undefined ? null : this.hearShare(share);
+    this.waitingAnswers.delete(from);
+    const evidence = share === undefined ? null : this.hearShare(share);
+    return evidence ?? (answer === undefined ? null : this.hearAnswer(answer.envelope, answer.key));
   }
 
   /** Evidence against the dealer, or null. The share must be for this receiver. */
@@ -70,6 +75,23 @@ export class Transcript {
     return null;
   }
 
+  /** Evidence against the dealer, or null. `key`: this receiver's secret for the dealer. */
+  hearAnswer(envelope: Envelope, key: Scalar): Evidence | null {
+    const { from, to, payload } = envelope;
+    assert(to === this.receiver, 'answers are opened by whom they are for');
+    if (this.shares.has(from)) return null;
+    const heard = this.dealings.get(from);
+    if (heard === undefined) {
+      this.waitingAnswers.set(from, { envelope, key });
+      return null;
+    }
+    const opened = openAnswer(this.ceremony, heard.dealing, from, to, payload, key);
+    if (opened?.type === 'flawed')
+      return { type: 'bad-answer', dealing: heard.envelope, answer: envelope, key };
+    if (opened !== null) this.shares.set(from, opened.value);
+    return null;
+  }
+
   /** Evidence against the receiver that accepted, or against a dealer that told it something else; or null. */
   hearAccept(envelope: Envelope): Evidence | null {
     const heads = acceptedHeads(this.ceremony, envelope.payload, this.verify, this.heads);
@@ -78,7 +100,7 @@ export class Transcript {
       const conflict = this.noteHead(dealer, head);
       if (conflict !== null) return conflict;
     }
-    this.acceptedBy.add(envelope.from);
+    this.accepts.set(envelope.from, envelope);
     return null;
   }
 
@@ -105,7 +127,17 @@ export class Transcript {
 
   /** Receivers that hold a verified share of the very same dealings. */
   accepted(): readonly Seat[] {
-    return [...this.acceptedBy].sort((a, b) => a - b);
+    return [...this.accepts.keys()].sort((a, b) => a - b);
+  }
+
+  /** As they were signed: whoever has them can pass them on. */
+  acceptsHeard(): Iterable<Envelope> {
+    return this.accepts.values();
+  }
+
+  /** As it was signed; null where it has not come. */
+  dealingOf(dealer: Seat): Envelope | null {
+    return this.dealings.get(dealer)?.envelope ?? null;
   }
 
   /** The heads of all dealings, by seat; all must have come. */

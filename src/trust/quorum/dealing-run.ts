@@ -2,6 +2,7 @@
 import { Fault, type HostId, type Millis } from '../../core.ts';
 import type { CryptoSession } from '../epoch/crypto-port.ts';
 import { sharesNeeded } from '../epoch/policy.ts';
+import { answerSeedBytes } from '../frost/answer.ts';
 import { Ceremony } from '../frost/ceremony.ts';
 import { dealingEntropyBytes } from '../frost/dealing.ts';
 import type { Blame } from '../frost/evidence.ts';
@@ -13,8 +14,12 @@ import { coldDealerOf, coldSeatsOf, encodeOutcome, groupOfEpoch, partiesOf } fro
 import { encodeSecret, type HeldShares } from './held-shares.ts';
 import type { EngineOptions, Run } from './run.ts';
 
-/** Claims are to have come before it is told who was missed. */
-const claimAfterPart = 2 / 3;
+/**
+ * Of the time until it is told who was missed: when it is claimed what is lacking, and until when that is heeded, for
+ * not all begin at once. What is left is for the answers.
+ */
+const claimAfterPart = 1 / 2;
+const heedUntilPart = 3 / 4;
 
 export type DealingSession = Extract<CryptoSession, { kind: 'generate' | 'reshare' }>;
 
@@ -81,9 +86,10 @@ export class DealingRun implements Run {
       verify,
       share: held?.share ?? null,
       entropy: isDealer ? entropy(dealingEntropyBytes(ceremony)) : new Uint8Array(),
+      answerSeed: entropy(answerSeedBytes),
       startedAt: now,
-      // What is sent arrives; who claims shows that it is there, and is not taken for one that says nothing.
       claimAfterMs: timings.missMs * claimAfterPart,
+      heedUntilMs: timings.missMs * heedUntilPart,
       tellAfterMs: timings.missMs,
       deadlineMs: timings.dealMs,
     });
@@ -109,8 +115,8 @@ export class DealingRun implements Run {
     return this.feed({ type: 'message', bytes }, now);
   }
 
-  kept(now: Millis): readonly EngineReport[] {
-    return this.feed({ type: 'persisted' }, now);
+  kept(receipt: Uint8Array, now: Millis): readonly EngineReport[] {
+    return this.feed({ type: 'persisted', receipt }, now);
   }
 
   wake(now: Millis): readonly EngineReport[] {
@@ -137,7 +143,9 @@ export class DealingRun implements Run {
       case 'failed':
         return [this.failed(effect.blame, effect.absences)];
       case 'unheard':
-        return this.unheard(effect.absences);
+        return [this.unheard(effect.absences)];
+      case 'accepted':
+        return [{ type: 'accepted', session: id, host: effect.host, receipt: effect.receipt }];
       // The agreement counts for itself who has a share.
       case 'done':
       // A quorum has its shares: that somebody cheated one more does not undo them, and that one says so itself.
@@ -160,15 +168,10 @@ export class DealingRun implements Run {
     };
   }
 
-  /** Those of whom this host itself missed something. What others claim to miss proves nothing against anybody. */
-  private unheard(absences: readonly Absence[]): EngineReport[] {
-    const missed = absences.filter(
-      ({ host, claimedBy }) => claimedBy === null && this.participants.has(host),
-    );
-    if (missed.length === 0) return [];
-    return [
-      { type: 'unheard', session: this.session.id, hosts: [...new Set(missed.map(({ host }) => host))] },
-    ];
+  /** The holder of cold seats, who takes no part, is left out. */
+  private unheard(absences: readonly Absence[]): EngineReport {
+    const missed = new Set(absences.map(({ host }) => host).filter((host) => this.participants.has(host)));
+    return { type: 'unheard', session: this.session.id, hosts: [...missed] };
   }
 
   private failed(blame: Blame | null, absences: readonly Absence[]): EngineReport {

@@ -57,7 +57,7 @@ export class ThresholdEngine implements Machine<EngineInput, EngineReport> {
         return this.runs.get(input.session)?.deliver(input.from, input.bytes, now) ?? [];
       case 'kept':
         this.shares.confirm(input.session);
-        return this.runs.get(input.session)?.kept(now) ?? [];
+        return this.runs.get(input.session)?.kept(input.receipt, now) ?? [];
       case 'end':
         this.runs.delete(input.session);
         return [];

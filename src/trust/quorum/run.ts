@@ -8,8 +8,8 @@ export interface Run {
   start(now: Millis): readonly EngineReport[];
   /** `from` is who the channel proved. */
   deliver(from: HostId, bytes: Uint8Array, now: Millis): readonly EngineReport[];
-  /** The share that was reported is durable. */
-  kept(now: Millis): readonly EngineReport[];
+  /** The share that was reported is durable; others are to be told so, with this receipt. */
+  kept(receipt: Uint8Array, now: Millis): readonly EngineReport[];
   wake(now: Millis): readonly EngineReport[];
   nextWake(): Millis | null;
 }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { ed25519Signer, ed25519Verify, type HostId, type Signer } from '../../../../src/core.ts';
+import { answerSeedBytes } from '../../../../src/trust/frost/answer.ts';
 import { Ceremony, type CeremonyTerms, type Party } from '../../../../src/trust/frost/ceremony.ts';
 import { dealingEntropyBytes } from '../../../../src/trust/frost/dealing.ts';
 import {
@@ -95,6 +96,11 @@ export function generationTerms(threshold: number, count: number): CeremonyTerms
   };
 }
 
+/** What a host tells with the word that it holds its share. */
+export function receiptOf(host: HostId): Uint8Array {
+  return Buffer.from(`receipt of ${host.slice(0, 8)}`);
+}
+
 type Outcome = Extract<CeremonyEffect, { type: 'done' | 'failed' }>;
 
 /** All hosts of a ceremony over a network that a test can tamper with; time stands still unless told. */
@@ -128,8 +134,10 @@ export class Table {
           `${label} ${terms.session} ${signer.publicKey}`,
           dealingEntropyBytes(this.ceremony),
         ),
+        answerSeed: entropyOf(`${label} answers ${terms.session} ${signer.publicKey}`, answerSeedBytes),
         startedAt: 0,
         claimAfterMs: 1000,
+        heedUntilMs: 1250,
         tellAfterMs: 1500,
         deadlineMs: 3000,
       });
@@ -155,7 +163,7 @@ export class Table {
       if (effect.type === 'send') this.post(host, effect.to, effect.bytes);
       else if (effect.type === 'broadcast') {
         for (const to of this.hosts()) if (to !== host) this.post(host, to, effect.bytes);
-      } else if (effect.type === 'persist') this.feed(host, { type: 'persisted' });
+      } else if (effect.type === 'persist') this.feed(host, { type: 'persisted', receipt: receiptOf(host) });
       else if (effect.type === 'done' || effect.type === 'failed') this.outcomes.set(host, effect);
     }
   }
@@ -202,6 +210,15 @@ export class Table {
     }
     assert.ok(group !== null);
     return { group, shares };
+  }
+
+  /** What every host, by its label, missed when it was time; `dealing h4` for each. */
+  missed(label: (host: HostId) => string): Record<string, string[]> {
+    const missed: Record<string, string[]> = {};
+    for (const { host, effect } of this.effects)
+      if (effect.type === 'unheard')
+        missed[label(host)] = effect.absences.map((absence) => `${absence.of} ${label(absence.host)}`);
+    return missed;
   }
 
   /** What every named host says of who is to blame, as `reason label`. */

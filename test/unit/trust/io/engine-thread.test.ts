@@ -86,7 +86,7 @@ class ThreadTable {
     assert.ok(first !== undefined);
     const epoch = describeEpoch(plan, first.rootKey, first.outcome);
     for (const report of made) assert.deepEqual(report.outcome, first.outcome);
-    this.orderAll(() => ({ type: 'kept', session: epoch.session }));
+    this.orderAll(() => ({ type: 'kept', receipt: new Uint8Array(), session: epoch.session }));
     this.orderAll(() => ({ type: 'end', session: epoch.session }));
     return { epoch, secrets: new Map([...this.threads.keys()].map((host, i) => [host, made[i]!.secret])) };
   }
@@ -135,7 +135,7 @@ test(
     thread.order({ type: 'hold', name: 'genesis', secret: seed });
     thread.order({ type: 'hold', name: 'cd'.repeat(32), secret: seed });
     thread.order({ type: 'forget', names: ['cd'.repeat(32)] });
-    thread.order({ type: 'kept', session: 'cd'.repeat(32) });
+    thread.order({ type: 'kept', receipt: new Uint8Array(), session: 'cd'.repeat(32) });
     thread.order({ type: 'end', session: 'cd'.repeat(32) });
     assert.equal(thread.isRunning, false);
     assert.deepEqual(seed, seedOf('root'), 'what was given is still the giver’s');

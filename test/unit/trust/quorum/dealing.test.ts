@@ -81,7 +81,7 @@ test('nobody is told that a share is there before it is kept', () => {
   table.beginAll(() => dealing(plan, genesis, null));
   assert.equal(table.said('established').length, 3);
   assert.equal(accepted.size, 0);
-  table.order(h2, { type: 'kept', session: dealing(plan, genesis, null).id });
+  table.order(h2, { type: 'kept', receipt: new Uint8Array(), session: dealing(plan, genesis, null).id });
   assert.deepEqual([...accepted], [h2]);
 });
 
@@ -89,7 +89,8 @@ test('a share that was made stays usable if its session ends before it is kept',
   const table = new EngineTable(three);
   table.keeps = false;
   const epoch = table.deal(planAfter(genesis, 2, three), genesis);
-  for (const host of [h1, h2, h3]) table.order(host, { type: 'kept', session: epoch.session });
+  for (const host of [h1, h2, h3])
+    table.order(host, { type: 'kept', receipt: new Uint8Array(), session: epoch.session });
   // Many dealings that came to nothing later it is still there, and of those only the last are.
   const futile = range(1, 20).map(() => table.deal(planAfter(genesis, 2, three), genesis));
   const offer = (share: string): string => {
@@ -135,7 +136,7 @@ test('what nobody signed, or cannot be read, changes nothing', () => {
   assert.deepEqual(table.said('failed'), []);
   // Nor does what is of no session, or said twice.
   table.order(h1, { type: 'deliver', session: 'cd'.repeat(32), from: h2, bytes: new Uint8Array(9) });
-  table.order(h1, { type: 'kept', session: 'cd'.repeat(32) });
+  table.order(h1, { type: 'kept', receipt: new Uint8Array(), session: 'cd'.repeat(32) });
   table.order(h1, { type: 'end', session: 'cd'.repeat(32) });
   const before = table.reports.length;
   table.order(h1, { type: 'begin', session: dealing(plan, genesis, null) });

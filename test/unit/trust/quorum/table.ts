@@ -55,7 +55,7 @@ export class EngineTable {
     if (report.type !== 'send') {
       this.reports.push({ host, report });
       if (report.type === 'established' && this.keeps)
-        this.order(host, { type: 'kept', session: report.session });
+        this.order(host, { type: 'kept', receipt: new Uint8Array(), session: report.session });
       return;
     }
     const path = `${report.session} ${host} ${report.to}`;
