@@ -7,7 +7,7 @@ import { seal } from '../src/agent/envelope.ts';
 import { assert, ed25519Signer, ed25519Verify, type HostId, type Signer } from '../src/core.ts';
 import { Attacker } from './attacks/attacker.ts';
 import { Forgeries } from './attacks/forgery.ts';
-import { forgetfulAnswer, isOfAgreement, survivesOneLiar } from './attacks/liar.ts';
+import { forgetfulAnswer, isKeptBack, survivesOneLiar } from './attacks/liar.ts';
 import { Ledger } from './checks/ledger.ts';
 import { TrustLedger } from './checks/trust-ledger.ts';
 import { Violation } from './checks/violation.ts';
@@ -146,9 +146,9 @@ export class Flock implements Reach {
   /** Whether a liar keeps to itself what it owes the others. */
   private isMute(number: number, frame: Uint8Array): boolean {
     const liar = this.plan.liars.find(({ host }) => host === number);
-    if (liar?.lies.includes('silent-agreement') !== true) return false;
+    if (liar === undefined || !isKeptBack(frame, liar.lies)) return false;
     const epoch = this.host(number).agent?.credentials()?.epochStatus().current;
-    return epoch !== undefined && survivesOneLiar(epoch) && isOfAgreement(frame);
+    return epoch !== undefined && survivesOneLiar(epoch);
   }
 
   /** Whether a liar answered a question in its agent's stead, as if it had never given its word before. */

@@ -37,8 +37,19 @@ export const lies = [
   'withheld-answers',
   'forgotten-word',
 ] as const;
-/** What it leaves undone, all the time: nothing of it can be proven to anybody. */
-export const silences = ['silent-dealing', 'silent-agreement'] as const;
+/**
+ * What it leaves undone, all the time: nothing of it can be proven to anybody. It deals nothing, or nothing to half of
+ * them; keeps shares from half of them, also in public; takes in none and says that it lacks them; has no part in
+ * agreements, or never says to a leader that it has its share.
+ */
+export const silences = [
+  'silent-dealing',
+  'partial-dealing',
+  'withheld-shares',
+  'deaf-dealing',
+  'silent-agreement',
+  'withheld-acks',
+] as const;
 export type Lie = (typeof lies)[number] | (typeof silences)[number];
 
 export type Step =

@@ -3,12 +3,21 @@
  * its own key and its own share, so all it says is well signed; only what it says is not so.
  */
 import { open, seal } from '../../src/agent/envelope.ts';
-import { Fault, type Machine, type Millis, type Random, type Signer, type Verify } from '../../src/core.ts';
+import {
+  Fault,
+  type HostId,
+  type Machine,
+  type Millis,
+  type Random,
+  type Signer,
+  type Verify,
+} from '../../src/core.ts';
 import { Acceptor, freshAcceptor } from '../../src/trust/epoch/acceptor.ts';
 import type { EpochDescriptor } from '../../src/trust/epoch/descriptor.ts';
 import { Electorate } from '../../src/trust/epoch/electorate.ts';
 import { decodeMessage, type EpochMessage, encodeMessage } from '../../src/trust/epoch/message.ts';
 import { defaultTimings } from '../../src/trust/epoch/port.ts';
+import { type MessageType, messageTypes } from '../../src/trust/frost/envelope.ts';
 import type { EngineInput } from '../../src/trust/quorum/engine.ts';
 import type { EngineReport } from '../../src/trust/quorum/engine-port.ts';
 import { decodeSigningMessage, encodeSigningMessage } from '../../src/trust/quorum/signing-message.ts';
@@ -17,10 +26,12 @@ import type { Lie } from '../plan.ts';
 type Engine = Machine<EngineInput, EngineReport>;
 type Send = Extract<EngineReport, { type: 'send' }>;
 
-/** Where the envelope of a ceremony says what is in it, and what it says then. */
+/** Where the envelope of a ceremony says what is in it. */
 const typeAt = 32;
-const dealingType = 1;
-const shareType = 2;
+
+function typeOf(bytes: Uint8Array): MessageType | undefined {
+  return messageTypes[bytes[typeAt]! - 1];
+}
 
 export interface LiarOptions {
   readonly lies: readonly Lie[];
@@ -54,9 +65,16 @@ export class LyingEngine implements Engine {
 
   step(input: EngineInput, now: Millis): readonly EngineReport[] {
     if (input.type === 'begin' && input.session.kind === 'sign') this.signatures.add(input.session.id);
+    if (this.options.isLying() && this.isDeafTo(input)) return [];
     const reports = this.real.step(input, now);
     const others = input.type === 'wake' ? [] : this.twin.step(input, now);
     return this.options.isLying() ? reports.flatMap((report) => this.tampered(report, others)) : reports;
+  }
+
+  private isDeafTo(input: EngineInput): boolean {
+    if (input.type !== 'deliver' || this.signatures.has(input.session)) return false;
+    const type = typeOf(input.bytes);
+    return this.options.lies.includes('deaf-dealing') && (type === 'share' || type === 'answer');
   }
 
   private tampered(report: EngineReport, others: readonly EngineReport[]): readonly EngineReport[] {
@@ -84,15 +102,25 @@ export class LyingEngine implements Engine {
 
   /** Some receivers get what belongs to another dealing of its own. */
   private inDealing(send: Send, others: readonly EngineReport[]): readonly EngineReport[] {
-    if (this.options.lies.includes('silent-dealing') || this.tells('withheld-answers')) return [];
-    const type = send.bytes[typeAt];
+    const type = typeOf(send.bytes);
+    if (this.keepsBack(send.to, type) || this.tells('withheld-answers')) return [];
     const isToldWrong =
-      (type === dealingType && this.tells('two-dealings')) ||
-      (type === shareType && this.tells('wrong-dealings'));
+      (type === 'dealing' && this.tells('two-dealings')) ||
+      (type === 'share' && this.tells('wrong-dealings'));
     const other = others.find(
-      (said) => said.type === 'send' && said.to === send.to && said.bytes[typeAt] === type,
+      (said) => said.type === 'send' && said.to === send.to && typeOf(said.bytes) === type,
     );
     return [isToldWrong ? (other ?? send) : send];
+  }
+
+  private keepsBack(to: HostId, type: MessageType | undefined): boolean {
+    const { lies } = this.options;
+    if (lies.includes('silent-dealing')) return true;
+    if (lies.includes('withheld-shares') && type === 'answer') return true;
+    return (
+      isSlighted(to) &&
+      (lies.includes('partial-dealing') || (lies.includes('withheld-shares') && type === 'share'))
+    );
   }
 
   /** Half of the time, so that nobody can rely on either. */
@@ -101,17 +129,25 @@ export class LyingEngine implements Engine {
   }
 }
 
+/** About half of all hosts, and always the same. */
+function isSlighted(host: HostId): boolean {
+  return Number.parseInt(host.slice(0, 2), 16) % 2 === 0;
+}
+
 /** One bit further: still a number, and the wrong one. */
 function flipped(share: Uint8Array): Uint8Array {
   return share.map((byte, i) => (i === 0 ? byte ^ 1 : byte));
 }
 
-/** Whether this frame has a part in an agreement, which needs everybody's. */
-export function isOfAgreement(frame: Uint8Array): boolean {
+/** Whether whoever tells these lies keeps a frame to itself that the others wait for. */
+export function isKeptBack(frame: Uint8Array, lies: readonly Lie[]): boolean {
+  if (!lies.includes('silent-agreement') && !lies.includes('withheld-acks')) return false;
   const { room, payload } = open(frame);
   if (room !== 'epoch') return false;
   const { type } = decodeMessage(payload);
-  return type !== 'ask' && type !== 'records';
+  // As a leader it would not wait for itself.
+  if (lies.includes('withheld-acks') && (type === 'ack' || type === 'prepare')) return true;
+  return lies.includes('silent-agreement') && type !== 'ask' && type !== 'records';
 }
 
 /** What somebody who is asked for its word answers if it has forgotten all that it ever said. */
