@@ -16,8 +16,8 @@
  * lead one with it, until a quorum has seen the same. To an epoch with it nobody objects: a host that was cut off from
  * one other may be the only one that missed it.
  *
- * What this leaves: who is silent towards a few only is not passed over by a quorum. It can hold up a new key, those
- * few name it, and an operator denies it.
+ * Nobody is silent towards a few only: what those lack they claim in public, and all see whether it is answered (see
+ * `Claims` of a dealing).
  */
 import type { HostId, Millis } from '../../core.ts';
 import type { Seats } from './selection.ts';
