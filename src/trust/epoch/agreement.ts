@@ -412,10 +412,8 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
       case 'signed':
         return this.onSigned(session, report.signature);
       case 'accepted':
-        if (session.kind !== 'sign') this.participant.onAccepted(session, report);
-        return [];
       case 'unheard':
-        return session.kind === 'sign' ? [] : this.participant.onUnheard(session, report, now);
+        return session.kind === 'sign' ? [] : this.participant.onHeard(session, report, now);
       case 'failed': {
         if (session.kind !== 'sign' && isExtraordinary(session.plan.kind))
           return [...this.sessions.end(session.id), ...this.recovery.onFailed(session.plan, report)];

@@ -158,10 +158,15 @@ export class Participant {
     return encodeVoucher(this.ackOf(kept));
   }
 
-  /** Another says in the dealing that it holds its share. */
-  onAccepted({ plan }: DealingSession, { session, host, receipt }: Report<'accepted'>): void {
+  /** What was heard in a dealing, or not. */
+  onHeard({ plan }: DealingSession, report: Report<'accepted' | 'unheard'>, now: Millis): EpochEffect[] {
+    const dealing = this.dealings.get(report.session);
+    if (dealing === undefined) return [];
+    if (report.type === 'unheard') return this.onUnheard(plan, dealing, report, now);
+    const { host, receipt } = report;
     if (plan.epoch === this.office.electorate.epoch)
-      this.dealings.get(session)?.receipts.set(host, this.ackIn(receipt, host, plan));
+      dealing.receipts.set(host, this.ackIn(receipt, host, plan));
+    return [];
   }
 
   private ackIn(receipt: Uint8Array, host: HostId, plan: EpochPlan): Voucher | null {
@@ -213,9 +218,12 @@ export class Participant {
   }
 
   /** A dealing has taken as long as it should, and these were missed in it; and those whose ack is none. */
-  onUnheard({ plan }: DealingSession, { session, hosts }: Report<'unheard'>, now: Millis): EpochEffect[] {
-    const dealing = this.dealings.get(session);
-    if (dealing === undefined) return [];
+  private onUnheard(
+    plan: EpochPlan,
+    dealing: Dealing,
+    { session, hosts }: Report<'unheard'>,
+    now: Millis,
+  ): EpochEffect[] {
     const missed = new Set([...hosts, ...this.withoutAck(plan, session, dealing)]);
     return [...missed].flatMap((host) => this.office.missed(host, dealing.leader, now));
   }
