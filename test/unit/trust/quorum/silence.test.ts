@@ -2,49 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { HostId } from '../../../../src/core.ts';
-import type { CryptoReport } from '../../../../src/trust/epoch/crypto-port.ts';
 import type { EpochMessage } from '../../../../src/trust/epoch/message.ts';
-import {
-  highAssurancePolicy,
-  sharesNeeded,
-  standardPolicy,
-  type TrusteePolicy,
-} from '../../../../src/trust/epoch/policy.ts';
-import { type MessageType, messageTypes } from '../../../../src/trust/frost/envelope.ts';
-import { type Cryptography, EpochNet, type HostCrypto } from '../epoch/net.ts';
-import { idOf, realCryptography, type Tap } from './engines.ts';
-
-const hurried = { replaceAfterMs: 10 * 60_000, settleMs: 5000 };
-/** Of virtual time. Three dealings that come to nothing and two that the silent one leads, each after a round. */
-const patienceMs = 180_000;
-/** One dealing in which what is lacking is claimed, and a round that comes to nothing before it. */
-const hurriedMs = 30_000;
-
-/** A mesh whose quorum has formed, and whose root is to be replaced from now on. */
-function rotating(
-  hosts: number,
-  trustees: number,
-  policy: TrusteePolicy,
-  cryptography = realCryptography(),
-): EpochNet {
-  const net = new EpochNet({ seed: 1, hosts, policy: { ...policy, ...hurried }, cryptography });
-  const isFormed = (): boolean => net.latest.plan.trustees.length === trustees && net.isSettled();
-  net.run(5 * 60_000, isFormed);
-  assert.ok(isFormed());
-  // Whoever has only just come is not yet expected to answer.
-  net.run(30_000);
-  net.rotateGeneration = net.latest.plan.generation;
-  return net;
-}
-
-function replacedWithin(net: EpochNet, withinMs: number): void {
-  const { generation } = net.latest.plan;
-  const since = net.now;
-  net.run(withinMs, () => net.latest.plan.generation > generation);
-  assert.ok(net.latest.plan.generation > generation, `no new key within ${withinMs} ms: ${net.alarms}`);
-  assert.ok(net.now - since <= withinMs);
-  assert.deepEqual(net.forks, []);
-}
+import { highAssurancePolicy, standardPolicy } from '../../../../src/trust/epoch/policy.ts';
+import { idOf } from './engines.ts';
+import { patienceMs, quorums, replacedWithin, rotating, typeAt } from './rotation.ts';
 
 /** Ways to be silent: which of its messages a trustee does not send. */
 const silences: Readonly<Record<string, (message: EpochMessage) => boolean>> = {
@@ -52,8 +13,7 @@ const silences: Readonly<Record<string, (message: EpochMessage) => boolean>> = {
   'answers nothing': ({ type }) => type !== 'ask' && type !== 'records',
 };
 
-/** Where in an encoded envelope of a ceremony its type is, and those of a dealing and of its shares. */
-const typeAt = 32;
+/** The types of a dealing and of its shares. */
 const dealt: readonly number[] = [1, 2];
 
 test('where nobody can be done without, one that deals and never says that it has its share is done without', () => {
@@ -72,99 +32,6 @@ test('where nobody can be done without, one that deals and never says that it ha
     assert.ok(!net.latest.plan.trustees.includes(silent));
   }
 });
-
-/** Which message of a ceremony a report sends, by the place of its type among `messageTypes`; null for any other report. */
-function sentType(report: CryptoReport): MessageType | null {
-  return report.type === 'send' ? (messageTypes[report.bytes[typeAt]! - 1] ?? null) : null;
-}
-
-const quorums = [
-  [3, 3, standardPolicy],
-  [6, 5, standardPolicy],
-  [5, 5, highAssurancePolicy],
-  [9, 7, highAssurancePolicy],
-] as const;
-
-/** Else a key is made where one has no share of it, and is given one by the next epoch. */
-function isEachNeeded({ latest: { plan } }: EpochNet): boolean {
-  return sharesNeeded(plan.threshold, plan.trustees.length) === plan.trustees.length;
-}
-
-for (const [hosts, trustees, policy] of quorums) {
-  test(`of ${trustees} trustees one says nothing to another, and the new key is made with it all the same`, () => {
-    const net = rotating(hosts, trustees, policy);
-    const [silent, victim] = net.latest.plan.trustees.slice(-2);
-    net.withholds = (from, to, message) => from === silent && to === victim && message.type !== 'records';
-    replacedWithin(net, hurriedMs);
-    assert.ok(net.latest.plan.trustees.includes(silent!));
-  });
-
-  test(`of ${trustees} trustees two cannot reach each other, and the new key is made all the same`, () => {
-    const net = rotating(hosts, trustees, policy);
-    const cut = net.latest.plan.trustees.slice(0, 2);
-    net.withholds = (from, to) => cut.includes(from) && cut.includes(to);
-    // Neither can lead, for it cannot ask the other.
-    replacedWithin(net, patienceMs);
-    for (const host of cut) assert.ok(net.latest.plan.trustees.includes(host));
-    const named = net.hosts.flatMap((host) => host.machine!.reproached(net.now));
-    assert.ok(named.every(({ until }) => until === null));
-  });
-
-  test(`of ${trustees} trustees one keeps a share from another, also in public, and that helps it nothing`, () => {
-    let isLying = false;
-    let [liar, victim]: readonly HostId[] = [];
-    const taps = new Map(
-      Array.from({ length: hosts }, (_, index): [number, Tap] => [
-        index,
-        (_order, said) =>
-          said.filter((report) => {
-            if (!isLying || idOf(index) !== liar || report.type !== 'send') return true;
-            const type = sentType(report);
-            return type !== 'answer' && (type !== 'share' || report.to !== victim);
-          }),
-      ]),
-    );
-    const net = rotating(hosts, trustees, policy, realCryptography(taps));
-    [liar, victim] = net.latest.plan.trustees.slice(-2);
-    isLying = true;
-    replacedWithin(net, patienceMs);
-    assert.ok(net.latest.plan.trustees.includes(victim!));
-    if (isEachNeeded(net)) assert.ok(!net.latest.plan.trustees.includes(liar!));
-  });
-
-  test(`of ${trustees} trustees one does not say to a leader that it has its share, and others do`, () => {
-    const net = rotating(hosts, trustees, policy);
-    const silent = net.latest.plan.trustees.at(-1)!;
-    net.withholds = (from, _to, { type }) => from === silent && (type === 'ack' || type === 'prepare');
-    replacedWithin(net, hurriedMs);
-    assert.ok(net.latest.plan.trustees.includes(silent));
-  });
-
-  test(`of ${trustees} trustees one says that it has its share without an ack, and that helps it nothing`, () => {
-    const liar = 1;
-    let isLying = false;
-    const real = realCryptography();
-    const start: Cryptography['start'] = (index, disk, net) => {
-      const crypto = real.start(index, disk, net);
-      const order: HostCrypto['order'] = (told) =>
-        crypto.order(
-          isLying && index === liar && told.type === 'kept' ? { ...told, receipt: new Uint8Array(9) } : told,
-        );
-      return {
-        order,
-        forget: (names) => crypto.forget?.(names),
-        nextWake: () => crypto.nextWake?.() ?? null,
-        wake: () => crypto.wake?.() ?? [],
-      };
-    };
-    const net = rotating(hosts, trustees, policy, { ...real, start });
-    assert.ok(net.latest.plan.trustees.includes(idOf(liar)));
-    isLying = true;
-    net.withholds = (from, _to, { type }) => from === idOf(liar) && (type === 'ack' || type === 'prepare');
-    replacedWithin(net, patienceMs);
-    if (isEachNeeded(net)) assert.ok(!net.latest.plan.trustees.includes(idOf(liar)));
-  });
-}
 
 for (const [how, isWithheld] of Object.entries(silences))
   for (const [hosts, trustees, policy] of quorums)
