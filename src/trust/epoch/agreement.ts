@@ -412,6 +412,7 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
       case 'signed':
         return this.onSigned(session, report.signature);
       case 'accepted':
+      case 'blamed':
       case 'unheard':
         return session.kind === 'sign' ? [] : this.participant.onHeard(session, report, now);
       case 'failed': {

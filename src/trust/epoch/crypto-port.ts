@@ -89,6 +89,8 @@ export type CryptoReport =
    * perhaps none.
    */
   | { readonly type: 'unheard'; readonly session: string; readonly hosts: readonly HostId[] }
+  /** Somebody broke the protocol, provably, after this host had its part of it. It goes on. */
+  | { readonly type: 'blamed'; readonly session: string; readonly host: HostId; readonly detail: string }
   /** It cannot succeed here. `blamed` broke the protocol, provably; may be empty. */
   | {
       readonly type: 'failed';

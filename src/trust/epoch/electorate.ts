@@ -12,7 +12,7 @@
 import { Fault, type HostId, type Signer, type Verify } from '../../core.ts';
 import type { EpochDescriptor } from './descriptor.ts';
 import { sharesNeeded } from './policy.ts';
-import { type Voucher, type VoucherContent, type VoucherRole, voucherMessage } from './voucher.ts';
+import { speaksOf, type Voucher, type VoucherContent, type VoucherRole, voucherMessage } from './voucher.ts';
 
 /** Proof that a value was the one value of its ballot: the votes of a quorum. */
 export interface Lock {
@@ -118,8 +118,8 @@ export class Electorate {
     needed: number,
   ): void {
     this.checkQuorum(vouchers, role, ballot, among, needed);
-    for (const { value } of vouchers)
-      if (value === null || value.hash !== hash || value.ballot !== ballot)
+    for (const voucher of vouchers)
+      if (!speaksOf(voucher, ballot, hash))
         throw new Fault('unjustified', `a ${role} speaks of something else`);
   }
 

@@ -18,7 +18,7 @@ import { sharesNeeded } from './policy.ts';
 import type { EpochTimings } from './port.ts';
 import type { Seats } from './selection.ts';
 import { leadersNeeded } from './silence.ts';
-import type { Voucher } from './voucher.ts';
+import { speaksOf, type Voucher } from './voucher.ts';
 
 type Of<T extends EpochMessage['type']> = Extract<EpochMessage, { type: T }>;
 
@@ -382,7 +382,10 @@ export class Leader {
     const { phase } = attempt;
     const { by } = voucher;
     if (!phase.plan.trustees.includes(by) || descriptor.session !== phase.session) return [];
-    if (!this.answers(by, voucher, 'ack', attempt) || voucher.value?.hash !== descriptor.hash) return [];
+    if (phase.acks.get(by)?.descriptor.hash === descriptor.hash) return [];
+    // One that is no good would spoil what is proposed with it.
+    if (!speaksOf(voucher, attempt.ballot, descriptor.hash) || !this.answers(by, voucher, 'ack', attempt))
+      return [];
     phase.acks.set(by, { voucher, descriptor });
     const { trustees, threshold } = phase.plan;
     const agreeing = this.agreeing(phase, descriptor.hash).length;
@@ -414,7 +417,7 @@ export class Leader {
     if (attempt?.phase.name !== 'vote' || !this.electorate.has(from)) return [];
     const { phase } = attempt;
     const { descriptor, votes } = phase;
-    if (!this.answers(from, voucher, 'vote', attempt) || !speaksOf(voucher, attempt.ballot, descriptor))
+    if (!this.answers(from, voucher, 'vote', attempt) || !speaksOf(voucher, attempt.ballot, descriptor.hash))
       return [];
     votes.set(from, voucher);
     if (votes.size < this.electorate.threshold) return [];
@@ -428,7 +431,10 @@ export class Leader {
     if (attempt?.phase.name !== 'accept' || !this.electorate.has(from)) return [];
     const { lock, accepted } = attempt.phase;
     const { descriptor } = lock;
-    if (!this.answers(from, voucher, 'accepted', attempt) || !speaksOf(voucher, attempt.ballot, descriptor))
+    if (
+      !this.answers(from, voucher, 'accepted', attempt) ||
+      !speaksOf(voucher, attempt.ballot, descriptor.hash)
+    )
       return [];
     accepted.set(from, voucher);
     if (accepted.size < this.electorate.threshold) return [];
@@ -483,8 +489,4 @@ export class Leader {
     if (host !== this.options.self) this.reluctant.add(host);
     return isKnown;
   }
-}
-
-function speaksOf(voucher: Voucher, ballot: number, descriptor: EpochDescriptor): boolean {
-  return voucher.value?.ballot === ballot && voucher.value.hash === descriptor.hash;
 }

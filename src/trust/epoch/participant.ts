@@ -18,7 +18,7 @@ import { type Office, sendTo } from './office.ts';
 import type { EpochEffect, SecretToKeep } from './port.ts';
 import { checkSuccession, checkSuccessor } from './rules.ts';
 import type { Sessions } from './sessions.ts';
-import { decodeVoucher, encodeVoucher, isAckOf, type Voucher } from './voucher.ts';
+import { decodeVoucher, encodeVoucher, isAckOf, speaksOf, type Voucher } from './voucher.ts';
 
 type Of<T extends EpochMessage['type']> = Extract<EpochMessage, { type: T }>;
 type Report<T extends CryptoReport['type']> = Extract<CryptoReport, { type: T }>;
@@ -57,10 +57,10 @@ export class Participant {
   onStart(from: HostId, { plan, justification }: Of<'start'>, now: Millis): EpochEffect[] {
     const { electorate, holdings, current } = this.office;
     const id = sessionOf(plan);
+    if (electorate.leaderOf(plan.ballot) !== from) return this.refuse(from, plan, 'not-the-leader');
     const kept = holdings.pending.find((epoch) => epoch.session === id);
     if (kept !== undefined) return [this.acknowledge(from, kept), ...this.tellReceipts(from, kept)];
     if (this.sessions.has(id) || this.awaited?.id === id) return [];
-    if (electorate.leaderOf(plan.ballot) !== from) return this.refuse(from, plan, 'not-the-leader');
     if (plan.ballot <= holdings.dealtBallot) return this.refuse(from, plan, 'superseded');
     checkSuccession(plan, current);
     const verdict = electorate.judge(justification, plan.ballot);
@@ -137,7 +137,8 @@ export class Participant {
   ): EpochEffect {
     const { epoch } = this.office.electorate;
     const ack = sendTo(to, { type: 'ack', epoch, voucher: this.ackOf(descriptor), descriptor });
-    return this.office.persist([ack], { secrets });
+    const isDurable = secrets.length === 0 && this.office.backlog.isEmpty;
+    return isDurable ? ack : this.office.persist([ack], { secrets });
   }
 
   private ackOf({ plan: { ballot }, hash }: EpochDescriptor): Voucher {
@@ -159,10 +160,15 @@ export class Participant {
   }
 
   /** What was heard in a dealing, or not. */
-  onHeard({ plan }: DealingSession, report: Report<'accepted' | 'unheard'>, now: Millis): EpochEffect[] {
+  onHeard(
+    { plan }: DealingSession,
+    report: Report<'accepted' | 'blamed' | 'unheard'>,
+    now: Millis,
+  ): EpochEffect[] {
     const dealing = this.dealings.get(report.session);
     if (dealing === undefined) return [];
     if (report.type === 'unheard') return this.onUnheard(plan, dealing, report, now);
+    if (report.type === 'blamed') return [this.blame(report.host, report.detail, now)];
     const { host, receipt } = report;
     if (plan.epoch === this.office.electorate.epoch)
       dealing.receipts.set(host, this.ackIn(receipt, host, plan));
@@ -172,7 +178,8 @@ export class Participant {
   private ackIn(receipt: Uint8Array, host: HostId, plan: EpochPlan): Voucher | null {
     try {
       const voucher = decodeVoucher(receipt);
-      const isOfPlan = isAckOf(voucher, plan, voucher.value?.hash ?? '') && voucher.ballot === plan.ballot;
+      const hash = voucher.value?.hash ?? '';
+      const isOfPlan = isAckOf(voucher, plan, hash) && speaksOf(voucher, plan.ballot, hash);
       return isOfPlan && voucher.by === host && this.office.electorate.isGenuine(voucher) ? voucher : null;
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
@@ -238,13 +245,20 @@ export class Participant {
     return [...receipts].filter(([, voucher]) => !isAck(voucher)).map(([host]) => host);
   }
 
+  /** It was proven to all who took part in a dealing. */
+  private blame(subject: HostId, detail: string, now: Millis): EpochEffect {
+    this.office.distrust(subject, now);
+    return { type: 'alarm', code: 'blamed', subject, detail };
+  }
+
   /** The cryptography gave up here; whoever broke its protocol is named, and the leader told. */
   onFailed(session: CryptoSession, report: Report<'failed'>, now: Millis): EpochEffect[] {
     const effects: EpochEffect[] = this.sessions.end(session.id);
-    for (const subject of report.blamed)
-      effects.push({ type: 'alarm', code: 'blamed', subject, detail: report.detail });
-    if (session.kind !== 'sign') {
-      for (const host of report.blamed) this.office.distrust(host, now);
+    if (session.kind === 'sign') {
+      for (const subject of report.blamed)
+        effects.push({ type: 'alarm', code: 'blamed', subject, detail: report.detail });
+    } else {
+      for (const host of report.blamed) effects.push(this.blame(host, report.detail, now));
       const leader = this.office.electorate.leaderOf(session.plan.ballot);
       effects.push(...this.refuse(leader, session.plan, 'dealing-failed'));
     }

@@ -48,6 +48,11 @@ export function voucherMessage(mesh: string, previous: string, content: VoucherC
   return writeContent(new ByteWriter().raw(Buffer.from(tag)).hex(mesh).hex(previous), content).done();
 }
 
+/** Whether it speaks, signed or not, of this value in this ballot. */
+export function speaksOf(voucher: Voucher, ballot: number, hash: string): boolean {
+  return voucher.ballot === ballot && voucher.value?.ballot === ballot && voucher.value.hash === hash;
+}
+
 /** Whether it says, signed or not, that a new trustee holds its share of this epoch, on which no ballot decides. */
 export function isAckOf({ role, epoch, value, by }: Voucher, plan: EpochPlan, hash: string): boolean {
   return role === 'ack' && epoch === plan.epoch && value?.hash === hash && plan.trustees.includes(by);

@@ -71,11 +71,16 @@ export class Claims {
     return [...this.heard].map(([receiver, { claim }]) => [receiver, claim] as const);
   }
 
-  /** Dealers that owe `receiver` an answer; none where it has no excuse: it claimed nothing, too late, or two things. */
-  owing(receiver: Seat): Seat[] {
+  /**
+   * Dealers that owe `receiver` an answer, or with all others their dealing, as those of `lacking` do; none where it has no
+   * excuse: it claimed nothing, too late, or two things.
+   */
+  owing(receiver: Seat, lacking: readonly Seat[]): Seat[] {
     const heard = this.heard.get(receiver);
     if (heard === undefined || !heard.isTimely || this.contradicted.has(receiver)) return [];
     const answered = this.answers.get(receiver);
-    return [...heard.claim.keys()].filter((dealer) => answered?.has(dealer) !== true);
+    return [...heard.claim.keys()].filter(
+      (dealer) => answered?.has(dealer) !== true || lacking.includes(dealer),
+    );
   }
 }

@@ -51,7 +51,9 @@ export type CeremonyInput =
   | { readonly type: 'message'; readonly bytes: Uint8Array }
   /** What the `persist` effect asked for is on disk. `receipt`: told to all with that, at most `maxReceiptBytes`. */
   | { readonly type: 'persisted'; readonly receipt: Uint8Array }
-  | { readonly type: 'wake' };
+  | { readonly type: 'wake' }
+  /** Nobody needs it any more. */
+  | { readonly type: 'end' };
 
 /**
  * Something that this party did not hear in time. An answer is missed by all but by those that had it; an accept of
@@ -108,17 +110,29 @@ export interface CeremonySetup {
    * that loses its machine stays away from the session: dealing in it once more would be equivocation.
    */
   readonly entropy: Uint8Array;
-  /** `answerSeedBytes` fresh random bytes, for what is asked for and given in public. Overwritten at the end. */
+  /**
+   * `answerSeedBytes` fresh random bytes, for what is asked for and given in public. Overwritten at the end, and by who
+   * deals nothing once it has its share.
+   */
   readonly answerSeed: Uint8Array;
   readonly startedAt: Millis;
-  /** After this long a receiver says what it lacks. */
+  /** After this long a receiver says what it lacks; and no sooner than after `claimLeastMs`, once another does. */
   readonly claimAfterMs: number;
+  readonly claimLeastMs: number;
   /** Who claims later than this has no excuse: there would be no time to answer. */
   readonly heedUntilMs: number;
-  /** After this long it is said who was not heard. Last of the three, so that answers have come by then. */
+  /** Who deals or answers later than this is missed: there would be no time for what others have to say then. */
+  readonly answerUntilMs: number;
+  /** After this long it is said who was not heard. The last of these. */
   readonly tellAfterMs: number;
   /** After this long it is over. */
   readonly deadlineMs: number;
+}
+
+/** Dealers that this party lacked something of, and whom each receiver that claimed in time lacked an answer of. */
+interface Lateness {
+  readonly missed: readonly Absence[];
+  readonly owing: ReadonlyMap<Seat, readonly Seat[]>;
 }
 
 type State = 'waiting' | 'running' | 'persisting' | 'accepted' | 'done' | 'failed';
@@ -131,7 +145,10 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
   private readonly transcript: Transcript;
   private state: State = 'waiting';
   private dealing: OwnDealing | null = null;
+  private claimAt: Millis;
   private hasClaimed = false;
+  /** Who had not dealt or answered in time, once that is over. */
+  private late: Lateness | null = null;
   private hasTold = false;
   private readonly claims = new Claims();
   /** Receivers that complained: each is heard, and passed on, once. */
@@ -150,6 +167,7 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
     this.receiverSeat = ceremony.terms.receivers.find(own)?.seat ?? null;
     assert(this.dealerSeat !== null || this.receiverSeat !== null, 'only those who take part have a machine');
     this.transcript = new Transcript(ceremony, this.receiverSeat, verify);
+    this.claimAt = setup.startedAt + setup.claimAfterMs;
   }
 
   step(input: CeremonyInput, now: Millis): readonly CeremonyEffect[] {
@@ -167,6 +185,10 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
       case 'wake':
         this.wake(now);
         break;
+      case 'end':
+        this.forget();
+        this.state = 'failed';
+        break;
       default:
         unreachable(input);
     }
@@ -175,9 +197,10 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
 
   /** The end is woken for even when done: until then late receivers are served. */
   nextWake(): Millis | null {
-    const { startedAt, claimAfterMs, tellAfterMs, deadlineMs } = this.setup;
+    const { startedAt, answerUntilMs, tellAfterMs, deadlineMs } = this.setup;
     if (this.state === 'waiting' || this.state === 'failed') return null;
-    if (!this.hasClaimed && this.state !== 'done') return startedAt + claimAfterMs;
+    if (!this.hasClaimed) return this.claimAt;
+    if (this.late === null) return startedAt + answerUntilMs;
     if (!this.hasTold) return startedAt + tellAfterMs;
     return this.state === 'done' && this.dealing === null ? null : startedAt + deadlineMs;
   }
@@ -357,25 +380,34 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
   private accept(receipt: Uint8Array): void {
     if (this.state !== 'persisting') return;
     this.state = 'accepted';
+    if (this.dealing === null) this.setup.answerSeed.fill(0);
     const envelope = this.publish('accept', encodeAccept(this.transcript.allHeads(), receipt));
     assert(this.transcript.hearAccept(envelope) === null, 'own dealings agree');
     this.advance();
   }
 
   private wake(now: Millis): void {
-    const { startedAt, claimAfterMs, tellAfterMs, deadlineMs } = this.setup;
+    const { startedAt, answerUntilMs, tellAfterMs, deadlineMs } = this.setup;
     if (this.state === 'failed' || this.state === 'waiting') return;
-    if (now >= startedAt + tellAfterMs && !this.hasTold) {
+    if (!this.hasClaimed && now >= this.claimAt) {
+      this.hasClaimed = true;
+      if (this.receiverSeat !== null && !this.isComplete()) this.claim();
+    }
+    if (this.late === null && now >= startedAt + answerUntilMs) this.late = this.lateness();
+    if (!this.hasTold && now >= startedAt + tellAfterMs) {
       this.hasTold = true;
       this.emit({ type: 'unheard', absences: this.absences() });
     }
-    if (now >= startedAt + deadlineMs) {
-      if (this.state === 'done') this.forget();
-      else this.fail(null, this.absences());
-    } else if (now >= startedAt + claimAfterMs && !this.hasClaimed) {
-      this.hasClaimed = true;
-      if (this.receiverSeat !== null && this.state !== 'done') this.claim();
-    }
+    if (now < startedAt + deadlineMs) return;
+    if (this.state === 'done') this.forget();
+    else this.fail(null, this.absences());
+  }
+
+  /** Whether everybody has said that it holds its share. */
+  private isComplete(): boolean {
+    return (
+      this.state === 'done' && this.transcript.accepted().length === this.ceremony.terms.receivers.length
+    );
   }
 
   private claim(): void {
@@ -391,6 +423,8 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
    */
   private takeClaim(envelope: Envelope, now: Millis): void {
     const { ceremony, claims, dealerSeat, setup } = this;
+    // Not all begin at once: whoever did late claims with the others.
+    this.claimAt = Math.min(this.claimAt, Math.max(now, setup.startedAt + setup.claimLeastMs));
     const receiver = envelope.from;
     const claim = decodeClaim(ceremony, envelope.payload);
     const isFirst = claims.hearClaim(envelope, claim, now < setup.startedAt + setup.heedUntilMs);
@@ -422,8 +456,9 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
     const { claims, ceremony, setup } = this;
     const { from, to } = envelope;
     if (!claims.hearAnswer(envelope)) throw new Fault('unasked', 'it answers what was not claimed');
-    if (to !== this.receiverSeat) this.sendTo(to, envelope);
-    else if (this.hasClaimed && this.state === 'running')
+    // To all, who else may think that it was not answered.
+    this.broadcast(envelope);
+    if (to === this.receiverSeat && this.hasClaimed && this.state === 'running')
       this.conclude(this.transcript.hearAnswer(envelope, answerKey(setup.answerSeed, ceremony, from)));
   }
 
@@ -445,19 +480,31 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
         this.sendTo(receiver, envelope);
   }
 
-  private absences(): Absence[] {
+  private lateness(): Lateness {
     const { ceremony, transcript, claims } = this;
-    const dealer = (seat: Seat): HostId => ceremony.dealer(seat)!.host;
+    const host = (seat: Seat): HostId => ceremony.dealer(seat)!.host;
     const dealings = transcript.lackingDealings();
-    const absences: Absence[] = dealings.map((seat) => ({ host: dealer(seat), of: 'dealing' }));
-    for (const seat of transcript.lackingShares())
-      if (!dealings.includes(seat)) absences.push({ host: dealer(seat), of: 'share' });
+    const shares = transcript.lackingShares().filter((seat) => !dealings.includes(seat));
+    return {
+      missed: [
+        ...dealings.map((seat) => ({ host: host(seat), of: 'dealing' }) as const),
+        ...shares.map((seat) => ({ host: host(seat), of: 'share' }) as const),
+      ],
+      owing: new Map(ceremony.receiverSeats().map((seat) => [seat, claims.owing(seat, dealings)])),
+    };
+  }
+
+  private absences(): Absence[] {
+    const { ceremony, transcript } = this;
+    if (this.isComplete()) return [];
+    const { missed, owing } = this.late ?? this.lateness();
+    const absences = [...missed];
     const accepted = transcript.accepted();
     for (const { seat, host } of ceremony.terms.receivers) {
       if (seat === this.receiverSeat || accepted.includes(seat)) continue;
-      const owing = claims.owing(seat);
-      if (owing.length === 0) absences.push({ host, of: 'accept' });
-      else for (const one of owing) absences.push({ host: dealer(one), of: 'answer' });
+      const dealers = owing.get(seat) ?? [];
+      if (dealers.length === 0) absences.push({ host, of: 'accept' });
+      else for (const one of dealers) absences.push({ host: ceremony.dealer(one)!.host, of: 'answer' });
     }
     return absences;
   }

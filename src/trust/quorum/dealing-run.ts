@@ -15,11 +15,14 @@ import { encodeSecret, type HeldShares } from './held-shares.ts';
 import type { EngineOptions, Run } from './run.ts';
 
 /**
- * Of the time until it is told who was missed: when it is claimed what is lacking, and until when that is heeded, for
- * not all begin at once. What is left is for the answers.
+ * Of the time until it is told who was missed: when it is claimed what is lacking, and, by who began late, at the
+ * soonest; until when that is heeded, for not all begin at once; and until when it is answered. What is left is for those
+ * who had to be answered, to keep their shares and say so.
  */
 const claimAfterPart = 1 / 2;
+const claimLeastPart = 1 / 15;
 const heedUntilPart = 3 / 4;
+const answerUntilPart = 7 / 8;
 
 export type DealingSession = Extract<CryptoSession, { kind: 'generate' | 'reshare' }>;
 
@@ -89,7 +92,9 @@ export class DealingRun implements Run {
       answerSeed: entropy(answerSeedBytes),
       startedAt: now,
       claimAfterMs: timings.missMs * claimAfterPart,
+      claimLeastMs: timings.missMs * claimLeastPart,
       heedUntilMs: timings.missMs * heedUntilPart,
+      answerUntilMs: timings.missMs * answerUntilPart,
       tellAfterMs: timings.missMs,
       deadlineMs: timings.dealMs,
     });
@@ -123,6 +128,10 @@ export class DealingRun implements Run {
     return this.feed({ type: 'wake' }, now);
   }
 
+  end(now: Millis): void {
+    this.feed({ type: 'end' }, now);
+  }
+
   nextWake(): Millis | null {
     return this.machine.nextWake();
   }
@@ -144,12 +153,15 @@ export class DealingRun implements Run {
         return [this.failed(effect.blame, effect.absences)];
       case 'unheard':
         return [this.unheard(effect.absences)];
+      // A quorum has its shares, and that somebody cheated one more does not undo them.
+      case 'blamed': {
+        const { host, reason: detail } = effect.blame;
+        return [{ type: 'blamed', session: id, host, detail }];
+      }
       case 'accepted':
         return [{ type: 'accepted', session: id, host: effect.host, receipt: effect.receipt }];
       // The agreement counts for itself who has a share.
       case 'done':
-      // A quorum has its shares: that somebody cheated one more does not undo them, and that one says so itself.
-      case 'blamed':
       // It proves nothing against anybody.
       case 'dropped':
         return [];

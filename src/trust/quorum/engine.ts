@@ -59,6 +59,7 @@ export class ThresholdEngine implements Machine<EngineInput, EngineReport> {
         this.shares.confirm(input.session);
         return this.runs.get(input.session)?.kept(input.receipt, now) ?? [];
       case 'end':
+        this.runs.get(input.session)?.end?.(now);
         this.runs.delete(input.session);
         return [];
       case 'hold':

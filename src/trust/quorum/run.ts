@@ -11,6 +11,8 @@ export interface Run {
   /** The share that was reported is durable; others are to be told so, with this receipt. */
   kept(receipt: Uint8Array, now: Millis): readonly EngineReport[];
   wake(now: Millis): readonly EngineReport[];
+  /** Nothing of it is needed any more: its secrets are overwritten. */
+  end?(now: Millis): void;
   nextWake(): Millis | null;
 }
 

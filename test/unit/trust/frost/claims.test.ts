@@ -27,7 +27,7 @@ function tableOf(threshold: number, count: number): Table {
   return new Table(generationTerms(threshold, count), labels.slice(0, count).map(hostOf));
 }
 
-/** The answers and shares of `dealer` for `receiver`, and nothing else of it, do not arrive where `isLost`. */
+/** What `isLost` does not arrive. */
 function without(table: Table, isLost: (envelope: Envelope, from: HostId, to: HostId) => boolean): Table {
   table.tamper = (from, to, bytes) =>
     isLost(decodeEnvelope(table.ceremony, bytes), from, to) ? null : bytes;

@@ -137,7 +137,9 @@ export class Table {
         answerSeed: entropyOf(`${label} answers ${terms.session} ${signer.publicKey}`, answerSeedBytes),
         startedAt: 0,
         claimAfterMs: 1000,
+        claimLeastMs: 100,
         heedUntilMs: 1250,
+        answerUntilMs: 1375,
         tellAfterMs: 1500,
         deadlineMs: 3000,
       });
