@@ -9,9 +9,14 @@ interface Correspondence {
   readonly sent: Uint8Array[];
   /** How many of `sent` have arrived there. */
   arrived: number;
-  /** How many of theirs have arrived here. */
+  /** How many of theirs have arrived here, and none before them is missing. */
   received: number;
+  /** Those that overtook others, by their number. */
+  readonly ahead: Map<number, Uint8Array>;
 }
+
+/** Messages of one host that wait for one before them; what is further ahead comes again. */
+const maxAhead = 64;
 
 export interface Letter {
   readonly to: HostId;
@@ -24,7 +29,8 @@ export class Relay {
 
   /** Only `participants` may send here or be sent to. */
   constructor(participants: Iterable<HostId>) {
-    for (const host of participants) this.peers.set(host, { sent: [], arrived: 0, received: 0 });
+    for (const host of participants)
+      this.peers.set(host, { sent: [], arrived: 0, received: 0, ahead: new Map() });
   }
 
   /** Takes a message to be sent; null when it is to a stranger, too large, or one too many. */
@@ -36,13 +42,21 @@ export class Relay {
     return { to, sequence: peer.sent.length - 1, bytes };
   }
 
-  /** What arrived: how many there are now (to be told to the sender), and whether this one is to be delivered. */
-  receive(from: HostId, sequence: number): { readonly count: number; readonly isNew: boolean } | null {
+  /** What arrived: how many there are now (to be told to the sender), and which are to be delivered. Null: a stranger's. */
+  receive(
+    from: HostId,
+    sequence: number,
+    bytes: Uint8Array,
+  ): { readonly count: number; readonly news: readonly Uint8Array[] } | null {
     const peer = this.peers.get(from);
     if (peer === undefined) return null;
-    const isNew = sequence === peer.received;
-    if (isNew) peer.received++;
-    return { count: peer.received, isNew };
+    if (sequence >= peer.received && sequence < peer.received + maxAhead) peer.ahead.set(sequence, bytes);
+    const news: Uint8Array[] = [];
+    for (let next = peer.ahead.get(peer.received); next; next = peer.ahead.get(peer.received)) {
+      news.push(next);
+      peer.ahead.delete(peer.received++);
+    }
+    return { count: peer.received, news };
   }
 
   /** `from` says how many have arrived there. */

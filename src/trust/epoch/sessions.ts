@@ -109,7 +109,7 @@ export class Sessions {
   }
 
   /**
-   * A message of a session: confirmed, and delivered if it is the next one. Of a session that does not run
+   * A message of a session: confirmed, and delivered once it is the next one. Of a session that does not run
    * here: kept for when it begins.
    */
   onRelay(from: HostId, message: RelayMessage): EpochEffect[] {
@@ -119,12 +119,13 @@ export class Sessions {
       this.keepEarly(from, message);
       return [];
     }
-    const receipt = run.relay.receive(from, sequence);
+    const receipt = run.relay.receive(from, sequence, bytes);
     if (receipt === null) return [];
     const reply: EpochMessage = { type: 'relayed', epoch: run.epoch, session, count: receipt.count };
-    const effects: EpochEffect[] = [{ type: 'send', to: from, bytes: encodeMessage(reply) }];
-    if (receipt.isNew) effects.push({ type: 'crypto', order: { type: 'deliver', session, from, bytes } });
-    return effects;
+    const news = receipt.news.map(
+      (one): EpochEffect => ({ type: 'crypto', order: { type: 'deliver', session, from, bytes: one } }),
+    );
+    return [{ type: 'send', to: from, bytes: encodeMessage(reply) }, ...news];
   }
 
   onRelayed(from: HostId, { session, count }: Extract<EpochMessage, { type: 'relayed' }>): void {
