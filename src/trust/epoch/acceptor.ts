@@ -16,6 +16,7 @@ import { maxBallot, maxDescriptorBytes } from './descriptor.ts';
 import type { Electorate, Lock } from './electorate.ts';
 import { decodeLock, type EpochMessage, encodeLock } from './message.ts';
 import type { EpochTimings } from './port.ts';
+import { leadersNeeded } from './silence.ts';
 
 type Of<T extends EpochMessage['type']> = Extract<EpochMessage, { type: T }>;
 export type Refused = Of<'refused'>;
@@ -32,8 +33,11 @@ export interface AcceptorState {
   readonly lock: Lock | null;
 }
 
-/** Ballots that a leader may skip at once: more rounds than honest trustees ever miss, far too few to use all up. */
-const maxLeapRounds = 2 ** 20;
+/**
+ * Ballots that a leader may skip at once: less than others believe this trustee of what it was made to promise (see
+ * `BallotHeight`), or one leader could have it follow nobody else.
+ */
+export const maxLeapRounds = 512;
 const maxLockBytes = maxDescriptorBytes + 4096;
 
 export function freshAcceptor(epoch: number): AcceptorState {
@@ -63,6 +67,8 @@ export class Acceptor {
   private lease: { readonly leader: HostId; readonly ballot: number; readonly since: Millis } | null = null;
   /** When each trustee was last promised a ballot. */
   private readonly promisedAt = new Map<HostId, Millis>();
+  /** The last ballot of each trustee that was too high to follow. */
+  private readonly asked = new Map<HostId, number>();
 
   constructor(
     electorate: Electorate,
@@ -90,9 +96,30 @@ export class Acceptor {
     if (!this.electorate.has(this.signer.publicKey)) return this.refuse(ballot, 'not-a-trustee');
     if (this.electorate.leaderOf(ballot) !== from) return this.refuse(ballot, 'not-the-leader');
     if (ballot < this.current.promised) return this.refuse(ballot, 'superseded');
-    if (ballot - this.current.promised > maxLeapRounds * this.electorate.members.length)
-      return this.refuse(ballot, 'ballot-too-high');
-    return null;
+    return ballot - this.current.promised > this.maxLeap ? this.refuse(ballot, 'ballot-too-high') : null;
+  }
+
+  private get maxLeap(): number {
+    return maxLeapRounds * this.electorate.members.length;
+  }
+
+  /**
+   * The others are far ahead of one that was away for long. It follows at once as high as so many leaders ask as may not
+   * all lie, and one alone in steps, not too often.
+   */
+  private catchUp(leader: HostId, ballot: number, now: Millis): void {
+    this.asked.set(leader, ballot);
+    const heights = [...this.asked.values()].sort((a, b) => b - a);
+    let promised = Math.max(
+      this.current.promised,
+      heights[leadersNeeded(this.electorate.current.plan) - 1] ?? 0,
+    );
+    const last = this.promisedAt.get(leader);
+    if (last === undefined || now >= last + this.timings.roundMs) {
+      this.promisedAt.set(leader, now);
+      promised = Math.max(promised, this.current.promised + this.maxLeap);
+    }
+    this.current = { ...this.current, promised };
   }
 
   /**
@@ -131,6 +158,7 @@ export class Acceptor {
     isAway: (host: HostId) => boolean = () => false,
   ): Of<'promise'> | Refused {
     const refusal = this.judgeBallot(from, ballot);
+    if (refusal?.code === 'ballot-too-high') this.catchUp(from, ballot, now);
     if (refusal !== null) return refusal;
     if (ballot > this.current.promised) {
       const retryAfterMs = this.waitFor(from, isAway, now);

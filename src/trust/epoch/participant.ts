@@ -76,18 +76,20 @@ export class Participant {
     return [sendTo(to, this.office.acceptor.refuse(plan.ballot, code))];
   }
 
-  /** The code of what this host has against the plan, or null. */
+  /**
+   * The code of what this host has against the plan, or null. That it promised a higher ballot is nothing against it: that
+   * binds its vote, and one that is made to promise whatever comes shall not be kept from dealing by it.
+   */
   private objectionTo(
     plan: EpochPlan,
     justification: Of<'start'>['justification'],
     now: Millis,
   ): string | null {
-    const { self, acceptor, isTrustee } = this.office;
+    const { self, isTrustee } = this.office;
     const isDealer = plan.dealers.includes(self);
     if (!isDealer && !plan.trustees.includes(self)) return 'not-concerned';
     if (plan.kind === 'reshare' && isDealer && this.office.share() === null) return 'no-share';
     if (!isTrustee) return null;
-    if (plan.ballot < acceptor.state.promised) return 'superseded';
     try {
       this.office.approve(plan, justification, now);
       return null;

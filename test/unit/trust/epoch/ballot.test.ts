@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Fault, type Signer } from '../../../../src/core.ts';
+import { Fault, type HostId, type Signer } from '../../../../src/core.ts';
 import { Acceptor, freshAcceptor } from '../../../../src/trust/epoch/acceptor.ts';
 import {
   describeEpoch,
@@ -252,6 +252,26 @@ test('no leader can use up the ballots by skipping most of them', () => {
   const ballot = electorate.ballotAbove(2 ** 40, trustees[0]!);
   const refused = acceptor!.prepare(trustees[0]!, { type: 'prepare', epoch: 2, ballot }, true, now);
   assert.ok(refused.type === 'refused' && refused.code === 'ballot-too-high');
+  for (let i = 0; i < 1000; i++)
+    acceptor!.prepare(trustees[0]!, { type: 'prepare', epoch: 2, ballot }, true, now + i);
+  assert.ok(
+    acceptor!.state.promised <= 512 * trustees.length,
+    'and it is driven up no faster by asking more often',
+  );
+});
+
+test('a trustee that was away while the ballots climbed follows two leaders at once, and one in steps', () => {
+  const ask = (acceptor: Acceptor, leader: HostId, at: number): string => {
+    const ballot = electorate.ballotAbove(3000 * trustees.length, leader);
+    const answer = acceptor.prepare(leader, { type: 'prepare', epoch: 2, ballot }, true, at);
+    return answer.type === 'refused' ? answer.code : answer.type;
+  };
+  const [slow, quick] = acceptors();
+  const steps = Array.from({ length: 7 }, (_, i) => ask(slow!, trustees[0]!, now + i * 6000));
+  assert.deepEqual(steps, [...Array(5).fill('ballot-too-high'), 'promise', 'promise']);
+  assert.equal(ask(quick!, trustees[1]!, now), 'ballot-too-high');
+  assert.equal(ask(quick!, trustees[2]!, now), 'ballot-too-high');
+  assert.equal(ask(quick!, trustees[2]!, now + 6000), 'promise');
 });
 
 test('only trustees answer, and only the leader of a ballot is answered', () => {
