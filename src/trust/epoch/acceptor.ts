@@ -61,10 +61,12 @@ export function readAcceptor(reader: ByteReader): AcceptorState {
 export class Acceptor {
   private readonly electorate: Electorate;
   private readonly signer: Signer;
-  private readonly timings: Pick<EpochTimings, 'leaseMs' | 'roundMs'>;
+  private readonly timings: Pick<EpochTimings, 'leaseMs' | 'roundMs' | 'holdMs'>;
   private current: AcceptorState;
   /** Who leads, since it showed that a quorum follows. In memory only: forgetting it costs a duel of leaders. */
   private lease: { readonly leader: HostId; readonly ballot: number; readonly since: Millis } | null = null;
+  /** Who was promised a ballot last, and until when it may show that a quorum follows. In memory only, too. */
+  private hold: { readonly leader: HostId; readonly until: Millis } | null = null;
   /** When each trustee was last promised a ballot. */
   private readonly promisedAt = new Map<HostId, Millis>();
   /** The last ballot of each trustee that was too high to follow. */
@@ -73,7 +75,7 @@ export class Acceptor {
   constructor(
     electorate: Electorate,
     signer: Signer,
-    timings: Pick<EpochTimings, 'leaseMs' | 'roundMs'>,
+    timings: Pick<EpochTimings, 'leaseMs' | 'roundMs' | 'holdMs'>,
     state: AcceptorState,
   ) {
     this.electorate = electorate;
@@ -124,17 +126,21 @@ export class Acceptor {
 
   /**
    * How long `leader` has to wait. A ballot that a quorum follows is given a while to finish, and its leader
-   * then lets another go first; and nobody may begin ballot after ballot. So no single trustee keeps the others
-   * from deciding. (Giving the time at the promise already let leaders that had half a quorum each block all.)
-   * A leader that is away, as far as is seen here, is waited for no longer.
+   * then lets another go first; and nobody may begin ballot after ballot, but to go higher at once where it finds that
+   * others promised more. So no single trustee keeps the others from deciding: what it made some promise they outdo, and
+   * it cannot make them promise more meanwhile. (Giving all the time at the promise already let leaders that had half a
+   * quorum each block all.) A leader that is away, as far as is seen here, is waited for no longer.
    */
   private waitFor(leader: HostId, isAway: (host: HostId) => boolean, now: Millis): Millis {
     if (this.electorate.members.length === 1) return 0;
     const { leaseMs, roundMs } = this.timings;
+    const { lease, hold } = this;
+    const isHeld = hold !== null && now < hold.until;
     const lastPromise = this.promisedAt.get(leader);
-    let until = lastPromise === undefined ? now : lastPromise + roundMs;
-    if (this.lease !== null && !isAway(this.lease.leader))
-      until = Math.max(until, this.lease.since + (this.lease.leader === leader ? 2 : 1) * leaseMs);
+    let until = lastPromise === undefined || (isHeld && hold.leader === leader) ? now : lastPromise + roundMs;
+    if (isHeld && hold.leader !== leader && !isAway(hold.leader)) until = Math.max(until, hold.until);
+    if (lease !== null && !isAway(lease.leader))
+      until = Math.max(until, lease.since + (lease.leader === leader ? 2 : 1) * leaseMs);
     return Math.max(0, until - now);
   }
 
@@ -145,6 +151,7 @@ export class Acceptor {
 
   /** Its leader gave up: another may go at once, and it only after a while, as if its time had run out. */
   released(leader: HostId, ballot: number, now: Millis): void {
+    if (this.hold?.leader === leader) this.hold = null;
     if (this.lease?.leader !== leader || this.lease.ballot !== ballot) return;
     const since = Math.min(this.lease.since, now - this.timings.leaseMs);
     this.lease = { leader, ballot, since };
@@ -163,7 +170,10 @@ export class Acceptor {
     if (ballot > this.current.promised) {
       const retryAfterMs = this.waitFor(from, isAway, now);
       if (retryAfterMs > 0) return this.refuse(ballot, 'busy', Math.ceil(retryAfterMs));
-      this.promisedAt.set(from, now);
+      if (this.hold === null || now >= this.hold.until || this.hold.leader !== from) {
+        this.promisedAt.set(from, now);
+        this.hold = { leader: from, until: now + this.timings.holdMs };
+      }
       this.current = { ...this.current, promised: ballot };
     }
     const { lock } = this.current;

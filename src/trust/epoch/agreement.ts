@@ -6,10 +6,11 @@
  * `Electorate` for the argument, `Acceptor` for what is written when, `Leader` for the course of a ballot.
  */
 import { earliest, Fault, type HostId, type Machine, type Millis, randomInt } from '../../core.ts';
+import type { Post } from './attempt.ts';
 import type { CryptoReport, CryptoSession, ShareName } from './crypto-port.ts';
 import { type EpochDescriptor, isExtraordinary } from './descriptor.ts';
 import type { HeldShare } from './holdings.ts';
-import { Leader, type Post } from './leader.ts';
+import { Leader } from './leader.ts';
 import { decodeMessage, type EpochMessage } from './message.ts';
 import { Office, type Reproach, sendTo } from './office.ts';
 import { Participant } from './participant.ts';
@@ -411,10 +412,6 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
           : this.participant.onEstablished(session.plan, report);
       case 'signed':
         return this.onSigned(session, report.signature);
-      case 'accepted':
-      case 'blamed':
-      case 'unheard':
-        return session.kind === 'sign' ? [] : this.participant.onHeard(session, report, now);
       case 'failed': {
         if (session.kind !== 'sign' && isExtraordinary(session.plan.kind))
           return [...this.sessions.end(session.id), ...this.recovery.onFailed(session.plan, report)];
@@ -422,6 +419,8 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
         const posts = isOwn ? this.leader.fail(`signature: ${report.detail}`, now) : [];
         return [...this.mail(posts), ...this.participant.onFailed(session, report, now)];
       }
+      default:
+        return session.kind === 'sign' ? [] : this.participant.onHeard(session, report, now);
     }
   }
 

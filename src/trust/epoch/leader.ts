@@ -3,70 +3,26 @@
  * Keeps nothing across a crash: whatever it had reached, the next ballot, anybody's, finds it with the others.
  */
 import type { HostId, Millis, Random } from '../../core.ts';
+import { type Attempt, type Design, type Phase, type PhaseOf, type Post, questionsOf } from './attempt.ts';
 import { BallotHeight } from './ballot-height.ts';
-import {
-  type ColdPlan,
-  type EpochDescriptor,
-  type EpochKind,
-  type EpochPlan,
-  historyAfter,
-  sessionOf,
-} from './descriptor.ts';
+import { type EpochPlan, historyAfter, sessionOf } from './descriptor.ts';
 import type { Electorate, Justification, Lock } from './electorate.ts';
 import type { EpochMessage } from './message.ts';
 import { sharesNeeded } from './policy.ts';
 import type { EpochTimings } from './port.ts';
-import type { Seats } from './selection.ts';
 import { leadersNeeded } from './silence.ts';
 import { speaksOf, type Voucher } from './voucher.ts';
 
 type Of<T extends EpochMessage['type']> = Extract<EpochMessage, { type: T }>;
 
-/** A message and whom it is for. */
-export interface Post {
-  readonly to: HostId;
-  readonly message: EpochMessage;
-}
-
-/** What to make of a ballot that is free. */
-export interface Design extends Seats {
-  readonly kind: EpochKind;
-  readonly cold: ColdPlan | null;
-  /** Leaves out somebody for what this host saw itself: others may not have seen it. */
-  readonly passesOver: boolean;
-}
-
-type Phase =
-  | { readonly name: 'prepare'; readonly promises: Map<HostId, Voucher>; lock: Lock | null }
-  | {
-      readonly name: 'deal';
-      readonly plan: EpochPlan;
-      readonly session: string;
-      readonly justification: Justification;
-      readonly acks: Map<HostId, { readonly voucher: Voucher; readonly descriptor: EpochDescriptor }>;
-      /** When to go on with the shares there are. */
-      enoughAt: Millis | null;
-    }
-  | {
-      readonly name: 'vote';
-      readonly descriptor: EpochDescriptor;
-      readonly justification: Justification;
-      readonly acks: readonly Voucher[];
-      readonly votes: Map<HostId, Voucher>;
-    }
-  | { readonly name: 'accept'; readonly lock: Lock; readonly accepted: Map<HostId, Voucher> }
-  | { readonly name: 'sign'; readonly descriptor: EpochDescriptor; readonly accepted: readonly Voucher[] };
-
-interface Attempt {
-  readonly ballot: number;
-  phase: Phase;
-  deadline: Millis;
-  resendAt: Millis;
-  /** Who will not go along in this phase. */
-  readonly refusals: Map<HostId, Of<'refused'>>;
-  /** Of what is dealt for. */
-  passesOver: boolean;
-}
+/** What keeps somebody from promising this ballot, and not a higher one by the same leader. */
+const raisable: readonly string[] = ['superseded', 'ballot-too-high', 'busy'];
+/** So that refusals that come together are answered together, milliseconds; and never twice the same. */
+const raiseAfterMs = 20;
+/** One for each that may have been made to promise more, at two heights. */
+const maxRaises = 4;
+/** Of the time that others hold for a leader: the rest is for what it says then to arrive. */
+const heldPart = 3 / 4;
 
 export interface LeaderOptions {
   readonly electorate: Electorate;
@@ -112,7 +68,7 @@ export class Leader {
   }
 
   /** What is decided and waits for the root's signature. */
-  get decided(): Extract<Phase, { name: 'sign' }> | null {
+  get decided(): PhaseOf<'sign'> | null {
     const phase = this.attempt?.phase;
     return phase?.name === 'sign' ? phase : null;
   }
@@ -124,25 +80,53 @@ export class Leader {
 
   nextWake(): Millis | null {
     if (this.attempt === null) return null;
-    const { phase, deadline, resendAt } = this.attempt;
+    const { phase, deadline, resendAt, raiseAt, heldUntil } = this.attempt;
     const enoughAt = phase.name === 'deal' ? (phase.enoughAt ?? deadline) : deadline;
-    return Math.min(deadline, resendAt, enoughAt);
+    const waitUntil = phase.name === 'prepare' && !phase.hasWaited ? heldUntil : deadline;
+    return Math.min(deadline, resendAt, enoughAt, raiseAt ?? deadline, waitUntil);
   }
 
   /** Begins a ballot above every one this host knows of. */
   begin(promised: number, now: Millis): Post[] {
+    const { roundMs, holdMs } = this.options.timings;
+    return this.prepare(promised, now + roundMs, now + holdMs * heldPart, maxRaises, now);
+  }
+
+  private prepare(
+    promised: number,
+    deadline: Millis,
+    heldUntil: Millis,
+    raises: number,
+    now: Millis,
+  ): Post[] {
     const ballot = this.height.next(promised, this.options.self);
-    const phase: Phase = { name: 'prepare', promises: new Map(), lock: null };
-    const { roundMs, resendMs } = this.options.timings;
+    const phase: Phase = { name: 'prepare', promises: new Map(), lock: null, hasWaited: false };
     this.attempt = {
       ballot,
       phase,
-      deadline: now + roundMs,
-      resendAt: now + resendMs,
+      deadline,
+      resendAt: now + this.options.timings.resendMs,
       refusals: new Map(),
       passesOver: false,
+      heldUntil,
+      raises,
+      raiseAt: null,
     };
-    return this.posts(this.attempt);
+    return this.ask(this.attempt);
+  }
+
+  /** Some promised more than this ballot, and the others have time for this leader: it asks all for a higher one. */
+  private raise({ ballot, deadline, heldUntil, raises }: Attempt, now: Millis): Post[] {
+    return this.prepare(ballot, deadline, heldUntil, raises - 1, now);
+  }
+
+  /** Whether this refusal of a promise is made good by a higher ballot, soon. */
+  private raises(attempt: Attempt, { code, retryAfterMs }: Of<'refused'>, now: Millis): boolean {
+    const at = now + retryAfterMs + raiseAfterMs * (0.5 + this.options.random.next());
+    if (attempt.phase.name !== 'prepare' || attempt.raises === 0 || at >= attempt.heldUntil) return false;
+    if (!raisable.includes(code)) return false;
+    attempt.raiseAt = Math.max(attempt.raiseAt ?? 0, at);
+    return true;
   }
 
   /** Gives up, and lets others go; the pause grows with each failure in a row, and is never twice the same. */
@@ -176,10 +160,17 @@ export class Leader {
     if (attempt.phase.name === 'deal' && attempt.phase.enoughAt !== null && now >= attempt.phase.enoughAt)
       return this.proposeDealt(attempt, attempt.phase, now);
     if (now >= attempt.deadline) return this.timeOut(attempt, now);
+    if (attempt.raiseAt !== null && now >= attempt.raiseAt) return this.raise(attempt, now);
+    const { phase } = attempt;
+    if (phase.name === 'prepare' && !phase.hasWaited && now >= attempt.heldUntil) {
+      phase.hasWaited = true;
+      const posts = this.dealWithout(attempt, phase, now);
+      if (posts !== null) return posts;
+    }
     if (now < attempt.resendAt) return [];
     const { resendMs, dealMs } = this.options.timings;
     attempt.resendAt = now + resendMs;
-    return this.posts(attempt, attempt.deadline - now <= dealMs / 2);
+    return this.ask(attempt, attempt.deadline - now <= dealMs / 2);
   }
 
   private timeOut(attempt: Attempt, now: Millis): Post[] {
@@ -195,7 +186,7 @@ export class Leader {
    * A dealing that came to nothing: those who said nothing may be why. Who it was is seen the sooner the more of the
    * others lead next (see `Silences`).
    */
-  private suspectSilent(phase: Extract<Phase, { name: 'deal' }>, now: Millis): void {
+  private suspectSilent(phase: PhaseOf<'deal'>, now: Millis): void {
     if (phase.plan.kind === 'reshare')
       for (const dealer of phase.plan.dealers)
         if (!phase.acks.has(dealer) && dealer !== this.options.self) this.unreliable.add(dealer);
@@ -204,48 +195,8 @@ export class Leader {
       this.notBefore = Math.max(this.notBefore, now + this.options.timings.dealMs * leadersNeeded(plan));
   }
 
-  /**
-   * What this phase asks, for those who have not answered. In a dealing that is `late` all are asked: who has told that
-   * it holds its share knows who else told so, perhaps not to this host.
-   */
-  private posts({ phase, ballot }: Attempt, late = false): Post[] {
-    const { epoch, members } = this.electorate;
-    const ask = (hosts: readonly HostId[], message: EpochMessage): Post[] =>
-      hosts.map((to) => ({ to, message }));
-    switch (phase.name) {
-      case 'prepare':
-        return ask(
-          members.filter((host) => !phase.promises.has(host)),
-          { type: 'prepare', epoch, ballot },
-        );
-      case 'deal': {
-        const { plan, justification, acks } = phase;
-        const participants = new Set([...plan.dealers, ...plan.trustees]);
-        return ask(
-          [...participants].filter((host) => late || !acks.has(host)),
-          { type: 'start', epoch, plan, justification },
-        );
-      }
-      case 'vote': {
-        const { descriptor, justification, acks, votes } = phase;
-        return ask(
-          members.filter((host) => !votes.has(host)),
-          { type: 'propose', epoch, ballot, descriptor, justification, acks },
-        );
-      }
-      case 'accept':
-        return ask(
-          members.filter((host) => !phase.accepted.has(host)),
-          { type: 'accept', epoch, lock: phase.lock },
-        );
-      case 'sign':
-        return ask(members, {
-          type: 'sign',
-          epoch,
-          descriptor: phase.descriptor,
-          accepted: phase.accepted,
-        });
-    }
+  private ask(attempt: Attempt, late = false): Post[] {
+    return questionsOf(attempt, this.electorate, late);
   }
 
   private enter(attempt: Attempt, phase: Phase, waitMs: Millis, now: Millis): Post[] {
@@ -253,7 +204,8 @@ export class Leader {
     attempt.deadline = now + waitMs;
     attempt.resendAt = now + this.options.timings.resendMs;
     attempt.refusals.clear();
-    return this.posts(attempt);
+    attempt.raiseAt = null;
+    return this.ask(attempt);
   }
 
   /** Whether a voucher answers this very question, by whoever sent it. */
@@ -281,7 +233,7 @@ export class Leader {
     return this.advancePrepared(attempt, phase, now);
   }
 
-  private advancePrepared(attempt: Attempt, phase: Extract<Phase, { name: 'prepare' }>, now: Millis): Post[] {
+  private advancePrepared(attempt: Attempt, phase: PhaseOf<'prepare'>, now: Millis): Post[] {
     if (phase.promises.size < this.electorate.threshold) return [];
     const promises = [...phase.promises.values()];
     if (phase.lock !== null) {
@@ -322,11 +274,7 @@ export class Leader {
    * does not want for the second time, shall be seen by all others not to deal either (see `Silences`). Null where that
    * is not what the ballot lacks.
    */
-  private dealWithout(
-    attempt: Attempt,
-    phase: Extract<Phase, { name: 'prepare' }>,
-    now: Millis,
-  ): Post[] | null {
+  private dealWithout(attempt: Attempt, phase: PhaseOf<'prepare'>, now: Millis): Post[] | null {
     const { promises, lock } = phase;
     if (promises.size < this.electorate.threshold || lock !== null) return null;
     const vouchers = [...promises.values()];
@@ -395,11 +343,11 @@ export class Leader {
     return [];
   }
 
-  private agreeing(phase: Extract<Phase, { name: 'deal' }>, hash: string): Voucher[] {
+  private agreeing(phase: PhaseOf<'deal'>, hash: string): Voucher[] {
     return [...phase.acks.values()].filter((ack) => ack.descriptor.hash === hash).map((ack) => ack.voucher);
   }
 
-  private proposeDealt(attempt: Attempt, phase: Extract<Phase, { name: 'deal' }>, now: Millis): Post[] {
+  private proposeDealt(attempt: Attempt, phase: PhaseOf<'deal'>, now: Millis): Post[] {
     const { trustees, threshold } = phase.plan;
     const needed = sharesNeeded(threshold, trustees.length);
     for (const { descriptor } of phase.acks.values()) {
@@ -449,6 +397,7 @@ export class Leader {
     const { phase } = attempt;
     attempt.refusals.set(from, message);
     this.height.refused(from, message.promised);
+    if (this.raises(attempt, message, now)) return [];
     const refused = (hosts: readonly HostId[]): number =>
       hosts.filter((host) => attempt.refusals.has(host)).length;
     const { members, threshold } = this.electorate;

@@ -4,13 +4,13 @@
  */
 import { Fault, type HostId, type Millis } from '../../core.ts';
 import { Acceptor, type AcceptorState, freshAcceptor } from './acceptor.ts';
+import type { Design } from './attempt.ts';
 import { Backlog } from './backlog.ts';
 import { EpochChain, noRefounding } from './chain.ts';
 import { genesisShare, type ShareName } from './crypto-port.ts';
 import type { EpochDescriptor, EpochPlan } from './descriptor.ts';
 import { Electorate, type Justification } from './electorate.ts';
 import { Holdings } from './holdings.ts';
-import type { Design } from './leader.ts';
 import { type EpochMessage, encodeMessage } from './message.ts';
 import { coldPlanFor } from './policy.ts';
 import {

@@ -77,6 +77,11 @@ export interface EpochTimings {
   readonly signMs: Millis;
   /** How long a trustee lets one leader finish before it follows another. */
   readonly leaseMs: Millis;
+  /**
+   * How long whoever was promised a ballot has to show that a quorum follows it: a round trip and some. All others
+   * together must not be able to fill `roundMs` with it at every trustee in turn.
+   */
+  readonly holdMs: Millis;
   /** Who is told to wait longer asks again after this all the same: the one that is waited for may be gone by then. */
   readonly busyMs: Millis;
   /** Between the first attempts of one trustee and the next in the order of seats. */
@@ -94,6 +99,7 @@ export const defaultTimings: EpochTimings = {
   graceMs: 2000,
   signMs: 10_000,
   leaseMs: 30_000,
+  holdMs: 400,
   busyMs: 5000,
   staggerMs: 3000,
   maxPauseMs: 30_000,

@@ -17,7 +17,7 @@ import { standInSigner, standInVerify } from './stand-in.ts';
 const signers: Signer[] = ['a', 'b', 'c'].map((label) => standInSigner(label));
 const trustees = signers.map((signer) => signer.publicKey);
 const stranger = standInSigner('stranger');
-const timings = { leaseMs: 30_000, roundMs: 5000 };
+const timings = { leaseMs: 30_000, roundMs: 5000, holdMs: 400 };
 const now = startedAt;
 
 const currentPlan: EpochPlan = {
@@ -143,7 +143,7 @@ test('what a minority accepted binds the next ballot that hears of it', () => {
   promisesOf(all, 4);
   const bound = successor(4);
   all[0]!.accept(electorate.leaderOf(4), { type: 'accept', epoch: 2, lock: lockOf(4, bound) });
-  const justification = promisesOf(all.slice(0, 2), 5);
+  const justification = promisesOf(all.slice(0, 2), 5, now + timings.holdMs);
   assert.deepEqual(electorate.judge(justification, 5), { free: false, hash: bound.hash });
   assert.throws(() => propose(all[1]!, successor(5), justification, 5), hasCode('unjustified'));
   assert.equal(propose(all[1]!, bound, justification, 5).type, 'vote');
@@ -245,6 +245,20 @@ test('once its leader says that a ballot came to nothing another may go at once,
   acceptor!.released(electorate.leaderOf(4), 4, now + 1000);
   assert.equal(prepare(7, now + 7000).type, 'refused', 'the same leader once more');
   assert.equal(prepare(8, now + 1000).type, 'promise');
+});
+
+test('whoever was promised a ballot may go higher for a moment, and nobody else', () => {
+  const [acceptor] = acceptors();
+  const answer = (ballot: number, at: number): string => {
+    const leader = electorate.leaderOf(ballot);
+    const { type } = acceptor!.prepare(leader, { type: 'prepare', epoch: 2, ballot }, true, at);
+    return type;
+  };
+  assert.equal(answer(3, now), 'promise');
+  assert.equal(answer(4, now + 399), 'refused', 'another leader');
+  assert.equal(answer(6, now + 399), 'promise', 'the same, higher');
+  assert.equal(answer(9, now + 400), 'refused', 'the same, too late');
+  assert.equal(answer(7, now + 400), 'promise', 'another, once it had its time');
 });
 
 test('no leader can use up the ballots by skipping most of them', () => {

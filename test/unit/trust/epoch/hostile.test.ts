@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { EpochAgreement } from '../../../../src/trust/epoch/agreement.ts';
 import { maxBallot } from '../../../../src/trust/epoch/descriptor.ts';
 import { decodeMessage, type EpochMessage, encodeMessage } from '../../../../src/trust/epoch/message.ts';
-import { standardPolicy } from '../../../../src/trust/epoch/policy.ts';
+import { highAssurancePolicy, standardPolicy } from '../../../../src/trust/epoch/policy.ts';
 import { defaultTimings, type EpochEffect, type EpochInput } from '../../../../src/trust/epoch/port.ts';
 import { EpochNet } from './net.ts';
 import { standInSigner, standInVerify } from './stand-in.ts';
@@ -94,6 +94,43 @@ test('a trustee that names far higher ballots does not drive the others beyond w
   net.run(120_000);
   assert.ok(net.latest.plan.epoch > before.plan.epoch, 'the others agree as soon as they are enough');
   assert.deepEqual(net.forks, []);
+});
+
+/** Of five that all must agree but one; when the root has been replaced, milliseconds after it was wanted. */
+function replacedDespite(seed: number, everyMs: number): number {
+  const net = new EpochNet({ seed, hosts: 5, policy: { ...highAssurancePolicy, settleMs: 5000 } });
+  net.run(120_000);
+  const { plan } = net.latest;
+  assert.equal(plan.trustees.length, 5);
+  const liar = net.hosts[1]!;
+  const seat = plan.trustees.indexOf(liar.id);
+  const victims = net.hosts.filter((host) => host !== liar);
+  /** What each of the others says that it promised. */
+  const heights = new Map<string, number>();
+  net.withholds = (from, to, message) => {
+    if (to === liar.id && message.type === 'refused') heights.set(from, message.promised);
+    if (to === liar.id && message.type === 'promise') heights.set(from, message.voucher.ballot);
+    return from === liar.id && !['relay', 'relayed', 'ack'].includes(message.type);
+  };
+  net.rotateGeneration = plan.generation;
+  const since = net.now;
+  for (let turn = 0; net.latest.plan.generation === plan.generation; turn++) {
+    assert.ok(net.now < since + 600_000, 'kept from it for ever');
+    const victim = victims[turn % victims.length]!;
+    const round = Math.floor((heights.get(victim.id) ?? 0) / 5) + 500;
+    const prepare = { type: 'prepare', epoch: plan.epoch + 1, ballot: round * 5 + seat } as const;
+    net.feed(victim, { type: 'message', from: liar.id, bytes: encodeMessage(prepare) });
+    net.run(everyMs, () => net.latest.plan.generation > plan.generation);
+  }
+  return net.now - since;
+}
+
+test('a trustee that has the others promise ever higher ballots, one by one, keeps them from nothing', () => {
+  for (const seed of [1, 2, 3, 4])
+    for (const everyMs of [20, 300, 1250]) {
+      const tookMs = replacedDespite(seed, everyMs);
+      assert.ok(tookMs < 120_000, `${tookMs} ms, one every ${everyMs} ms`);
+    }
 });
 
 test('who is no trustee has no say in how high ballots are', () => {
