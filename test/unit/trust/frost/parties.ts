@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { ed25519Signer, ed25519Verify, type HostId, type Signer } from '../../../../src/core.ts';
 import { answerSeedBytes } from '../../../../src/trust/frost/answer.ts';
 import { Ceremony, type CeremonyTerms, type Party } from '../../../../src/trust/frost/ceremony.ts';
+import type { CeremonyEffect, CeremonyInput } from '../../../../src/trust/frost/ceremony-port.ts';
 import { dealingEntropyBytes } from '../../../../src/trust/frost/dealing.ts';
 import {
   decodeEnvelope,
@@ -12,11 +13,7 @@ import {
   signEnvelope,
 } from '../../../../src/trust/frost/envelope.ts';
 import { GroupKey, KeyShare } from '../../../../src/trust/frost/keys.ts';
-import {
-  type CeremonyEffect,
-  type CeremonyInput,
-  CeremonyMachine,
-} from '../../../../src/trust/frost/machine.ts';
+import { CeremonyMachine } from '../../../../src/trust/frost/machine.ts';
 import { nonceEntropyBytes, SigningNonces } from '../../../../src/trust/frost/nonces.ts';
 import { Polynomial, type Seat } from '../../../../src/trust/frost/polynomial.ts';
 import { aggregate, SigningSession, signShare } from '../../../../src/trust/frost/signing.ts';
