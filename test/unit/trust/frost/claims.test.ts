@@ -45,14 +45,86 @@ test('a dealer that is silent to one alone changes nothing: what it says to the 
   assert.deepEqual(table.missed(labelOf), everybody([]));
 });
 
+const cut = [keyOf('h1'), keyOf('h3')];
+const isCut = (from: HostId, to: HostId): boolean => cut.includes(from) && cut.includes(to);
+
 test('two that cannot reach each other get the key, and neither misses the other', () => {
-  for (const count of [3, 5]) {
-    const cut = [keyOf('h1'), keyOf('h3')];
-    const table = without(tableOf(2 + (count > 3 ? 1 : 0), count), (_, ...ends) =>
-      ends.every((end) => cut.includes(end)),
-    );
+  for (const [threshold, count] of [
+    [2, 3],
+    [3, 5],
+  ] as const) {
+    const table = without(tableOf(threshold, count), (_, from, to) => isCut(from, to));
     table.start().finish().keys();
-    for (const missed of Object.values(table.missed(labelOf))) assert.deepEqual(missed, []);
+    const nobody = Object.fromEntries(labels.slice(0, count).map((label) => [label, []]));
+    assert.deepEqual(table.missed(labelOf), nobody);
+  }
+});
+
+test('two that cannot reach each other see that a third was answered by both', () => {
+  const table = without(
+    tableOf(3, 5),
+    ({ type, from }, sender, to) =>
+      isCut(sender, to) ||
+      (to === keyOf('h2') && (type === 'share' || type === 'answer')) ||
+      (type === 'accept' && from === 2),
+  );
+  table.start().finish();
+  for (const label of ['h1', 'h3', 'h4', 'h5'])
+    assert.deepEqual(table.missed(labelOf)[label], ['accept h2'], label);
+});
+
+/** What `isLate` of `h4` arrives at the last moment before it is told who was missed. */
+function atTheLastMoment(isLate: (envelope: Envelope, to: HostId) => boolean): Table {
+  const table = tableOf(3, 5);
+  const held: [HostId, HostId, Uint8Array][] = [];
+  table.tamper = (from, to, bytes) => {
+    const envelope = decodeEnvelope(table.ceremony, bytes);
+    if (from !== keyOf('h4') || table.now >= 1490 || !isLate(envelope, to)) return bytes;
+    held.push([from, to, bytes]);
+    return null;
+  };
+  table.start().until(1490);
+  for (const message of held) table.post(...message);
+  table.deliver();
+  return table.finish();
+}
+
+test('who deals or answers at the last moment is missed by all, and nobody who had to wait for it', () => {
+  const dealing = atTheLastMoment(({ type }) => type === 'dealing');
+  const answer = atTheLastMoment(
+    ({ type }, to) => type === 'answer' || (type === 'share' && to === keyOf('h2')),
+  );
+  for (const table of [dealing, answer]) table.keys();
+  // All is well in the end: nobody is missed. But one that then does not say so spares the late one nothing.
+  assert.deepEqual(dealing.missed(labelOf), everybody([]));
+  const spoilt = tableOf(3, 5);
+  spoilt.tamper = (from, to, bytes) => {
+    const { type, from: sender } = decodeEnvelope(spoilt.ceremony, bytes);
+    if (type === 'accept' && sender === 4) return null;
+    const isLate = type === 'answer' || (type === 'share' && to === keyOf('h2'));
+    return from === keyOf('h4') && isLate && spoilt.now < 1490 ? null : bytes;
+  };
+  spoilt.start().finish();
+  for (const label of ['h1', 'h3', 'h5'])
+    assert.ok(
+      spoilt.missed(labelOf)[label]!.every((missed) => missed.endsWith('h4')),
+      label,
+    );
+});
+
+test('who began late claims with the others, and not at once', () => {
+  const table = tableOf(3, 5);
+  const claim = encodeClaim(entropyOf('early', 32), table.ceremony, []);
+  const bytes = table.forge(keyOf('h1'), { type: 'missing', from: 1, to: 0, payload: claim });
+  for (const [label, now, wakesAt] of [
+    ['h2', 30, 100],
+    ['h3', 700, 700],
+  ] as const) {
+    table.feed(keyOf(label), { type: 'start' });
+    assert.equal(table.machines.get(keyOf(label))!.nextWake(), 1000);
+    table.now = now;
+    table.feed(keyOf(label), { type: 'message', bytes });
+    assert.equal(table.machines.get(keyOf(label))!.nextWake(), wakesAt);
   }
 });
 

@@ -182,12 +182,21 @@ export class Table {
 
   /** Time passes until nobody waits for anything. */
   finish(): this {
+    return this.until(Number.POSITIVE_INFINITY);
+  }
+
+  /** The same, until then at most. */
+  until(end: number): this {
     for (let wakes = 0; wakes < 100; wakes++) {
       const deadlines = [...this.machines.values()].map(
         (machine) => machine.nextWake() ?? Number.POSITIVE_INFINITY,
       );
       const next = Math.min(...deadlines);
       if (next === Number.POSITIVE_INFINITY) return this;
+      if (next > end) {
+        this.now = end;
+        return this;
+      }
       this.now = next;
       for (const [host, machine] of this.machines)
         if ((machine.nextWake() ?? Number.POSITIVE_INFINITY) <= next) this.feed(host, { type: 'wake' });

@@ -4,8 +4,10 @@ import { test } from 'node:test';
 import type { HostId } from '../../../../src/core.ts';
 import type { CryptoOrder, CryptoReport } from '../../../../src/trust/epoch/crypto-port.ts';
 import { highAssurancePolicy, sharesNeeded } from '../../../../src/trust/epoch/policy.ts';
+import { decodeVoucher, encodeVoucher, voucherMessage } from '../../../../src/trust/epoch/voucher.ts';
 import { type MessageType, messageTypes } from '../../../../src/trust/frost/envelope.ts';
-import type { Cryptography, EpochNet, HostCrypto } from '../epoch/net.ts';
+import { type Cryptography, type EpochNet, type HostCrypto, mesh } from '../epoch/net.ts';
+import { hostOf } from '../frost/parties.ts';
 import { idOf, realCryptography } from './engines.ts';
 import { hurriedMs, patienceMs, quorums, replacedWithin, rotating, typeAt } from './rotation.ts';
 
@@ -58,6 +60,20 @@ const receiptless: Vice = {
   told: (order) => (order.type === 'kept' ? { ...order, receipt: new Uint8Array(9) } : order),
 };
 
+/** The same with an ack that no voter takes, though the leader might: of the right epoch, and of another ballot. */
+function wrongAck(label: string, net: () => EpochNet): Vice {
+  return {
+    told: (order) => {
+      if (order.type !== 'kept' || order.receipt.length === 0) return order;
+      const ack = decodeVoucher(order.receipt);
+      const content = { ...ack, value: { ...ack.value!, ballot: ack.ballot + 1 } };
+      const { publicKey, sign } = hostOf(label);
+      const signature = sign(voucherMessage(mesh, net().latest.hash, content));
+      return { ...order, receipt: encodeVoucher({ ...content, by: publicKey, signature }) };
+    },
+  };
+}
+
 /** Else a key is made where one has no share of it, and is given one by the next epoch. */
 function isEachNeeded({ latest: { plan } }: EpochNet): boolean {
   return sharesNeeded(plan.threshold, plan.trustees.length) === plan.trustees.length;
@@ -108,6 +124,22 @@ for (const [hosts, trustees, policy] of quorums) {
       for (const host of honest) assert.ok(net.latest.plan.trustees.includes(host));
     });
 }
+
+test('an ack that no voter would take is counted by no leader, and whoever gives it is done without', () => {
+  for (const [hosts, trustees, policy] of quorums) {
+    const vices = new Map<HostId, Vice>();
+    const net = rotating(hosts, trustees, policy, lyingCryptography(vices));
+    const liar = idOf(1);
+    assert.ok(net.latest.plan.trustees.includes(liar));
+    vices.set(
+      liar,
+      wrongAck('host-1', () => net),
+    );
+    net.withholds = (from, _to, { type }) => from === liar && (type === 'ack' || type === 'prepare');
+    replacedWithin(net, patienceMs);
+    if (isEachNeeded(net)) assert.ok(!net.latest.plan.trustees.includes(liar));
+  }
+});
 
 test('of seven trustees two lie together, each in its way, and the new key is made without one of them at least', () => {
   const pairs: readonly (readonly ((victims: readonly HostId[]) => Vice)[])[] = [
