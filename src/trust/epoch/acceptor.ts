@@ -65,12 +65,15 @@ export class Acceptor {
   private current: AcceptorState;
   /** Who leads, since it showed that a quorum follows. In memory only: forgetting it costs a duel of leaders. */
   private lease: { readonly leader: HostId; readonly ballot: number; readonly since: Millis } | null = null;
-  /** Who was promised a ballot last, and until when it may show that a quorum follows. In memory only, too. */
-  private hold: { readonly leader: HostId; readonly until: Millis } | null = null;
+  /** Who was promised a ballot last, until when it may show that a quorum follows, and how high it may go. In memory only, too. */
+  private hold: { readonly leader: HostId; readonly until: Millis; readonly most: number } | null = null;
   /** When each trustee was last promised a ballot. */
   private readonly promisedAt = new Map<HostId, Millis>();
-  /** The last ballot of each trustee that was too high to follow. */
+  /** The last ballot of each trustee that was too high to follow, and when that last let this one reach higher. */
   private readonly asked = new Map<HostId, number>();
+  private readonly reachedAt = new Map<HostId, Millis>();
+  /** A ballot from which it leaps, where that is above the one it promised. */
+  private reach = 0;
 
   constructor(
     electorate: Electorate,
@@ -98,37 +101,37 @@ export class Acceptor {
     if (!this.electorate.has(this.signer.publicKey)) return this.refuse(ballot, 'not-a-trustee');
     if (this.electorate.leaderOf(ballot) !== from) return this.refuse(ballot, 'not-the-leader');
     if (ballot < this.current.promised) return this.refuse(ballot, 'superseded');
-    return ballot - this.current.promised > this.maxLeap ? this.refuse(ballot, 'ballot-too-high') : null;
+    return ballot > this.highestLeap ? this.refuse(ballot, 'ballot-too-high') : null;
   }
 
   private get maxLeap(): number {
     return maxLeapRounds * this.electorate.members.length;
   }
 
+  private get highestLeap(): number {
+    return Math.max(this.current.promised, this.reach) + this.maxLeap;
+  }
+
   /**
-   * The others are far ahead of one that was away for long. It follows at once as high as so many leaders ask as may not
-   * all lie, and one alone in steps, not too often.
+   * The others are far ahead of one that was away for long. It reaches at once as high as so many leaders ask as may not
+   * all lie, and for one alone in steps, not too often. That promises nobody anything: a ballot within reach has to wait
+   * its turn as any other.
    */
   private catchUp(leader: HostId, ballot: number, now: Millis): void {
     this.asked.set(leader, ballot);
     const heights = [...this.asked.values()].sort((a, b) => b - a);
-    let promised = Math.max(
-      this.current.promised,
-      heights[leadersNeeded(this.electorate.current.plan) - 1] ?? 0,
-    );
-    const last = this.promisedAt.get(leader);
-    if (last === undefined || now >= last + this.timings.roundMs) {
-      this.promisedAt.set(leader, now);
-      promised = Math.max(promised, this.current.promised + this.maxLeap);
-    }
-    this.current = { ...this.current, promised };
+    const supported = heights[leadersNeeded(this.electorate.current.plan) - 1] ?? 0;
+    const last = this.reachedAt.get(leader);
+    const mayStep = last === undefined || now >= last + this.timings.roundMs;
+    if (mayStep) this.reachedAt.set(leader, now);
+    this.reach = Math.max(this.reach, supported, mayStep ? this.highestLeap : 0);
   }
 
   /**
    * How long `leader` has to wait. A ballot that a quorum follows is given a while to finish, and its leader
-   * then lets another go first; and nobody may begin ballot after ballot, but to go higher at once where it finds that
-   * others promised more. So no single trustee keeps the others from deciding: what it made some promise they outdo, and
-   * it cannot make them promise more meanwhile. (Giving all the time at the promise already let leaders that had half a
+   * then lets another go first; and nobody may begin ballot after ballot, but to go somewhat higher at once where it finds
+   * that others promised more. So no single trustee keeps the others from deciding: what it made some promise they outdo,
+   * and while a leader is held for it cannot make that one promise more. (Giving all the time at the promise already let leaders that had half a
    * quorum each block all.) A leader that is away, as far as is seen here, is waited for no longer.
    */
   private waitFor(leader: HostId, isAway: (host: HostId) => boolean, now: Millis): Millis {
@@ -170,9 +173,12 @@ export class Acceptor {
     if (ballot > this.current.promised) {
       const retryAfterMs = this.waitFor(from, isAway, now);
       if (retryAfterMs > 0) return this.refuse(ballot, 'busy', Math.ceil(retryAfterMs));
-      if (this.hold === null || now >= this.hold.until || this.hold.leader !== from) {
+      const held =
+        this.hold !== null && now < this.hold.until && this.hold.leader === from ? this.hold : null;
+      if (held !== null && ballot > held.most) return this.refuse(ballot, 'ballot-too-high');
+      if (held === null) {
         this.promisedAt.set(from, now);
-        this.hold = { leader: from, until: now + this.timings.holdMs };
+        this.hold = { leader: from, until: now + this.timings.holdMs, most: this.highestLeap };
       }
       this.current = { ...this.current, promised: ballot };
     }

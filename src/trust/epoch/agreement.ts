@@ -185,7 +185,7 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
     if (isTrustee)
       for (const host of electorate.members)
         if (host !== self) effects.push(sendTo(host, { type: 'ask', epoch: this.current.plan.epoch }));
-    effects.push(...this.giveUpLost());
+    effects.push(...this.office.giveUpLost());
     if (orphans.length > 0) effects.push({ type: 'shred', names: orphans });
     for (const name of lost)
       effects.push({
@@ -195,16 +195,6 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
         detail: `share ${name} is not there`,
       });
     return effects;
-  }
-
-  /** What this host led in an earlier life it leads no more: the others need not wait for it. */
-  private giveUpLost(): EpochEffect[] {
-    const { electorate, acceptor, isTrustee, self } = this.office;
-    const { promised: ballot } = acceptor.state;
-    if (!isTrustee || ballot === 0 || electorate.leaderOf(ballot) !== self) return [];
-    const { epoch } = electorate;
-    const others = electorate.members.filter((host) => host !== self);
-    return others.map((to) => sendTo(to, { type: 'released', epoch, ballot }));
   }
 
   private mail(posts: readonly Post[]): EpochEffect[] {
@@ -392,8 +382,15 @@ export class EpochAgreement implements Machine<EpochInput, EpochEffect> {
       case 'accepted':
         return this.mail(this.leader.onAccepted(from, message, now));
       case 'refused':
-        return this.mail(this.leader.onRefused(from, message, now));
+        return this.onRefused(from, message, now);
     }
+  }
+
+  /** Whoever stands back for another tries again in its own time: reviews of all hosts may well fall together. */
+  private onRefused(from: HostId, message: Of<'refused'>, now: Millis): EpochEffect[] {
+    const posts = this.leader.onRefused(from, message, now);
+    if (!this.leader.isLeading) this.attemptAt ??= this.leader.readyAt;
+    return this.mail(posts);
   }
 
   // --- The cryptography ---

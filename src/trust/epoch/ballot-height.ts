@@ -1,12 +1,13 @@
 /** How high a leader's next ballot is, by what others say of theirs. Liars shall not drive it beyond what others follow. */
 import type { HostId } from '../../core.ts';
+import { maxLeapRounds } from './acceptor.ts';
 import type { Electorate } from './electorate.ts';
 import type { EpochMessage } from './message.ts';
 
 type Refused = Extract<EpochMessage, { type: 'refused' }>;
 
-/** Rounds by which one trustee's word raises the next ballot, once in each: more than honest ones are ever behind. */
-const believedRounds = 1024;
+/** Rounds by which one trustee's word raises the next ballot, once in each: no more than the others follow twice. */
+const believedRounds = maxLeapRounds / 2;
 
 export class BallotHeight {
   private readonly electorate: Electorate;
@@ -34,14 +35,16 @@ export class BallotHeight {
   }
 
   /**
-   * Where the last ballot was so high that too few could follow, the next is as high as a quorum has promised; those
-   * who promised more say so then. Each trustee votes once in a ballot, be it led once or twice.
+   * Where the last ballot was so high that too few could follow, the next is as high as a quorum has promised, whatever
+   * those say that may lie; those who promised more say so then. Each trustee votes once in a ballot, be it led once or
+   * twice.
    */
   comeDown(refusals: ReadonlyMap<HostId, Refused>): void {
     const { members, threshold } = this.electorate;
     const said = members.map((host) => refusals.get(host)).filter((refusal) => refusal !== undefined);
     if (said.filter(({ code }) => code === 'ballot-too-high').length <= members.length - threshold) return;
     const promised = said.map((refusal) => refusal.promised).sort((a, b) => a - b);
-    this.highest = promised[Math.min(threshold, promised.length) - 1]!;
+    const honest = Math.max(0, promised.length - 1 - (members.length - threshold));
+    this.highest = Math.min(this.highest, promised[honest]!);
   }
 }

@@ -120,13 +120,24 @@ export class Leader {
     return this.prepare(ballot, deadline, heldUntil, raises - 1, now);
   }
 
-  /** Whether this refusal of a promise is made good by a higher ballot, soon. */
+  /**
+   * Whether this refusal of a promise is made good by a higher ballot, soon: at once where too few are left to promise
+   * this one, else when they have had half of their time. One trustee's word alone ends no ballot.
+   */
   private raises(attempt: Attempt, { code, retryAfterMs }: Of<'refused'>, now: Millis): boolean {
-    const at = now + retryAfterMs + raiseAfterMs * (0.5 + this.options.random.next());
-    if (attempt.phase.name !== 'prepare' || attempt.raises === 0 || at >= attempt.heldUntil) return false;
-    if (!raisable.includes(code)) return false;
-    attempt.raiseAt = Math.max(attempt.raiseAt ?? 0, at);
+    if (attempt.phase.name !== 'prepare' || attempt.raises === 0 || !raisable.includes(code)) return false;
+    const halfHeld = attempt.heldUntil - (this.options.timings.holdMs * heldPart) / 2;
+    const soonest = this.isHopeless(attempt) ? now : Math.max(now, halfHeld);
+    const at = soonest + retryAfterMs + raiseAfterMs * (0.5 + this.options.random.next());
+    if (at >= attempt.heldUntil) return false;
+    attempt.raiseAt = this.isHopeless(attempt) ? at : Math.max(attempt.raiseAt ?? 0, at);
     return true;
+  }
+
+  /** Whether too many refuse for a quorum of the others. */
+  private isHopeless({ refusals }: Attempt): boolean {
+    const { members, threshold } = this.electorate;
+    return members.filter((host) => refusals.has(host)).length > members.length - threshold;
   }
 
   /** Gives up, and lets others go; the pause grows with each failure in a row, and is never twice the same. */
@@ -160,11 +171,9 @@ export class Leader {
     if (attempt.phase.name === 'deal' && attempt.phase.enoughAt !== null && now >= attempt.phase.enoughAt)
       return this.proposeDealt(attempt, attempt.phase, now);
     if (now >= attempt.deadline) return this.timeOut(attempt, now);
-    if (attempt.raiseAt !== null && now >= attempt.raiseAt) return this.raise(attempt, now);
     const { phase } = attempt;
-    if (phase.name === 'prepare' && !phase.hasWaited && now >= attempt.heldUntil) {
-      phase.hasWaited = true;
-      const posts = this.dealWithout(attempt, phase, now);
+    if (phase.name === 'prepare') {
+      const posts = this.wakePreparing(attempt, phase, now);
       if (posts !== null) return posts;
     }
     if (now < attempt.resendAt) return [];
@@ -173,10 +182,24 @@ export class Leader {
     return this.ask(attempt, attempt.deadline - now <= dealMs / 2);
   }
 
+  /** Goes higher, if it has no quorum, or goes on without those that do not promise; null for neither. */
+  private wakePreparing(attempt: Attempt, phase: PhaseOf<'prepare'>, now: Millis): Post[] | null {
+    if (attempt.raiseAt !== null && now >= attempt.raiseAt) {
+      attempt.raiseAt = null;
+      if (phase.promises.size < this.electorate.threshold) return this.raise(attempt, now);
+    }
+    if (phase.hasWaited || now < attempt.heldUntil) return null;
+    phase.hasWaited = true;
+    return this.dealWithout(attempt, phase, now);
+  }
+
   private timeOut(attempt: Attempt, now: Millis): Post[] {
     const { phase } = attempt;
-    const posts = phase.name === 'prepare' ? this.dealWithout(attempt, phase, now) : null;
-    if (posts !== null) return posts;
+    if (phase.name === 'prepare') {
+      const posts = this.dealWithout(attempt, phase, now);
+      if (posts !== null) return posts;
+      for (const host of attempt.refusals.keys()) this.reluctant.add(host);
+    }
     const failed = this.fail(`no answer in time (${phase.name})`, now);
     if (phase.name === 'deal') this.suspectSilent(phase, now);
     return failed;
@@ -253,8 +276,8 @@ export class Leader {
   }
 
   /**
-   * Null until all who have to deal have promised: one that follows a higher ballot would refuse, and the
-   * others would have been kept busy for nothing.
+   * Null until all who have to deal have promised: one that is away would keep the others busy for nothing. They are not
+   * waited for for long (see `dealWithout`).
    */
   private dealersOf(design: Design, promises: readonly Voucher[]): readonly HostId[] | null {
     if (design.kind === 'generate') {
@@ -284,7 +307,6 @@ export class Leader {
     const missing = design.trustees.filter((host) => this.electorate.has(host) && !promises.has(host));
     const refused = missing.filter((host) => attempt.refusals.has(host));
     const isNew = refused.some((host) => !this.reluctant.has(host));
-    for (const host of refused) this.reluctant.add(host);
     return isNew ? null : this.startDealing(attempt, design, design.trustees, vouchers, now);
   }
 
@@ -400,8 +422,7 @@ export class Leader {
     if (this.raises(attempt, message, now)) return [];
     const refused = (hosts: readonly HostId[]): number =>
       hosts.filter((host) => attempt.refusals.has(host)).length;
-    const { members, threshold } = this.electorate;
-    let hopeless = refused(members) > members.length - threshold;
+    let hopeless = this.isHopeless(attempt);
     if (phase.name === 'deal') {
       const { trustees, dealers, kind } = phase.plan;
       const needed = sharesNeeded(phase.plan.threshold, trustees.length);

@@ -139,8 +139,8 @@ const types: readonly EpochMessageType[] = [
 
 /** The largest message of the cryptography: a round of key generation, or of a complaint with its evidence. */
 export const maxRelayBytes: number = 16 * 1024;
-/** Messages one host may send another in one session. */
-export const maxRelaySequence = 256;
+/** Messages one host may send another in one session: all that thirteen trustees claim, answer and pass on, twice. */
+export const maxRelaySequence = 512;
 /** Records in one answer; who needs more asks again. */
 export const maxRecordsPerAnswer = 8;
 /** A whole message: the largest are an answer full of records, and a proposal. */

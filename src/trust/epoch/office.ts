@@ -178,6 +178,16 @@ export class Office {
     return [{ type: 'publish', epoch: this.current.plan.epoch, bytes: record.bytes }];
   }
 
+  /** What this host led in an earlier life it leads no more: the others need not wait for it. */
+  giveUpLost(): EpochEffect[] {
+    const { electorate, acceptor, isTrustee, self } = this;
+    const { promised: ballot } = acceptor.state;
+    if (!isTrustee || ballot === 0 || electorate.leaderOf(ballot) !== self) return [];
+    const { epoch } = electorate;
+    const others = electorate.members.filter((host) => host !== self);
+    return others.map((to) => sendTo(to, { type: 'released', epoch, ballot }));
+  }
+
   /**
    * Everything that must survive, written before `then`, which rests on it, happens. A write may fail: what the
    * state needs beside itself goes with each until one is known to be durable.

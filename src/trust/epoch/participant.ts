@@ -55,7 +55,7 @@ export class Participant {
    * what no honest leader sends; what this host will not have is refused with a code.
    */
   onStart(from: HostId, { plan, justification }: Of<'start'>, now: Millis): EpochEffect[] {
-    const { electorate, holdings, current } = this.office;
+    const { electorate, holdings, current, acceptor } = this.office;
     const id = sessionOf(plan);
     if (electorate.leaderOf(plan.ballot) !== from) return this.refuse(from, plan, 'not-the-leader');
     const kept = holdings.pending.find((epoch) => epoch.session === id);
@@ -68,7 +68,8 @@ export class Participant {
     const objection = this.objectionTo(plan, justification, now);
     if (objection !== null) return this.refuse(from, plan, objection);
     if (!holdings.canHoldMore(verdict.voted)) return this.refuse(from, plan, 'too-many-pending');
-    this.office.acceptor.follow(from, plan.ballot, now);
+    // Whoever has it promise higher may have many such ballots in store: they do not follow on each other.
+    if (plan.ballot >= acceptor.state.promised) acceptor.follow(from, plan.ballot, now);
     return this.deal(plan, id, verdict.voted);
   }
 
