@@ -2,10 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Fault, type HostId, type Signer } from '../../../../src/core.ts';
 import { Acceptor, freshAcceptor } from '../../../../src/trust/epoch/acceptor.ts';
+import { BallotHeight } from '../../../../src/trust/epoch/ballot-height.ts';
 import {
   describeEpoch,
   type EpochDescriptor,
   type EpochPlan,
+  maxBallot,
   noHash,
 } from '../../../../src/trust/epoch/descriptor.ts';
 import { Electorate, type Justification, type Lock } from '../../../../src/trust/epoch/electorate.ts';
@@ -259,6 +261,48 @@ test('whoever was promised a ballot may go higher for a moment, and nobody else'
   assert.equal(answer(6, now + 399), 'promise', 'the same, higher');
   assert.equal(answer(9, now + 400), 'refused', 'the same, too late');
   assert.equal(answer(7, now + 400), 'promise', 'another, once it had its time');
+});
+
+test('whoever goes higher at once goes no higher than all that follow can', () => {
+  const [acceptor] = acceptors();
+  const leader = trustees[0]!;
+  const prepare = (rounds: number, at: number): string =>
+    acceptor!.prepare(leader, { type: 'prepare', epoch: 2, ballot: rounds * trustees.length }, true, at).type;
+  assert.equal(prepare(500, now), 'promise');
+  assert.equal(prepare(513, now + 10), 'refused');
+  assert.equal(prepare(512, now + 20), 'promise');
+  assert.equal(acceptor!.state.promised, 512 * trustees.length);
+});
+
+test('a ballot that is too high moves nothing that was promised, and takes nobody’s turn', () => {
+  const [acceptor] = acceptors();
+  const prepare = (ballot: number, at: number): string =>
+    acceptor!.prepare(electorate.leaderOf(ballot), { type: 'prepare', epoch: 2, ballot }, true, at).type;
+  assert.equal(prepare(4, now), 'promise');
+  acceptor!.follow(electorate.leaderOf(4), 4, now);
+  for (const leader of [trustees[0]!, trustees[2]!])
+    for (let i = 0; i < 10; i++)
+      assert.equal(prepare(electorate.ballotAbove(3000 * (i + 1), leader), now + 1000 * i), 'refused');
+  assert.equal(acceptor!.state.promised, 4);
+});
+
+test('whatever one refusal names, the next ballot is one that the others can follow', () => {
+  const height = new BallotHeight(electorate);
+  const first = height.next(0, trustees[1]!);
+  const refusal = (promised: number) =>
+    ({
+      type: 'refused',
+      epoch: 2,
+      ballot: first,
+      code: 'ballot-too-high',
+      promised,
+      retryAfterMs: 0,
+    }) as const;
+  const said = [refusal(3), refusal(maxBallot)] as const;
+  for (const [i, { promised }] of said.entries()) height.refused(trustees[i]!, promised);
+  assert.ok(height.next(0, trustees[1]!) <= first + (512 + 1) * trustees.length);
+  height.comeDown(new Map(said.map((one, i) => [trustees[i]!, one])));
+  assert.ok(height.next(0, trustees[1]!) <= 2 * trustees.length);
 });
 
 test('no leader can use up the ballots by skipping most of them', () => {
