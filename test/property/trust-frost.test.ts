@@ -191,7 +191,9 @@ test('signed payloads of any bytes are judged, never thrown at', () => {
   );
   fc.assert(
     fc.property(mutations(payloads.accept), (bytes) => {
-      const isSame = Buffer.from(bytes).equals(payloads.accept);
+      // What follows the heads is a receipt, and for others to judge.
+      const heads = payloads.accept.subarray(0, 96 * ceremony.dealerSeats().length);
+      const isSame = Buffer.from(bytes.subarray(0, heads.length)).equals(heads);
       assert.ok(acceptedHeads(ceremony, bytes, ed25519Verify) === null || isSame);
     }),
     { numRuns: 100 },
