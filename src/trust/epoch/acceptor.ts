@@ -114,8 +114,8 @@ export class Acceptor {
 
   /**
    * The others are far ahead of one that was away for long. It reaches at once as high as so many leaders ask as may not
-   * all lie, and for one alone in steps, not too often. That promises nobody anything: a ballot within reach has to wait
-   * its turn as any other.
+   * all lie, and for one alone in steps, not too often. That promises nothing: a ballot within reach waits its turn like
+   * every other.
    */
   private catchUp(leader: HostId, ballot: number, now: Millis): void {
     this.asked.set(leader, ballot);
@@ -131,8 +131,8 @@ export class Acceptor {
    * How long `leader` has to wait. A ballot that a quorum follows is given a while to finish, and its leader
    * then lets another go first; and nobody may begin ballot after ballot, but to go somewhat higher at once where it finds
    * that others promised more. So no single trustee keeps the others from deciding: what it made some promise they outdo,
-   * and while a leader is held for it cannot make that one promise more. (Giving all the time at the promise already let leaders that had half a
-   * quorum each block all.) A leader that is away, as far as is seen here, is waited for no longer.
+   * and while a leader is held for it cannot make that one promise more. (Giving all the time at the promise already let
+   * leaders that had half a quorum each block all.) A leader that is away, as far as is seen here, is waited for no longer.
    */
   private waitFor(leader: HostId, isAway: (host: HostId) => boolean, now: Millis): Millis {
     if (this.electorate.members.length === 1) return 0;

@@ -41,6 +41,9 @@ export type CryptoSession =
       readonly message: Uint8Array;
     };
 
+/** One in which shares are made. */
+export type DealingSession = Extract<CryptoSession, { kind: 'generate' | 'reshare' }>;
+
 /** What the holder of an epoch's cold seats deals in a recovery, for one who takes part. Opaque to the agreement. */
 export interface ColdDealing {
   readonly dealing: Uint8Array;

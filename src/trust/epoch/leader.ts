@@ -127,10 +127,11 @@ export class Leader {
   private raises(attempt: Attempt, { code, retryAfterMs }: Of<'refused'>, now: Millis): boolean {
     if (attempt.phase.name !== 'prepare' || attempt.raises === 0 || !raisable.includes(code)) return false;
     const halfHeld = attempt.heldUntil - (this.options.timings.holdMs * heldPart) / 2;
-    const soonest = this.isHopeless(attempt) ? now : Math.max(now, halfHeld);
+    const isHopeless = this.isHopeless(attempt);
+    const soonest = isHopeless ? now : Math.max(now, halfHeld);
     const at = soonest + retryAfterMs + raiseAfterMs * (0.5 + this.options.random.next());
     if (at >= attempt.heldUntil) return false;
-    attempt.raiseAt = this.isHopeless(attempt) ? at : Math.max(attempt.raiseAt ?? 0, at);
+    attempt.raiseAt = isHopeless ? at : Math.max(attempt.raiseAt ?? 0, at);
     return true;
   }
 
@@ -190,15 +191,14 @@ export class Leader {
     }
     if (phase.hasWaited || now < attempt.heldUntil) return null;
     phase.hasWaited = true;
-    return this.dealWithout(attempt, phase, now);
+    return this.dealWithout(attempt, phase, false, now);
   }
 
   private timeOut(attempt: Attempt, now: Millis): Post[] {
     const { phase } = attempt;
     if (phase.name === 'prepare') {
-      const posts = this.dealWithout(attempt, phase, now);
+      const posts = this.dealWithout(attempt, phase, true, now);
       if (posts !== null) return posts;
-      for (const host of attempt.refusals.keys()) this.reluctant.add(host);
     }
     const failed = this.fail(`no answer in time (${phase.name})`, now);
     if (phase.name === 'deal') this.suspectSilent(phase, now);
@@ -295,9 +295,14 @@ export class Leader {
   /**
    * A new key is to be dealt by all who will hold it, and some of them promise nothing: who says nothing at all, or
    * does not want for the second time, shall be seen by all others not to deal either (see `Silences`). Null where that
-   * is not what the ballot lacks.
+   * is not what the ballot lacks. In the end (`isLast`) it is remembered who did not want: once a ballot.
    */
-  private dealWithout(attempt: Attempt, phase: PhaseOf<'prepare'>, now: Millis): Post[] | null {
+  private dealWithout(
+    attempt: Attempt,
+    phase: PhaseOf<'prepare'>,
+    isLast: boolean,
+    now: Millis,
+  ): Post[] | null {
     const { promises, lock } = phase;
     if (promises.size < this.electorate.threshold || lock !== null) return null;
     const vouchers = [...promises.values()];
@@ -307,6 +312,7 @@ export class Leader {
     const missing = design.trustees.filter((host) => this.electorate.has(host) && !promises.has(host));
     const refused = missing.filter((host) => attempt.refusals.has(host));
     const isNew = refused.some((host) => !this.reluctant.has(host));
+    if (isLast) for (const host of refused) this.reluctant.add(host);
     return isNew ? null : this.startDealing(attempt, design, design.trustees, vouchers, now);
   }
 

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { ByteWriter, Fault, type HostId, type Millis } from '../../core.ts';
-import type { CryptoReport, CryptoSession } from './crypto-port.ts';
+import type { CryptoReport, CryptoSession, DealingSession } from './crypto-port.ts';
 import {
   describeEpoch,
   type EpochDescriptor,
@@ -22,7 +22,6 @@ import { decodeVoucher, encodeVoucher, isAckOf, speaksOf, type Voucher } from '.
 
 type Of<T extends EpochMessage['type']> = Extract<EpochMessage, { type: T }>;
 type Report<T extends CryptoReport['type']> = Extract<CryptoReport, { type: T }>;
-type DealingSession = Extract<CryptoSession, { kind: 'generate' | 'reshare' }>;
 
 /** A dealing that this host takes part in. */
 interface Dealing {

@@ -8,7 +8,7 @@
  * have. Its record is signed with the new shares, once enough hosts have theirs on disk.
  */
 import { Fault, type HostId, type Millis } from '../../core.ts';
-import type { ColdDealing, CryptoReport, CryptoSession } from './crypto-port.ts';
+import type { ColdDealing, CryptoReport, CryptoSession, DealingSession } from './crypto-port.ts';
 import {
   describeEpoch,
   type EpochDescriptor,
@@ -28,7 +28,6 @@ import { isAckOf, recoveryStatement, type Voucher, type VoucherContent, voucherM
 
 type Of<T extends EpochMessage['type']> = Extract<EpochMessage, { type: T }>;
 type Report<T extends CryptoReport['type']> = Extract<CryptoReport, { type: T }>;
-type Dealing = Extract<CryptoSession, { kind: 'reshare' | 'generate' }>;
 
 /** What the holder of the cold seats has planned, dealt and signed. */
 export interface RecoveryOrder {
@@ -64,7 +63,7 @@ export class Recovery {
   /** What this host carries through for the holder of the cold seats. */
   private attempt: Attempt | null = null;
   /** A session that begins once it is durable that this host takes part in it. */
-  private awaited: Dealing | null = null;
+  private awaited: DealingSession | null = null;
   /** Who is to hear of this host's share. */
   private coordinator: { readonly session: string; readonly host: HostId } | null = null;
   /** Why the last attempt here came to nothing, for people. */

@@ -331,10 +331,10 @@ export class CeremonyMachine implements Machine<CeremonyInput, CeremonyEffect> {
    */
   private takeClaim(envelope: Envelope, now: Millis): void {
     const { ceremony, claims, dealerSeat, setup } = this;
-    // Not all begin at once: whoever did late claims with the others.
-    this.claimAt = Math.min(this.claimAt, Math.max(now, setup.startedAt + setup.claimLeastMs));
     const receiver = envelope.from;
     const claim = decodeClaim(ceremony, envelope.payload);
+    // Not all begin at once: whoever did late claims with the others.
+    this.claimAt = Math.min(this.claimAt, Math.max(now, setup.startedAt + setup.claimLeastMs));
     const isFirst = claims.hearClaim(envelope, claim, now < setup.startedAt + setup.heedUntilMs);
     this.broadcast(envelope);
     if (!isFirst) return;

@@ -1,6 +1,6 @@
 /** A host's part in making shares: a ceremony of FROST, told and asked in the words of the epoch agreement. */
 import { Fault, type HostId, type Millis } from '../../core.ts';
-import type { CryptoSession } from '../epoch/crypto-port.ts';
+import type { DealingSession } from '../epoch/crypto-port.ts';
 import { sharesNeeded } from '../epoch/policy.ts';
 import { answerSeedBytes } from '../frost/answer.ts';
 import { Ceremony } from '../frost/ceremony.ts';
@@ -24,8 +24,6 @@ const claimAfterPart = 1 / 2;
 const claimLeastPart = 1 / 15;
 const heedUntilPart = 3 / 4;
 const answerUntilPart = 7 / 8;
-
-export type DealingSession = Extract<CryptoSession, { kind: 'generate' | 'reshare' }>;
 
 /** Hex digits of the agreement's session that name the ceremony: no other plan has them. */
 export const ceremonyNameDigits = 32;
