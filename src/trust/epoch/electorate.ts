@@ -30,7 +30,8 @@ export interface Justification {
 /**
  * What a quorum of promises says: propose what you like, or this. `voted` is the last ballot in which any of the
  * quorum voted: what was planned in a later one never had a quorum's votes and never will, so it is dead. What
- * was planned in an earlier one may be bound at a trustee outside this quorum, and be decided yet.
+ * was planned in an earlier one may be bound at a trustee outside this quorum, and be decided yet. Where more promise
+ * than are needed, those that voted last do not count: who says that it voted, and did not, keeps no shares waiting.
  */
 export type Verdict =
   | { readonly free: true; readonly voted: number }
@@ -152,7 +153,10 @@ export class Electorate {
     let highest: Voucher['value'] = null;
     for (const { value } of promises)
       if (value !== null && (highest === null || value.ballot > highest.ballot)) highest = value;
-    if (highest === null) return { free: true, voted: Math.max(...promises.map(({ voted }) => voted)) };
+    if (highest === null) {
+      const voted = promises.map((promise) => promise.voted).sort((a, b) => a - b);
+      return { free: true, voted: voted[this.threshold - 1]! };
+    }
     if (
       lock === null ||
       lock.ballot !== highest.ballot ||

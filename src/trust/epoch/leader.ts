@@ -191,7 +191,8 @@ export class Leader {
     }
     if (phase.hasWaited || now < attempt.heldUntil) return null;
     phase.hasWaited = true;
-    return this.dealWithout(attempt, phase, false, now);
+    const posts = this.dealWithout(attempt, phase, false, now) ?? this.advancePrepared(attempt, phase, now);
+    return posts.length > 0 ? posts : null;
   }
 
   private timeOut(attempt: Attempt, now: Millis): Post[] {
@@ -266,6 +267,9 @@ export class Leader {
       const vote: Phase = { name: 'vote', descriptor, justification, acks: [], votes: new Map() };
       return this.enter(attempt, vote, roundMs, now);
     }
+    // More may show that what some say they voted for is dead (see `Verdict`).
+    const mayBeBound = promises.some(({ voted }) => voted > 0);
+    if (mayBeBound && promises.length < this.electorate.members.length && !phase.hasWaited) return [];
     const repair = promises.some((promise) => !promise.holdsShare);
     const design = this.options.design(repair, this.isForgiving, now);
     // The promise that shows who lacks a share may be yet to come; if there is none, time runs out and that is it.

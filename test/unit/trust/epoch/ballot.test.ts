@@ -212,6 +212,18 @@ test('a promise that names an acceptance without proof spoils the justification'
   assert.throws(() => electorate.judge(justification, 4), hasCode('unjustified'));
 });
 
+test('who says that it voted, and did not, has no shares kept where enough others promise', () => {
+  const all = acceptors();
+  const { promises } = promisesOf(all, 9);
+  const content = { role: 'promise', epoch: 2, ballot: 9, value: null, voted: 9, holdsShare: true } as const;
+  const lie = electorate.sign(content, signers[0]!);
+  const verdict = electorate.judge({ promises: [lie, ...promises.slice(1)], lock: null }, 9);
+  assert.deepEqual(verdict, { free: true, voted: 0 });
+  // With one promise less it might be true.
+  const fewer = electorate.judge({ promises: [lie, promises[1]!], lock: null }, 9);
+  assert.deepEqual(fewer, { free: true, voted: 9 });
+});
+
 test('a ballot that a quorum follows is left to finish, and its leader then lets another go first', () => {
   const [acceptor] = acceptors();
   const prepare = (ballot: number, at: number) =>

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EpochAgreement } from '../../../../src/trust/epoch/agreement.ts';
 import { maxBallot } from '../../../../src/trust/epoch/descriptor.ts';
+import { Electorate } from '../../../../src/trust/epoch/electorate.ts';
 import { decodeMessage, type EpochMessage, encodeMessage } from '../../../../src/trust/epoch/message.ts';
 import { highAssurancePolicy, standardPolicy } from '../../../../src/trust/epoch/policy.ts';
 import { defaultTimings, type EpochEffect, type EpochInput } from '../../../../src/trust/epoch/port.ts';
@@ -131,6 +132,44 @@ test('a trustee that has the others promise ever higher ballots, one by one, kee
       const tookMs = replacedDespite(seed, everyMs);
       assert.ok(tookMs < 120_000, `${tookMs} ms, one every ${everyMs} ms`);
     }
+});
+
+/** Has `liar` say in each promise that it has just voted. */
+function overstateVotes(net: EpochNet, liar: number): void {
+  const { machine } = net.hosts[liar]!;
+  const step = machine!.step.bind(machine);
+  const signer = standInSigner(`host-${liar}`);
+  const electorate = new Electorate(net.latest, standInVerify);
+  machine!.step = (input, now): readonly EpochEffect[] =>
+    step(input, now).map((effect) => {
+      const said = effect.type === 'send' ? decodeMessage(effect.bytes) : null;
+      if (effect.type !== 'send' || said?.type !== 'promise') return effect;
+      const voucher = electorate.sign({ ...said.voucher, voted: said.voucher.ballot }, signer);
+      return { ...effect, bytes: encodeMessage({ ...said, voucher }) };
+    });
+}
+
+/** Of five that all must agree but one. */
+function agreesDespiteVotes(seed: number): void {
+  const net = new EpochNet({ seed, hosts: 5, policy: { ...highAssurancePolicy, settleMs: 5000 } });
+  net.run(120_000);
+  const { plan } = net.latest;
+  assert.equal(plan.trustees.length, 5);
+  overstateVotes(net, 1);
+  // Shares are made again and again, nothing is voted for, and no ballot does without the liar's promise.
+  const unheard = net.hosts[2]!.id;
+  net.withholds = (from, _to, { type }) => type === 'propose' || (type === 'promise' && from === unheard);
+  net.refreshEpoch = plan.epoch;
+  const pendingOf = (index: number): number => net.hosts[index]!.disk.secrets.size;
+  net.run(3_600_000, () => pendingOf(0) > 50);
+  assert.ok(pendingOf(0) > 45, `${pendingOf(0)} shares`);
+  net.withholds = () => false;
+  net.run(20_000, () => net.latest.plan.epoch > plan.epoch);
+  assert.ok(net.latest.plan.epoch > plan.epoch, 'as soon as the others are enough');
+}
+
+test('a trustee that says it voted when it did not has the others keep no shares beyond what they have room for', () => {
+  for (const seed of [16, 18]) agreesDespiteVotes(seed);
 });
 
 test('who is no trustee has no say in how high ballots are', () => {
