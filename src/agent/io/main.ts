@@ -4,7 +4,8 @@
 delete process.env.NODE_COMPILE_CACHE;
 delete process.env.MALLOC_ARENA_MAX;
 
-const args = process.argv.slice(2);
+const given = process.argv.slice(2);
+const args = given[0] === 'help' && given[1] === 'agent' ? ['agent', '--help'] : given;
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // Whoever read our output has seen enough, as `starling members | head -1` has.

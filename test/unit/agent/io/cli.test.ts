@@ -456,7 +456,7 @@ test('misuse is exit 2, and commands that are not built are unknown', async () =
   assert.equal(help.code, 0);
   assert.match(help.stdout, /members/);
   assert.equal((await starlingWith([])).code, 2);
-  for (const name of ['members', 'ca']) {
+  for (const name of ['members', 'ca', 'agent']) {
     const asked = await starlingWith(['help', name]);
     assert.equal(asked.code, 0, name);
     assert.match(asked.stdout, new RegExp(`^Usage: starling ${name} `));
